@@ -1,0 +1,42 @@
+"""What a network is: a map of a state and its labels to an output of the same spatial shape."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor, nn
+
+from sde_lib.registry import Registry
+
+
+class Network(nn.Module, abc.ABC):
+    """A network that a process can be modelled with.
+
+    It knows nothing of processes or parameterisations: ``NoiseModel`` decides which labels it is
+    given and what its output means. Constructors take plain keyword arguments.
+    """
+
+    @abc.abstractmethod
+    def forward(self, x: Tensor, labels: Tensor, **cond: Any) -> Tensor:
+        """Evaluate the network.
+
+        Args:
+            x: states, (B, C, ...).
+            labels: what the network is told about time, (B,), floating point.
+            cond: conditioning, each of leading size B (``y`` is the class label, int64).
+
+        Returns:
+            (B, C', ...): as many channels as the parameterisation needs, spatial size of ``x``.
+        """
+
+    def check_shape(self, shape: Sequence[int]) -> None:  # noqa: B027 - optional hook
+        """Refuse a sample shape (C, ...) that the network cannot process.
+
+        Raises:
+            ValueError: with the offending size and the sizes that are allowed.
+        """
+
+
+register_model: Registry[Network] = Registry("model")

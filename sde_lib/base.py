@@ -1,0 +1,274 @@
+"""Forward processes: the abstract SDE, and everything that follows from a Gaussian marginal.
+
+Times are float64 tensors of shape (B,) (or 0-d); a chain's times are integers. ``t`` is now, ``s`` is
+where a step goes, and ``clean`` is the time of noise-free data: 0 for an SDE, index -1 for a chain.
+Coefficients are computed in float64 and meet the state, in its own precision, in ``expand``.
+"""
+
+from __future__ import annotations
+
+import abc
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from sde_lib.noise import Noise
+
+
+def expand(v: Tensor, x: Tensor) -> Tensor:
+    """``v`` of shape (B,) or () in the precision of ``x``, shaped to multiply ``x`` of any rank."""
+    return v.to(x.dtype).reshape(v.shape + (1,) * (x.ndim - v.ndim))
+
+
+@dataclass(frozen=True)
+class Marginal:
+    """p(x_t | x_0) = N(alpha x_0, sigma^2 I); both shaped like the time, float64."""
+
+    alpha: Tensor
+    sigma: Tensor
+
+    @property
+    def log_snr(self) -> Tensor:
+        """log(alpha^2 / sigma^2): +inf on clean data."""
+        return 2 * (self.alpha.log() - self.sigma.log())
+
+
+@dataclass(frozen=True)
+class Transition:
+    """p(x_t | x_s) = N(scale x_s, std^2 I) for s cleaner than t; both shaped like the time."""
+
+    scale: Tensor
+    std: Tensor
+
+
+@dataclass(frozen=True)
+class Posterior:
+    """q(x_s | x_t, x_0) = N(mean, std^2 I); ``mean`` shaped like the state, ``std`` like the time."""
+
+    mean: Tensor
+    std: Tensor
+
+
+@dataclass(frozen=True)
+class Coefficients:
+    """dx = drift dt + diffusion dw; ``drift`` shaped like the state, ``diffusion`` like the time."""
+
+    drift: Tensor
+    diffusion: Tensor
+
+
+@dataclass(frozen=True)
+class Perturbed:
+    """A noisy state x = mean + std eps. Training regresses on eps: the score's target is -eps / std."""
+
+    x: Tensor
+    eps: Tensor
+    std: Tensor
+
+
+class Process(abc.ABC):
+    """What a sampler asks of any forward process: its times, its prior, its one-step discretisation.
+
+    Attributes:
+        t_end: the smallest time at which samplers evaluate the score (the ancestor's sampling ``eps``).
+    """
+
+    t_end: float
+
+    @property
+    @abc.abstractmethod
+    def clean(self) -> float:
+        """The time of noise-free data."""
+
+    @property
+    @abc.abstractmethod
+    def start(self) -> float:
+        """The time of the prior."""
+
+    @abc.abstractmethod
+    def time(self, values: Tensor | Sequence[float]) -> Tensor:
+        """The given times in the process's own type: float64, or indices (rounded)."""
+
+    @abc.abstractmethod
+    def prior_sampling(self, shape: Sequence[int], noise: Noise) -> Tensor:
+        """A draw from the prior of the given shape (B, ...)."""
+
+    @abc.abstractmethod
+    def discretize(self, x: Tensor, t: Tensor, s: Tensor) -> Coefficients:
+        """The forward step s -> t as x_t = x_s + drift + diffusion z, its coefficients read at state ``x``."""
+
+    @abc.abstractmethod
+    def denoise(self, x: Tensor, t: Tensor, score: Tensor) -> Tensor:
+        """The estimate of clean data that closes a sampling run."""
+
+    @abc.abstractmethod
+    def perturb(self, x0: Tensor, t: Tensor, noise: Noise) -> Perturbed:
+        """A noisy state at ``t`` and what training regresses on."""
+
+    @abc.abstractmethod
+    def level_ratio(self, t: Tensor) -> Tensor:
+        """alpha_t^2 / alpha_{t-dt}^2 over one training level: the alpha in Langevin's step size."""
+
+
+class SDE(Process):
+    """dx = f(x, t) dt + g(t) dw on [0, T] (Song et al. 2021, eq. 5).
+
+    The three abstract methods below are all that a new SDE must write: samplers that ask for an ``SDE``,
+    denoising score matching and the ODE likelihood then work with it. Where p(x_t | x_0) is Gaussian,
+    ``GaussianSDE`` gives more for less.
+
+    Attributes:
+        T: the time of the prior.
+        t_min: the smallest time at which the score is trained and at which likelihoods are read.
+        t_end: the smallest time at which samplers evaluate the score (the ancestor's sampling ``eps``).
+        N: levels of the reference discretisation; enters Langevin's step size, never a number of steps.
+    """
+
+    T: float = 1.0
+    t_min: float = 1e-5
+    t_end: float = 1e-3
+    N: int = 1000
+
+    @property
+    def clean(self) -> float:
+        return 0.0
+
+    @property
+    def start(self) -> float:
+        return self.T
+
+    def time(self, values: Tensor | Sequence[float]) -> Tensor:
+        return torch.as_tensor(values, dtype=torch.float64)
+
+    @abc.abstractmethod
+    def sde(self, x: Tensor, t: Tensor) -> Coefficients:
+        """Drift f(x, t), shaped like ``x``, and diffusion g(t), shaped like ``t``."""
+
+    @abc.abstractmethod
+    def prior_sampling(self, shape: Sequence[int], noise: Noise) -> Tensor: ...
+
+    @abc.abstractmethod
+    def prior_logp(self, z: Tensor) -> Tensor:
+        """log p_T(z) in nats, (B,)."""
+
+    def discretize(self, x: Tensor, t: Tensor, s: Tensor) -> Coefficients:
+        """Euler-Maruyama: drift (t - s) and diffusion sqrt(t - s)."""
+        c = self.sde(x, t)
+        dt = t - s
+        return Coefficients(c.drift * expand(dt, x), c.diffusion * dt.sqrt())
+
+    def denoise(self, x: Tensor, t: Tensor, score: Tensor) -> Tensor:
+        """The mean of one reverse step to time 0."""
+        c = self.discretize(x, t, torch.zeros_like(t))
+        return x - c.drift + expand(c.diffusion**2, x) * score
+
+    def level_ratio(self, t: Tensor) -> Tensor:
+        """One: a general SDE does not scale its data."""
+        return torch.ones_like(t)
+
+    def perturb(self, x0: Tensor, t: Tensor, noise: Noise) -> Perturbed:
+        """Simulate to ``t`` in 32 Euler-Maruyama steps; regress on the noise of the last one.
+
+        Given x_t, the score of the last Gaussian transition has the score of x_t's density as its mean
+        (Vincent 2011, for p(x_t | x_s) in place of p(x_t | x_0)), so the target is unbiased.
+        """
+        steps, x = 32, x0
+        for k in range(steps):
+            s, u = t * (k / steps), t * ((k + 1) / steps)
+            c = self.sde(x, (s + u) / 2)
+            eps, std = noise.normal(x.shape), c.diffusion * (u - s).sqrt()
+            x = x + expand(u - s, x) * c.drift + expand(std, x) * eps
+        return Perturbed(x, eps, std)
+
+
+class GaussianProcess(Process):
+    """A process with p(x_t | x_0) = N(alpha_t x_0, sigma_t^2 I) that is Markov, continuous or discrete.
+
+    Subclasses give ``marginal``, with alpha = 1 and sigma = 0 at ``clean``; all else derives from it.
+    """
+
+    @property
+    def prior_std(self) -> float:
+        """Standard deviation of the Gaussian prior; one unless overridden."""
+        return 1.0
+
+    @abc.abstractmethod
+    def marginal(self, t: Tensor) -> Marginal:
+        """alpha_t and sigma_t in float64, shaped like ``t``."""
+
+    @abc.abstractmethod
+    def time_of(self, noise_to_signal: Tensor) -> Tensor:
+        """The time at which sigma/alpha has the given value (the inverse of ``marginal``)."""
+
+    def transition(self, t: Tensor, s: Tensor) -> Transition:
+        """p(x_t | x_s): scale alpha_t/alpha_s, variance sigma_t^2 - scale^2 sigma_s^2."""
+        at, as_ = self.marginal(t), self.marginal(s)
+        scale = at.alpha / as_.alpha
+        variance = at.sigma**2 - (scale * as_.sigma) ** 2
+        return Transition(scale, variance.clamp(min=0).sqrt())
+
+    def posterior(self, x_t: Tensor, x0: Tensor, t: Tensor, s: Tensor) -> Posterior:
+        """q(x_s | x_t, x_0) (Ho et al. 2020, eq. 6-7, between any two times)."""
+        ms, mt, step = self.marginal(s), self.marginal(t), self.transition(t, s)
+        of_x_t = step.scale * ms.sigma**2 / mt.sigma**2
+        of_x0 = ms.alpha * step.std**2 / mt.sigma**2
+        mean = expand(of_x_t, x_t) * x_t + expand(of_x0, x_t) * x0
+        return Posterior(mean, step.std * ms.sigma / mt.sigma)
+
+    def discretize(self, x: Tensor, t: Tensor, s: Tensor) -> Coefficients:
+        """The exact transition: (scale - 1) x and its standard deviation."""
+        step = self.transition(t, s)
+        return Coefficients(expand(step.scale - 1, x) * x, step.std)
+
+    def denoise(self, x: Tensor, t: Tensor, score: Tensor) -> Tensor:
+        """Tweedie's formula: E[x_0 | x_t] = (x_t + sigma^2 score) / alpha."""
+        m = self.marginal(t)
+        return (x + expand(m.sigma**2, x) * score) / expand(m.alpha, x)
+
+    def perturb(self, x0: Tensor, t: Tensor, noise: Noise) -> Perturbed:
+        m, eps = self.marginal(t), noise.normal(x0.shape)
+        return Perturbed(expand(m.alpha, x0) * x0 + expand(m.sigma, x0) * eps, eps, m.sigma)
+
+    def prior_sampling(self, shape: Sequence[int], noise: Noise) -> Tensor:
+        return self.prior_std * noise.normal(shape)
+
+    def prior_logp(self, z: Tensor) -> Tensor:
+        """log N(z; 0, prior_std^2 I) in nats, (B,), float64."""
+        squares = (z.double() / self.prior_std).square().flatten(1)
+        return -0.5 * squares.sum(1) - squares.shape[1] * (0.5 * math.log(2 * math.pi) + math.log(self.prior_std))
+
+
+class GaussianSDE(GaussianProcess, SDE):
+    """A linear SDE. ``marginal`` is all that a new one must write; closed forms may override the rest."""
+
+    def sde(self, x: Tensor, t: Tensor) -> Coefficients:
+        """f = (log alpha)' x and g^2 = (sigma^2)' - 2 (log alpha)' sigma^2, by forward differentiation."""
+
+        def log_alpha_and_variance(t: Tensor) -> tuple[Tensor, Tensor]:
+            m = self.marginal(t)
+            return m.alpha.log(), m.sigma**2
+
+        (_, variance), (log_alpha_rate, variance_rate) = torch.func.jvp(
+            log_alpha_and_variance, (t,), (torch.ones_like(t),)
+        )
+        g2 = variance_rate - 2 * log_alpha_rate * variance
+        return Coefficients(expand(log_alpha_rate, x) * x, g2.clamp(min=0).sqrt())
+
+    def time_of(self, noise_to_signal: Tensor) -> Tensor:
+        """By bisection in float64: sigma/alpha grows with time."""
+        wanted = noise_to_signal.double().log()
+        low, high = torch.zeros_like(wanted), torch.full_like(wanted, self.T)
+        for _ in range(64):
+            mid = (low + high) / 2
+            too_noisy = -self.marginal(mid).log_snr / 2 > wanted
+            low, high = torch.where(too_noisy, low, mid), torch.where(too_noisy, mid, high)
+        return (low + high) / 2
+
+    def level_ratio(self, t: Tensor) -> Tensor:
+        dt = self.T / self.N
+        return (self.marginal(t).alpha / self.marginal((t - dt).clamp(min=0)).alpha) ** 2
+
+

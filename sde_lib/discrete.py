@@ -1,0 +1,98 @@
+"""Discrete diffusion: a chain of noise levels at integer times."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from sde_lib.base import GaussianProcess, Marginal
+
+
+class DiscreteDiffusion(nn.Module, GaussianProcess):
+    """A Markov chain x_{-1} -> x_0 -> ... -> x_{N-1}; index -1 is clean data.
+
+    The number of levels says how a network was trained, never how many steps a sampler takes: a step goes
+    from any index to any cleaner one.
+
+    Args:
+        alphas: alpha_i of p(x_i | x_{-1}) = N(alpha_i x_{-1}, sigma_i^2 I), (N,).
+        sigmas: sigma_i, (N,), with sigma_i / alpha_i strictly increasing.
+        prior_std: standard deviation of the prior.
+        original: for a respaced chain, each level's index in the chain the network was trained on.
+
+    Raises:
+        ValueError: the levels do not become noisier.
+    """
+
+    t_end: float = 0
+    alphas: Tensor
+    sigmas: Tensor
+    original: Tensor
+
+    def __init__(
+        self, *, alphas: Tensor, sigmas: Tensor, prior_std: float = 1.0, original: Tensor | None = None
+    ) -> None:
+        super().__init__()
+        if not bool((sigmas / alphas).diff().gt(0).all()) or float(sigmas[0]) <= 0:
+            raise ValueError("the levels of a chain must become strictly noisier: sigma/alpha > 0 and increasing.")
+        self.num_levels = len(alphas)
+        self._prior_std = prior_std
+        # Shifted by one, so that index -1 reads the clean level.
+        self.register_buffer("alphas", torch.cat([torch.ones(1), alphas]).double(), persistent=False)
+        self.register_buffer("sigmas", torch.cat([torch.zeros(1), sigmas]).double(), persistent=False)
+        if original is None:
+            original = torch.arange(self.num_levels)
+        self.register_buffer("original", original, persistent=False)
+
+    @classmethod
+    def ddpm(cls, betas: Tensor) -> DiscreteDiffusion:
+        """x_i = sqrt(1 - beta_i) x_{i-1} + sqrt(beta_i) z (Ho et al. 2020, eq. 2)."""
+        if not bool(((betas > 0) & (betas <= 1)).all()):
+            raise ValueError(f"betas must lie in (0, 1], got {betas.min():.3g} to {betas.max():.3g}.")
+        log_alpha_bar = torch.log1p(-betas.double()).cumsum(0)
+        return cls(alphas=(log_alpha_bar / 2).exp(), sigmas=torch.sqrt(-torch.expm1(log_alpha_bar)))
+
+    @classmethod
+    def smld(cls, sigmas: Tensor) -> DiscreteDiffusion:
+        """x_i = x_{-1} + sigma_i z, sigmas ascending (Song & Ermon 2019)."""
+        return cls(alphas=torch.ones_like(sigmas), sigmas=sigmas, prior_std=float(sigmas[-1]))
+
+    def respace(self, kept: Sequence[int]) -> DiscreteDiffusion:
+        """The chain of the kept levels alone, ascending; ``original`` remembers their indices."""
+        rows = torch.as_tensor(sorted(kept))
+        return DiscreteDiffusion(
+            alphas=self.alphas[rows + 1],
+            sigmas=self.sigmas[rows + 1],
+            prior_std=self._prior_std,
+            original=self.original[rows],
+        )
+
+    @property
+    def clean(self) -> float:
+        return -1
+
+    @property
+    def start(self) -> float:
+        return self.num_levels - 1
+
+    def time(self, values: Tensor | Sequence[float]) -> Tensor:
+        return torch.as_tensor(values, dtype=torch.float64).round().long()
+
+    @property
+    def prior_std(self) -> float:
+        return self._prior_std
+
+    def marginal(self, t: Tensor) -> Marginal:
+        return Marginal(self.alphas[t + 1], self.sigmas[t + 1])
+
+    def time_of(self, noise_to_signal: Tensor) -> Tensor:
+        """The level whose log(sigma/alpha) is nearest."""
+        levels = (self.sigmas[1:] / self.alphas[1:]).log()
+        upper = torch.searchsorted(levels, noise_to_signal.double().log()).clamp(1, self.num_levels - 1)
+        lower_is_nearer = noise_to_signal.log() - levels[upper - 1] < levels[upper] - noise_to_signal.log()
+        return torch.where(lower_is_nearer, upper - 1, upper)
+
+    def level_ratio(self, t: Tensor) -> Tensor:
+        return (self.marginal(t).alpha / self.marginal(t - 1).alpha) ** 2

@@ -1,0 +1,103 @@
+"""One random stream per sample, the same on every device, in every batch and on every process.
+
+A stream is a SplitMix64 sequence (Steele, Lea, Flood 2014) that starts at a hash of (seed, sample index,
+draw number). Element j of draw k of sample i is therefore a function of (seed, i, k, j) alone.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+
+def _signed(n: int) -> int:
+    """The signed 64-bit integer congruent to ``n``: torch's wrapping arithmetic knows no other."""
+    return (n + (1 << 63)) % (1 << 64) - (1 << 63)
+
+
+_GAMMA = _signed(0x9E3779B97F4A7C15)  # the golden ratio's odd increment
+_MIX_1 = _signed(0xBF58476D1CE4E5B9)
+_MIX_2 = _signed(0x94D049BB133111EB)
+
+
+def _shift(z: Tensor, bits: int) -> Tensor:
+    """Logical right shift of signed 64-bit integers."""
+    return (z >> bits) & ((1 << (64 - bits)) - 1)
+
+
+def mix(z: Tensor) -> Tensor:
+    """SplitMix64's finaliser on int64 (wrapping): a bijection that scrambles every bit."""
+    z = (z ^ _shift(z, 30)) * _MIX_1
+    z = (z ^ _shift(z, 27)) * _MIX_2
+    return z ^ _shift(z, 31)
+
+
+class Noise:
+    """The streams of a batch of samples.
+
+    Each call draws afresh: two calls give independent values, and the k-th call gives a sample the same
+    value whatever its batch-mates.
+
+    Args:
+        seed: any integer of at most 63 bits.
+        indices: the samples' global indices, (B,): a range or an int64 tensor.
+        device: where values are made.
+        dtype: their floating-point type; the values themselves are the same to rounding.
+    """
+
+    def __init__(
+        self,
+        seed: int,
+        indices: Sequence[int] | Tensor,
+        device: torch.device | str = "cpu",
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        rows = torch.as_tensor(indices, dtype=torch.int64, device=device)
+        self.dtype = dtype
+        self.draws = 0
+        self._keys = mix(mix(torch.full_like(rows, _signed(seed)) * _GAMMA + 1) + rows * _GAMMA)
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    @property
+    def device(self) -> torch.device:
+        return self._keys.device
+
+    def bits(self, count: int) -> Tensor:
+        """The next ``count`` 64-bit words of every stream: (B, count), int64."""
+        self.draws += 1
+        key = mix(self._keys + _signed(self.draws * _MIX_1))[:, None]
+        counter = torch.arange(1, count + 1, device=self.device)
+        return mix(key + counter * _GAMMA)
+
+    def _size(self, shape: Sequence[int]) -> int:
+        if shape[0] != len(self):
+            raise ValueError(f"noise for {len(self)} samples was asked for a batch of {shape[0]}; make one per batch.")
+        return math.prod(shape[1:])
+
+    def uniform(self, shape: Sequence[int]) -> Tensor:
+        """Uniform on [0, 1) with 53 bits, shape (B, ...)."""
+        words = self.bits(self._size(shape))
+        return (_shift(words, 11).double() * 2.0**-53).to(self.dtype).reshape(tuple(shape))
+
+    def normal(self, shape: Sequence[int]) -> Tensor:
+        """Standard normal, shape (B, ...), by Box-Muller: two values from each 64-bit word."""
+        size = self._size(shape)
+        words = self.bits((size + 1) // 2)
+        radius = torch.sqrt(-2 * torch.log((_shift(words, 32).double() + 0.5) * 2.0**-32))
+        angle = ((words & 0xFFFFFFFF).double() + 0.5) * (2 * math.pi * 2.0**-32)
+        values = torch.cat([radius * angle.cos(), radius * angle.sin()], dim=1)[:, :size]
+        return values.to(self.dtype).reshape(tuple(shape))
+
+    def rademacher(self, shape: Sequence[int]) -> Tensor:
+        """-1 or +1 with equal probability, shape (B, ...)."""
+        words = self.bits(self._size(shape))
+        return (_shift(words, 63) * 2 - 1).to(self.dtype).reshape(tuple(shape))
+
+    def integers(self, high: int) -> Tensor:
+        """Uniform on {0, ..., high - 1}, (B,), int64."""
+        return (self.uniform((len(self), 1)).double()[:, 0] * high).long().clamp(max=high - 1)

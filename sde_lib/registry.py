@@ -1,0 +1,85 @@
+"""Named components: the one place that turns a class into a name and a name into a class."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Callable, Iterator
+from typing import Any, Generic, TypeVar, overload
+
+T = TypeVar("T")
+C = TypeVar("C")
+
+
+def snake_case(name: str) -> str:
+    """``MyPredictor``, ``my-predictor`` and ``my_predictor`` are all ``my_predictor``."""
+    name = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", name.replace("-", "_"))
+    return re.sub(r"([a-z0-9])([A-Z])", r"\1_\2", name).lower().replace("__", "_")
+
+
+def unknown_name(kind: str, name: str, allowed: list[str]) -> str:
+    """The message for a name that nobody knows: what it was, what is allowed, the nearest."""
+    message = f"unknown {kind} {name!r}; registered: {', '.join(sorted(allowed)) or 'none'}."
+    near = difflib.get_close_matches(snake_case(name), allowed, n=1, cutoff=0.5)
+    return f"{message} Did you mean {near[0]!r}?" if near else message
+
+
+class Registry(Generic[T]):
+    """Classes by name. Registration and look-up normalise the name in the same way.
+
+    >>> register_animal = Registry("animal")
+    >>> @register_animal
+    ... class HouseCat: ...
+    >>> register_animal["house_cat"] is register_animal["HouseCat"] is HouseCat
+    True
+    """
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+        self._entries: dict[str, Any] = {}
+
+    @overload
+    def __call__(self, cls: C) -> C: ...
+    @overload
+    def __call__(self, cls: None = None, *, name: str) -> Callable[[C], C]: ...
+    def __call__(self, cls: Any = None, *, name: str | None = None) -> Any:
+        """Decorate a class: bare (named after the class) or with ``name=``.
+
+        Raises:
+            ValueError: another class already has the name.
+        """
+        if cls is None:
+            return lambda decorated: self._add(decorated, name)
+        return self._add(cls, name)
+
+    def _add(self, cls: Any, name: str | None) -> Any:
+        key = snake_case(name or cls.__name__)
+        held = self._entries.get(key)
+        if held is not None and held.__qualname__ != cls.__qualname__:
+            raise ValueError(
+                f"{self.kind} {key!r} is already registered by {held.__module__}.{held.__qualname__}; "
+                f"register {cls.__module__}.{cls.__qualname__} under another name=."
+            )
+        self._entries[key] = cls
+        return cls
+
+    def __getitem__(self, name: str) -> Any:
+        """Look a class up.
+
+        Raises:
+            ValueError: the name is unknown; the message lists what is registered and the nearest.
+        """
+        key = snake_case(name)
+        if key not in self._entries:
+            raise ValueError(unknown_name(self.kind, name, list(self._entries)))
+        return self._entries[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(sorted(self._entries))
+
+    def __contains__(self, name: str) -> bool:
+        return snake_case(name) in self._entries
+
+    def name_of(self, cls: object) -> str:
+        """The name under which a class is registered (the reverse look-up)."""
+        return next(name for name, held in self._entries.items() if held is cls)

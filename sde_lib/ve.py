@@ -1,0 +1,52 @@
+"""The variance-exploding SDE."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from sde_lib.base import Coefficients, GaussianSDE, Marginal, expand
+
+
+@dataclass(frozen=True)
+class VESDE(GaussianSDE):
+    """dx = sigma(t) sqrt(2 log(sigma_max/sigma_min)) dw (Song et al. 2021, eq. 9, 30-31).
+
+    sigma(t) = sigma_min (sigma_max/sigma_min)^t for t > 0, and sigma(0) = 0: clean data have no noise.
+
+    Args:
+        sigma_min: noise of the least noisy level, > 0.
+        sigma_max: noise of the prior, > sigma_min.
+        N: levels of the SMLD chain that it is the limit of.
+    """
+
+    sigma_min: float = 0.01
+    sigma_max: float = 50.0
+    N: int = 1000
+    t_end: float = 1e-5
+
+    def __post_init__(self) -> None:
+        if not 0 < self.sigma_min < self.sigma_max:
+            raise ValueError(f"VESDE needs 0 < sigma_min < sigma_max, got {self.sigma_min} and {self.sigma_max}.")
+
+    @property
+    def prior_std(self) -> float:
+        return self.sigma_max
+
+    @property
+    def log_ratio(self) -> float:
+        return math.log(self.sigma_max / self.sigma_min)
+
+    def sigma(self, t: Tensor) -> Tensor:
+        return self.sigma_min * torch.exp(t * self.log_ratio)
+
+    def marginal(self, t: Tensor) -> Marginal:
+        t = t.double()
+        sigma = torch.where(t > 0, self.sigma(t), torch.zeros_like(t))
+        return Marginal(torch.ones_like(t), sigma)
+
+    def sde(self, x: Tensor, t: Tensor) -> Coefficients:
+        return Coefficients(torch.zeros_like(x), self.sigma(t.double()) * math.sqrt(2 * self.log_ratio))

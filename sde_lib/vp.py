@@ -1,0 +1,45 @@
+"""The variance-preserving SDE."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from sde_lib.base import Coefficients, GaussianSDE, Marginal, expand
+
+
+@dataclass(frozen=True)
+class VPSDE(GaussianSDE):
+    """dx = -beta(t)/2 x dt + sqrt(beta(t)) dw, beta linear in t (Song et al. 2021, eq. 11, 32-33).
+
+    alpha_t = exp(-t^2 (beta_max - beta_min)/4 - t beta_min/2), sigma_t^2 = 1 - alpha_t^2.
+
+    Args:
+        beta_min: beta(0) > 0.
+        beta_max: beta(1) >= beta_min.
+        N: levels of the DDPM chain that it is the limit of.
+    """
+
+    beta_min: float = 0.1
+    beta_max: float = 20.0
+    N: int = 1000
+
+    def __post_init__(self) -> None:
+        if not 0 < self.beta_min <= self.beta_max:
+            raise ValueError(f"VPSDE needs 0 < beta_min <= beta_max, got {self.beta_min} and {self.beta_max}.")
+
+    def beta(self, t: Tensor) -> Tensor:
+        return self.beta_min + t * (self.beta_max - self.beta_min)
+
+    def log_alpha(self, t: Tensor) -> Tensor:
+        return -0.25 * t**2 * (self.beta_max - self.beta_min) - 0.5 * t * self.beta_min
+
+    def marginal(self, t: Tensor) -> Marginal:
+        log_alpha = self.log_alpha(t.double())
+        return Marginal(log_alpha.exp(), torch.sqrt(-torch.expm1(2 * log_alpha)))
+
+    def sde(self, x: Tensor, t: Tensor) -> Coefficients:
+        beta = self.beta(t.double())
+        return Coefficients(expand(-0.5 * beta, x) * x, beta.sqrt())
