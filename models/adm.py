@@ -5,21 +5,14 @@ from __future__ import annotations
 import abc
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, final
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.adm_blocks import (
-    BlockFactory,
-    Stage,
-    TimeEmbedding,
-    check_divides,
-    conv,
-    group_norm,
-    level_sizes,
-)
+from models.adm_blocks import Stage, TimeEmbedding, conv, group_norm
+from models.adm_stages import BlockFactory, attention_at, check_sample, encoder_stages, refuse_unknown
 from models.base import Network, register_model
 from models.frequency import FreeU
 
@@ -31,58 +24,6 @@ class Features:
     down: tuple[Tensor, ...]
     middle: Tensor
     up: tuple[Tensor, ...]
-
-
-@dataclass(frozen=True)
-class EncoderStages:
-    """The shrinking half of a network and the channels of each of its outputs, the first convolution's first."""
-
-    stages: nn.ModuleList
-    channels: tuple[int, ...]
-
-
-def encoder_stages(
-    make: BlockFactory,
-    *,
-    channels: int,
-    channel_mult: Sequence[float],
-    num_res_blocks: int,
-    attention_levels: Sequence[bool],
-) -> EncoderStages:
-    """Residual blocks (with attention where asked) at each level, and the way down to the next."""
-    stages = nn.ModuleList()
-    ch = int(channel_mult[0] * channels)
-    outputs = [ch]
-    for level, mult in enumerate(channel_mult):
-        for _ in range(num_res_blocks):
-            stage = {"res": make.res(ch, out := int(mult * channels))}
-            ch = out
-            stages.append(
-                Stage(**stage, attention=make.attention(ch)) if attention_levels[level] else Stage(**stage)
-            )
-            outputs.append(ch)
-        if level + 1 < len(channel_mult):
-            stages.append(Stage(resample=make.down(ch)))
-            outputs.append(ch)
-    return EncoderStages(stages, tuple(outputs))
-
-
-def attention_at(
-    resolutions: Sequence[int], image_size: int | Sequence[int], dims: int, levels: int
-) -> list[bool]:
-    """Whether each level has attention.
-
-    Raises:
-        ValueError: a resolution that no level has.
-    """
-    widths = [size[-1] for size in level_sizes(image_size, dims, levels)]
-    strange = [resolution for resolution in resolutions if resolution not in widths]
-    if strange:
-        raise ValueError(
-            f"attention_resolutions {strange} are the size of no level; image_size={image_size} with {levels} "
-            f"levels has {widths}. They are sizes in pixels, not factors of reduction."
-        )
-    return [width in resolutions for width in widths]
 
 
 class UNet(Network):
@@ -211,7 +152,7 @@ class UNet(Network):
         emb = self._embed(labels, y)
         skips = self._encode(self.first_input(x, **cond), emb)
         h = self.middle(skips[-1], emb)
-        for level, stage in zip(self._decoder_levels, self.decoder):
+        for level, stage in zip(self._decoder_levels, self.decoder, strict=True):
             h = stage(self._join(h, skips.pop(), level), emb)
         return self.conv_out(F.silu(self.norm_out(h)))
 
@@ -221,27 +162,22 @@ class UNet(Network):
         skips = self._encode(self.first_input(x, **cond), emb)
         down, h = tuple(skips), self.middle(skips[-1], emb)
         middle, up = h, []
-        for level, stage in zip(self._decoder_levels, self.decoder):
+        for level, stage in zip(self._decoder_levels, self.decoder, strict=True):
             h = stage(self._join(h, skips.pop(), level), emb)
             up.append(h)
         return Features(down=down, middle=middle, up=tuple(up))
 
     def check_shape(self, shape: Sequence[int]) -> None:
-        if len(shape) != self.dims + 1:
-            raise ValueError(
-                f"sample shape {tuple(shape)} has {len(shape) - 1} spatial axes, the network dims={self.dims}; "
-                f"set model.dims or reshape the data."
-            )
-        if shape[0] != self.in_channels:
-            raise ValueError(f"sample shape {tuple(shape)} has {shape[0]} channels, the network {self.in_channels}.")
-        check_divides(shape[1:], self.dims, self.levels)
+        check_sample(shape, channels=self.in_channels, dims=self.dims, levels=self.levels)
 
     def _embed(self, labels: Tensor, y: Tensor | None) -> Tensor:
         # The activation that every block begins with is the same for all; it is applied once.
         emb = self.time_embed(labels)
         if self.num_classes is None:
             if y is not None:
-                raise ValueError("class labels y given to a network without classes; set num_classes or drop y.")
+                raise ValueError(
+                    "class labels y given to a network without classes; set num_classes or drop y."
+                )
             return F.silu(emb)
         if y is None or y.shape != labels.shape:
             raise ValueError(
@@ -262,16 +198,7 @@ class UNet(Network):
         return torch.cat([h, skip], dim=1)
 
 
-def refuse_unknown(cond: dict[str, Any], allowed: str) -> None:
-    """Refuse conditioning that would be ignored.
-
-    Raises:
-        ValueError: naming it and what the network takes.
-    """
-    if cond:
-        raise ValueError(f"unknown conditioning {', '.join(sorted(cond))}; this network takes {allowed}.")
-
-
+@final
 @register_model
 class ADM(UNet):
     """The U-Net of improved-diffusion and guided-diffusion; arguments of ``UNet``."""
@@ -283,9 +210,10 @@ class ADM(UNet):
         return x
 
 
+@final
 @register_model(name="adm_superres")
 class ADMSuperRes(UNet):
-    """The U-Net that also sees a low-resolution image (Nichol and Dhariwal 2021, section 3.5 of ADM).
+    """The U-Net that also sees a low-resolution image (Nichol and Dhariwal 2021, the up-samplers).
 
     Conditioning ``low_res``, (B, in_channels, ...) of any size, is interpolated linearly along each axis
     to the size of the state and joined to its channels; other arguments of ``UNet``.

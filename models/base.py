@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
@@ -16,7 +16,15 @@ class Network(nn.Module, abc.ABC):
 
     It knows nothing of processes or parameterisations: ``NoiseModel`` decides which labels it is
     given and what its output means. Constructors take plain keyword arguments.
+
+    Attributes:
+        output_kind: what the output means (eps, x0, score, v) whatever the process; None: as the
+            process's convention has it.
+        time_label: the time encoding that the network wants; None: likewise.
     """
+
+    output_kind: ClassVar[str | None] = None
+    time_label: ClassVar[str | None] = None
 
     @abc.abstractmethod
     def forward(self, x: Tensor, labels: Tensor, **cond: Any) -> Tensor:

@@ -131,9 +131,13 @@ def check_divisible(shape: Sequence[int], *, channels: int, rank: int, factor: i
         ValueError: naming the axis and the nearest sizes that work.
     """
     if len(shape) != rank + 1:
-        raise ValueError(f"sample shape {tuple(shape)} has {len(shape) - 1} spatial axes; this network has {rank}.")
+        raise ValueError(
+            f"sample shape {tuple(shape)} has {len(shape) - 1} spatial axes; this network has {rank}."
+        )
     if shape[0] != channels:
-        raise ValueError(f"sample shape {tuple(shape)} has {shape[0]} channels; this network takes {channels}.")
+        raise ValueError(
+            f"sample shape {tuple(shape)} has {shape[0]} channels; this network takes {channels}."
+        )
     for size in shape[1:]:
         if size < factor or size % factor:
             below = size // factor * factor

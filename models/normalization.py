@@ -55,8 +55,8 @@ def relative_means(x: Tensor) -> Tensor:
 class InstanceNormPlus(nn.Module):
     """InstanceNorm++: gamma * (unit_instance(x) + alpha * relative_means(x)) + beta.
 
-    Source: Song & Ermon 2019 (NCSN), appendix A.1, eq. 14, without its dependence on the level
-    (Song & Ermon 2020, NCSNv2, technique 3).
+    Source: Song & Ermon 2019 (NCSN), appendix A.1, without its dependence on the level (Song & Ermon
+    2020, NCSNv2, technique 3).
     """
 
     def __init__(self, num_features: int) -> None:
@@ -75,7 +75,7 @@ class ConditionalInstanceNormPlus(nn.Module):
     """InstanceNorm++ with gamma, alpha and beta of its own for every noise level.
 
     gamma_i * (unit_instance(x) + alpha_i * relative_means(x)) + beta_i, i the level.
-    Source: Song & Ermon 2019 (NCSN), appendix A.1, eq. 14.
+    Source: Song & Ermon 2019 (NCSN), appendix A.1; as in its code, gamma scales both terms.
     """
 
     def __init__(self, num_features: int, num_levels: int) -> None:

@@ -58,9 +58,7 @@ def fir_upsample(x: Tensor, kernel: Tensor) -> Tensor:
     """Put a zero after every value and filter with ``2^rank kernel``: (..., H) -> (..., 2 H)."""
     rank, p = kernel.ndim, kernel.shape[0] - 2
     # A transposed convolution does both; it yields p more than 2 H, of which p // 2 in front.
-    y = _CONV_TRANSPOSE[rank](
-        x, _depthwise(kernel * 2**rank, x), stride=2, padding=p // 2, groups=x.shape[1]
-    )
+    y = _CONV_TRANSPOSE[rank](x, _depthwise(kernel * 2**rank, x), stride=2, padding=p // 2, groups=x.shape[1])
     return _pad(y, 0, -(p % 2))
 
 

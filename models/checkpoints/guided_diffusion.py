@@ -9,33 +9,31 @@ in the flags that belong to the file; of those, the order of the attention's cha
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar, final
 
 from torch import Tensor
 
 from models.base import Network
 from models.checkpoints.base import Family, register_family
 
-_TOP = {
+MARKS = frozenset({"time_embed.0.weight", "input_blocks.0.0.weight", "middle_block.0.in_layers.0.weight"})
+
+_SINGLE = {
     "time_embed.linear1": "time_embed.0",
     "time_embed.linear2": "time_embed.2",
     "label_embed": "label_emb",
     "conv_in": "input_blocks.0.0",
     "norm_out": "out.0",
     "conv_out": "out.2",
-    # The pools of the noisy classifier; what they have in common with the above keeps its name.
-    "pool.norm": "out.0",
-    "pool.conv": "out.3",
-    "pool.attention.qkv": "out.2.qkv_proj",
-    "pool.attention.proj": "out.2.c_proj",
-    "pool.attention": "out.2",
-    "pool.linear1": "out.0",
-    "pool.linear2": "out.2",
-    "pool.norm_hidden": "out.1",
-    "pool.linear3": "out.3",
+    "readout.norm": "out.0",
+    "readout.conv": "out.3",
+    "readout.pool.qkv": "out.2.qkv_proj",
+    "readout.pool.proj": "out.2.c_proj",
+    "readout.hidden": "out.0",
+    "readout.hidden_norm": "out.1",
 }
-_WITHIN_BLOCK = {
+_IN_BLOCK = {
     "norm1": "in_layers.0",
     "conv1": "in_layers.2",
     "emb": "emb_layers.1",
@@ -46,22 +44,62 @@ _WITHIN_BLOCK = {
     "qkv": "qkv",
     "proj": "proj_out",
 }
-_STAGE = re.compile(r"(encoder|decoder)\.(\d+)\.(\w+)\.(\w+)\.(weight|bias)|(middle)()\.(\w+)\.(\w+)\.(weight|bias)")
+_IN_STAGE = re.compile(r"((?:encoder|decoder)\.\d+|middle)\.(\w+)\.(\w+)")
 
 
+def _stage(ours: str) -> str:
+    """The reference counts its first convolution among the input blocks."""
+    if ours == "middle":
+        return "middle_block"
+    half, index = ours.split(".")
+    return f"input_blocks.{int(index) + 1}" if half == "encoder" else f"output_blocks.{index}"
+
+
+@final
 @register_family(name="guided_diffusion")
-class GuidedDiffusion(Family):
-    """guided-diffusion's ``UNetModel``, ``SuperResModel`` and ``EncoderUNetModel``, and improved-diffusion's."""
+class GuidedDiffusionFamily(Family):
+    """``UNetModel``, ``SuperResModel`` and ``EncoderUNetModel`` of guided- and improved-diffusion."""
 
-    name = "guided_diffusion"
+    name: ClassVar[str] = "guided_diffusion"
 
-    def recognises(self, payload: Mapping[str, Any]) -> bool:
-        return {"time_embed.0.weight", "input_blocks.0.0.weight", "middle_block.0.in_layers.0.weight"} <= set(payload)
+    def recognises(self, payload: Any) -> bool:
+        return isinstance(payload, Mapping) and payload.keys() >= MARKS
 
     def tensors(self, payload: Mapping[str, Any], *, ema: bool) -> dict[str, Tensor]:
+        strange = [name for name, value in payload.items() if not isinstance(value, Tensor)]
+        if strange:
+            raise ValueError(
+                f"a guided-diffusion file is a plain state dict, but {strange[0]!r} holds a "
+                f"{type(payload[strange[0]]).__name__}; save the network's state_dict() alone."
+            )
         return dict(payload)
 
     def key_map(self, network: Network) -> dict[str, str]:
         names = [name for name, _ in network.named_parameters()]
-        places = _places(names)
-        return {name: _theirs(name, places, type(network).__name__) for name in names}
+        singles = dict(_SINGLE)
+        # The last layer of the spatial pools is the third or, after a normalisation, the fourth.
+        singles["readout.classes"] = "out.3" if "readout.hidden_norm.weight" in names else "out.2"
+        blocks: dict[str, list[str]] = {}  # the blocks of each stage, in their order
+        for name in names:
+            if found := _IN_STAGE.match(name):
+                held = blocks.setdefault(found[1], [])
+                if found[2] not in held:
+                    held.append(found[2])
+
+        def theirs(name: str) -> str:
+            if name == "readout.pool.position":
+                return "out.2.positional_embedding"
+            layer, _, kind = name.rpartition(".")
+            if layer in singles:
+                return f"{singles[layer]}.{kind}"
+            if found := _IN_STAGE.fullmatch(layer):
+                stage, block, part = found.groups()
+                resampling = {"conv": "op" if stage.startswith("encoder") else "conv"}
+                if inner := (_IN_BLOCK | resampling).get(part):
+                    return f"{_stage(stage)}.{blocks[stage].index(block)}.{inner}.{kind}"
+            raise ValueError(
+                f"guided-diffusion has no network with {type(network).__name__}'s parameter {name!r}; its "
+                f"checkpoints load into 'adm' (upsample='nearest'), 'adm_superres' and 'adm_encoder'."
+            )
+
+        return {name: theirs(name) for name in names}

@@ -92,16 +92,17 @@ class NCSNFamily(Family):
                 "use the models ncsn, ncsnv2_64, ncsnv2_128 or ncsnv2_256."
             )
         theirs = {name: _their_name(name, len(trunk.stages)) for name, _ in network.named_parameters()}
-        # the references register refine31 after refine3 but run it before; keep *their* order, which
-        # position-wise lists (averages, optimizer states) follow
-        late = {name: their_name.startswith("refine") for name, their_name in theirs.items()}
-        order = sorted(theirs, key=lambda name: _refine_rank(theirs[name]) if late[name] else 0)
-        return {name: theirs[name] for name in order}
+        return dict(sorted(theirs.items(), key=lambda names: _refine_rank(names[1])))
 
 
 def _refine_rank(name: str) -> int:
-    """Place of a refinement block in the references' registration order: 1, 2, 3, 31, 4, 5."""
-    return int(name.split(".")[0].removeprefix("refine").ljust(2, "0"))
+    """Place of a refinement block in the references' order: 1, 2, 3, 31, 4, 5 (anything else first).
+
+    They register refine31 after refine3 but run it before. *Their* order matters where a file lists by
+    position (averages, optimizer states).
+    """
+    block = re.match(r"refine(\d+)\.", name)
+    return int(block[1].ljust(2, "0")) if block else 0
 
 
 def _their_name(name: str, num_stages: int) -> str:

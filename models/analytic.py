@@ -1,0 +1,105 @@
+"""Exact scores of simple data under any Gaussian process: the oracles of this project, usable as networks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from models.base import Network, register_model
+from sde_lib.base import GaussianProcess, expand
+
+
+@register_model(name="gaussian")
+class GaussianScore(Network):
+    """The score of N(mean, std^2 I) diffused: -(x - alpha mean) / (alpha^2 std^2 + sigma^2).
+
+    Args:
+        process: what diffuses the data.
+        mean, std: numbers, or arrays that broadcast against a sample.
+    """
+
+    output_kind: ClassVar[str] = "score"
+    time_label: ClassVar[str] = "time"
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self, *, process: GaussianProcess, mean: float | Sequence = 0.0, std: float | Sequence = 0.5
+    ) -> None:
+        super().__init__()
+        self.process = process
+        self.register_buffer("mean", torch.as_tensor(mean, dtype=torch.float64), persistent=False)
+        self.register_buffer("std", torch.as_tensor(std, dtype=torch.float64), persistent=False)
+        if not bool((self.std > 0).all()):
+            raise ValueError(f"a Gaussian's standard deviation must be positive, got {std}.")
+
+    def forward(self, x: Tensor, labels: Tensor, **cond: Any) -> Tensor:
+        m = self.process.marginal(self.process.time(labels))
+        alpha, sigma = expand(m.alpha, x), expand(m.sigma, x)
+        mean, std = self.mean.to(x.dtype), self.std.to(x.dtype)
+        return (alpha * mean - x) / ((alpha * std) ** 2 + sigma**2)
+
+
+@register_model(name="gaussian_mixture")
+class GaussianMixtureScore(Network):
+    """The score of sum_k w_k N(mean_k, std_k^2 I) diffused: the responsibilities' mean of the modes' scores.
+
+    Args:
+        process: what diffuses the data.
+        means: (K, D): D is the number of elements of a sample, whatever its shape.
+        stds: one number, or (K,).
+        weights: (K,), normalised here; equal when left out.
+    """
+
+    output_kind: ClassVar[str] = "score"
+    time_label: ClassVar[str] = "time"
+    means: Tensor
+    stds: Tensor
+    log_weights: Tensor
+
+    def __init__(
+        self,
+        *,
+        process: GaussianProcess,
+        means: Sequence[Sequence[float]] | Tensor,
+        stds: float | Sequence[float] = 0.1,
+        weights: Sequence[float] | None = None,
+    ) -> None:
+        super().__init__()
+        self.process = process
+        centres = torch.as_tensor(means, dtype=torch.float64)
+        if centres.ndim != 2:
+            raise ValueError(f"means must be (K, D), one row a mode, got shape {tuple(centres.shape)}.")
+        count = len(centres)
+        w = torch.as_tensor([1.0] * count if weights is None else list(weights), dtype=torch.float64)
+        s = torch.as_tensor(stds, dtype=torch.float64).expand(count)
+        if len(w) != count or not bool((w > 0).all()) or not bool((s > 0).all()):
+            raise ValueError(f"a mixture of {count} modes needs {count} positive weights and standard deviations.")
+        self.register_buffer("means", centres, persistent=False)
+        self.register_buffer("stds", s.clone(), persistent=False)
+        self.register_buffer("log_weights", (w / w.sum()).log(), persistent=False)
+
+    def check_shape(self, shape: Sequence[int]) -> None:
+        size = int(torch.Size(shape).numel())
+        if size != self.means.shape[1]:
+            raise ValueError(
+                f"the mixture's modes have {self.means.shape[1]} elements but a sample of shape "
+                f"{tuple(shape)} has {size}; give means of {size} columns or change the data's shape."
+            )
+
+    def forward(self, x: Tensor, labels: Tensor, **cond: Any) -> Tensor:
+        m = self.process.marginal(self.process.time(labels))
+        flat = x.flatten(1)
+        alpha, sigma = m.alpha.to(x.dtype)[:, None], m.sigma.to(x.dtype)[:, None]
+        variances = (alpha * self.stds.to(x.dtype)) ** 2 + sigma**2  # (B, K)
+        offsets = alpha[:, :, None] * self.means.to(x.dtype) - flat[:, None, :]  # (B, K, D)
+        log_joint = (
+            self.log_weights.to(x.dtype)
+            - 0.5 * offsets.square().sum(2) / variances
+            - 0.5 * flat.shape[1] * variances.log()
+        )
+        responsibilities = log_joint.softmax(1) / variances
+        return (responsibilities[:, :, None] * offsets).sum(1).reshape(x.shape)

@@ -1,0 +1,137 @@
+"""The one loader: published weights of any registered family into our networks, strictly."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from models.base import Network, register_model
+from models.checkpoints.base import Family, register_family
+from models.checkpoints.reader import read_payload
+
+_SHOWN = 5
+
+
+@dataclass(frozen=True)
+class LoadedWeights:
+    """What a load did: ``used`` tensors of the file went into the network, ``ignored`` says what did not and why."""
+
+    family: str
+    path: str
+    step: int | None
+    used: int
+    ignored: tuple[str, ...]
+
+
+@runtime_checkable
+class LeavesOut(Protocol):
+    """A family whose files hold more than the network's parameters says what it leaves unread."""
+
+    def left_out(self, payload: Mapping[str, Any], network: Network, *, ema: bool) -> dict[str, str]:
+        """The file's names that are not loaded into ``network`` -> the reason."""
+
+
+def recognise(payload: Any, path: str | os.PathLike[str]) -> Family:
+    """The family of an unpickled file.
+
+    Raises:
+        ValueError: no family knows it; the message shows the file's first names.
+    """
+    for name in register_family:
+        family = register_family[name]()
+        if family.recognises(payload):
+            return family
+    raise ValueError(
+        f"weights file {path} is of no known family (tried {', '.join(register_family)}); "
+        f"its first names: {_first(list(map(str, payload))) if isinstance(payload, Mapping) else 'none, it is a list'}."
+    )
+
+
+def load_weights(network: Network, path: str | os.PathLike[str], *, ema: bool = True) -> LoadedWeights:
+    """Copy the weights of a published file into ``network``, in place; all of them or none.
+
+    Args:
+        network: built with the architecture of the file.
+        path: a file of any registered family.
+        ema: the averaged weights, where the file has both.
+
+    Raises:
+        ValueError: the file cannot be read safely (see ``read_payload``), is of no known family, or does
+            not hold exactly the network's parameters: the file, the family and the first differing keys.
+    """
+    payload = read_payload(path)
+    family = recognise(payload, path)
+    key_map = family.key_map(network)
+    tensors = family.tensors(payload, ema=ema)
+    ignored = family.left_out(payload, network, ema=ema) if isinstance(family, LeavesOut) else {}
+
+    parameters = dict(network.named_parameters())
+    assert parameters.keys() == key_map.keys(), "a family must map every parameter"
+    _check(
+        parameters,
+        key_map,
+        tensors,
+        ignored,
+        where=f"weights file {path} (family {family.name!r})",
+        network=network,
+    )
+    with torch.no_grad():
+        for ours, theirs in key_map.items():
+            parameters[ours].copy_(tensors[theirs])
+    step = payload.get("step") if isinstance(payload, Mapping) else None
+    return LoadedWeights(
+        family=family.name,
+        path=os.fspath(path),
+        step=int(step) if isinstance(step, int) else None,
+        used=len(key_map),
+        ignored=tuple(f"{name}: {reason}" for name, reason in sorted(ignored.items())),
+    )
+
+
+def _check(
+    parameters: Mapping[str, Tensor],
+    key_map: Mapping[str, str],
+    tensors: Mapping[str, Tensor],
+    ignored: Mapping[str, str],
+    *,
+    where: str,
+    network: Network,
+) -> None:
+    missing = [theirs for theirs in key_map.values() if theirs not in tensors]
+    known = set(key_map.values())
+    unexpected = [name for name in tensors if name not in known and name not in ignored]
+    shapes = [
+        f"{theirs} is {tuple(tensors[theirs].shape)} in the file and {tuple(parameters[ours].shape)} here"
+        for ours, theirs in key_map.items()
+        if theirs in tensors and tensors[theirs].shape != parameters[ours].shape
+    ]
+    kinds = (
+        ("missing in the file", missing),
+        ("not in the network", unexpected),
+        ("of another shape", shapes),
+    )
+    problems = [f"{len(names)} {kind}: {_first(names)}" for kind, names in kinds if names]
+    if problems:
+        model = (
+            register_model.name_of(type(network))
+            if type(network) in _registered()
+            else type(network).__name__
+        )
+        raise ValueError(
+            f"{where} does not fit the network {model!r}. {'; '.join(problems)}. "
+            "Build the network with the file's architecture (its config), or load the file that belongs to this config."
+        )
+
+
+def _registered() -> list[type]:
+    return [register_model[name] for name in register_model]
+
+
+def _first(names: list[str]) -> str:
+    more = f", … ({len(names) - _SHOWN} more)" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more

@@ -1,0 +1,151 @@
+"""A network as a model of a process: the only place that knows parameterisations.
+
+A network may output the noise eps, the data x0, the score or the velocity v; a ``Prediction`` is one
+evaluation seen as any of them. With x_t = alpha x0 + sigma eps and r^2 = alpha^2 + sigma^2,
+
+    score = -eps / sigma,    v = (alpha eps - sigma x0) / r,
+
+so that v is Salimans & Ho's (2022) for VP (r = 1) and stays of unit scale for every other process.
+"""
+
+from __future__ import annotations
+
+import abc
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import torch
+from torch import Tensor, nn
+
+from models.base import Network
+from models.time_encoding import TimeEncoding
+from sde_lib.base import Process, expand
+
+Output = Literal["eps", "x0", "score", "v"]
+"""What a network's output means."""
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """One evaluation of a model at states ``x``; every view is shaped like ``x``.
+
+    ``alpha`` and ``sigma`` are shaped to multiply ``x``; None where the process has no Gaussian
+    marginal, whose predictions have a score and no other view.
+    """
+
+    x: Tensor
+    alpha: Tensor | None
+    sigma: Tensor | None
+    output: Tensor
+    kind: Output
+
+    def _level(self) -> tuple[Tensor, Tensor]:
+        if self.alpha is None or self.sigma is None:
+            raise ValueError(
+                "this process has no Gaussian marginal, so its predictions have a score only; "
+                "eps, x0 and v need a GaussianSDE or a chain."
+            )
+        return self.alpha, self.sigma
+
+    @property
+    def eps(self) -> Tensor:
+        """The noise: E[eps | x_t]."""
+        if self.kind == "eps":
+            return self.output
+        alpha, sigma = self._level()
+        if self.kind == "x0":
+            return (self.x - alpha * self.output) / sigma
+        if self.kind == "score":
+            return -sigma * self.output
+        r2 = alpha**2 + sigma**2
+        return (sigma * self.x + alpha * r2.sqrt() * self.output) / r2
+
+    @property
+    def x0(self) -> Tensor:
+        """The data: E[x_0 | x_t]."""
+        if self.kind == "x0":
+            return self.output
+        alpha, sigma = self._level()
+        if self.kind == "v":
+            r2 = alpha**2 + sigma**2
+            return (alpha * self.x - sigma * r2.sqrt() * self.output) / r2
+        return (self.x - sigma * self.eps) / alpha
+
+    @property
+    def score(self) -> Tensor:
+        """The score of p_t at x_t."""
+        if self.kind == "score":
+            return self.output
+        _, sigma = self._level()
+        return -self.eps / sigma
+
+    @property
+    def v(self) -> Tensor:
+        """The velocity, from noise to data on the unit circle."""
+        if self.kind == "v":
+            return self.output
+        alpha, sigma = self._level()
+        return (alpha * self.eps - sigma * self.x0) / (alpha**2 + sigma**2).sqrt()
+
+
+class Model(nn.Module, abc.ABC):
+    """What samplers and likelihoods evaluate. Guidance wraps one model in another.
+
+    Attributes:
+        process: the forward process whose reverse it models.
+        nfe: network evaluations of a batch so far.
+    """
+
+    process: Process
+    nfe: int
+
+    @abc.abstractmethod
+    def forward(self, x: Tensor, t: Tensor, **cond: Any) -> Prediction:
+        """Evaluate at states ``x`` (B, ...) and times ``t`` (B,)."""
+
+    def given(self, **cond: Any) -> Model:
+        """The same model with its conditioning fixed."""
+        return Given(self, cond) if cond else self
+
+
+class Given(Model):
+    """A model under fixed conditioning."""
+
+    def __init__(self, model: Model, cond: dict[str, Any]) -> None:
+        super().__init__()
+        self.model, self.cond = model, cond
+        self.process = model.process
+
+    @property
+    def nfe(self) -> int:  # type: ignore[override]
+        return self.model.nfe
+
+    def forward(self, x: Tensor, t: Tensor, **cond: Any) -> Prediction:
+        prediction: Prediction = self.model(x, t, **self.cond, **cond)
+        return prediction
+
+
+class NoiseModel(Model):
+    """Network + process + what the network is fed and what it outputs.
+
+    Args:
+        network: evaluated as ``network(x, labels, **cond)``.
+        process: the forward process.
+        time: what the network is told about time.
+        output: what its output means.
+    """
+
+    def __init__(self, network: Network, process: Process, time: TimeEncoding, output: Output) -> None:
+        super().__init__()
+        if output not in get_args(Output):
+            raise ValueError(f"a network outputs one of {', '.join(get_args(Output))}; got {output!r}.")
+        self.network, self.process, self.time, self.output = network, process, time, output
+        self.nfe = 0
+
+    def forward(self, x: Tensor, t: Tensor, **cond: Any) -> Prediction:
+        self.nfe += 1
+        output = self.network(x, self.time.labels(t).to(x.dtype), **cond)
+        level = self.time.marginal(t)
+        if level is None:
+            return Prediction(x, None, None, output, self.output)
+        return Prediction(x, expand(level.alpha, x), expand(level.sigma, x), output, self.output)

@@ -1,0 +1,122 @@
+"""How a network is told the time, and at which noise level its output is read.
+
+Published weights give noise when fed the wrong labels, so each convention has a class here and nowhere
+else. ``labels`` maps the process's time to what the network is fed; ``marginal`` is the noise level at
+which its output was trained, from which the other views of a prediction are computed.
+"""
+
+from __future__ import annotations
+
+import abc
+
+import torch
+from torch import Tensor, nn
+
+from sde_lib.base import GaussianProcess, Marginal, Process
+from sde_lib.discrete import DiscreteDiffusion
+
+
+class TimeEncoding(nn.Module, abc.ABC):
+    """Time of the process -> labels of the network."""
+
+    @abc.abstractmethod
+    def labels(self, t: Tensor) -> Tensor:
+        """(B,) times -> (B,) labels."""
+
+    @abc.abstractmethod
+    def marginal(self, t: Tensor) -> Marginal | None:
+        """The noise level that the output refers to; None where the process has no Gaussian marginal."""
+
+
+class Time(TimeEncoding):
+    """The time itself, times ``scale``: 999 for VP and subVP networks of score_sde (continuous training).
+
+    Serves any process. A process without a Gaussian marginal has predictions with a score alone.
+    """
+
+    def __init__(self, process: Process, scale: float = 1.0) -> None:
+        super().__init__()
+        self.process, self.scale = process, scale
+        self._level = getattr(process, "marginal", None)
+
+    def labels(self, t: Tensor) -> Tensor:
+        return t * self.scale
+
+    def marginal(self, t: Tensor) -> Marginal | None:
+        return self._level(t) if self._level else None
+
+
+class NoiseLevel(TimeEncoding):
+    """sigma(t): VE networks of score_sde (continuous training), which take the logarithm themselves."""
+
+    def __init__(self, process: GaussianProcess) -> None:
+        super().__init__()
+        self.process = process
+
+    def labels(self, t: Tensor) -> Tensor:
+        return self.process.marginal(t).sigma
+
+    def marginal(self, t: Tensor) -> Marginal:
+        return self.process.marginal(t)
+
+
+class ChainIndex(TimeEncoding):
+    """A chain's index in the chain that the network was trained on.
+
+    Args:
+        chain: the process itself, respaced or not.
+        scale: 1000 / num_levels for ADM's ``rescale_timesteps``; one otherwise.
+        descending: index 0 is the noisiest level, as SMLD networks of score_sde have it.
+    """
+
+    def __init__(self, chain: DiscreteDiffusion, scale: float = 1.0, descending: bool = False) -> None:
+        super().__init__()
+        self.chain, self.scale, self.descending = chain, scale, descending
+
+    def labels(self, t: Tensor) -> Tensor:
+        index = self.chain.original[t]
+        return (self.chain.num_levels - 1 - index if self.descending else index) * self.scale
+
+    def marginal(self, t: Tensor) -> Marginal:
+        return self.chain.marginal(t)
+
+
+class LevelOfTime(TimeEncoding):
+    """An SDE's time as the index of a chain, for a network trained on the chain (score_sde, discrete VP).
+
+    The label is t (N - 1), unrounded; the noise level is the chain's at the truncated index.
+
+    Args:
+        chain: what the network was trained on.
+        T: the SDE's final time.
+    """
+
+    def __init__(self, chain: DiscreteDiffusion, T: float = 1.0) -> None:
+        super().__init__()
+        self.chain, self.scale = chain, (chain.num_levels - 1) / T
+
+    def labels(self, t: Tensor) -> Tensor:
+        return t * self.scale
+
+    def marginal(self, t: Tensor) -> Marginal:
+        return self.chain.marginal(self.labels(t).long())
+
+
+class DescendingLevelOfTime(TimeEncoding):
+    """An SDE's time as the rounded index of a chain that counts down (score_sde, discrete VE).
+
+    Args:
+        process: the SDE, whose sigma is taken at the time itself.
+        num_levels: of the chain that the network was trained on.
+    """
+
+    def __init__(self, process: GaussianProcess, num_levels: int) -> None:
+        super().__init__()
+        self.process, self.num_levels = process, num_levels
+
+    def labels(self, t: Tensor) -> Tensor:
+        start = self.process.start
+        return torch.round((start - t) / start * (self.num_levels - 1))
+
+    def marginal(self, t: Tensor) -> Marginal:
+        return self.process.marginal(t)

@@ -1,0 +1,5 @@
+"""Correctors by name. Importing this package registers ours."""
+
+from samplers.correctors import ald, langevin, none
+
+__all__ = ["ald", "langevin", "none"]

@@ -1,0 +1,46 @@
+"""Langevin dynamics with a step size from the signal-to-noise ratio."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from torch import Tensor
+
+from models.noise_model import Model
+from samplers.base import Corrector, Step, register_corrector
+from sde_lib.base import expand
+from sde_lib.noise import Noise
+
+
+@register_corrector(name="langevin")
+@dataclass(frozen=True)
+class Langevin(Corrector):
+    """x + e score + sqrt(2 e) z with e = 2 alpha (snr |z| / |score|)^2 (Song et al. 2021, algorithms 4-5).
+
+    alpha is one training level's alpha_t^2 / alpha_{t-dt}^2, one for VE. In many dimensions the stationary
+    variance on a Gaussian is 1 + snr^2 times the target's (alpha = 1): a larger snr mixes faster and is hotter.
+
+    Args:
+        snr: ratio of the score's step to the noise's, > 0; typically 0.05 to 0.2.
+        norm: ``sample`` takes norms of each sample; ``batch`` averages them over the batch as score_sde does,
+            whose samples depend on their batch-mates.
+    """
+
+    snr: float = 0.16
+    norm: Literal["sample", "batch"] = "sample"
+
+    def __post_init__(self) -> None:
+        if self.snr <= 0:
+            raise ValueError(f"langevin's snr must be positive, got {self.snr}; typical values are 0.05 to 0.2.")
+        if self.norm not in ("sample", "batch"):
+            raise ValueError(f"langevin's norm is 'sample' or 'batch', got {self.norm!r}.")
+
+    def update_fn(self, model: Model, x: Tensor, t: Tensor, noise: Noise) -> Step:
+        score, z = model(x, t).score, noise.normal(x.shape)
+        score_norm, noise_norm = score.flatten(1).norm(dim=1), z.flatten(1).norm(dim=1)
+        if self.norm == "batch":
+            score_norm, noise_norm = score_norm.mean().expand_as(t), noise_norm.mean().expand_as(t)
+        size = 2 * model.process.level_ratio(t) * (self.snr * noise_norm / score_norm) ** 2
+        mean = x + expand(size, x) * score
+        return Step(mean + expand((2 * size).sqrt(), x) * z, mean)

@@ -1,0 +1,110 @@
+"""The predictor-corrector loop: the only one in the project."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from models.noise_model import Model
+from samplers.base import Constraint, Corrector, Predictor, Step
+from sde_lib.noise import Noise
+
+
+@dataclass(frozen=True)
+class SampleResult:
+    """Samples (B, ...) and the network evaluations that each took, counted."""
+
+    x: Tensor
+    nfe: int
+
+
+@dataclass(frozen=True)
+class PCSampler:
+    """Predictor steps along ``times``, correctors at each time, one closing estimate of clean data.
+
+    The rule for the end, for every predictor: steps go between the given times and no further; then, with
+    ``noise_removal``, one more evaluation at the last time gives E[x_0 | x_t] (Tweedie), which is the result.
+    So ``num_steps`` times are ``num_steps`` evaluations of a one-evaluation predictor; without noise removal
+    the last evaluation is spared and the result is a state at the last time, noise included.
+
+    Args:
+        model: predictions of a process.
+        predictor: moves between times; one that encodes takes rising times.
+        corrector: moves at a time.
+        times: (num_steps,), from ``sde_lib.grids``.
+        n_steps_each: corrector sub-steps at each time.
+        corrector_first: correct at a time before predicting from it (score_sde), or after predicting to it.
+        noise_removal: whether the result is the closing estimate.
+        constraints: projections after every sub-step.
+    """
+
+    model: Model
+    predictor: Predictor
+    corrector: Corrector
+    times: Tensor
+    n_steps_each: int = 1
+    corrector_first: bool = True
+    noise_removal: bool = True
+    constraints: Sequence[Constraint] = ()
+
+    def __post_init__(self) -> None:
+        if self.n_steps_each < 1:
+            raise ValueError(f"n_steps_each must be at least 1, got {self.n_steps_each}; for none, corrector 'none'.")
+        falling = bool((self.times.diff() < 0).all())
+        rising = bool((self.times.diff() > 0).all())
+        if not (rising if self.predictor.encodes else falling):
+            raise ValueError("times must fall from noise to data, or rise for a predictor that encodes.")
+
+    @torch.no_grad()
+    def iterate(self, x: Tensor, noise: Noise, **cond: Any) -> Iterator[Step]:
+        """From states at the first time: yields the state after the work at each later time.
+
+        The last step yielded is the result: with ``noise_removal`` both of its members are the estimate.
+        """
+        model = self.model.given(**cond)
+        times = self.times.to(x.device)[:, None].expand(-1, len(x))
+        step = Step(x, x)
+        for t, s in zip(times[:-1], times[1:], strict=True):
+            if self.corrector_first:
+                step = self._correct(model, step, t, noise)
+            step = self._project(self.predictor.update_fn(model, step.x, t, s, noise), s, noise)
+            if not self.corrector_first:
+                step = self._correct(model, step, s, noise)
+            yield step
+        if self.noise_removal and not self.predictor.encodes:
+            last = times[-1]
+            if self.corrector_first:
+                step = self._correct(model, step, last, noise)
+            x0 = model.process.denoise(step.x, last, model(step.x, last).score)
+            yield self._project(Step(x0, x0), torch.full_like(last, model.process.clean), noise)
+
+    def _correct(self, model: Model, step: Step, t: Tensor, noise: Noise) -> Step:
+        for _ in range(self.n_steps_each):
+            step = self._project(self.corrector.update_fn(model, step.x, t, noise), t, noise)
+        return step
+
+    def _project(self, step: Step, t: Tensor, noise: Noise) -> Step:
+        for constraint in self.constraints:
+            step = constraint.project(step, self.model.process, t, noise)
+        return step
+
+    @torch.no_grad()
+    def sample(self, shape: Sequence[int], noise: Noise, **cond: Any) -> SampleResult:
+        """Draw ``shape`` = (B, ...) samples from the prior's end."""
+        start = Step(*(self.model.process.prior_sampling(shape, noise),) * 2)
+        return self._run(self._project(start, self.times[:1].to(noise.device).expand(shape[0]), noise), noise, cond)
+
+    @torch.no_grad()
+    def encode(self, x: Tensor, noise: Noise, **cond: Any) -> SampleResult:
+        """Carry data at the first time to the last, with a predictor that encodes."""
+        return self._run(Step(x, x), noise, cond)
+
+    def _run(self, step: Step, noise: Noise, cond: dict[str, Any]) -> SampleResult:
+        before = self.model.nfe
+        for step in self.iterate(step.x, noise, **cond):  # noqa: B007 - the last is the result
+            pass
+        return SampleResult(step.x, self.model.nfe - before)

@@ -1,0 +1,64 @@
+"""DDIM, from noise to data and back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from models.noise_model import Model
+from samplers.base import Predictor, Step, register_predictor
+from sde_lib.base import GaussianProcess, expand
+from sde_lib.noise import Noise
+
+
+@register_predictor(name="ddim")
+@dataclass(frozen=True)
+class DDIM(Predictor):
+    """x_s = alpha_s x0 + sqrt(sigma_s^2 - v^2) eps + v z, v = eta std[x_s | x_t, x_0] (Song et al. 2021, eq. 12).
+
+    Deterministic for eta = 0, of order 1 in log(sigma/alpha); ancestral sampling for eta = 1.
+
+    Args:
+        eta: share of fresh noise, in [0, 1].
+    """
+
+    needs: ClassVar[type] = GaussianProcess
+    order: ClassVar[int | None] = 1
+    eta: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.eta <= 1:
+            raise ValueError(f"ddim's eta is a share of fresh noise in [0, 1], got {self.eta}.")
+
+    def update_fn(self, model: Model, x: Tensor, t: Tensor, s: Tensor, noise: Noise) -> Step:
+        process: GaussianProcess = model.process  # type: ignore[assignment]
+        now, then, step = process.marginal(t), process.marginal(s), process.transition(t, s)
+        prediction = model(x, t)
+        fresh = self.eta * step.std * then.sigma / now.sigma
+        kept = torch.sqrt((then.sigma**2 - fresh**2).clamp(min=0))
+        mean = expand(then.alpha, x) * prediction.x0 + expand(kept, x) * prediction.eps
+        if self.eta == 0:
+            return Step(mean, mean)
+        return Step(mean + expand(fresh, x) * noise.normal(x.shape), mean)
+
+
+@register_predictor(name="reverse_ddim")
+@dataclass(frozen=True)
+class ReverseDDIM(Predictor):
+    """DDIM run from data to noise: x_s = alpha_s x0 + sigma_s eps, s noisier than t (Dhariwal & Nichol 2021).
+
+    Order 1 in log(sigma/alpha): ``ddim`` inverts it as the steps become small.
+    """
+
+    needs: ClassVar[type] = GaussianProcess
+    order: ClassVar[int | None] = 1
+    encodes: ClassVar[bool] = True
+
+    def update_fn(self, model: Model, x: Tensor, t: Tensor, s: Tensor, noise: Noise) -> Step:
+        process: GaussianProcess = model.process  # type: ignore[assignment]
+        then, prediction = process.marginal(s), model(x, t)
+        x = expand(then.alpha, x) * prediction.x0 + expand(then.sigma, x) * prediction.eps
+        return Step(x, x)

@@ -1,0 +1,36 @@
+"""Euler-Maruyama on the reverse SDE, Euler on the probability flow."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+
+from models.noise_model import Model
+from samplers.base import Predictor, Step, register_predictor
+from sde_lib.base import SDE, expand
+from sde_lib.noise import Noise
+
+
+@register_predictor(name="euler_maruyama")
+@dataclass(frozen=True)
+class EulerMaruyama(Predictor):
+    """x_s = x - (f - g^2 score) dt + g sqrt(dt) z, dt = t - s (Song et al. 2021, eq. 6).
+
+    Weak order 1. With ``probability_flow`` x_s = x - (f - g^2 score / 2) dt (eq. 13), order 1.
+    """
+
+    needs: ClassVar[type] = SDE
+    probability_flow: bool = False
+
+    def update_fn(self, model: Model, x: Tensor, t: Tensor, s: Tensor, noise: Noise) -> Step:
+        sde: SDE = model.process  # type: ignore[assignment]
+        score = model(x, t).score
+        c = sde.sde(x, t)
+        dt, g2 = expand(t - s, x), expand(c.diffusion**2, x)
+        if self.probability_flow:
+            mean = x - (c.drift - 0.5 * g2 * score) * dt
+            return Step(mean, mean)
+        mean = x - (c.drift - g2 * score) * dt
+        return Step(mean + (g2 * dt).sqrt() * noise.normal(x.shape), mean)

@@ -1,0 +1,34 @@
+"""The reverse of the process's own discretisation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from models.noise_model import Model
+from samplers.base import Predictor, Step, register_predictor
+from sde_lib.base import expand
+from sde_lib.noise import Noise
+
+
+@register_predictor(name="reverse_diffusion")
+@dataclass(frozen=True)
+class ReverseDiffusion(Predictor):
+    """x_s = x - f + G^2 score + G z, where x_t = x_s + f + G z discretises the forward process
+    (Song et al. 2021, eq. 46).
+
+    Weak order 1. With ``probability_flow`` x_s = x - f + G^2 score / 2, order 1.
+    """
+
+    probability_flow: bool = False
+
+    def update_fn(self, model: Model, x: Tensor, t: Tensor, s: Tensor, noise: Noise) -> Step:
+        score = model(x, t).score
+        forward = model.process.discretize(x, t, s)
+        g = expand(forward.diffusion, x)
+        if self.probability_flow:
+            mean = x - forward.drift + 0.5 * g**2 * score
+            return Step(mean, mean)
+        mean = x - forward.drift + g**2 * score
+        return Step(mean + g * noise.normal(x.shape), mean)
