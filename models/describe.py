@@ -108,7 +108,8 @@ def describe(network: Network, shape: Sequence[int], **cond: Tensor) -> Descript
     """
     network.check_shape(shape)
     names = list(_group_names(network))
-    state = {name: _on_meta(tensor) for name, tensor in (*network.named_parameters(), *network.named_buffers())}
+    tensors = (*network.named_parameters(), *network.named_buffers())
+    state = {name: _on_meta(tensor) for name, tensor in tensors}
     dtype = next((p.dtype for p in network.parameters()), torch.float32)
     x, labels = torch.empty(1, *shape, dtype=dtype, device="meta"), torch.empty(1, dtype=dtype, device="meta")
     conditions = {name: tensor.to("meta") for name, tensor in cond.items()}
@@ -126,7 +127,8 @@ def describe(network: Network, shape: Sequence[int], **cond: Tensor) -> Descript
     parameters: defaultdict[str, int] = defaultdict(int)
     for name, parameter in network.named_parameters():
         parameters[_group_of(name, names)] += parameter.numel()
-    rows = (LayerGroup(name, parameters[name], meter.flop[name], meter.saved[name]) for name in (*names, OTHER))
+    groups = (*names, OTHER)
+    rows = (LayerGroup(name, parameters[name], meter.flop[name], meter.saved[name]) for name in groups)
     shown = tuple(row for row in rows if row.parameters or row.flop or row.activation_bytes)
     return Description(type(network).__name__, tuple(shape), shown)
 

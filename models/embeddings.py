@@ -73,7 +73,8 @@ class ClassEmbedding(nn.Module):
     def forward(self, y: Tensor | None) -> Tensor:
         if y is None:
             raise ValueError(
-                f"this network is class-conditional ({self.table.num_embeddings} classes) and got no labels; pass y=."
+                f"this network is class-conditional ({self.table.num_embeddings} classes) and got no labels; "
+                "pass y=."
             )
         return self.table(y)
 

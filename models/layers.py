@@ -144,8 +144,8 @@ def check_divisible(shape: Sequence[int], *, channels: int, rank: int, factor: i
             near = f"{below} or {below + factor}" if below else f"{factor}"
             raise ValueError(
                 f"sample shape {tuple(shape)}: size {size} does not divide by {factor}, the network's total "
-                f"down-sampling; allowed are multiples of {factor}, the nearest {near}. Resize or pad the data, "
-                "or give the network fewer levels (channel_mult)."
+                f"down-sampling; allowed are multiples of {factor}, the nearest {near}. "
+                "Resize or pad the data, or give the network fewer levels (channel_mult)."
             )
 
 

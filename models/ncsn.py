@@ -64,6 +64,8 @@ class NCSN(Network):
         ValueError: an unknown normalisation or non-linearity, or dims outside 1, 2, 3.
     """
 
+    output_kind = "score"
+
     def __init__(
         self,
         *,

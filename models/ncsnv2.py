@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, ClassVar, final
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -13,6 +12,7 @@ from models.base import Network, register_model
 from models.ncsn import check_sizes, refuse
 from models.normalization import get_normalization, over_space
 from models.refinenet import RefineNet, Stage, make_kit
+from sde_lib.schedules import geometric_sigmas
 
 
 def noise_levels(sigma_min: float, sigma_max: float, num_scales: int, spacing: str) -> Tensor:
@@ -27,12 +27,10 @@ def noise_levels(sigma_min: float, sigma_max: float, num_scales: int, spacing: s
             "need 0 < sigma_min <= sigma_max and num_scales >= 1."
         )
     if spacing == "geometric":
-        table = np.exp(np.linspace(np.log(sigma_max), np.log(sigma_min), num_scales))
-    elif spacing == "uniform":
-        table = np.linspace(sigma_max, sigma_min, num_scales)
-    else:
-        raise ValueError(f"unknown spacing {spacing!r} of the noise levels; allowed: geometric, uniform.")
-    return torch.tensor(table, dtype=torch.float32)
+        return geometric_sigmas(num_scales, sigma_min, sigma_max).flip(0).float()
+    if spacing == "uniform":
+        return torch.linspace(sigma_max, sigma_min, num_scales, dtype=torch.float64).float()
+    raise ValueError(f"unknown spacing {spacing!r} of the noise levels; allowed: geometric, uniform.")
 
 
 class NCSNv2(Network):
@@ -64,6 +62,7 @@ class NCSNv2(Network):
             dims outside 1, 2, 3.
     """
 
+    output_kind = "score"
     stages: ClassVar[Sequence[Stage]]
     sigmas: Tensor
 
@@ -83,7 +82,8 @@ class NCSNv2(Network):
     ) -> None:
         super().__init__()
         self.in_channels, self.dims, self.centered = in_channels, dims, centered
-        self.register_buffer("sigmas", noise_levels(sigma_min, sigma_max, num_scales, sigma_spacing))
+        table = noise_levels(sigma_min, sigma_max, num_scales, sigma_spacing)
+        self.register_buffer("sigmas", table, persistent=False)
         norm = get_normalization(normalization)
         kit = make_kit(dims=dims, nonlinearity=nonlinearity, norm=norm, conditional=False)
         self.trunk = RefineNet(in_channels=in_channels, width=channels, stages=self.stages, kit=kit)

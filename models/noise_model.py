@@ -144,7 +144,9 @@ class NoiseModel(Model):
 
     def forward(self, x: Tensor, t: Tensor, **cond: Any) -> Prediction:
         self.nfe += 1
-        output = self.network(x, self.time.labels(t).to(x.dtype), **cond)
+        # At least float32: half precision cannot hold the index of a long chain.
+        labels = self.time.labels(t).to(torch.promote_types(x.dtype, torch.float32))
+        output = self.network(x, labels, **cond)
         level = self.time.marginal(t)
         if level is None:
             return Prediction(x, None, None, output, self.output)

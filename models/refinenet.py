@@ -89,7 +89,9 @@ class ResidualBlock(nn.Module):
     A dilated stage begins with a dilated 3x3 shortcut, a pooling one with 1x1 and mean pooling.
     """
 
-    def __init__(self, kit: Kit, width_in: int, width_out: int, *, begins: bool, pool: bool, dilation: int) -> None:
+    def __init__(
+        self, kit: Kit, width_in: int, width_out: int, *, begins: bool, pool: bool, dilation: int
+    ) -> None:
         super().__init__()
         assert begins or width_in == width_out
         self.act = kit.act
@@ -133,7 +135,7 @@ class ResidualConvUnits(nn.Module):
         self.units = nn.ModuleList(RefineUnit(kit, width) for _ in range(2 * num_blocks))
 
     def forward(self, x: Tensor, level: Tensor) -> Tensor:
-        for first, second in zip(self.units[::2], self.units[1::2]):
+        for first, second in zip(self.units[::2], self.units[1::2], strict=True):
             x = x + second(first(x, level), level)
         return x
 
@@ -150,7 +152,7 @@ class ChainedPooling(nn.Module):
 
     def forward(self, x: Tensor, level: Tensor) -> Tensor:
         x = path = self.act(x)
-        for norm, conv in zip(self.norms, self.convs):
+        for norm, conv in zip(self.norms, self.convs, strict=True):
             path = conv(self.pool(norm(path, level)))
             x = x + path
         return x
@@ -167,7 +169,7 @@ class Fusion(nn.Module):
         self.norms = nn.ModuleList(kit.refine_norm(width) for width in widths)
 
     def forward(self, xs: Sequence[Tensor], level: Tensor, size: Sequence[int]) -> Tensor:
-        maps = [conv(norm(x, level)) for x, norm, conv in zip(xs, self.norms, self.convs)]
+        maps = [conv(norm(x, level)) for x, norm, conv in zip(xs, self.norms, self.convs, strict=True)]
         resized = [F.interpolate(h, size=list(size), mode=self.mode, align_corners=True) for h in maps]
         return sum(resized[1:], resized[0])
 
@@ -184,7 +186,7 @@ class RefineBlock(nn.Module):
         self.crp = ChainedPooling(kit, width_out)
 
     def forward(self, xs: Sequence[Tensor], level: Tensor) -> Tensor:
-        hs = [adapt(x, level) for adapt, x in zip(self.adapt_convs, xs)]
+        hs = [adapt(x, level) for adapt, x in zip(self.adapt_convs, xs, strict=True)]
         h = hs[0] if self.msf is None else self.msf(hs, level, xs[0].shape[2:])
         return self.output_convs(self.crp(h, level), level)
 
@@ -231,7 +233,7 @@ class RefineNet(nn.Module):
                 h = block(h, level)
             features.append(h)
         fused: list[Tensor] = []
-        for refine, feature in zip(self.refine, reversed(features)):
+        for refine, feature in zip(self.refine, reversed(features), strict=True):
             fused = [refine([feature, *fused], level)]
         return self.end_conv(self.act(self.normalizer(fused[0], level)))
 

@@ -43,7 +43,7 @@ def _pad(x: Tensor, before: int, after: int) -> Tensor:
 
 
 def fir_filter(x: Tensor, kernel: Tensor, *, stride: int = 1) -> Tensor:
-    """True convolution with ``kernel`` where it fits inside ``x``, channel by channel, keeping every ``stride``-th."""
+    """True convolution with ``kernel`` where it fits inside ``x``, per channel, every ``stride``-th."""
     flipped = kernel.flip(tuple(range(kernel.ndim)))
     return _CONV[kernel.ndim](x, _depthwise(flipped, x), stride=stride, groups=x.shape[1])
 
@@ -120,13 +120,13 @@ class Downsample(nn.Module):
         if self.kernel is not None:
             return fir_downsample(x, self.kernel)
         if self.conv is not None:
-            # One zero behind, none in front: TensorFlow's SAME, with which the published weights were trained.
+            # One zero behind, none in front: TensorFlow's SAME, as the published weights expect.
             return self.conv(_pad(x, 0, 1))
         return {1: F.avg_pool1d, 2: F.avg_pool2d, 3: F.avg_pool3d}[x.ndim - 2](x, 2)
 
 
 class Upsample(nn.Module):
-    """Twice the resolution on every axis; arguments as of ``Downsample``, nearest neighbours without a filter."""
+    """Twice the resolution on every axis; arguments of ``Downsample``; nearest without a filter."""
 
     kernel: Tensor | None
 

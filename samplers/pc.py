@@ -59,6 +59,10 @@ class PCSampler:
         if not (rising if self.predictor.encodes else falling):
             raise ValueError("times must fall from noise to data, or rise for a predictor that encodes.")
 
+    def __len__(self) -> int:
+        """How many steps ``iterate`` yields."""
+        return len(self.times) - 1 + (self.noise_removal and not self.predictor.encodes)
+
     @torch.no_grad()
     def iterate(self, x: Tensor, noise: Noise, **cond: Any) -> Iterator[Step]:
         """From states at the first time: yields the state after the work at each later time.
@@ -94,17 +98,21 @@ class PCSampler:
 
     @torch.no_grad()
     def sample(self, shape: Sequence[int], noise: Noise, **cond: Any) -> SampleResult:
-        """Draw ``shape`` = (B, ...) samples from the prior's end."""
-        start = Step(*(self.model.process.prior_sampling(shape, noise),) * 2)
-        return self._run(self._project(start, self.times[:1].to(noise.device).expand(shape[0]), noise), noise, cond)
+        """Draw ``shape`` = (B, ...) samples."""
+        return self._run(self.prior(shape, noise), noise, cond)
+
+    def prior(self, shape: Sequence[int], noise: Noise) -> Tensor:
+        """States at the first time to iterate from: draws from the prior, projected."""
+        x = self.model.process.prior_sampling(shape, noise)
+        return self._project(Step(x, x), self.times[:1].to(x.device).expand(len(x)), noise).x
 
     @torch.no_grad()
     def encode(self, x: Tensor, noise: Noise, **cond: Any) -> SampleResult:
         """Carry data at the first time to the last, with a predictor that encodes."""
-        return self._run(Step(x, x), noise, cond)
+        return self._run(x, noise, cond)
 
-    def _run(self, step: Step, noise: Noise, cond: dict[str, Any]) -> SampleResult:
+    def _run(self, x: Tensor, noise: Noise, cond: dict[str, Any]) -> SampleResult:
         before = self.model.nfe
-        for step in self.iterate(step.x, noise, **cond):  # noqa: B007 - the last is the result
-            pass
-        return SampleResult(step.x, self.model.nfe - before)
+        for step in self.iterate(x, noise, **cond):
+            x = step.x
+        return SampleResult(x, self.model.nfe - before)

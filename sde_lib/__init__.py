@@ -11,6 +11,7 @@ from sde_lib.base import (
     Process,
     Transition,
     expand,
+    register_sde,
 )
 from sde_lib.discrete import DiscreteDiffusion
 from sde_lib.noise import Noise
@@ -33,5 +34,6 @@ __all__ = [
     "Process",
     "Transition",
     "expand",
+    "register_sde",
     "subVPSDE",
 ]

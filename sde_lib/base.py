@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from sde_lib.noise import Noise
+from sde_lib.registry import Registry
 
 
 def expand(v: Tensor, x: Tensor) -> Tensor:
@@ -272,3 +273,6 @@ class GaussianSDE(GaussianProcess, SDE):
         return (self.marginal(t).alpha / self.marginal((t - dt).clamp(min=0)).alpha) ** 2
 
 
+
+
+register_sde: Registry[Process] = Registry("SDE")

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from sde_lib.base import GaussianProcess, Marginal
+from sde_lib.base import GaussianProcess, Marginal, register_sde
+from sde_lib.schedules import cosine_betas, geometric_sigmas, linear_betas
 
 
 class DiscreteDiffusion(nn.Module, GaussianProcess):
@@ -96,3 +97,19 @@ class DiscreteDiffusion(nn.Module, GaussianProcess):
 
     def level_ratio(self, t: Tensor) -> Tensor:
         return (self.marginal(t).alpha / self.marginal(t - 1).alpha) ** 2
+
+
+@register_sde(name="ddpm")
+def ddpm_chain(
+    *, N: int = 1000, beta_min: float = 0.1, beta_max: float = 20.0, schedule: str = "linear"
+) -> DiscreteDiffusion:
+    """The DDPM chain of N levels with ``linear`` betas (beta_min/N to beta_max/N) or ``cosine`` ones."""
+    if schedule not in ("linear", "cosine"):
+        raise ValueError(f"unknown beta schedule {schedule!r}; known: linear, cosine.")
+    return DiscreteDiffusion.ddpm(linear_betas(N, beta_min, beta_max) if schedule == "linear" else cosine_betas(N))
+
+
+@register_sde(name="smld")
+def smld_chain(*, N: int = 1000, sigma_min: float = 0.01, sigma_max: float = 50.0) -> DiscreteDiffusion:
+    """The SMLD chain of N geometric noise levels."""
+    return DiscreteDiffusion.smld(geometric_sigmas(N, sigma_min, sigma_max))

@@ -20,6 +20,9 @@ from sde_lib.base import expand
 VectorField = Callable[[Tensor, Tensor, Tensor], Tensor]
 """f(t, y, rows) -> dy/dt for the samples ``rows`` of the batch: t (b,), y (b, ...), rows (b,) int64."""
 
+Norm = Callable[[Tensor], Tensor]
+"""The size of each sample's error: (b, ...) in units of the tolerance -> (b,)."""
+
 
 class Outcome(enum.IntEnum):
     """How the integration of a sample ended."""
@@ -28,6 +31,19 @@ class Outcome(enum.IntEnum):
     NOT_FINITE = 1
     STEP_TOO_SMALL = 2
     TOO_MANY_STEPS = 3
+
+    @property
+    def reason(self) -> str:
+        """What happened and what to do, for a report."""
+        return _REASONS[self]
+
+
+_REASONS = {
+    Outcome.SUCCESS: "solved to the tolerance",
+    Outcome.NOT_FINITE: "a value became NaN or infinite: check the data and the model's output there",
+    Outcome.STEP_TOO_SMALL: "the tolerance is too tight to make progress in this precision: loosen rtol and atol",
+    Outcome.TOO_MANY_STEPS: "the allowed number of steps did not suffice: loosen rtol and atol or raise max_steps",
+}
 
 
 @dataclass(frozen=True)
@@ -48,6 +64,8 @@ class Tableau:
         a, b, c: stages, weights and nodes.
         error: weights of the error estimates over all stages and the new point; DOP853 has a second
             row, and the two combine as in Hairer, Norsett & Wanner (1993), section II.10.
+        memory: how much the last step's error counts in the choice of the next step's length (beta of
+            section IV.2's controller, with the values of the book's own codes).
     """
 
     order: int
@@ -55,41 +73,60 @@ class Tableau:
     b: np.ndarray
     c: np.ndarray
     error: np.ndarray
+    memory: float
 
 
 _RK45, _DOP853 = scipy.integrate.RK45, scipy.integrate.DOP853
 TABLEAUS = {
-    "dopri5": Tableau(5, _RK45.A, _RK45.B, _RK45.C, np.stack([_RK45.E])),
-    "dop853": Tableau(8, _DOP853.A, _DOP853.B, _DOP853.C, np.stack([_DOP853.E5, _DOP853.E3])),
+    "dopri5": Tableau(5, _RK45.A, _RK45.B, _RK45.C, np.stack([_RK45.E]), 0.04),
+    "dop853": Tableau(8, _DOP853.A, _DOP853.B, _DOP853.C, np.stack([_DOP853.E5, _DOP853.E3]), 0.0),
 }
 
 
-def _rms(y: Tensor) -> Tensor:
-    return y.flatten(1).square().mean(1).sqrt().double()
+def rms(y: Tensor) -> Tensor:
+    """Root mean square over a sample's elements, (b,), float64."""
+    return y.flatten(1).double().square().mean(1).sqrt()
 
 
 def _combine(weights: np.ndarray, stages: list[Tensor]) -> Tensor:
-    terms = [float(w) * k for w, k in zip(weights, stages, strict=True) if w]
-    return torch.stack(terms).sum(0) if terms else torch.zeros_like(stages[0])
+    """sum_i w_i k_i, element by element, so that it cannot depend on the size of the batch."""
+    total = torch.zeros_like(stages[0])
+    for w, k in zip(weights, stages, strict=True):
+        if w:
+            total.add_(k, alpha=float(w))
+    return total
 
 
-def _error(tableau: Tableau, stages: list[Tensor], h: Tensor, scale: Tensor) -> Tensor:
+def _error(tableau: Tableau, stages: list[Tensor], h: Tensor, scale: Tensor, norm: Norm) -> Tensor:
     """The estimated error in units of the tolerance, (b,)."""
-    first, *more = [_rms(expand(h, scale) * _combine(e, stages) / scale) for e in tableau.error]
+    first, *more = [norm(expand(h, scale) * _combine(e, stages) / scale) for e in tableau.error]
+    if not more:
+        return first
     total = torch.stack([first, *(0.1 * e for e in more)]).square().sum(0).sqrt()
     return torch.where(total > 0, first**2 / total, total)
 
 
-def _first_step(f: VectorField, t: Tensor, y: Tensor, k: Tensor, rows: Tensor, span: Tensor, order: int,
-                rtol: float, atol: float) -> Tensor:
+@dataclass(frozen=True)
+class _Tolerance:
+    rtol: float
+    atol: float
+    norm: Norm
+
+    def scale(self, *states: Tensor) -> Tensor:
+        return self.atol + self.rtol * torch.stack([y.abs() for y in states]).amax(0)
+
+
+def _first_step(
+    f: VectorField, t: Tensor, y: Tensor, k: Tensor, rows: Tensor, span: Tensor, order: int, tolerance: _Tolerance
+) -> Tensor:
     """A first step length (Hairer, Norsett & Wanner 1993, section II.4), signed like ``span``."""
-    scale = atol + rtol * y.abs()
-    d0, d1 = _rms(y / scale), _rms(k / scale)
+    scale, norm = tolerance.scale(y), tolerance.norm
+    d0, d1 = norm(y / scale), norm(k / scale)
     h0 = torch.where((d0 < 1e-5) | (d1 < 1e-5), torch.full_like(d0, 1e-6), 0.01 * d0 / d1)
     h0 = torch.minimum(h0, span.abs()) * span.sign()
-    d2 = _rms((f(t + h0, y + expand(h0, y) * k, rows) - k) / scale) / h0.abs()
+    d2 = norm((f(t + h0, y + expand(h0, y) * k, rows) - k) / scale) / h0.abs()
     largest = torch.maximum(d1, d2)
-    h1 = torch.where(largest <= 1e-15, (h0.abs() * 1e-3).clamp(min=1e-6), (0.01 / largest) ** (1 / (order + 1)))
+    h1 = torch.where(largest <= 1e-15, (h0.abs() * 1e-3).clamp(min=1e-6), (0.01 / largest) ** (1 / order))
     return torch.minimum(torch.minimum(100 * h0.abs(), h1), span.abs()) * span.sign()
 
 
@@ -103,18 +140,20 @@ def integrate(
     atol: float = 1e-5,
     method: str = "dopri5",
     max_steps: int = 10_000,
+    norm: Norm = rms,
 ) -> Solution:
     """Solve dy/dt = f(t, y) from t0 to t1 with a step length for each sample.
 
     Dormand & Prince's order 5(4) or order 8(5,3) pair with a proportional-integral controller. The one
-    synchronisation with the device a step asks whether any sample is still under way.
+    synchronisation with the device a step asks which samples are still under way.
 
     Args:
         f: the vector field; it is called with the samples still under way and their rows.
         y0: (B, ...); the state is carried in its precision.
-        rtol, atol: tolerance of the root mean square over a sample's elements.
+        rtol, atol: tolerance of the ``norm`` of a sample's error.
         method: ``dopri5`` or ``dop853``.
         max_steps: attempts after which a sample is given up.
+        norm: the size of an error in units of the tolerance; the root mean square unless given.
 
     Returns:
         The final states; a sample that failed holds the state it reached and says why.
@@ -123,25 +162,40 @@ def integrate(
         ValueError: an unknown method or tolerances that are not positive.
     """
     if method not in TABLEAUS:
-        raise ValueError(f"unknown Runge-Kutta method {method!r}; known: {', '.join(TABLEAUS)} (or scipy's, see "
-                         f"integrate_scipy).")
+        raise ValueError(
+            f"unknown Runge-Kutta method {method!r}; known: {', '.join(TABLEAUS)} (integrate_scipy takes scipy's)."
+        )
     if rtol <= 0 or atol <= 0:
         raise ValueError(f"rtol and atol must be positive, got {rtol} and {atol}.")
-    tableau = TABLEAUS[method]
+    tableau, tolerance = TABLEAUS[method], _Tolerance(rtol, atol, norm)
     batch, device = y0.shape[0], y0.device
     final, nfe = y0.clone(), torch.zeros(batch, dtype=torch.int64, device=device)
     outcome = torch.full((batch,), Outcome.TOO_MANY_STEPS, dtype=torch.int64, device=device)
+    if batch == 0:
+        return Solution(final, nfe, outcome)
 
     rows = torch.arange(batch, device=device)
     t = torch.full((batch,), t0, dtype=torch.float64, device=device)
     end = torch.full_like(t, t1)
     y, k = y0, f(t, y0, rows)
-    h = _first_step(f, t, y, k, rows, end - t, tableau.order, rtol, atol)
+    h = _first_step(f, t, y, k, rows, end - t, tableau.order, tolerance)
     nfe += 2
+    # A start that is not finite would never end: every later step length would be NaN too.
+    lost = ~h.isfinite()
     previous = torch.full_like(t, 1e-4)
-    exponent = 1 / tableau.order
+    exponent, beta = 1 / tableau.order, tableau.memory
+    retried = torch.zeros_like(lost)
+    smallest = 1e-14 * max(abs(t0), abs(t1))
+
+    outcome[lost] = Outcome.NOT_FINITE
+    going = (~lost).nonzero()[:, 0]
 
     for _ in range(max_steps):
+        if len(going) == 0:
+            break
+        if len(going) < len(rows):
+            rows, t, end, h, y, k = rows[going], t[going], end[going], h[going], y[going], k[going]
+            previous, retried = previous[going], retried[going]
         left = end - t
         last = h.abs() >= left.abs()
         h = torch.where(last, left, h)
@@ -154,31 +208,28 @@ def integrate(
         stages.append(f(t_new, y_new, rows))
         nfe[rows] += len(stages) - 1
 
-        error = _error(tableau, stages, h, atol + rtol * torch.maximum(y.abs(), y_new.abs()))
+        error = _error(tableau, stages, h, tolerance.scale(y, y_new), norm)
         finite = error.isfinite()
         accepted = finite & (error <= 1)
         safe = error.clamp(min=1e-10)
-        grow = 0.9 * safe ** (-0.7 * exponent) * previous ** (0.4 * exponent)
-        factor = torch.where(accepted, grow.clamp(0.2, 10), (0.9 * safe**-exponent).clamp(0.1, 0.9))
+        grow = 0.9 * safe ** (0.75 * beta - exponent) * previous**beta
+        # A length that has just been refused is not at once tried again.
+        grow = torch.where(retried, grow.clamp(0.2, 1), grow.clamp(0.2, 10))
+        factor = torch.where(accepted, grow, (0.9 * safe**-exponent).clamp(0.1, 0.9))
         factor = torch.where(finite, factor, torch.full_like(factor, 0.1))
 
         y = torch.where(expand(accepted, y).bool(), y_new, y)
         k = torch.where(expand(accepted, k).bool(), stages[-1], k)
         t = torch.where(accepted, t_new, t)
         previous = torch.where(accepted, safe.clamp(min=1e-4), previous)
-        h = h * factor
+        h, retried = h * factor, ~accepted
 
         arrived = accepted & last
-        stuck = ~arrived & (h.abs() < 1e-14 * max(abs(t0), abs(t1)))
+        stuck = ~arrived & (h.abs() < smallest)
         reason = torch.where(finite, Outcome.STEP_TOO_SMALL, Outcome.NOT_FINITE)
         outcome[rows] = torch.where(arrived, Outcome.SUCCESS, torch.where(stuck, reason, outcome[rows]))
         final[rows] = y
         going = (~(arrived | stuck)).nonzero()[:, 0]
-        if len(going) == 0:
-            break
-        if len(going) < len(rows):
-            rows, t, end, h, previous = rows[going], t[going], end[going], h[going], previous[going]
-            y, k = y[going], k[going]
     return Solution(final, nfe, outcome)
 
 

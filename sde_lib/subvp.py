@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from sde_lib.base import Coefficients, GaussianSDE, Marginal, expand
+from sde_lib.base import Coefficients, GaussianSDE, Marginal, expand, register_sde
 
 
+@register_sde(name="subvpsde")
 @dataclass(frozen=True)
 class subVPSDE(GaussianSDE):  # noqa: N801 - the ancestor's spelling, which its users know
     """dx = -beta/2 x dt + sqrt(beta (1 - alpha_t^4)) dw (Song et al. 2021, eq. 13, 35).
@@ -20,11 +21,14 @@ class subVPSDE(GaussianSDE):  # noqa: N801 - the ancestor's spelling, which its 
         beta_min: beta(0) > 0.
         beta_max: beta(1) >= beta_min.
         N: levels of the reference discretisation.
+        t_min, t_end: see ``SDE``.
     """
 
     beta_min: float = 0.1
     beta_max: float = 20.0
     N: int = 1000
+    t_min: float = 1e-5
+    t_end: float = 1e-3
 
     def __post_init__(self) -> None:
         if not 0 < self.beta_min <= self.beta_max:
@@ -41,3 +45,9 @@ class subVPSDE(GaussianSDE):  # noqa: N801 - the ancestor's spelling, which its 
         t = t.double()
         beta = self.beta_min + t * (self.beta_max - self.beta_min)
         return Coefficients(expand(-0.5 * beta, x) * x, torch.sqrt(-beta * torch.expm1(4 * self.log_alpha(t))))
+
+    def time_of(self, noise_to_signal: Tensor) -> Tensor:
+        """sigma/alpha = 1/alpha - alpha = 2 sinh(-log alpha), and log alpha is quadratic in t."""
+        target = 2 * torch.asinh(noise_to_signal.double() / 2)
+        slope = self.beta_max - self.beta_min
+        return 2 * target / (self.beta_min + torch.sqrt(self.beta_min**2 + 2 * slope * target))

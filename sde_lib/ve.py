@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from sde_lib.base import Coefficients, GaussianSDE, Marginal, expand
+from sde_lib.base import Coefficients, GaussianSDE, Marginal, expand, register_sde
 
 
+@register_sde(name="vesde")
 @dataclass(frozen=True)
 class VESDE(GaussianSDE):
     """dx = sigma(t) sqrt(2 log(sigma_max/sigma_min)) dw (Song et al. 2021, eq. 9, 30-31).
@@ -21,11 +22,13 @@ class VESDE(GaussianSDE):
         sigma_min: noise of the least noisy level, > 0.
         sigma_max: noise of the prior, > sigma_min.
         N: levels of the SMLD chain that it is the limit of.
+        t_min, t_end: see ``SDE``.
     """
 
     sigma_min: float = 0.01
     sigma_max: float = 50.0
     N: int = 1000
+    t_min: float = 1e-5
     t_end: float = 1e-5
 
     def __post_init__(self) -> None:
@@ -50,3 +53,6 @@ class VESDE(GaussianSDE):
 
     def sde(self, x: Tensor, t: Tensor) -> Coefficients:
         return Coefficients(torch.zeros_like(x), self.sigma(t.double()) * math.sqrt(2 * self.log_ratio))
+
+    def time_of(self, noise_to_signal: Tensor) -> Tensor:
+        return torch.log(noise_to_signal.double() / self.sigma_min) / self.log_ratio

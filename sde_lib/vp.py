@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from sde_lib.base import Coefficients, GaussianSDE, Marginal, expand
+from sde_lib.base import Coefficients, GaussianSDE, Marginal, expand, register_sde
 
 
+@register_sde(name="vpsde")
 @dataclass(frozen=True)
 class VPSDE(GaussianSDE):
     """dx = -beta(t)/2 x dt + sqrt(beta(t)) dw, beta linear in t (Song et al. 2021, eq. 11, 32-33).
@@ -20,11 +21,14 @@ class VPSDE(GaussianSDE):
         beta_min: beta(0) > 0.
         beta_max: beta(1) >= beta_min.
         N: levels of the DDPM chain that it is the limit of.
+        t_min, t_end: see ``SDE``.
     """
 
     beta_min: float = 0.1
     beta_max: float = 20.0
     N: int = 1000
+    t_min: float = 1e-5
+    t_end: float = 1e-3
 
     def __post_init__(self) -> None:
         if not 0 < self.beta_min <= self.beta_max:
@@ -43,3 +47,9 @@ class VPSDE(GaussianSDE):
     def sde(self, x: Tensor, t: Tensor) -> Coefficients:
         beta = self.beta(t.double())
         return Coefficients(expand(-0.5 * beta, x) * x, beta.sqrt())
+
+    def time_of(self, noise_to_signal: Tensor) -> Tensor:
+        """log(1 + (sigma/alpha)^2) = -2 log alpha is quadratic in t."""
+        target = torch.log1p(noise_to_signal.double() ** 2)
+        slope = self.beta_max - self.beta_min
+        return 2 * target / (self.beta_min + torch.sqrt(self.beta_min**2 + 2 * slope * target))

@@ -19,7 +19,7 @@ _SHOWN = 5
 
 @dataclass(frozen=True)
 class LoadedWeights:
-    """What a load did: ``used`` tensors of the file went into the network, ``ignored`` says what did not and why."""
+    """What a load did: how many tensors it used, and what else the file has, each with the reason."""
 
     family: str
     path: str
@@ -46,9 +46,10 @@ def recognise(payload: Any, path: str | os.PathLike[str]) -> Family:
         family = register_family[name]()
         if family.recognises(payload):
             return family
+    names = list(map(str, payload)) if isinstance(payload, Mapping) else ["none, it is a list"]
     raise ValueError(
         f"weights file {path} is of no known family (tried {', '.join(register_family)}); "
-        f"its first names: {_first(list(map(str, payload))) if isinstance(payload, Mapping) else 'none, it is a list'}."
+        f"its first names: {_first(names)}."
     )
 
 
@@ -124,7 +125,7 @@ def _check(
         )
         raise ValueError(
             f"{where} does not fit the network {model!r}. {'; '.join(problems)}. "
-            "Build the network with the file's architecture (its config), or load the file that belongs to this config."
+            "Build the network with the file's architecture, or load the file that belongs to this config."
         )
 
 

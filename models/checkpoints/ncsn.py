@@ -16,6 +16,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, ClassVar, final
 
+import torch
 from torch import Tensor
 
 from models.base import Network
@@ -23,7 +24,7 @@ from models.checkpoints.base import Family, register_family
 from models.refinenet import RefineNet
 
 MARKS = frozenset({"begin_conv.weight", "refine1.adapt_convs.0.1_1_conv.weight"})
-BUFFERS = frozenset({"sigmas"})
+LIST_ENTRIES = ("model", "optimizer", "epoch", "step", "ema")
 # the references' numbers of the residual stages from the shallowest, and of the refinement blocks
 # from the deepest stage, by how many there are
 RES_NAMES = {4: ("1", "2", "3", "4"), 5: ("1", "2", "3", "4", "5"), 6: ("1", "2", "3", "31", "4", "5")}
@@ -37,28 +38,45 @@ def _bare(state: Any) -> dict[str, Any]:
     return {str(name).removeprefix("module."): value for name, value in state.items()}
 
 
+def _entries(payload: Any) -> dict[str, Any]:
+    """The parts of the file by score_sde_pytorch's names for them."""
+    if isinstance(payload, (list, tuple)):
+        return dict(zip(LIST_ENTRIES, payload, strict=False))
+    if isinstance(payload, Mapping) and "model" in payload:
+        return dict(payload)
+    return {"model": payload}
+
+
 def _model_state(payload: Any) -> dict[str, Any]:
     """The raw model's state dict, wherever the file keeps it."""
-    if isinstance(payload, (list, tuple)):
-        return _bare(payload[0]) if payload else {}
-    if isinstance(payload, Mapping) and "model" in payload:
-        return _bare(payload["model"])
-    return _bare(payload)
+    return _bare(_entries(payload).get("model"))
 
 
 def _averages(payload: Any, names: list[str]) -> dict[str, Tensor]:
     """The averaged parameters by name; empty where the file has none."""
-    if isinstance(payload, (list, tuple)):
-        return _bare(payload[4]) if len(payload) > 4 else {}
-    if "model" not in payload or not isinstance(payload.get("ema"), Mapping):
-        return {}
-    shadow = payload["ema"].get("shadow_params", [])
+    averages = _bare(_entries(payload).get("ema"))
+    if "shadow_params" not in averages:
+        return averages
+    shadow = averages["shadow_params"]
     if len(shadow) != len(names):
         raise ValueError(
             f"the file averages {len(shadow)} parameters and its model has {len(names)}; they cannot be "
             "matched by position. Load the raw weights (ema=False) instead."
         )
-    return dict(zip(names, shadow))
+    return dict(zip(names, shadow, strict=True))
+
+
+def _check_sigmas(table: Tensor | None, network: Network) -> None:
+    """Refuse another table of noise levels than the network's: the output would be scaled wrongly."""
+    ours = getattr(network, "sigmas", None)
+    if table is None or ours is None or ours.is_meta:
+        return
+    if table.shape != ours.shape or not torch.allclose(table.to(ours), ours, rtol=1e-4):
+        raise ValueError(
+            f"the file was trained with {len(table)} noise levels from {float(table[0]):g} to "
+            f"{float(table[-1]):g}, the network has {len(ours)} from {float(ours[0]):g} to "
+            f"{float(ours[-1]):g}; set sigma_max, sigma_min and num_scales to the file's."
+        )
 
 
 @final
@@ -68,12 +86,17 @@ class NCSNFamily(Family):
 
     name: ClassVar[str] = "ncsn"
 
+    @staticmethod
+    def _parameters(payload: Any) -> list[str]:
+        return [name for name in _model_state(payload) if name != "sigmas"]
+
     def recognises(self, payload: Any) -> bool:
         return _model_state(payload).keys() >= MARKS
 
     def tensors(self, payload: Any, *, ema: bool) -> dict[str, Tensor]:
-        model = {name: value for name, value in _model_state(payload).items() if name not in BUFFERS}
-        averages = _averages(payload, list(model)) if ema else {}
+        state, names = _model_state(payload), self._parameters(payload)
+        model = {name: state[name] for name in names}
+        averages = _averages(payload, names) if ema else {}
         if not averages:  # trained without averaging (NCSN was): the raw weights are all there is
             return model
         if averages.keys() != model.keys():
@@ -83,6 +106,20 @@ class NCSNFamily(Family):
                 f"{', '.join(differing[:3])}. Load the raw weights (ema=False) instead."
             )
         return averages
+
+    def left_out(self, payload: Any, network: Network, *, ema: bool) -> dict[str, str]:
+        table = _model_state(payload).get("sigmas")
+        _check_sigmas(table, network)
+        averaged = bool(_averages(payload, self._parameters(payload)))
+        reasons = {"sigmas": "a table that follows from the config"} if table is not None else {}
+        if averaged:
+            other = "averaged" if ema else "raw"
+            reasons["model" if ema else "ema"] = f"the {other} weights are used"
+        held = _entries(payload)
+        if "optimizer" in held:
+            reasons["optimizer"] = "the optimizer's state is no weight"
+        reasons |= {name: "progress of the training" for name in ("epoch", "step") if name in held}
+        return reasons
 
     def key_map(self, network: Network) -> dict[str, str]:
         trunk = getattr(network, "trunk", None)

@@ -48,8 +48,8 @@ def _read_pickled(file: Path) -> Any:
         if "GLOBAL" in reason or "allowlisted" in reason:
             raise ValueError(
                 f"weights file {file} refused: it needs arbitrary unpickling, which can run any code. "
-                "Nothing of it was executed. Save the tensors alone, with torch.save(model.state_dict(), path) "
-                f"or as safetensors, where you trust the file's origin. ({reason})"
+                "Nothing of it was executed. Where you trust it, save its tensors alone, as safetensors or "
+                f"with torch.save(model.state_dict(), path). ({reason})"
             ) from None
         raise ValueError(
             f"weights file {file} ({file.stat().st_size} bytes) cannot be read: truncated, or not written by "

@@ -7,21 +7,17 @@ the trainable parameters, in the state dict's order without the buffers.
 
 from __future__ import annotations
 
-import functools
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, ClassVar, final
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from models.attention import Attention
-from models.base import Network, register_model
+from models.base import Network
 from models.checkpoints.base import Family, register_family
-from models.ddpm import DDPM
-from models.embeddings import GaussianFourier
-from models.layers import Pointwise, ResBlock
-from models.resample import Downsample, Upsample
+from models.checkpoints.score_sde_names import ancestor_names
+from models.layers import ResBlock
 
 _BUFFER = "sigmas"
 # The Fourier features' frequencies: a parameter that is not trained, hence not averaged.
@@ -33,7 +29,7 @@ _TRANSPOSED = re.compile(r".*\.NIN_\d\.W")
 @final
 @register_family(name="score_sde")
 class ScoreSDE(Family):
-    """Checkpoints of score_sde_pytorch (Song et al. 2021), for the networks that ``layer_order`` knows."""
+    """Checkpoints of score_sde_pytorch (Song et al. 2021), for the networks that ``ancestor_names`` knows."""
 
     name: ClassVar[str] = "score_sde"
 
@@ -49,12 +45,7 @@ class ScoreSDE(Family):
         return {name: to_ours(name, weight) for name, weight in weights.items()}
 
     def key_map(self, network: Network) -> dict[str, str]:
-        names: dict[str, str] = {}
-        prefixes = {module: name for name, module in network.named_modules()}
-        for position, layer in enumerate(layer_order(network)):
-            for ours, theirs in parameter_names(layer):
-                names[f"{prefixes[layer]}.{ours}"] = f"all_modules.{position}.{theirs}"
-        return names
+        return ancestor_names(network)
 
     def left_out(self, payload: Mapping[str, Any], network: Network, *, ema: bool) -> dict[str, str]:
         other = (
@@ -89,9 +80,9 @@ def _check_sigmas(model: Mapping[str, Tensor], network: Network) -> None:
     if theirs is None or ours is None:
         return
     if theirs.shape != ours.shape or not torch.allclose(theirs.to(ours), ours, rtol=1e-4):
+        in_file, here = (f"{len(s)} from {float(s[0]):g} to {float(s[-1]):g}" for s in (theirs, ours))
         raise ValueError(
-            f"the score_sde checkpoint was trained with {len(theirs)} noise levels from {float(theirs[0]):g} to "
-            f"{float(theirs[-1]):g}, the network has {len(ours)} from {float(ours[0]):g} to {float(ours[-1]):g}; "
+            f"the score_sde checkpoint's noise levels are {in_file}, the network's {here}; "
             "set sigma_min, sigma_max and num_scales as it was trained."
         )
 
@@ -107,7 +98,8 @@ def _averaged(payload: Mapping[str, Any], raw: Mapping[str, Tensor]) -> dict[str
     ema = payload.get("ema")
     if not isinstance(ema, Mapping) or not isinstance(ema.get("shadow_params"), list | tuple):
         raise ValueError(
-            "the score_sde checkpoint has no averaged weights (ema.shadow_params); load the raw ones with ema=False."
+            "the score_sde checkpoint has no averaged weights (ema.shadow_params); "
+            "load the raw ones with ema=False."
         )
     shadow = ema["shadow_params"]
     trainable = [name for name in raw if not _FROZEN.fullmatch(name)]
@@ -119,8 +111,9 @@ def _averaged(payload: Mapping[str, Any], raw: Mapping[str, Tensor]) -> dict[str
     for name, average in zip(trainable, shadow, strict=True):
         if average.shape != raw[name].shape:
             raise ValueError(
-                f"the score_sde checkpoint's averaged weights are out of order: {name} is {tuple(raw[name].shape)}, "
-                f"the average in its place {tuple(average.shape)}; load the raw ones with ema=False."
+                "the score_sde checkpoint's averaged weights are out of order: "
+                f"{name} is {tuple(raw[name].shape)}, the average in its place {tuple(average.shape)}; "
+                "load the raw ones with ema=False."
             )
     return dict(zip(trainable, shadow, strict=True))
 
@@ -130,88 +123,90 @@ def to_ours(name: str, weight: Tensor) -> Tensor:
     return weight.T if _TRANSPOSED.fullmatch(name) else weight
 
 
-@functools.singledispatch
-def layer_order(network: Network) -> Iterator[nn.Module]:
-    """Our layers in the order of the ancestor's ``all_modules``; register a network to give it one.
+def export(
+    network: Network,
+    averaged: Mapping[str, Tensor] | None = None,
+    *,
+    sigmas: Tensor | None = None,
+    optimizer: Mapping[str, Any] | None = None,
+    step: int = 0,
+    decay: float = 0.9999,
+    num_updates: int = 0,
+) -> dict[str, Any]:
+    """The ancestor's training checkpoint of ``network``; ``torch.save`` of it is its ``checkpoint_N.pth``.
+
+    Args:
+        averaged: averaged weights by our names; the weights themselves where there are none.
+        sigmas: the config's noise levels, which the ancestor stores; default the network's own, if any.
+        optimizer: the state of an optimizer over ``network.parameters()``, in torch's form.
+        step: training steps done.
+        decay: of the average.
+        num_updates: of the average.
 
     Raises:
-        ValueError: the ancestor has no such network.
+        ValueError: the ancestor has no such network, or ``averaged`` lacks a trainable parameter.
     """
-    raise ValueError(
-        f"the score_sde family has no network like {type(network).__name__} "
-        f"(it has ddpm, ncsnpp and ddpmpp; registered here: {', '.join(register_model)}); "
-        "choose the model that the file was trained as."
-    )
-
-
-@layer_order.register
-def _ddpm(network: DDPM) -> Iterator[nn.Module]:
-    if network.class_embedding is not None or network.attention_after_every_up_block:
+    names = ancestor_names(network)
+    weights = dict(network.named_parameters())
+    trainable = [ours for ours in names if weights[ours].requires_grad]
+    averaged = weights if averaged is None else averaged
+    if lacking := [ours for ours in trainable if ours not in averaged]:
         raise ValueError(
-            "score_sde_pytorch's ddpm has neither classes nor attention after every up block; "
-            "build the network without num_classes and attention_after_every_up_block."
+            f"the averaged weights lack {len(lacking)} parameters, first {lacking[0]}; pass them all."
         )
-    if network.time_embedding is not None:
-        yield network.time_embedding.dense_in
-        yield network.time_embedding.dense_out
-    yield network.input_conv
-    for level in network.levels(network.down):
-        yield from level.layers()
-    yield network.middle.block_in
-    yield network.middle.attention
-    yield network.middle.block_out
-    for level in network.levels(network.up):
-        yield from level.layers()
-    yield network.output_norm
-    yield network.output_conv
+
+    def theirs(ours: str, weight: Tensor) -> Tensor:
+        return to_ours(names[ours], weight.detach()).cpu().contiguous()
+
+    table = getattr(network, _BUFFER, None) if sigmas is None else sigmas
+    model = {} if table is None else {f"module.{_BUFFER}": table.cpu()}
+    model |= {f"module.{name}": theirs(ours, weights[ours]) for ours, name in names.items()}
+    return {
+        "optimizer": {"state": {}, "param_groups": []} if optimizer is None else _reorder(optimizer, network),
+        "model": model,
+        "ema": {
+            "decay": decay,
+            "num_updates": num_updates,
+            "shadow_params": [theirs(ours, averaged[ours]) for ours in trainable],
+        },
+        "step": step,
+    }
 
 
-@functools.singledispatch
-def parameter_names(layer: nn.Module) -> Iterator[tuple[str, str]]:
-    """(our name, the ancestor's) of each parameter inside one layer, in the ancestor's order."""
-    yield "weight", "weight"
-    yield "bias", "bias"
+def optimizer_state(payload: Mapping[str, Any], network: Network) -> dict[str, Any]:
+    """The checkpoint's optimizer state for a torch optimizer over ``network.parameters()``.
+
+    Raises:
+        ValueError: the file has no optimizer state of this network's parameters.
+    """
+    state = payload.get("optimizer")
+    if not isinstance(state, Mapping) or not state.get("param_groups"):
+        raise ValueError("the score_sde checkpoint has no optimizer state; start a new optimizer.")
+    return _reorder(state, network, inverse=True)
 
 
-def _below(ours: str, theirs: str, layer: nn.Module) -> Iterator[tuple[str, str]]:
-    for mine, other in parameter_names(layer):
-        yield f"{ours}.{mine}", f"{theirs}.{other}"
+def _reorder(state: Mapping[str, Any], network: Network, *, inverse: bool = False) -> dict[str, Any]:
+    """Moments numbered by our parameters' order -> numbered by the ancestor's, and turned as the weights are.
+
+    A torch optimizer numbers parameters by position, so the numbers follow the orders of the two networks.
+    """
+    ours = [name for name, _ in network.named_parameters()]
+    names = ancestor_names(network)
+    position = {name: index for index, name in enumerate(names)}
+    groups = state["param_groups"]
+    covered = sum(len(group["params"]) for group in groups)
+    if len(groups) != 1 or covered != len(ours):
+        raise ValueError(
+            f"the optimizer's state covers {covered} parameters in {len(groups)} groups; "
+            f"the network has {len(ours)}, and the ancestor keeps them in one group."
+        )
+    moved: dict[int, Any] = {}
+    for index, name in enumerate(ours):
+        source, target = (position[name], index) if inverse else (index, position[name])
+        if (held := state["state"].get(groups[0]["params"][source])) is not None:
+            moved[target] = {key: _turned(names[name], value) for key, value in held.items()}
+    return {"state": moved, "param_groups": [{**groups[0], "params": list(range(len(ours)))}]}
 
 
-@parameter_names.register
-def _pointwise(layer: Pointwise) -> Iterator[tuple[str, str]]:
-    yield "weight", "W"
-    yield "bias", "b"
-
-
-@parameter_names.register
-def _fourier(layer: GaussianFourier) -> Iterator[tuple[str, str]]:
-    yield "weight", "W"
-
-
-@parameter_names.register
-def _attention(layer: Attention) -> Iterator[tuple[str, str]]:
-    yield from _below("norm", "GroupNorm_0", layer.norm)
-    for number, name in enumerate(("query", "key", "value", "out")):
-        yield f"{name}.weight", f"NIN_{number}.W"
-        yield f"{name}.bias", f"NIN_{number}.b"
-
-
-@parameter_names.register
-def _block(layer: ResBlock) -> Iterator[tuple[str, str]]:
-    yield from _below("norm_in", "GroupNorm_0", layer.norm_in)
-    yield from _below("conv_in", "Conv_0", layer.conv_in)
-    if layer.time_proj is not None:
-        yield from _below("time_proj", "Dense_0", layer.time_proj)
-    yield from _below("norm_out", "GroupNorm_1", layer.norm_out)
-    yield from _below("conv_out", "Conv_1", layer.conv_out)
-    if layer.shortcut is not None:
-        theirs = "NIN_0" if isinstance(layer.shortcut, Pointwise) else "Conv_2"
-        yield from _below("shortcut", theirs, layer.shortcut)
-
-
-@parameter_names.register(Downsample)
-@parameter_names.register(Upsample)
-def _resample(layer: Downsample | Upsample) -> Iterator[tuple[str, str]]:
-    if layer.conv is not None:
-        yield from _below("conv", "Conv_0" if layer.kernel is None else "Conv2d_0", layer.conv)
+def _turned(name: str, value: Any) -> Any:
+    return to_ours(name, value).contiguous() if isinstance(value, Tensor) and value.ndim == 2 else value

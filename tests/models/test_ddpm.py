@@ -157,7 +157,7 @@ def test_sizes_that_do_not_fit_are_refused(shape: tuple[int, ...], message: str)
 def test_class_labels_that_do_not_fit_are_refused() -> None:
     network = small(num_classes=3)
     x, labels = torch.zeros(1, 3, 8, 8), torch.zeros(1)
-    with pytest.raises(ValueError, match="class-conditional .3 classes. and got no labels"):
+    with pytest.raises(ValueError, match=r"class-conditional .3 classes. and got no labels"):
         network(x, labels)
     with pytest.raises(ValueError, match="from 3 to 3; allowed are integers from 0 to 2"):
         network.check_classes(torch.tensor([3]))

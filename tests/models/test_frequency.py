@@ -19,17 +19,16 @@ def filtered(image: np.ndarray, scale: float, threshold: int) -> np.ndarray:
     """The authors' filter with every Fourier sum written out; image (H, W)."""
     height, width = image.shape
     result = np.zeros((height, width), dtype=complex)
-    for k, l in itertools.product(
-        range(-(height // 2), (height + 1) // 2), range(-(width // 2), (width + 1) // 2)
-    ):
+    positions = list(itertools.product(range(height), range(width)))
+    rows, columns = (range(-(n // 2), (n + 1) // 2) for n in (height, width))
+    for k, m in itertools.product(rows, columns):
         coefficient = sum(
-            image[i, j] * cmath.exp(-2j * math.pi * (k * i / height + l * j / width))
-            for i, j in itertools.product(range(height), range(width))
+            image[i, j] * cmath.exp(-2j * math.pi * (k * i / height + m * j / width)) for i, j in positions
         )
-        if -threshold <= k < threshold and -threshold <= l < threshold:
+        if -threshold <= k < threshold and -threshold <= m < threshold:
             coefficient *= scale
-        for i, j in itertools.product(range(height), range(width)):
-            result[i, j] += coefficient * cmath.exp(2j * math.pi * (k * i / height + l * j / width))
+        for i, j in positions:
+            result[i, j] += coefficient * cmath.exp(2j * math.pi * (k * i / height + m * j / width))
     return result.real / (height * width)
 
 

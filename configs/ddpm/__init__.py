@@ -1,0 +1,1 @@
+"""DDPM: U-Nets that predict the noise of variance-preserving processes."""

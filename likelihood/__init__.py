@@ -1,0 +1,18 @@
+"""Log-likelihoods and bits per dimension."""
+
+from likelihood.ancestor import get_likelihood_fn
+from likelihood.bits import bits_per_dim
+from likelihood.divergence import Divergence, ExactTrace, Hutchinson, HutchPlusPlus
+from likelihood.ode import Failure, Likelihood, log_likelihood
+
+__all__ = [
+    "Divergence",
+    "ExactTrace",
+    "Failure",
+    "HutchPlusPlus",
+    "Hutchinson",
+    "Likelihood",
+    "bits_per_dim",
+    "get_likelihood_fn",
+    "log_likelihood",
+]

@@ -1,0 +1,187 @@
+"""The trace of a Jacobian, exactly or estimated, from the same pass that gives the function's value.
+
+Products are vector-Jacobian products. For one probe, value and trace cost one forward and one backward
+pass; further probes cost a backward pass each, batched into one, and share the forward pass. Measured on
+the ADM U-Net at 8x8 in float32 on a CPU (batch 32), in forward passes: one probe 2.2 this way, 7 by
+Jacobian-vector products (which also exclude fused attention, without a forward-mode rule); four probes 4.6
+this way, 7 with the batch repeated for each probe, 10 by Jacobian-vector products.
+"""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+from sde_lib.noise import Noise
+
+Probe = Literal["rademacher", "gaussian"]
+"""The distribution of a probe: independent elements of mean 0 and variance 1."""
+
+
+@dataclass(frozen=True)
+class Linearised:
+    """A function's value, (b, ...), and estimates of the trace of its Jacobian, (b, K) in float64."""
+
+    value: Tensor
+    trace: Tensor
+
+
+def draw_probes(kind: Probe, count: int, x: Tensor, noise: Noise) -> Tensor:
+    """(B, count, D) probes in the precision of ``x``, each sample's from its own stream."""
+    draw = {"rademacher": noise.rademacher, "gaussian": noise.normal}[kind]
+    size = x[0].numel()
+    # A draw for each, so that the first probe does not depend on how many follow.
+    return torch.stack([draw((len(x), size)) for _ in range(count)], dim=1).to(x)
+
+
+def _pull_back(value: Tensor, x: Tensor, vectors: Tensor) -> Tensor:
+    """(b, K, D) vectors times the Jacobian of ``value`` at ``x``: one batched backward pass."""
+    seeds = vectors.transpose(0, 1).reshape(vectors.shape[1], *value.shape)
+    if len(seeds) == 1:
+        (product,) = torch.autograd.grad(value, x, seeds[0], retain_graph=True)
+        return product.flatten(1)[:, None]
+    (product,) = torch.autograd.grad(value, x, seeds, retain_graph=True, is_grads_batched=True)
+    return product.flatten(2).transpose(0, 1)
+
+
+def _dot(a: Tensor, b: Tensor) -> Tensor:
+    return (a.double() * b.double()).sum(-1)
+
+
+class Divergence(abc.ABC):
+    """A way to find the trace of a Jacobian. Implementations are frozen dataclasses of their settings."""
+
+    @property
+    @abc.abstractmethod
+    def num_estimates(self) -> int:
+        """K: how many independent estimates a sample gets; their spread is the reported standard error."""
+
+    @property
+    def exact(self) -> bool:
+        return False
+
+    @abc.abstractmethod
+    def draw(self, x: Tensor, noise: Noise) -> Tensor:
+        """The probes (B, P, D) that stay the same along a trajectory."""
+
+    @abc.abstractmethod
+    def trace(self, value: Tensor, x: Tensor, probes: Tensor) -> Tensor:
+        """(b, K) estimates from ``value``, a differentiable function of ``x``."""
+
+    def __call__(self, f: Callable[[Tensor], Tensor], x: Tensor, probes: Tensor) -> Linearised:
+        """Value and trace of ``f`` at ``x`` (b, ...), from one evaluation of ``f``."""
+        with torch.enable_grad():
+            x = x.detach().requires_grad_(True)
+            value = f(x)
+            trace = self.trace(value, x, probes) if value.requires_grad else x.new_zeros(len(x), self.num_estimates)
+        return Linearised(value.detach(), trace.detach().double())
+
+
+@dataclass(frozen=True)
+class Hutchinson(Divergence):
+    """tr J = E[e^T J e] (Hutchinson 1990; for flows Grathwohl et al. 2019, eq. 7).
+
+    Rademacher probes see no noise from the diagonal of J; Gaussian ones add twice its square.
+
+    Args:
+        probe: the distribution of the probes.
+        num_probes: independent estimates of each sample's trace.
+
+    Raises:
+        ValueError: an unknown distribution or no probe.
+    """
+
+    probe: Probe = "rademacher"
+    num_probes: int = 1
+
+    def __post_init__(self) -> None:
+        if self.probe not in get_args(Probe):
+            raise ValueError(f"unknown probe {self.probe!r}; known: {', '.join(get_args(Probe))}.")
+        if self.num_probes < 1:
+            raise ValueError(f"Hutchinson's estimator needs at least one probe, got {self.num_probes}.")
+
+    @property
+    def num_estimates(self) -> int:
+        return self.num_probes
+
+    def draw(self, x: Tensor, noise: Noise) -> Tensor:
+        return draw_probes(self.probe, self.num_probes, x, noise)
+
+    def trace(self, value: Tensor, x: Tensor, probes: Tensor) -> Tensor:
+        return _dot(_pull_back(value, x, probes), probes)
+
+
+@dataclass(frozen=True)
+class HutchPlusPlus(Divergence):
+    """tr J = tr(Q^T J Q) + tr of the rest, which is estimated (Meyer et al. 2021, algorithm 1).
+
+    Q spans J^T S for a sketch S of ``rank`` Rademacher vectors. Given Q the estimate is unbiased, so it is
+    unbiased. Worth its price where few eigenvalues carry the Jacobian, such as data near a low-dimensional
+    surface. Costs two products for each vector of the sketch and one for each probe.
+
+    Args:
+        rank: vectors of the sketch.
+        num_probes: independent estimates of the rest's trace.
+
+    Raises:
+        ValueError: fewer than one of either.
+    """
+
+    rank: int = 4
+    num_probes: int = 4
+
+    def __post_init__(self) -> None:
+        if self.rank < 1 or self.num_probes < 1:
+            raise ValueError(f"Hutch++ needs rank and num_probes >= 1, got {self.rank} and {self.num_probes}.")
+
+    @property
+    def num_estimates(self) -> int:
+        return self.num_probes
+
+    def draw(self, x: Tensor, noise: Noise) -> Tensor:
+        size = x[0].numel()
+        if self.rank >= size:
+            raise ValueError(f"Hutch++ of rank {self.rank} on {size} dimensions is no saving: use ExactTrace.")
+        return draw_probes("rademacher", self.rank + self.num_probes, x, noise)
+
+    def trace(self, value: Tensor, x: Tensor, probes: Tensor) -> Tensor:
+        sketch, probes = probes[:, : self.rank], probes[:, self.rank :]
+        image = _pull_back(value, x, sketch)
+        q = torch.linalg.qr(image.transpose(1, 2)).Q.transpose(1, 2)  # (b, rank, D), orthonormal rows
+        captured = _dot(_pull_back(value, x, q), q).sum(1, keepdim=True)
+        rest = probes - (probes @ q.transpose(1, 2)) @ q
+        return captured + _dot(_pull_back(value, x, rest), rest)
+
+
+@dataclass(frozen=True)
+class ExactTrace(Divergence):
+    """The trace itself, by one product for each dimension: for small dimensions and for tests.
+
+    Args:
+        chunk: products in one backward pass; bounds the memory.
+    """
+
+    chunk: int = 64
+
+    @property
+    def num_estimates(self) -> int:
+        return 1
+
+    @property
+    def exact(self) -> bool:
+        return True
+
+    def draw(self, x: Tensor, noise: Noise) -> Tensor:
+        return x.new_zeros(len(x), 0, x[0].numel())
+
+    def trace(self, value: Tensor, x: Tensor, probes: Tensor) -> Tensor:
+        size = x[0].numel()
+        total = torch.zeros(len(x), 1, dtype=torch.float64, device=x.device)
+        for unit in torch.eye(size, dtype=x.dtype, device=x.device).split(self.chunk):
+            total += _dot(_pull_back(value, x, unit.expand(len(x), -1, -1)), unit).sum(1, keepdim=True)
+        return total

@@ -1,0 +1,202 @@
+"""Log-likelihoods by the probability-flow ODE."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import torch
+from torch import Tensor
+
+from likelihood.divergence import Divergence, Hutchinson
+from likelihood.flow import Coordinates, make_flow
+from models.noise_model import Model
+from sde_lib.base import SDE, GaussianProcess
+from sde_lib.integrate import TABLEAUS, Outcome, integrate, integrate_scipy, rms
+from sde_lib.noise import Noise
+
+Truncation = Literal["state", "noised"]
+"""What the density of data means, as the flow starts at t_min > 0.
+
+``state``: data are read as states at t_min, and the number is log p_{t_min}(x), a normalised density
+(score_sde's convention, with its eps as t_min). ``noised``: data are noised to t_min and the number is a
+sample of the lower bound log p(x_0) >= E[log p_{t_min}(x_t) + log p(x_0 | x_t) - log q(x_t | x_0)] with
+p(x_0 | x_t) = N(x_t / alpha, (sigma / alpha)^2 I), whose last two terms are D log alpha.
+"""
+
+
+@dataclass(frozen=True)
+class Likelihood:
+    """What the flow says of each sample.
+
+    Attributes:
+        logp: log-density in nats, (B,), float64; NaN for a sample that failed.
+        z: its state at T, (B, ...); for a sample that failed, where it got to.
+        nfe: evaluations of the network, (B,).
+        stderr: standard error of ``logp`` over the probes, (B,), float64: zero with the exact trace, NaN
+            with one probe, which cannot tell.
+        outcome: how its integration ended, (B,): values of ``Outcome``.
+    """
+
+    logp: Tensor
+    z: Tensor
+    nfe: Tensor
+    stderr: Tensor
+    outcome: Tensor
+
+    @property
+    def failures(self) -> tuple[Failure, ...]:
+        """The samples without a number, by their place in the batch."""
+        rows = self.outcome.nonzero()[:, 0].tolist()
+        return tuple(Failure(row, Outcome(int(self.outcome[row]))) for row in rows)
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A sample that could not be integrated, and why."""
+
+    index: int
+    outcome: Outcome
+
+
+@contextlib.contextmanager
+def _frozen(model: Model) -> Iterator[None]:
+    """The model in evaluation mode and without gradients of its parameters, which would only cost memory."""
+    training = [m for m in model.modules() if m.training]
+    learnt = [p for p in model.parameters() if p.requires_grad]
+    try:
+        model.eval()
+        for p in learnt:
+            p.requires_grad_(False)
+        yield
+    finally:
+        for p in learnt:
+            p.requires_grad_(True)
+        for m in training:
+            m.training = True
+
+
+@torch.no_grad()
+def log_likelihood(
+    model: Model,
+    x: Tensor,
+    noise: Noise,
+    *,
+    divergence: Divergence | None = None,
+    rtol: float = 1e-5,
+    atol: float = 1e-5,
+    method: str = "dopri5",
+    t_min: float | None = None,
+    coordinates: Coordinates = "auto",
+    truncation: Truncation = "state",
+    max_steps: int = 10_000,
+    probes: Tensor | None = None,
+    **cond: Any,
+) -> Likelihood:
+    """log p(x) = log p_T(z) + the integral of the flow's divergence (Song et al. 2021, eq. 39; Chen et al. 2018).
+
+    The state is carried in float64 and the network evaluated in the precision of ``x``; one evaluation gives
+    drift and divergence. A sample's number depends on its own stream and nothing else.
+
+    Args:
+        model: predictions of any SDE; only ``sde`` and ``prior_logp`` are asked of it.
+        x: data in the model's range, (B, ...).
+        noise: the samples' streams, from which probes are drawn.
+        divergence: how the trace is found; one Rademacher probe unless given.
+        rtol, atol: tolerance of the root mean square error of the state (of unit scale), and of the
+            log-density in nats per dimension.
+        method: ``dopri5`` or ``dop853``, each sample with its own steps; or one of scipy's (``RK45``,
+            ``DOP853``, ...), the reference: the whole batch as one system, so that numbers depend on it.
+        t_min: where data are read; the process's own unless given.
+        coordinates: of the integration; see ``likelihood.flow``.
+        truncation: what the density means at t_min; see ``Truncation``.
+        max_steps: attempts after which a sample is given up (not for scipy's methods).
+        probes: (B, P, D) to use in place of drawn ones.
+        cond: the network's conditioning, each of leading size B.
+
+    Raises:
+        ValueError: a process that is not an SDE, t_min or options out of range, conditioning of another size.
+    """
+    process = model.process
+    if not isinstance(process, SDE):
+        raise ValueError(
+            f"the ODE likelihood needs an SDE, and {type(process).__name__} is none; for a chain use its "
+            "variational bound (eval.bpd_method=vlb) or its SDE."
+        )
+    if truncation not in get_args(Truncation):
+        raise ValueError(f"unknown truncation {truncation!r}; known: {', '.join(get_args(Truncation))}.")
+    t_min = process.t_min if t_min is None else t_min
+    if not 0 < t_min < process.T:
+        raise ValueError(f"t_min must lie between 0 and T={process.T}, got {t_min}.")
+    for name, value in cond.items():
+        if len(value) != len(x):
+            raise ValueError(f"conditioning {name!r} has {len(value)} rows for {len(x)} samples; give one a sample.")
+    divergence = Hutchinson() if divergence is None else divergence
+    flow = make_flow(process, t_min, coordinates)
+    shape, size = x.shape[1:], x[0].numel()
+    own = method in TABLEAUS
+    unit = size if own else 1  # the reference carries nats, as the ancestor does
+
+    correction = 0.0
+    if truncation == "noised":
+        x, correction = _noise_to(process, x, t_min, noise)
+    if probes is None:
+        probes = divergence.draw(x, noise)
+
+    def field(u: Tensor, state: Tensor, rows: Tensor) -> Tensor:
+        given = {name: value[rows] for name, value in cond.items()}
+
+        def score(at: Tensor, t: Tensor) -> Tensor:
+            return model(at, t, **given).score
+
+        y = state[:, :size].reshape(-1, *shape)
+        v = flow.velocity(score, u, y, x.dtype, divergence, probes[rows])
+        return torch.cat([v.dy.flatten(1), v.divergence / unit], dim=1)
+
+    def error_norm(e: Tensor) -> Tensor:
+        # Each on its own, or the one number that matters would count as little as a pixel.
+        return torch.maximum(rms(e[:, :size]), rms(e[:, size:]))
+
+    start = x.double().flatten(1) / flow.scale(flow.start)
+    start = torch.cat([start, start.new_zeros(len(x), divergence.num_estimates)], dim=1)
+    with _frozen(model):
+        if own:
+            solution = integrate(
+                field, start, flow.start, flow.end, rtol=rtol, atol=atol, method=method, max_steps=max_steps,
+                norm=error_norm,
+            )
+        else:
+            solution = integrate_scipy(field, start, flow.start, flow.end, rtol=rtol, atol=atol, method=method)
+
+    z = (solution.y[:, :size] * flow.scale(flow.end)).reshape(x.shape)
+    stretch = size * math.log(flow.scale(flow.end) / flow.scale(flow.start))
+    estimates = unit * solution.y[:, size:] + process.prior_logp(z).double()[:, None] + stretch + correction
+    failed = solution.outcome != Outcome.SUCCESS
+    return Likelihood(
+        logp=estimates.mean(1).masked_fill(failed, math.nan),
+        z=z.to(x.dtype),
+        nfe=solution.nfe,
+        stderr=_standard_error(estimates, divergence.exact).masked_fill(failed, math.nan),
+        outcome=solution.outcome,
+    )
+
+
+def _standard_error(estimates: Tensor, exact: bool) -> Tensor:
+    count = estimates.shape[1]
+    if exact:
+        return estimates.new_zeros(len(estimates))
+    if count == 1:
+        return estimates.new_full((len(estimates),), math.nan)
+    return estimates.std(1) / math.sqrt(count)
+
+
+def _noise_to(process: SDE, x: Tensor, t_min: float, noise: Noise) -> tuple[Tensor, float]:
+    """States at t_min and the bound's D log alpha."""
+    if not isinstance(process, GaussianProcess):
+        raise ValueError("truncation='noised' needs a process with a Gaussian marginal; use truncation='state'.")
+    t = torch.full((len(x),), t_min, dtype=torch.float64, device=x.device)
+    alpha = float(process.marginal(t[:1]).alpha)
+    return process.perturb(x, t, noise).x, x[0].numel() * math.log(alpha)

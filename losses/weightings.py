@@ -1,0 +1,78 @@
+"""What a squared error in eps is worth at each time."""
+
+from __future__ import annotations
+
+import abc
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from sde_lib.base import SDE, GaussianProcess, Process
+from sde_lib.registry import Registry
+
+
+class Weighting(abc.ABC):
+    """A factor of |eps error|^2. ``needs`` is what the process must be able to do."""
+
+    needs: ClassVar[type] = Process
+
+    @abc.abstractmethod
+    def weight(self, process: Process, x: Tensor, t: Tensor, std: Tensor) -> Tensor:
+        """The factor at ``t``, (B,), float64.
+
+        Args:
+            process: the forward process.
+            x: noisy states, (B, ...).
+            t: their times, (B,).
+            std: of the noise whose score is the target, (B,): |score error|^2 = |eps error|^2 / std^2.
+        """
+
+
+register_weighting: Registry[Weighting] = Registry("loss weighting")
+
+
+@register_weighting(name="eps")
+@dataclass(frozen=True)
+class EpsWeighting(Weighting):
+    """One: the simple loss (Ho et al. 2020, eq. 14), sigma^2 times score matching."""
+
+    def weight(self, process: Process, x: Tensor, t: Tensor, std: Tensor) -> Tensor:
+        return torch.ones_like(std)
+
+
+@register_weighting(name="likelihood")
+@dataclass(frozen=True)
+class LikelihoodWeighting(Weighting):
+    """g^2 / std^2: score matching weighted by g^2 bounds the likelihood (Song et al. 2021b, theorem 1)."""
+
+    needs: ClassVar[type] = SDE
+
+    def weight(self, process: Process, x: Tensor, t: Tensor, std: Tensor) -> Tensor:
+        sde: SDE = process  # type: ignore[assignment]
+        return (sde.sde(x, t).diffusion / std) ** 2
+
+
+@register_weighting(name="x0")
+@dataclass(frozen=True)
+class DataWeighting(Weighting):
+    """sigma^2 / alpha^2: the squared error of the predicted data."""
+
+    needs: ClassVar[type] = GaussianProcess
+
+    def weight(self, process: Process, x: Tensor, t: Tensor, std: Tensor) -> Tensor:
+        gaussian: GaussianProcess = process  # type: ignore[assignment]
+        return (-gaussian.marginal(t).log_snr).exp()
+
+
+@register_weighting(name="v")
+@dataclass(frozen=True)
+class VelocityWeighting(Weighting):
+    """(alpha^2 + sigma^2) / alpha^2: the squared error of the velocity (Salimans & Ho 2022, section 4)."""
+
+    needs: ClassVar[type] = GaussianProcess
+
+    def weight(self, process: Process, x: Tensor, t: Tensor, std: Tensor) -> Tensor:
+        gaussian: GaussianProcess = process  # type: ignore[assignment]
+        return 1 + (-gaussian.marginal(t).log_snr).exp()

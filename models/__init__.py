@@ -1,0 +1,25 @@
+"""Networks, and what makes a network a model of a process. Importing this package registers ours."""
+
+from models import adm, adm_encoder, analytic, ddpm, ncsn, ncsnpp, ncsnv2
+from models.base import Network, register_model
+from models.describe import count_parameters, describe
+from models.ema import EMA
+from models.noise_model import Model, NoiseModel, Prediction
+
+__all__ = [
+    "EMA",
+    "Model",
+    "Network",
+    "NoiseModel",
+    "Prediction",
+    "adm",
+    "adm_encoder",
+    "analytic",
+    "count_parameters",
+    "ddpm",
+    "describe",
+    "ncsn",
+    "ncsnpp",
+    "ncsnv2",
+    "register_model",
+]

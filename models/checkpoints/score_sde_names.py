@@ -1,0 +1,155 @@
+"""score_sde_pytorch's names for our layers: positions in ``all_modules`` and what stands inside each."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+
+from torch import nn
+
+from models.attention import Attention
+from models.base import Network, register_model
+from models.ddpm import DDPM
+from models.embeddings import GaussianFourier
+from models.layers import Pointwise, ResBlock
+from models.progressive import Combine, ProgressiveUNet, Readout
+from models.resample import Downsample, Upsample
+
+
+def ancestor_names(network: Network) -> dict[str, str]:
+    """Our parameter names -> the ancestor's, in the order of the ancestor's ``model.parameters()``.
+
+    Raises:
+        ValueError: the ancestor has no such network.
+    """
+    prefixes = {module: name for name, module in network.named_modules()}
+    return {
+        f"{prefixes[layer]}.{ours}": f"all_modules.{position}.{theirs}"
+        for position, layer in enumerate(layer_order(network))
+        for ours, theirs in parameter_names(layer)
+    }
+
+
+@functools.singledispatch
+def layer_order(network: Network) -> Iterator[nn.Module]:
+    """Our layers in the order of the ancestor's ``all_modules``; register a network to give it one.
+
+    Raises:
+        ValueError: the ancestor has no such network.
+    """
+    raise ValueError(
+        f"the score_sde family has no network like {type(network).__name__} "
+        f"(it has ddpm, ncsnpp and ddpmpp; registered here: {', '.join(register_model)}); "
+        "choose the model that the file was trained as."
+    )
+
+
+@layer_order.register
+def _ddpm(network: DDPM) -> Iterator[nn.Module]:
+    if network.class_embedding is not None or network.attention_after_every_up_block:
+        raise ValueError(
+            "score_sde_pytorch's ddpm has neither classes nor attention after every up block; "
+            "build the network without num_classes and attention_after_every_up_block."
+        )
+    if network.time_embedding is not None:
+        yield network.time_embedding.dense_in
+        yield network.time_embedding.dense_out
+    yield network.input_conv
+    for level in network.levels(network.down):
+        yield from level.layers()
+    yield network.middle.block_in
+    yield network.middle.attention
+    yield network.middle.block_out
+    for level in network.levels(network.up):
+        yield from level.layers()
+    yield network.output_norm
+    yield network.output_conv
+
+
+@layer_order.register
+def _progressive(network: ProgressiveUNet) -> Iterator[nn.Module]:
+    if network.class_embedding is not None:
+        raise ValueError("score_sde_pytorch's ncsnpp has no classes; build the network without num_classes.")
+    if network.fourier is not None:
+        yield network.fourier
+    if network.time_embedding is not None:
+        yield network.time_embedding.dense_in
+        yield network.time_embedding.dense_out
+    yield network.input_conv
+    for level in network.levels(network.down):
+        yield from level.unit_layers()
+        yield from (layer for layer in (level.resample, level.pyramid) if layer is not None)
+    yield network.middle_in
+    yield network.middle_attention
+    yield network.middle_out
+    for level in network.levels(network.up):
+        yield from level.unit_layers()
+        yield from _readout(level.pyramid)
+        if level.resample is not None:
+            yield level.resample
+    yield from _readout(network.readout)
+
+
+def _readout(layer: nn.Module | None) -> Iterator[nn.Module]:
+    """The ancestor counts a readout's two layers apart."""
+    if isinstance(layer, Readout):
+        yield layer.norm
+        yield layer.conv
+    elif layer is not None:
+        yield layer
+
+
+@functools.singledispatch
+def parameter_names(layer: nn.Module) -> Iterator[tuple[str, str]]:
+    """(our name, the ancestor's) of each parameter inside one layer, in the ancestor's order."""
+    yield "weight", "weight"
+    yield "bias", "bias"
+
+
+def _below(ours: str, theirs: str, layer: nn.Module) -> Iterator[tuple[str, str]]:
+    for mine, other in parameter_names(layer):
+        yield f"{ours}.{mine}", f"{theirs}.{other}"
+
+
+@parameter_names.register
+def _pointwise(layer: Pointwise) -> Iterator[tuple[str, str]]:
+    yield "weight", "W"
+    yield "bias", "b"
+
+
+@parameter_names.register
+def _fourier(layer: GaussianFourier) -> Iterator[tuple[str, str]]:
+    yield "weight", "W"
+
+
+@parameter_names.register
+def _attention(layer: Attention) -> Iterator[tuple[str, str]]:
+    yield from _below("norm", "GroupNorm_0", layer.norm)
+    for number, name in enumerate(("query", "key", "value", "out")):
+        yield f"{name}.weight", f"NIN_{number}.W"
+        yield f"{name}.bias", f"NIN_{number}.b"
+
+
+@parameter_names.register
+def _block(layer: ResBlock) -> Iterator[tuple[str, str]]:
+    yield from _below("norm_in", "GroupNorm_0", layer.norm_in)
+    yield from _below("conv_in", "Conv_0", layer.conv_in)
+    if layer.time_proj is not None:
+        yield from _below("time_proj", "Dense_0", layer.time_proj)
+    yield from _below("norm_out", "GroupNorm_1", layer.norm_out)
+    yield from _below("conv_out", "Conv_1", layer.conv_out)
+    if layer.shortcut is not None:
+        theirs = "NIN_0" if isinstance(layer.shortcut, Pointwise) else "Conv_2"
+        yield from _below("shortcut", theirs, layer.shortcut)
+
+
+@parameter_names.register(Downsample)
+@parameter_names.register(Upsample)
+def _resample(layer: Downsample | Upsample) -> Iterator[tuple[str, str]]:
+    if layer.conv is not None:
+        yield from _below("conv", "Conv_0" if layer.kernel is None else "Conv2d_0", layer.conv)
+
+
+@parameter_names.register
+def _combine(layer: Combine) -> Iterator[tuple[str, str]]:
+    yield from _below("conv", "Conv_0", layer.conv)

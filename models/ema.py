@@ -1,0 +1,82 @@
+"""Averaged weights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+class EMA:
+    """An exponential moving average of a module's parameters, named.
+
+    With ``warmup`` the k-th update (k = 0, 1, ...) uses min(decay, (1 + k) / (10 + k)), so that the average
+    forgets the initial weights; this is score_sde's and TensorFlow's rule.
+
+    Args:
+        module: what is averaged; only parameters that require a gradient.
+        decay: in [0, 1).
+        warmup: see above.
+
+    >>> ema = EMA(network, decay=0.999)
+    >>> ema.update(network)
+    >>> with ema.average(network):
+    ...     network(x, labels)
+    """
+
+    def __init__(self, module: nn.Module, decay: float, warmup: bool = True) -> None:
+        if not 0 <= decay < 1:
+            raise ValueError(f"an EMA's decay lies in [0, 1), got {decay}.")
+        self.decay, self.warmup, self.num_updates = decay, warmup, 0
+        self.shadow = {name: p.detach().clone() for name, p in self._parameters(module)}
+
+    @staticmethod
+    def _parameters(module: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
+        return ((name, p) for name, p in module.named_parameters() if p.requires_grad)
+
+    @torch.no_grad()
+    def update(self, module: nn.Module) -> None:
+        """Move the average towards the module's present weights."""
+        k, decay = self.num_updates, self.decay
+        if self.warmup:
+            decay = min(decay, (1 + k) / (10 + k))
+        self.num_updates += 1
+        present = [p.detach() for _, p in self._parameters(module)]
+        torch._foreach_lerp_(list(self.shadow.values()), present, 1 - decay)
+
+    @contextmanager
+    def average(self, module: nn.Module) -> Iterator[None]:
+        """The module holds the averaged weights inside the block, and its own again after it."""
+        own = {name: p.detach().clone() for name, p in self._parameters(module)}
+        self.copy_to(module, self.shadow)
+        try:
+            yield
+        finally:
+            self.copy_to(module, own)
+
+    @staticmethod
+    @torch.no_grad()
+    def copy_to(module: nn.Module, weights: dict[str, Tensor]) -> None:
+        """Write named weights into the module's parameters."""
+        for name, p in EMA._parameters(module):
+            p.copy_(weights[name])
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"decay": self.decay, "num_updates": self.num_updates, "shadow": self.shadow}
+
+    @torch.no_grad()
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore; names and shapes must be those of the module.
+
+        Raises:
+            ValueError: the names differ; the first of them are listed.
+        """
+        differing = sorted(set(state["shadow"]) ^ set(self.shadow))
+        if differing:
+            raise ValueError(f"averaged weights of another architecture; differing names: {', '.join(differing[:5])}.")
+        self.num_updates = int(state["num_updates"])
+        for name, p in self.shadow.items():
+            p.copy_(state["shadow"][name])

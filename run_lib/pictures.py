@@ -1,0 +1,71 @@
+"""Pictures of samples."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torchvision.utils import make_grid
+
+from run_lib.data import DataSpec
+from run_lib.files import atomic
+
+SMALLEST = 48  # pixels on the longer side of a sample in a picture; smaller ones are enlarged
+
+
+def picture(samples: Tensor, data: DataSpec) -> np.ndarray:
+    """(H, W, 3) uint8: images in a square grid, or points of the plane as a scatter plot."""
+    if len(data.shape) == 3:
+        return _image_grid(samples, data)
+    return _scatter(samples)
+
+
+def _image_grid(samples: Tensor, data: DataSpec) -> np.ndarray:
+    x = samples.cpu().float()
+    if data.levels:
+        x = x / (data.levels - 1)
+    else:
+        low, high = float(x.min()), float(x.max())
+        x = (x - low) / max(high - low, 1e-12)
+    x = x[:, :3] if x.shape[1] >= 3 else x[:, :1].expand(-1, 3, -1, -1)
+    zoom = max(1, SMALLEST // max(x.shape[-2:]))
+    x = x.repeat_interleave(zoom, -1).repeat_interleave(zoom, -2)
+    grid = make_grid(x, nrow=math.ceil(math.sqrt(len(x))), padding=2, pad_value=0.5)
+    return (grid * 255).round().byte().permute(1, 2, 0).numpy()
+
+
+def _scatter(samples: Tensor) -> np.ndarray:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    points = samples.cpu().flatten(1).numpy()
+    figure = Figure(figsize=(5, 5), dpi=100)
+    canvas = FigureCanvasAgg(figure)
+    axes = figure.add_subplot(aspect="equal", xlabel="first coordinate", ylabel="second coordinate")
+    axes.scatter(points[:, 0], points[:, 1] if points.shape[1] > 1 else np.zeros(len(points)), s=6, alpha=0.6)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+
+
+def save_png(pixels: np.ndarray, path: Path) -> None:
+    """Write (H, W, 3) uint8 losslessly."""
+    with atomic(path) as partial:
+        Image.fromarray(pixels).save(partial, format="PNG")
+
+
+def save_gif(frames: Sequence[np.ndarray], path: Path, milliseconds: int = 80) -> None:
+    """Write frames as an animation that rests on its last one."""
+    images = [Image.fromarray(f) for f in frames]
+    durations = [milliseconds] * (len(images) - 1) + [20 * milliseconds]
+    with atomic(path) as partial:
+        images[0].save(partial, format="GIF", save_all=True, append_images=images[1:], duration=durations, loop=0)
+
+
+def to_tensorboard(pixels: np.ndarray) -> Tensor:
+    """(3, H, W) uint8."""
+    return torch.from_numpy(pixels).permute(2, 0, 1)

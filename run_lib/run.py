@@ -1,0 +1,66 @@
+"""A run: an experiment, its folders, and the state that a mode works on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from models.checkpoints import load_weights
+from models.ema import EMA
+from run_lib.build import Experiment
+from run_lib.optimise import make_optimizer
+from run_lib.state import Checkpoints, TrainState
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a mode is given.
+
+    Args:
+        experiment: built and checked.
+        workdir: where everything lands.
+        eval_folder: name of the folder of ``eval`` in it.
+        config_file: path of the configuration, for messages.
+    """
+
+    experiment: Experiment
+    workdir: Path
+    eval_folder: str
+    config_file: str
+
+    @property
+    def checkpoints(self) -> Checkpoints:
+        return Checkpoints(self.workdir / "checkpoints")
+
+    def new_state(self) -> TrainState:
+        """Step 0 on the device: fresh weights, or published ones where ``init_from`` says so."""
+        e = self.experiment
+        for module in (e.model, e.training_model):
+            module.to(e.device)
+        if len(e.data.shape) == 3:
+            e.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if e.init_from:
+            print(load_weights(e.network, e.init_from))
+        return TrainState(e.network, EMA(e.network, e.ema_rate, e.ema_warmup), make_optimizer(e.network, e.optim))
+
+    def trained_state(self, step: int | None = None) -> TrainState:
+        """The state of a checkpoint, the latest unless a step is given; exact scores need none.
+
+        Raises:
+            ValueError: there is no such checkpoint; the message says how to make it.
+        """
+        state = self.new_state()
+        path = self.checkpoints.latest() if step is None else self.checkpoints.path(step)
+        if path is not None and path.is_file():
+            state.load(path)
+        elif step is not None or (self.experiment.trainable and not self.experiment.init_from):
+            what = "checkpoint" if step is None else f"checkpoint of step {step}"
+            raise ValueError(
+                f"there is no {what} in {self.checkpoints.folder}/. Make one with\n"
+                f"  python main.py --config {self.config_file} --mode train --workdir {self.workdir}\n"
+                f"or start from published weights with --config.init_from=PATH."
+            )
+        state.network.eval()
+        return state

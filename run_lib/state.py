@@ -1,0 +1,132 @@
+"""What training carries from step to step, and how it is saved and restored."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import re
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from models.ema import EMA
+from run_lib.files import atomic
+
+FORMAT = "score-pc checkpoint 1"
+
+
+@dataclass
+class TrainState:
+    """Network, averaged weights, optimiser and the number of steps taken.
+
+    Everything random in training is a function of (seed, step), so nothing else is needed to continue.
+    """
+
+    network: nn.Module
+    ema: EMA
+    optimizer: torch.optim.Optimizer
+    step: int = 0
+
+    def save(self, path: Path, config: dict[str, Any]) -> None:
+        """Write atomically: a temporary file, flushed to disk, then renamed over ``path``."""
+        payload = {
+            "format": FORMAT,
+            "step": self.step,
+            "model": self.network.state_dict(),
+            "ema": self.ema.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "config": json.dumps(config),
+        }
+        with atomic(path) as partial, partial.open("wb") as file:
+            torch.save(payload, file)
+            file.flush()
+            os.fsync(file.fileno())
+
+    def load(self, path: Path) -> None:
+        """Restore every part, strictly.
+
+        Raises:
+            ValueError: the file is missing, truncated, of another format or of another architecture.
+        """
+        payload = read_checkpoint(path)
+        check_names(self.network, payload["model"], path)
+        self.network.load_state_dict(payload["model"])
+        self.ema.load_state_dict(payload["ema"])
+        self.optimizer.load_state_dict(payload["optimizer"])
+        self.step = int(payload["step"])
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """The contents of one of our checkpoints, tensors on the CPU, nothing executed.
+
+    Raises:
+        ValueError: the file is missing, truncated or of another format.
+    """
+    if not path.is_file():
+        raise ValueError(f"there is no checkpoint {path}.")
+    try:
+        payload = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, pickle.UnpicklingError, EOFError, zipfile.BadZipFile) as error:
+        raise ValueError(
+            f"{path} is truncated or no checkpoint ({path.stat().st_size} bytes): {str(error).splitlines()[0]} "
+            f"Delete it to go on from an earlier one."
+        ) from error
+    if not isinstance(payload, dict) or payload.get("format") != FORMAT:
+        raise ValueError(f"{path} is no checkpoint of ours ({FORMAT!r}); published weights load by config.init_from.")
+    return payload
+
+
+def check_names(network: nn.Module, weights: dict[str, torch.Tensor], path: Path) -> None:
+    """Refuse weights of another architecture.
+
+    Raises:
+        ValueError: names or shapes differ; the first of each kind are listed.
+    """
+    ours = {name: tuple(w.shape) for name, w in network.state_dict().items()}
+    theirs = {name: tuple(w.shape) for name, w in weights.items()}
+    missing, extra = sorted(set(ours) - set(theirs)), sorted(set(theirs) - set(ours))
+    shapes = [f"{n} {theirs[n]} in the file, {ours[n]} here" for n in ours if n in theirs and ours[n] != theirs[n]]
+    if missing or extra or shapes:
+        parts = [
+            f"{len(keys)} {what}: {', '.join(keys[:4])}{', ...' if len(keys) > 4 else ''}"
+            for what, keys in (
+                ("missing from the file", missing),
+                ("unknown to the network", extra),
+                ("of another shape", shapes),
+            )
+            if keys
+        ]
+        raise ValueError(
+            f"{path} holds another architecture than the configuration's network; {'; '.join(parts)}. "
+            f"Use the configuration it was trained with, or another --workdir."
+        )
+
+
+@dataclass(frozen=True)
+class Checkpoints:
+    """The checkpoints of a work directory: ``checkpoints/step_00001000.pt``."""
+
+    folder: Path
+
+    def path(self, step: int) -> Path:
+        return self.folder / f"step_{step:08d}.pt"
+
+    def steps(self) -> list[int]:
+        """Steps for which there is a file, ascending."""
+        matches = (re.fullmatch(r"step_(\d+)\.pt", p.name) for p in self.folder.glob("step_*.pt"))
+        return sorted(int(m.group(1)) for m in matches if m)
+
+    def latest(self) -> Path | None:
+        steps = self.steps()
+        return self.path(steps[-1]) if steps else None
+
+    def keep(self, multiple_of: int) -> None:
+        """Delete all but the latest and those whose step is a multiple of the given number."""
+        for step in self.steps()[:-1]:
+            if step % multiple_of:
+                self.path(step).unlink()

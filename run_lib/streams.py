@@ -1,0 +1,23 @@
+"""Which random streams each use of randomness has: no two uses share any."""
+
+from __future__ import annotations
+
+import enum
+
+
+class Use(enum.IntEnum):
+    """What randomness is drawn for."""
+
+    INITIALISATION = 0
+    TRAINING = 1
+    VALIDATION = 2
+    PREVIEW = 3
+    SAMPLING = 4
+    LIKELIHOOD = 5
+    EVAL_LOSS = 6
+    BOOTSTRAP = 7
+
+
+def stream_seed(seed: int, use: Use) -> int:
+    """The seed of one use of randomness in a run with the given seed."""
+    return seed * 1000 + int(use)
