@@ -20,11 +20,16 @@ class Network(nn.Module, abc.ABC):
     Attributes:
         output_kind: what the output means (eps, x0, score, v) whatever the process; None: as the
             process's convention has it.
-        time_label: the time encoding that the network wants; None: likewise.
+        time_label: the time encoding that the network wants: ``time`` itself, or the ``level``, counted
+            from the noisiest; None: likewise.
+        classifies: the output is a logit for each class (B, K), not an image.
+        log_labels: whether it takes the logarithm of its labels, which then must be positive.
     """
 
     output_kind: ClassVar[str | None] = None
     time_label: ClassVar[str | None] = None
+    classifies: ClassVar[bool] = False
+    log_labels: bool = False
 
     @abc.abstractmethod
     def forward(self, x: Tensor, labels: Tensor, **cond: Any) -> Tensor:

@@ -24,6 +24,7 @@ from models.time_encoding import (
 )
 from sde_lib.base import GaussianProcess, Process
 from sde_lib.discrete import DiscreteDiffusion
+from sde_lib.edm import EDM
 from sde_lib.registry import Registry
 from sde_lib.schedules import geometric_sigmas, linear_betas
 from sde_lib.subvp import subVPSDE
@@ -89,6 +90,14 @@ def ve(process: VESDE, continuous: bool) -> Convention:
         training=Setting(chain, ChainIndex(chain, descending=True), "score"),
         sampling=Setting(process, DescendingLevelOfTime(process, process.N), "score"),
     )
+
+
+@register_convention(name="edm")
+def edm(process: EDM, continuous: bool) -> Convention:
+    """Networks are denoisers: fed sigma, they give clean data (Karras et al. 2022, eq. 2)."""
+    if not continuous:
+        raise ValueError("EDM has no discrete chain: set training.continuous=True.")
+    return same(Setting(process, NoiseLevel(process), "x0"))
 
 
 @register_convention(name="ddpm")

@@ -180,6 +180,7 @@ class ProgressiveUNet(Network, abc.ABC):
         self.rank = rank = spatial_rank(image_size)
         self.factor = 2 ** (len(channel_mult) - 1)
         self.centered = centered
+        self.log_labels = embedding == "fourier"
         self.scale_by_sigma = scale_by_sigma
         self.skip_rescale = skip_rescale
         self.progressive = progressive

@@ -14,12 +14,14 @@ from sde_lib.base import (
     register_sde,
 )
 from sde_lib.discrete import DiscreteDiffusion
+from sde_lib.edm import EDM
 from sde_lib.noise import Noise
 from sde_lib.subvp import subVPSDE
 from sde_lib.ve import VESDE
 from sde_lib.vp import VPSDE
 
 __all__ = [
+    "EDM",
     "SDE",
     "VESDE",
     "VPSDE",

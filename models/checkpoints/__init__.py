@@ -1,15 +1,20 @@
 """Published weights: a file per family, and the one loader. Importing this package registers ours."""
 
-from models.checkpoints import guided_diffusion, ncsn, score_sde
+from models.checkpoints import diffusers, guided_diffusion, ncsn, ours, score_sde
 from models.checkpoints.base import Family, register_family
 from models.checkpoints.loader import LoadedWeights, load_weights
+from models.checkpoints.training import TrainingCheckpoint, load_training
 
 __all__ = [
     "Family",
     "LoadedWeights",
+    "TrainingCheckpoint",
+    "diffusers",
     "guided_diffusion",
+    "load_training",
     "load_weights",
     "ncsn",
+    "ours",
     "register_family",
     "score_sde",
 ]

@@ -4,12 +4,28 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from torch import Tensor
 
 from models.base import Network
 from sde_lib.registry import Registry
+
+
+@dataclass(frozen=True)
+class TrainingParts:
+    """The progress of a training run.
+
+    Args:
+        optimizer: the state of a torch optimizer over ``network.parameters()``.
+        num_updates: of the average so far.
+        step: training steps done.
+    """
+
+    optimizer: Mapping[str, Any]
+    num_updates: int
+    step: int
 
 
 class Family(abc.ABC):
@@ -40,6 +56,22 @@ class Family(abc.ABC):
         Raises:
             ValueError: the family has no network of this architecture.
         """
+
+    def left_out(self, payload: Any, network: Network, *, ema: bool) -> dict[str, str]:
+        """The file's names that are not loaded into ``network`` -> the reason; nothing unless overridden.
+
+        Raises:
+            ValueError: they show that the file is of another network.
+        """
+        return {}
+
+    def training(self, payload: Any, network: Network) -> TrainingParts | None:
+        """What else a training run goes on from; None where the family's files have only weights.
+
+        Raises:
+            ValueError: the file lacks it.
+        """
+        return None
 
 
 register_family: Registry[Family] = Registry("checkpoint family")

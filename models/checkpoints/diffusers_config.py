@@ -49,8 +49,16 @@ _DEFAULTS: dict[str, Any] = {
 }
 # Notes that training scripts leave in a config; none is the network's.
 _NO_SETTINGS = frozenset(
-    ("decay", "inv_gamma", "min_decay", "optimization_step", "power", "update_after_step", "use_ema_warmup")
-    + ("set_W_to_weight",)
+    (
+        "decay",
+        "inv_gamma",
+        "min_decay",
+        "optimization_step",
+        "power",
+        "set_W_to_weight",
+        "update_after_step",
+        "use_ema_warmup",
+    )
 )
 # Settings that hold in all our networks: the values that mean the same, and what ours does.
 _FIXED: dict[str, tuple[tuple[Any, ...], str]] = {
@@ -76,7 +84,7 @@ _PLAIN: dict[str, tuple[tuple[Any, ...], str]] = {
 }
 _SKIP: dict[str, tuple[tuple[Any, ...], str]] = {
     "time_embedding_type": (("fourier", "positional"), "what our ncsnpp has"),
-    "mid_block_scale_factor": ((math.sqrt(2),), "our ncsnpp divides every block by sqrt 2, as Skip blocks do"),
+    "mid_block_scale_factor": ((math.sqrt(2),), "our ncsnpp divides all blocks by sqrt 2, as Skip blocks do"),
     "norm_num_groups": ((None,), "the groups of our ncsnpp follow from the width"),
     "attn_norm_num_groups": ((None,), "the groups of our ncsnpp follow from the width"),
     "in_channels": ((3,), "the pyramids of diffusers' Skip blocks are of 3 channels"),
@@ -125,16 +133,29 @@ class UNet2D:
 
     def __post_init__(self) -> None:
         if any(width % self.widths[0] for width in self.widths):
-            raise _refused("block_out_channels", list(self.widths), "multiples of the first", "ours has no other")
+            raise _refused(
+                "block_out_channels", list(self.widths), "multiples of the first", "ours has no other"
+            )
         if any(size % 2 ** (len(self.widths) - 1) for size in self.sample_size):
             levels = f"multiples of {2 ** (len(self.widths) - 1)}"
             raise _refused("sample_size", list(self.sample_size), levels, "every level halves it")
+        if any(channels % self._groups(channels) for channels in self._normalised()):
+            why = "diffusers cannot normalise these widths, or their sums across a level, in equal groups"
+            raise _refused("block_out_channels", list(self.widths), "multiples of 32, for one", why)
         if self.skip and any(
             attends and small_groups(width) != _NORM_GROUPS
             for width, attends in zip(self.widths, self.attends, strict=True)
         ):
-            why = "diffusers normalises it in 32 groups at any width, ours in a quarter of its channels, 32 at most"
+            why = "diffusers attends in 32 groups at any width, ours in width / 4, at most 32"
             raise _refused("block_out_channels", list(self.widths), "128 or more where a level attends", why)
+
+    def _groups(self, channels: int) -> int:
+        return small_groups(channels) if self.skip else _NORM_GROUPS
+
+    def _normalised(self) -> set[int]:
+        """The channel counts that meet a normalisation: levels, and levels with their skip connections."""
+        neighbours = zip(self.widths, self.widths[1:], strict=False)
+        return {*self.widths, *(2 * width for width in self.widths), *(a + b for a, b in neighbours)}
 
     def architecture(self) -> Architecture:
         """Our network of the same function."""
@@ -205,7 +226,8 @@ def read_unet(config: Mapping[str, Any]) -> UNet2D:
     """
     if config.get("_class_name") != "UNet2DModel":
         raise ValueError(
-            f"the diffusers config is of a {config.get('_class_name')!r}; only UNet2DModel is one of our networks."
+            f"the diffusers config is of a {config.get('_class_name')!r}; of its classes only UNet2DModel is "
+            "one of our networks."
         )
     given = {name: value for name, value in config.items() if not name.startswith("_")}
     if unknown := sorted(given.keys() - _DEFAULTS.keys() - _NO_SETTINGS):
@@ -230,10 +252,14 @@ def read_unet(config: Mapping[str, Any]) -> UNet2D:
         why = f"our attention has one head, here as wide as the level: {sorted(attending)}"
         raise _refused("attention_head_dim", settings["attention_head_dim"], "None", why)
     if settings["time_embedding_dim"] not in (None, 4 * widths[0]):
-        raise _refused("time_embedding_dim", settings["time_embedding_dim"], "None", "ours is 4 times the width")
+        raise _refused(
+            "time_embedding_dim", settings["time_embedding_dim"], "None", "ours is 4 times the width"
+        )
     size = settings["sample_size"]
     if size is None:
-        raise _refused("sample_size", None, "a size", "where our networks attend is told by resolution; write it in")
+        raise _refused(
+            "sample_size", None, "a size", "where our networks attend is told by resolution; write it in"
+        )
     return UNet2D(
         skip=skip,
         sample_size=(size, size) if isinstance(size, int) else (size[0], size[1]),

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,39 +25,49 @@ def is_folder(path: str | os.PathLike[str]) -> bool:
     )
 
 
-def read_folder(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """``{"unet_config", "weights", "scheduler_config"}`` of a folder or hub id; the last None where absent.
+@dataclass(frozen=True)
+class Configs:
+    """The parsed configs of a folder, and where its weights lie."""
+
+    unet: Mapping[str, Any]
+    scheduler: Mapping[str, Any] | None
+    home: Path
+
+
+def read_configs(path: str | os.PathLike[str]) -> Configs:
+    """The configs of a folder or hub id, under ``unet/`` and ``scheduler/`` or at its root.
 
     Raises:
-        ValueError: no config or weights in it, or the hub cannot be asked.
+        ValueError: no network config in it, or the hub cannot be asked.
     """
     folder = local_folder(path)
-    config = _find(folder, "unet", "config.json")
-    if config is None:
+    unet, scheduler = (
+        _find(folder, "unet", "config.json"),
+        _find(folder, "scheduler", "scheduler_config.json"),
+    )
+    if unet is None:
         raise ValueError(
-            f"{path} is no diffusers model: it has neither unet/config.json nor config.json. "
+            f"{path} is a folder, but no diffusers model: it has neither unet/config.json nor config.json. "
             "Give one file of weights, or a folder that diffusers wrote."
         )
-    weights = next((config.parent / name for name in WEIGHTS if (config.parent / name).is_file()), None)
+    return Configs(_json(unet), None if scheduler is None else _json(scheduler), unet.parent)
+
+
+def read_folder(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """The payload of the diffusers family: ``unet_config``, ``weights`` and, if any, ``scheduler_config``.
+
+    Raises:
+        ValueError: no config or no weights in the folder, weights that cannot be read safely, or no hub.
+    """
+    configs = read_configs(path)
+    weights = next((configs.home / name for name in WEIGHTS if (configs.home / name).is_file()), None)
     if weights is None:
         raise ValueError(
-            f"{config.parent} has none of {', '.join(WEIGHTS)}; where its weights are in several shards, load it "
-            "with diffusers and write it in one with save_pretrained(folder, max_shard_size='100GB')."
+            f"{configs.home} has none of {', '.join(WEIGHTS)}; where its weights are in several shards, load "
+            "it with diffusers and write it in one with save_pretrained(folder, max_shard_size='100GB')."
         )
-    scheduler = _find(folder, "scheduler", "scheduler_config.json")
-    return {
-        "unet_config": _json(config),
-        "weights": read_payload(weights),
-        "scheduler_config": None if scheduler is None else _json(scheduler),
-    }
-
-
-def read_configs(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """``read_folder`` without the weights."""
-    folder = local_folder(path)
-    found = {"unet_config": ("unet", "config.json"), "scheduler_config": ("scheduler", "scheduler_config.json")}
-    files = {name: _find(folder, *where) for name, where in found.items()}
-    return {name: None if file is None else _json(file) for name, file in files.items()}
+    scheduler = {} if configs.scheduler is None else {"scheduler_config": configs.scheduler}
+    return {"unet_config": configs.unet, "weights": read_payload(weights), **scheduler}
 
 
 def local_folder(path: str | os.PathLike[str]) -> Path:
@@ -76,16 +88,22 @@ def local_folder(path: str | os.PathLike[str]) -> Path:
     configs = ["config.json", "scheduler_config.json", "unet/config.json", "scheduler/scheduler_config.json"]
     try:
         for name in WEIGHTS:
-            fetched = Path(snapshot_download(os.fspath(path), allow_patterns=[*configs, name, f"unet/{name}"]))
+            fetched = Path(
+                snapshot_download(os.fspath(path), allow_patterns=[*configs, name, f"unet/{name}"])
+            )
             if _find(fetched, "unet", name) is not None:
                 break
     except Exception as error:
-        # The client raises some twenty types, of three libraries, for a missing model and a missing network.
+        # The client raises some twenty types, of three libraries, for a missing model or network.
         raise ValueError(
-            f"{path} is no folder here, and fetching it from the hub failed: check the id and the connection, or "
-            f"download it and give the folder. ({type(error).__name__}: {str(error).strip().splitlines()[0]})"
+            f"{path} is no folder here, and fetching it from the hub failed: check the id and the "
+            f"connection, or download it and give the folder. ({type(error).__name__}: {_first_line(error)})"
         ) from error
     return fetched
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).strip().splitlines()), "no message")
 
 
 def _find(folder: Path, part: str, name: str) -> Path | None:

@@ -45,7 +45,9 @@ class NoiseSchedule:
                 "snr": 0.15 if self.snr is None else self.snr,
             }
         if self.sde != "ddpm":
-            raise ValueError(f"diffusers has no scheduler of the process {self.sde!r}; it has those of ddpm and vesde.")
+            raise ValueError(
+                f"diffusers has no scheduler of the process {self.sde!r}; it has those of ddpm and vesde."
+            )
         kinds = {ours: theirs for theirs, ours in _BETAS.items()}
         outputs = {ours: theirs for theirs, ours in _OUTPUTS.items()}
         return {
@@ -80,7 +82,9 @@ def read_schedule(config: Mapping[str, Any]) -> NoiseSchedule:
             snr=float(config.get("snr", 0.15)),
         )
     if "beta_schedule" not in config:
-        raise ValueError(f"the scheduler {kind!r} has no beta_schedule and is not of a VE process; it is not known here.")
+        raise ValueError(
+            f"the scheduler {kind!r} has no beta_schedule and is not of a VE process; it is unknown here."
+        )
     allowed: dict[str, tuple[Any, ...]] = {
         "beta_schedule": tuple(_BETAS),
         "prediction_type": tuple(_OUTPUTS),

@@ -5,16 +5,18 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from models.base import Network, register_model
 from models.checkpoints.base import Family, register_family
+from models.checkpoints.diffusers_folder import is_folder, read_folder
 from models.checkpoints.reader import read_payload
 
 _SHOWN = 5
+_LISTED = 12
 
 
 @dataclass(frozen=True)
@@ -27,13 +29,15 @@ class LoadedWeights:
     used: int
     ignored: tuple[str, ...]
 
-
-@runtime_checkable
-class LeavesOut(Protocol):
-    """A family whose files hold more than the network's parameters says what it leaves unread."""
-
-    def left_out(self, payload: Mapping[str, Any], network: Network, *, ema: bool) -> dict[str, str]:
-        """The file's names that are not loaded into ``network`` -> the reason."""
+    def __str__(self) -> str:
+        step = "" if self.step is None else f", step {self.step}"
+        lines = [f"{self.path}: weights of family {self.family}{step}, {self.used} tensors used"]
+        if self.ignored:
+            lines.append("not used:")
+        lines += [f"  {reason}" for reason in self.ignored[:_LISTED]]
+        if len(self.ignored) > _LISTED:
+            lines.append(f"  ... and {len(self.ignored) - _LISTED} more")
+        return "\n".join(lines)
 
 
 def recognise(payload: Any, path: str | os.PathLike[str]) -> Family:
@@ -53,23 +57,28 @@ def recognise(payload: Any, path: str | os.PathLike[str]) -> Family:
     )
 
 
+def read(path: str | os.PathLike[str]) -> Any:
+    """The content of a file, of a diffusers folder, or of a model of the hub."""
+    return read_folder(path) if is_folder(path) else read_payload(path)
+
+
 def load_weights(network: Network, path: str | os.PathLike[str], *, ema: bool = True) -> LoadedWeights:
     """Copy the weights of a published file into ``network``, in place; all of them or none.
 
     Args:
         network: built with the architecture of the file.
-        path: a file of any registered family.
+        path: a file of any registered family, or a folder or hub id of diffusers.
         ema: the averaged weights, where the file has both.
 
     Raises:
         ValueError: the file cannot be read safely (see ``read_payload``), is of no known family, or does
             not hold exactly the network's parameters: the file, the family and the first differing keys.
     """
-    payload = read_payload(path)
+    payload = read(path)
     family = recognise(payload, path)
     key_map = family.key_map(network)
     tensors = family.tensors(payload, ema=ema)
-    ignored = family.left_out(payload, network, ema=ema) if isinstance(family, LeavesOut) else {}
+    ignored = family.left_out(payload, network, ema=ema)
 
     parameters = dict(network.named_parameters())
     assert parameters.keys() == key_map.keys(), "a family must map every parameter"

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from models.checkpoints.ours import read_weights
+
 
 def _numpy_scalars() -> list[Any]:
     """What numpy floats and integers need: the ancestor's warm-up leaves one as its optimizer's rate."""
@@ -67,12 +69,14 @@ def _reason(error: Exception) -> str:
 
 def _read_safetensors(file: Path) -> Any:
     try:
-        from safetensors import SafetensorError
+        from safetensors import SafetensorError, safe_open
         from safetensors.torch import load_file
     except ImportError:
         raise ValueError(f"{file} is a safetensors file; reading it needs: pip install safetensors") from None
     try:
-        return load_file(file, device="cpu")
+        weights = load_file(file, device="cpu")
+        with safe_open(file, framework="pt") as opened:
+            return read_weights(weights, opened.metadata())
     except (SafetensorError, ValueError) as error:
         raise ValueError(
             f"weights file {file} cannot be read: truncated, or not safetensors. ({error})"

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from models.base import Network
-from models.checkpoints.base import Family, register_family
+from models.checkpoints.base import Family, TrainingParts, register_family
 from models.checkpoints.score_sde_names import ancestor_names
 from models.layers import ResBlock
 
@@ -64,6 +64,10 @@ class ScoreSDE(Family):
             untold = "time projection of an unconditional network"
             reasons |= {name: untold for name in _raw(payload) if ".Dense_0." in name}
         return reasons
+
+    def training(self, payload: Mapping[str, Any], network: Network) -> TrainingParts:
+        updates = int(payload["ema"].get("num_updates") or 0)
+        return TrainingParts(optimizer_state(payload, network), updates, int(payload["step"]))
 
 
 def _holds(payload: Mapping[str, Any], name: str) -> bool:

@@ -1,0 +1,69 @@
+"""Checkpoints of this project, as published weights: a training checkpoint, or its weights as safetensors."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any, ClassVar, final
+
+from torch import Tensor
+
+from models.base import Network
+from models.checkpoints.base import Family, register_family
+
+CHECKPOINT = "score-pc checkpoint 1"
+WEIGHTS = "score-pc weights 1"
+
+
+@final
+@register_family(name="ours")
+class Ours(Family):
+    """Our own names, so every name is its own counterpart."""
+
+    name: ClassVar[str] = "ours"
+
+    def recognises(self, payload: Any) -> bool:
+        return isinstance(payload, Mapping) and payload.get("format") in (CHECKPOINT, WEIGHTS)
+
+    def tensors(self, payload: Mapping[str, Any], *, ema: bool) -> dict[str, Tensor]:
+        averaged = payload["ema"]["shadow"] if ema and "ema" in payload else {}
+        return {**payload["model"], **averaged}
+
+    def key_map(self, network: Network) -> dict[str, str]:
+        return {name: name for name, _ in network.named_parameters()}
+
+    def left_out(self, payload: Mapping[str, Any], network: Network, *, ema: bool) -> dict[str, str]:
+        reasons = {"config": "the configuration it was made with", "optimizer": "the optimizer's state is no weight"}
+        if "ema" in payload and ema:
+            reasons["model"] = "raw weights, the averaged ones are used"
+        elif "ema" in payload:
+            reasons["ema"] = "averaged weights, the raw ones are used"
+        reasons |= {name: "a table that follows from the config" for name, _ in network.named_buffers()}
+        return {name: why for name, why in reasons.items() if name in payload or name in payload["model"]}
+
+
+def save_weights(
+    network: Network, averaged: Mapping[str, Tensor], path: str | os.PathLike[str], *, config: str, step: int
+) -> None:
+    """Write the averaged weights by our names as safetensors that say where they come from.
+
+    Args:
+        network: the rest of the parameters, those that are not trained.
+        averaged: by name.
+        path: to write to.
+        config: the configuration, as JSON.
+        step: training steps done.
+    """
+    from safetensors.torch import save_file
+
+    weights = {name: averaged.get(name, p).detach().cpu().contiguous() for name, p in network.named_parameters()}
+    save_file(weights, path, metadata={"format": WEIGHTS, "config": config, "step": str(step)})
+
+
+def read_weights(weights: Mapping[str, Tensor], metadata: Mapping[str, str] | None) -> Mapping[str, Any]:
+    """A safetensors file's content: ours as a checkpoint's payload, another's as it is."""
+    if metadata is None or metadata.get("format") != WEIGHTS:
+        return weights
+    return {**metadata, "step": int(metadata["step"]), "model": weights}
+
+

@@ -1,0 +1,69 @@
+"""A published training checkpoint as a whole: raw and averaged weights, optimiser, step."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from models.base import Network
+from models.checkpoints.loader import LoadedWeights, load_weights, read, recognise
+
+
+@dataclass(frozen=True)
+class TrainingCheckpoint:
+    """What a training run goes on from, beside the raw weights, which are in the network.
+
+    Args:
+        report: of the load.
+        averaged: the averaged trainable parameters, by our names.
+        optimizer: state of each trainable parameter by its position, as torch optimizers have it.
+        num_updates: of the average so far.
+        step: training steps done.
+    """
+
+    report: LoadedWeights
+    averaged: Mapping[str, Tensor]
+    optimizer: Mapping[int, Any]
+    num_updates: int
+    step: int
+
+
+def load_training(network: Network, path: str | os.PathLike[str]) -> TrainingCheckpoint:
+    """Put the raw weights of a training checkpoint into ``network`` and return the rest of it.
+
+    Raises:
+        ValueError: as ``load_weights``; or the file holds weights alone.
+    """
+    payload = read(path)
+    parts = recognise(payload, path).training(payload, network)
+    if parts is None:
+        raise ValueError(
+            f"{path} holds weights and no state of a training run that can be continued here; start from its weights "
+            f"with init_from."
+        )
+    load_weights(network, path)
+    averaged = {name: p.detach().clone() for name, p in network.named_parameters() if p.requires_grad}
+    report = load_weights(network, path, ema=False)
+    return TrainingCheckpoint(
+        report, averaged, over_trainable(parts.optimizer, network), parts.num_updates, parts.step
+    )
+
+
+def over_trainable(state: Mapping[str, Any], network: Network) -> dict[int, Any]:
+    """The states of an optimizer over all parameters, numbered as over the trainable ones alone."""
+    kept = [place for place, p in enumerate(network.parameters()) if p.requires_grad]
+    return {index: state["state"][place] for index, place in enumerate(kept) if place in state["state"]}
+
+
+def over_all(state: Mapping[str, Any], network: Network) -> dict[str, Any]:
+    """The state of an optimizer over the trainable parameters, as of one over all; the inverse."""
+    kept = [place for place, p in enumerate(network.parameters()) if p.requires_grad]
+    everything = list(range(sum(1 for _ in network.parameters())))
+    return {
+        "state": {kept[index]: held for index, held in state["state"].items()},
+        "param_groups": [{**state["param_groups"][0], "params": everything}],
+    }
