@@ -23,12 +23,14 @@ class Network(nn.Module, abc.ABC):
         time_label: the time encoding that the network wants: ``time`` itself, or the ``level``, counted
             from the noisiest; None: likewise.
         classifies: the output is a logit for each class (B, K), not an image.
+        sees_low_res: it needs the conditioning ``low_res``, an image of any size.
         log_labels: whether it takes the logarithm of its labels, which then must be positive.
     """
 
     output_kind: ClassVar[str | None] = None
     time_label: ClassVar[str | None] = None
     classifies: ClassVar[bool] = False
+    sees_low_res: ClassVar[bool] = False
     log_labels: bool = False
 
     @abc.abstractmethod
@@ -44,7 +46,7 @@ class Network(nn.Module, abc.ABC):
             (B, C', ...): as many channels as the parameterisation needs, spatial size of ``x``.
         """
 
-    def check_shape(self, shape: Sequence[int]) -> None:  # noqa: B027 - optional hook
+    def check_shape(self, shape: Sequence[int]) -> None:
         """Refuse a sample shape (C, ...) that the network cannot process.
 
         Raises:

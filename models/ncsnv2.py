@@ -63,6 +63,7 @@ class NCSNv2(Network):
     """
 
     output_kind = "score"
+    time_label = "level"
     stages: ClassVar[Sequence[Stage]]
     sigmas: Tensor
 

@@ -27,6 +27,21 @@ class TimeEncoding(nn.Module, abc.ABC):
     def marginal(self, t: Tensor) -> Marginal | None:
         """The noise level that the output refers to; None where the process has no Gaussian marginal."""
 
+    def rescaled(self) -> TimeEncoding:
+        """The same in units of 1000 levels, whatever the number of the chain's (ADM's ``rescale_timesteps``).
+
+        Raises:
+            ValueError: the labels are no indices of a chain.
+        """
+        raise ValueError(
+            f"rescale_timesteps scales the indices of a chain, and {type(self).__name__} labels are none; "
+            f"unset it or take a chain, such as training.sde='ddpm'."
+        )
+
+    def sigmas_by_label(self) -> Tensor | None:
+        """The noise level of each label, where labels count levels down from the noisiest; None elsewhere."""
+        return None
+
 
 class Time(TimeEncoding):
     """The time itself, times ``scale``: 999 for VP and subVP networks of score_sde (continuous training).
@@ -65,7 +80,7 @@ class ChainIndex(TimeEncoding):
 
     Args:
         chain: the process itself, respaced or not.
-        scale: 1000 / num_levels for ADM's ``rescale_timesteps``; one otherwise.
+        scale: 1000 / original_levels for ADM's ``rescale_timesteps``; one otherwise.
         descending: index 0 is the noisiest level, as SMLD networks of score_sde have it.
     """
 
@@ -75,7 +90,13 @@ class ChainIndex(TimeEncoding):
 
     def labels(self, t: Tensor) -> Tensor:
         index = self.chain.original[t]
-        return (self.chain.num_levels - 1 - index if self.descending else index) * self.scale
+        return (self.chain.original_levels - 1 - index if self.descending else index) * self.scale
+
+    def rescaled(self) -> TimeEncoding:
+        return ChainIndex(self.chain, 1000 / self.chain.original_levels, self.descending)
+
+    def sigmas_by_label(self) -> Tensor | None:
+        return self.chain.sigmas[1:].flip(0) if self.descending else None
 
     def marginal(self, t: Tensor) -> Marginal:
         return self.chain.marginal(t)

@@ -2,11 +2,10 @@
 
 from ml_collections import ConfigDict
 
-from configs.base import get_config as default
+from configs.shared import images, processes
 
 
 def get_config() -> ConfigDict:
-    config = default()
-    config.training.continuous = False
-    config.sampling.predictor = "ancestral_sampling"
+    config = images.cifar10()
+    processes.vp(config, continuous=False)
     return config

@@ -33,7 +33,10 @@ class Ours(Family):
         return {name: name for name, _ in network.named_parameters()}
 
     def left_out(self, payload: Mapping[str, Any], network: Network, *, ema: bool) -> dict[str, str]:
-        reasons = {"config": "the configuration it was made with", "optimizer": "the optimizer's state is no weight"}
+        reasons = {
+            "config": "the configuration it was made with",
+            "optimizer": "the optimizer's state is no weight",
+        }
         if "ema" in payload and ema:
             reasons["model"] = "raw weights, the averaged ones are used"
         elif "ema" in payload:
@@ -56,7 +59,9 @@ def save_weights(
     """
     from safetensors.torch import save_file
 
-    weights = {name: averaged.get(name, p).detach().cpu().contiguous() for name, p in network.named_parameters()}
+    weights = {
+        name: averaged.get(name, p).detach().cpu().contiguous() for name, p in network.named_parameters()
+    }
     save_file(weights, path, metadata={"format": WEIGHTS, "config": config, "step": str(step)})
 
 
@@ -65,5 +70,3 @@ def read_weights(weights: Mapping[str, Tensor], metadata: Mapping[str, str] | No
     if metadata is None or metadata.get("format") != WEIGHTS:
         return weights
     return {**metadata, "step": int(metadata["step"]), "model": weights}
-
-

@@ -42,7 +42,8 @@ def load_training(network: Network, path: str | os.PathLike[str]) -> TrainingChe
     parts = recognise(payload, path).training(payload, network)
     if parts is None:
         raise ValueError(
-            f"{path} holds weights and no state of a training run that can be continued here; start from its weights "
+            f"{path} holds weights and no state of a training run that can be continued here; start from "
+            f"its weights "
             f"with init_from."
         )
     load_weights(network, path)

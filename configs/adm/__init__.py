@@ -1,0 +1,1 @@
+"""The U-Nets of improved-diffusion and guided-diffusion, as published."""

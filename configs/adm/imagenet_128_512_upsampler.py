@@ -1,0 +1,11 @@
+"""ImageNet, from 128 to 512 pixels, class-conditional: guided-diffusion's 128_512_upsampler.pt."""
+
+from ml_collections import ConfigDict
+
+from configs.shared import adm
+
+
+def get_config() -> ConfigDict:
+    config = adm.guided(512, channels=192, attention=(32, 16))
+    adm.upsampler(config)
+    return config

@@ -1,0 +1,9 @@
+"""LSUN bedrooms, 256 pixels: guided-diffusion's lsun_bedroom.pt."""
+
+from ml_collections import ConfigDict
+
+from configs.shared import adm
+
+
+def get_config() -> ConfigDict:
+    return adm.lsun("bedroom")

@@ -1,0 +1,12 @@
+"""DDPM on CelebA-HQ, 256 pixels."""
+
+from ml_collections import ConfigDict
+
+from configs.shared import images, networks, processes
+
+
+def get_config() -> ConfigDict:
+    config = images.celebahq()
+    processes.vp(config, continuous=False)
+    networks.ddpm_256(config)
+    return config

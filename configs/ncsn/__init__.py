@@ -1,0 +1,1 @@
+"""NCSN: RefineNets with a normalisation for each noise level."""

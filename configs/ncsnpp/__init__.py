@@ -1,0 +1,1 @@
+"""NCSN++: the U-Nets of Song et al. 2021 with filters and pyramids."""

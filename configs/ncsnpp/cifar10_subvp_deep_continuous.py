@@ -1,0 +1,13 @@
+"""NCSN++ on CIFAR-10, deep, continuous subVP."""
+
+from ml_collections import ConfigDict
+
+from configs.shared import images, networks, processes
+
+
+def get_config() -> ConfigDict:
+    config = images.cifar10()
+    processes.subvp(config)
+    networks.ncsnpp_of_index(config)
+    networks.deep(config)
+    return config

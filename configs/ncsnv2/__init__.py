@@ -1,0 +1,1 @@
+"""NCSNv2: RefineNets whose output is divided by the noise level."""
