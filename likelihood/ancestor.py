@@ -59,7 +59,9 @@ def get_likelihood_fn(
 
     def likelihood_fn(model: Model, data: Tensor) -> tuple[Tensor, Tensor, int]:
         if model.process != sde:
-            raise ValueError(f"the model is of {model.process}, not of {sde}; pass the SDE that it was built with.")
+            raise ValueError(
+                f"the model is of {model.process}, not of {sde}; pass the SDE that it was built with."
+            )
         result = log_likelihood(
             model,
             data,

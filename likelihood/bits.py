@@ -26,9 +26,9 @@ def bits_per_dim(logp: Tensor, num_dims: int, *, levels: int | None, data_range:
     """
     if levels is None or levels < 1:
         raise ValueError(
-            f"bits/dim is the cost of data with a number of levels, got levels={levels}: continuous data have no "
-            "bits/dim, and a density reported as one is meaningless. Report nats, or set data.levels "
-            "(256 for 8-bit images) and dequantise."
+            f"bits/dim is the cost of data with a number of levels, got levels={levels}. Continuous data "
+            "have none, and their density as bits/dim is meaningless: report nats, or set "
+            "data.levels (256 for 8-bit images) and dequantise."
         )
     if num_dims < 1 or data_range <= 0:
         raise ValueError(f"num_dims and data_range must be positive, got {num_dims} and {data_range}.")

@@ -39,13 +39,17 @@ def draw_probes(kind: Probe, count: int, x: Tensor, noise: Noise) -> Tensor:
     return torch.stack([draw((len(x), size)) for _ in range(count)], dim=1).to(x)
 
 
-def _pull_back(value: Tensor, x: Tensor, vectors: Tensor) -> Tensor:
-    """(b, K, D) vectors times the Jacobian of ``value`` at ``x``: one batched backward pass."""
+def _pull_back(value: Tensor, x: Tensor, vectors: Tensor, *, more: bool = False) -> Tensor:
+    """(b, K, D) vectors times the Jacobian of ``value`` at ``x``: one batched backward pass.
+
+    Unless ``more`` passes follow, this one frees what the forward pass stored as it goes.
+    """
     seeds = vectors.transpose(0, 1).reshape(vectors.shape[1], *value.shape)
     if len(seeds) == 1:
-        (product,) = torch.autograd.grad(value, x, seeds[0], retain_graph=True)
+        # Passing the seed as grad_outputs would import torch's symbolic shapes: 25 MB for nothing.
+        (product,) = torch.autograd.grad((value * seeds[0]).sum(), x, retain_graph=more)
         return product.flatten(1)[:, None]
-    (product,) = torch.autograd.grad(value, x, seeds, retain_graph=True, is_grads_batched=True)
+    (product,) = torch.autograd.grad(value, x, seeds, retain_graph=more, is_grads_batched=True)
     return product.flatten(2).transpose(0, 1)
 
 
@@ -73,20 +77,38 @@ class Divergence(abc.ABC):
     def trace(self, value: Tensor, x: Tensor, probes: Tensor) -> Tensor:
         """(b, K) estimates from ``value``, a differentiable function of ``x``."""
 
-    def __call__(self, f: Callable[[Tensor], Tensor], x: Tensor, probes: Tensor) -> Linearised:
-        """Value and trace of ``f`` at ``x`` (b, ...), from one evaluation of ``f``."""
+    def excess(self, probes: Tensor) -> Tensor | float:
+        """The estimates for the Jacobian I, less its trace: of mean zero, hence a control variate."""
+        return 0.0
+
+    def __call__(
+        self, f: Callable[[Tensor], Tensor], x: Tensor, probes: Tensor, slope: Tensor | None = None
+    ) -> Linearised:
+        """Value and trace of ``f`` at ``x`` (b, ...), from one evaluation of ``f``.
+
+        ``slope`` (b,) says that the Jacobian is thought to be near slope I, whose trace is known: the error
+        that the probes make on it is taken off. Whatever the slope, the estimate stays unbiased.
+        """
         with torch.enable_grad():
             x = x.detach().requires_grad_(True)
             value = f(x)
-            trace = self.trace(value, x, probes) if value.requires_grad else x.new_zeros(len(x), self.num_estimates)
-        return Linearised(value.detach(), trace.detach().double())
+            trace = (
+                self.trace(value, x, probes)
+                if value.requires_grad
+                else x.new_zeros(len(x), self.num_estimates)
+            )
+        trace = trace.detach().double()
+        if slope is not None:
+            trace = trace - slope[:, None] * self.excess(probes)
+        return Linearised(value.detach(), trace)
 
 
 @dataclass(frozen=True)
 class Hutchinson(Divergence):
     """tr J = E[e^T J e] (Hutchinson 1990; for flows Grathwohl et al. 2019, eq. 7).
 
-    Rademacher probes see no noise from the diagonal of J; Gaussian ones add twice its square.
+    Rademacher probes see no noise from the diagonal of J; Gaussian ones add twice its square, which a known
+    slope mostly takes away.
 
     Args:
         probe: the distribution of the probes.
@@ -115,6 +137,9 @@ class Hutchinson(Divergence):
     def trace(self, value: Tensor, x: Tensor, probes: Tensor) -> Tensor:
         return _dot(_pull_back(value, x, probes), probes)
 
+    def excess(self, probes: Tensor) -> Tensor:
+        return _dot(probes, probes) - probes.shape[2]
+
 
 @dataclass(frozen=True)
 class HutchPlusPlus(Divergence):
@@ -137,7 +162,9 @@ class HutchPlusPlus(Divergence):
 
     def __post_init__(self) -> None:
         if self.rank < 1 or self.num_probes < 1:
-            raise ValueError(f"Hutch++ needs rank and num_probes >= 1, got {self.rank} and {self.num_probes}.")
+            raise ValueError(
+                f"Hutch++ needs rank and num_probes >= 1, got {self.rank} and {self.num_probes}."
+            )
 
     @property
     def num_estimates(self) -> int:
@@ -146,14 +173,16 @@ class HutchPlusPlus(Divergence):
     def draw(self, x: Tensor, noise: Noise) -> Tensor:
         size = x[0].numel()
         if self.rank >= size:
-            raise ValueError(f"Hutch++ of rank {self.rank} on {size} dimensions is no saving: use ExactTrace.")
+            raise ValueError(
+                f"Hutch++ of rank {self.rank} on {size} dimensions is no saving: use ExactTrace."
+            )
         return draw_probes("rademacher", self.rank + self.num_probes, x, noise)
 
     def trace(self, value: Tensor, x: Tensor, probes: Tensor) -> Tensor:
         sketch, probes = probes[:, : self.rank], probes[:, self.rank :]
-        image = _pull_back(value, x, sketch)
+        image = _pull_back(value, x, sketch, more=True)
         q = torch.linalg.qr(image.transpose(1, 2)).Q.transpose(1, 2)  # (b, rank, D), orthonormal rows
-        captured = _dot(_pull_back(value, x, q), q).sum(1, keepdim=True)
+        captured = _dot(_pull_back(value, x, q, more=True), q).sum(1, keepdim=True)
         rest = probes - (probes @ q.transpose(1, 2)) @ q
         return captured + _dot(_pull_back(value, x, rest), rest)
 
@@ -182,6 +211,8 @@ class ExactTrace(Divergence):
     def trace(self, value: Tensor, x: Tensor, probes: Tensor) -> Tensor:
         size = x[0].numel()
         total = torch.zeros(len(x), 1, dtype=torch.float64, device=x.device)
-        for unit in torch.eye(size, dtype=x.dtype, device=x.device).split(self.chunk):
-            total += _dot(_pull_back(value, x, unit.expand(len(x), -1, -1)), unit).sum(1, keepdim=True)
+        chunks = torch.eye(size, dtype=x.dtype, device=x.device).split(self.chunk)
+        for i, units in enumerate(chunks):
+            rows = units.expand(len(x), -1, -1)
+            total += _dot(_pull_back(value, x, rows, more=i + 1 < len(chunks)), units).sum(1, keepdim=True)
         return total

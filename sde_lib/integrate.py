@@ -41,8 +41,8 @@ class Outcome(enum.IntEnum):
 _REASONS = {
     Outcome.SUCCESS: "solved to the tolerance",
     Outcome.NOT_FINITE: "a value became NaN or infinite: check the data and the model's output there",
-    Outcome.STEP_TOO_SMALL: "the tolerance is too tight to make progress in this precision: loosen rtol and atol",
-    Outcome.TOO_MANY_STEPS: "the allowed number of steps did not suffice: loosen rtol and atol or raise max_steps",
+    Outcome.STEP_TOO_SMALL: "the tolerance is too tight for this precision: loosen rtol and atol",
+    Outcome.TOO_MANY_STEPS: "too many steps were needed: loosen rtol and atol or raise max_steps",
 }
 
 
@@ -117,7 +117,14 @@ class _Tolerance:
 
 
 def _first_step(
-    f: VectorField, t: Tensor, y: Tensor, k: Tensor, rows: Tensor, span: Tensor, order: int, tolerance: _Tolerance
+    f: VectorField,
+    t: Tensor,
+    y: Tensor,
+    k: Tensor,
+    rows: Tensor,
+    span: Tensor,
+    order: int,
+    tolerance: _Tolerance,
 ) -> Tensor:
     """A first step length (Hairer, Norsett & Wanner 1993, section II.4), signed like ``span``."""
     scale, norm = tolerance.scale(y), tolerance.norm
@@ -163,7 +170,7 @@ def integrate(
     """
     if method not in TABLEAUS:
         raise ValueError(
-            f"unknown Runge-Kutta method {method!r}; known: {', '.join(TABLEAUS)} (integrate_scipy takes scipy's)."
+            f"unknown Runge-Kutta method {method!r}; known: {', '.join(TABLEAUS)} (scipy's: integrate_scipy)."
         )
     if rtol <= 0 or atol <= 0:
         raise ValueError(f"rtol and atol must be positive, got {rtol} and {atol}.")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from sde_lib.base import Coefficients, GaussianSDE, Marginal, expand, register_sde
+from sde_lib.base import Coefficients, GaussianSDE, Marginal, register_sde
 
 
 @register_sde(name="vesde")

@@ -23,21 +23,25 @@ def turned(y0: Tensor, angle: float) -> Tensor:
     return torch.stack([c * y0[:, 0] - s * y0[:, 1], s * y0[:, 0] + c * y0[:, 1]], dim=1)
 
 
-@pytest.mark.parametrize("method", sorted(TABLEAUS))
-def test_one_step_errs_by_the_declared_order_plus_one(method: str) -> None:
-    # y' = y cos t has the solution exp(sin t); a step of length h from t = 1 errs by O(h^(order + 1)).
+@pytest.mark.parametrize(
+    ("method", "order", "counts"), [("dopri5", 5, (40, 60, 90, 135)), ("dop853", 8, (8, 12, 18, 27))]
+)
+def test_fixed_steps_converge_at_the_declared_order(method: str, order: int, counts: tuple[int, ...]) -> None:
+    # y' = y cos t has the solution exp(sin t); n equal steps with the pair's weights err by O(n^-order).
     tableau = TABLEAUS[method]
-    steps = np.array([0.8, 0.4]) if method == "dop853" else np.array([0.2, 0.1])
+    assert tableau.order == order
     errors = []
-    for h in steps:
-        k: list[float] = []
-        for a, c in zip(tableau.a, tableau.c, strict=True):
-            y = 1.0 + h * sum(w * stage for w, stage in zip(a, k, strict=False))
-            k.append(y * math.cos(1 + c * h))
-        y = 1.0 + h * sum(w * stage for w, stage in zip(tableau.b, k, strict=True))
-        errors.append(abs(y - math.exp(math.sin(1 + h) - math.sin(1))))
-    slope = math.log(errors[0] / errors[1]) / math.log(2)
-    assert slope == pytest.approx(tableau.order + 1, abs=0.35)
+    for count in counts:
+        y, h = 1.0, 4.0 / count
+        for step in range(count):
+            k: list[float] = []
+            for a, c in zip(tableau.a, tableau.c, strict=True):
+                inner = y + h * sum(w * stage for w, stage in zip(a, k, strict=False))
+                k.append(inner * math.cos((step + c) * h))
+            y += h * sum(w * stage for w, stage in zip(tableau.b, k, strict=True))
+        errors.append(abs(y - math.exp(math.sin(4.0))))
+    slope = np.polyfit(np.log(counts), np.log(errors), 1)[0]
+    assert slope == pytest.approx(-order, abs=0.3)
 
 
 @pytest.mark.parametrize(("method", "order"), [("dopri5", 5), ("dop853", 8)])
@@ -66,11 +70,16 @@ def test_error_stays_near_the_tolerance(method: str, rtol: float) -> None:
 
 @pytest.mark.parametrize(("method", "scipys"), [("dopri5", "RK45"), ("dop853", "DOP853")])
 def test_one_sample_needs_no_more_evaluations_than_scipy(method: str, scipys: str) -> None:
-    # Same pair, same error norm; only the controller differs (ours has memory), by a few steps in either direction.
+    # Same pair, same error norm; only the controller differs, by a few steps in either direction.
     y0 = torch.tensor([[1.0, 0.5]], dtype=torch.float64)
     ours = integrate(spiral, y0, 0.0, 20.0, rtol=1e-6, atol=1e-6, method=method)
     theirs = scipy.integrate.solve_ivp(
-        lambda t, y: math.cos(t) * np.array([-y[1], y[0]]), (0, 20), [1.0, 0.5], rtol=1e-6, atol=1e-6, method=scipys
+        lambda t, y: math.cos(t) * np.array([-y[1], y[0]]),
+        (0, 20),
+        [1.0, 0.5],
+        rtol=1e-6,
+        atol=1e-6,
+        method=scipys,
     )
     assert int(ours.nfe[0]) < 1.15 * theirs.nfev
 
@@ -96,10 +105,12 @@ def test_a_sample_is_the_same_alone_and_among_others(method: str) -> None:
     y0 = torch.tensor([[1.0, 0.0]], dtype=torch.float64).expand(4, 2).contiguous()
     together = integrate(lambda t, y, rows: oscillate(rates[rows], y), y0, 0.0, 1.0, method=method)
     for i in range(4):
-        alone = integrate(lambda t, y, rows, i=i: oscillate(rates[[i]][rows], y), y0[[i]], 0.0, 1.0, method=method)
+        alone = integrate(
+            lambda t, y, rows, i=i: oscillate(rates[[i]][rows], y), y0[[i]], 0.0, 1.0, method=method
+        )
         assert torch.equal(alone.y[0], together.y[i])
         assert int(alone.nfe[0]) == int(together.nfe[i])
-    assert together.nfe.diff().min() > 0
+    assert together.nfe[0] < together.nfe[2] < together.nfe[3]
 
 
 def test_arrived_samples_are_evaluated_no_more() -> None:
@@ -123,8 +134,8 @@ def test_backwards_in_time_returns_to_the_start() -> None:
 
 
 def test_failures_are_told_per_sample_and_the_others_stand() -> None:
-    # Sample 0: exp(-t). 1: NaN data. 2: a field that is infinite from the start. 3: a field that becomes NaN at
-    # t = 1/2. 4: y' = y^2 from 2, whose solution leaves every bound at t = 1/2.
+    # Sample 0: exp(-t). 1: NaN data. 2: a field that is infinite from the start. 3: a field that becomes NaN
+    # at t = 1/2. 4: y' = y^2 from 2, whose solution leaves every bound at t = 1/2.
     y0 = torch.tensor([[1.0], [math.nan], [1.0], [1.0], [2.0]], dtype=torch.float64)
 
     def field(t: Tensor, y: Tensor, rows: Tensor) -> Tensor:
@@ -134,7 +145,12 @@ def test_failures_are_told_per_sample_and_the_others_stand() -> None:
         return torch.where(rows[:, None] == 4, y.square(), dy)
 
     s = integrate(field, y0, 0.0, 1.0, rtol=1e-8, atol=1e-8)
-    assert s.outcome[:4].tolist() == [Outcome.SUCCESS, Outcome.NOT_FINITE, Outcome.NOT_FINITE, Outcome.NOT_FINITE]
+    assert s.outcome[:4].tolist() == [
+        Outcome.SUCCESS,
+        Outcome.NOT_FINITE,
+        Outcome.NOT_FINITE,
+        Outcome.NOT_FINITE,
+    ]
     assert s.outcome[4] in (Outcome.STEP_TOO_SMALL, Outcome.NOT_FINITE)
     assert float(s.y[0]) == pytest.approx(math.exp(-1), rel=1e-7)
     assert float(s.y[3]) == pytest.approx(math.exp(-0.5), rel=1e-6)  # what it reached before it failed
@@ -145,7 +161,9 @@ def test_a_discontinuity_that_no_step_resolves_is_a_step_too_small() -> None:
     def noisy(t: Tensor, y: Tensor, rows: Tensor) -> Tensor:
         return torch.sin(1e18 * t)[:, None].expand_as(y) * 1e12
 
-    s = integrate(noisy, torch.zeros(1, 1, dtype=torch.float64), 0.5, 1.0, rtol=1e-12, atol=1e-12, max_steps=1000)
+    s = integrate(
+        noisy, torch.zeros(1, 1, dtype=torch.float64), 0.5, 1.0, rtol=1e-12, atol=1e-12, max_steps=1000
+    )
     assert s.outcome.tolist() == [Outcome.STEP_TOO_SMALL]
 
 
