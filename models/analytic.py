@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import abc
+import math
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
@@ -9,11 +11,41 @@ import torch
 from torch import Tensor
 
 from models.base import Network, register_model
-from sde_lib.base import GaussianProcess, expand
+from sde_lib.base import GaussianProcess, Process, expand
+from sde_lib.noise import Noise
+
+
+class ExactScore(Network):
+    """A network that knows the density of its data, p_0, and so the score at every time.
+
+    Args:
+        process: what diffuses the data; one with a Gaussian marginal.
+    """
+
+    output_kind: ClassVar[str] = "score"
+    time_label: ClassVar[str] = "time"
+    process: GaussianProcess
+
+    def __init__(self, process: Process) -> None:
+        super().__init__()
+        if not isinstance(process, GaussianProcess):
+            raise ValueError(
+                f"an exact score needs a process with a Gaussian marginal, and {type(process).__name__} has none; "
+                f"choose another training.sde."
+            )
+        self.process = process
+
+    @abc.abstractmethod
+    def draw(self, shape: Sequence[int], noise: Noise) -> Tensor:
+        """Exact draws from p_0, of the given shape (B, ...)."""
+
+    @abc.abstractmethod
+    def log_density(self, x: Tensor) -> Tensor:
+        """log p_0(x) in nats, (B,), float64."""
 
 
 @register_model(name="gaussian")
-class GaussianScore(Network):
+class GaussianScore(ExactScore):
     """The score of N(mean, std^2 I) diffused: -(x - alpha mean) / (alpha^2 std^2 + sigma^2).
 
     Args:
@@ -21,20 +53,36 @@ class GaussianScore(Network):
         mean, std: numbers, or arrays that broadcast against a sample.
     """
 
-    output_kind: ClassVar[str] = "score"
-    time_label: ClassVar[str] = "time"
     mean: Tensor
     std: Tensor
 
     def __init__(
-        self, *, process: GaussianProcess, mean: float | Sequence = 0.0, std: float | Sequence = 0.5
+        self, *, process: Process, mean: float | Sequence = 0.0, std: float | Sequence = 0.5
     ) -> None:
-        super().__init__()
-        self.process = process
+        super().__init__(process)
         self.register_buffer("mean", torch.as_tensor(mean, dtype=torch.float64), persistent=False)
         self.register_buffer("std", torch.as_tensor(std, dtype=torch.float64), persistent=False)
         if not bool((self.std > 0).all()):
             raise ValueError(f"a Gaussian's standard deviation must be positive, got {std}.")
+
+    def check_shape(self, shape: Sequence[int]) -> None:
+        for name, array in (("mean", self.mean), ("std", self.std)):
+            try:
+                fits = torch.broadcast_shapes(array.shape, tuple(shape)) == torch.Size(shape)
+            except RuntimeError:
+                fits = False
+            if not fits:
+                raise ValueError(
+                    f"the Gaussian's {name} has shape {tuple(array.shape)}, which does not broadcast to a sample of "
+                    f"shape {tuple(shape)}; give a number or an array of that shape."
+                )
+
+    def draw(self, shape: Sequence[int], noise: Noise) -> Tensor:
+        return self.mean.to(noise.dtype) + self.std.to(noise.dtype) * noise.normal(shape)
+
+    def log_density(self, x: Tensor) -> Tensor:
+        z = (x.double() - self.mean) / self.std
+        return -(0.5 * z.square() + self.std.log() + 0.5 * math.log(2 * math.pi)).flatten(1).sum(1)
 
     def forward(self, x: Tensor, labels: Tensor, **cond: Any) -> Tensor:
         m = self.process.marginal(self.process.time(labels))
@@ -44,7 +92,7 @@ class GaussianScore(Network):
 
 
 @register_model(name="gaussian_mixture")
-class GaussianMixtureScore(Network):
+class GaussianMixtureScore(ExactScore):
     """The score of sum_k w_k N(mean_k, std_k^2 I) diffused: the responsibilities' mean of the modes' scores.
 
     Args:
@@ -54,8 +102,6 @@ class GaussianMixtureScore(Network):
         weights: (K,), normalised here; equal when left out.
     """
 
-    output_kind: ClassVar[str] = "score"
-    time_label: ClassVar[str] = "time"
     means: Tensor
     stds: Tensor
     log_weights: Tensor
@@ -63,13 +109,12 @@ class GaussianMixtureScore(Network):
     def __init__(
         self,
         *,
-        process: GaussianProcess,
+        process: Process,
         means: Sequence[Sequence[float]] | Tensor,
         stds: float | Sequence[float] = 0.1,
         weights: Sequence[float] | None = None,
     ) -> None:
-        super().__init__()
-        self.process = process
+        super().__init__(process)
         centres = torch.as_tensor(means, dtype=torch.float64)
         if centres.ndim != 2:
             raise ValueError(f"means must be (K, D), one row a mode, got shape {tuple(centres.shape)}.")
@@ -89,6 +134,20 @@ class GaussianMixtureScore(Network):
                 f"the mixture's modes have {self.means.shape[1]} elements but a sample of shape "
                 f"{tuple(shape)} has {size}; give means of {size} columns or change the data's shape."
             )
+
+    def draw(self, shape: Sequence[int], noise: Noise) -> Tensor:
+        u = noise.uniform((shape[0], 1)).double()
+        bounds = self.log_weights.exp().cumsum(0)[:-1]
+        mode = torch.searchsorted(bounds, u[:, 0], right=True)
+        z = noise.normal(shape).flatten(1)
+        x = self.means[mode].to(z.dtype) + self.stds[mode].to(z.dtype)[:, None] * z
+        return x.reshape(tuple(shape))
+
+    def log_density(self, x: Tensor) -> Tensor:
+        offsets = x.double().flatten(1)[:, None, :] - self.means
+        squares = offsets.square().sum(2) / self.stds**2
+        log_volume = offsets.shape[2] * (self.stds.log() + 0.5 * math.log(2 * math.pi))
+        return (self.log_weights - 0.5 * squares - log_volume).logsumexp(1)
 
     def forward(self, x: Tensor, labels: Tensor, **cond: Any) -> Tensor:
         m = self.process.marginal(self.process.time(labels))

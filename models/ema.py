@@ -13,8 +13,8 @@ from torch import Tensor, nn
 class EMA:
     """An exponential moving average of a module's parameters, named.
 
-    With ``warmup`` the k-th update (k = 0, 1, ...) uses min(decay, (1 + k) / (10 + k)), so that the average
-    forgets the initial weights; this is score_sde's and TensorFlow's rule.
+    With ``warmup`` the k-th update (k = 1, 2, ...) uses min(decay, (1 + k) / (10 + k)), so that the average
+    forgets the initial weights; this is score_sde's rule.
 
     Args:
         module: what is averaged; only parameters that require a gradient.
@@ -40,10 +40,10 @@ class EMA:
     @torch.no_grad()
     def update(self, module: nn.Module) -> None:
         """Move the average towards the module's present weights."""
+        self.num_updates += 1
         k, decay = self.num_updates, self.decay
         if self.warmup:
             decay = min(decay, (1 + k) / (10 + k))
-        self.num_updates += 1
         present = [p.detach() for _, p in self._parameters(module)]
         torch._foreach_lerp_(list(self.shadow.values()), present, 1 - decay)
 

@@ -54,6 +54,27 @@ class Posterior:
 
 
 @dataclass(frozen=True)
+class PosteriorWeights:
+    """The mean of q(x_s | x_t, x_0) = of_x_t x_t + of_x0 x_0; both shaped like the time."""
+
+    of_x_t: Tensor
+    of_x0: Tensor
+
+
+@dataclass(frozen=True)
+class LogVariances:
+    """The range in which the variance of a reverse step t -> s lies, as logarithms shaped like the time.
+
+    ``smallest`` is beta-tilde, the variance of q(x_s | x_t, x_0), exact where the data are a point;
+    ``largest`` is beta, that of q(x_t | x_s), exact where they are a standard normal (Ho et al. 2020,
+    section 3.2).
+    """
+
+    smallest: Tensor
+    largest: Tensor
+
+
+@dataclass(frozen=True)
 class Coefficients:
     """dx = drift dt + diffusion dw; ``drift`` shaped like the state, ``diffusion`` like the time."""
 
@@ -211,13 +232,24 @@ class GaussianProcess(Process):
         variance = at.sigma**2 - (scale * as_.sigma) ** 2
         return Transition(scale, variance.clamp(min=0).sqrt())
 
+    def posterior_weights(self, t: Tensor, s: Tensor) -> PosteriorWeights:
+        """What the mean of q(x_s | x_t, x_0) takes from each (Ho et al. 2020, eq. 7, between any two times)."""
+        ms, mt, step = self.marginal(s), self.marginal(t), self.transition(t, s)
+        return PosteriorWeights(step.scale * (ms.sigma / mt.sigma) ** 2, ms.alpha * (step.std / mt.sigma) ** 2)
+
     def posterior(self, x_t: Tensor, x0: Tensor, t: Tensor, s: Tensor) -> Posterior:
         """q(x_s | x_t, x_0) (Ho et al. 2020, eq. 6-7, between any two times)."""
-        ms, mt, step = self.marginal(s), self.marginal(t), self.transition(t, s)
-        of_x_t = step.scale * ms.sigma**2 / mt.sigma**2
-        of_x0 = ms.alpha * step.std**2 / mt.sigma**2
-        mean = expand(of_x_t, x_t) * x_t + expand(of_x0, x_t) * x0
-        return Posterior(mean, step.std * ms.sigma / mt.sigma)
+        weights = self.posterior_weights(t, s)
+        mean = expand(weights.of_x_t, x_t) * x_t + expand(weights.of_x0, x_t) * x0
+        return Posterior(mean, self.posterior_std(t, s))
+
+    def posterior_std(self, t: Tensor, s: Tensor) -> Tensor:
+        """Standard deviation of q(x_s | x_t, x_0), shaped like the time; 0 where s is clean."""
+        return self.transition(t, s).std * self.marginal(s).sigma / self.marginal(t).sigma
+
+    def log_variances(self, t: Tensor, s: Tensor) -> LogVariances:
+        """The range of a reverse step's variance; ``smallest`` is -inf where s is clean."""
+        return LogVariances(2 * self.posterior_std(t, s).log(), 2 * self.transition(t, s).std.log())
 
     def discretize(self, x: Tensor, t: Tensor, s: Tensor) -> Coefficients:
         """The exact transition: (scale - 1) x and its standard deviation."""
@@ -246,15 +278,17 @@ class GaussianSDE(GaussianProcess, SDE):
     """A linear SDE. ``marginal`` is all that a new one must write; closed forms may override the rest."""
 
     def sde(self, x: Tensor, t: Tensor) -> Coefficients:
-        """f = (log alpha)' x and g^2 = (sigma^2)' - 2 (log alpha)' sigma^2, by forward differentiation."""
+        """f = (log alpha)' x and g^2 = (sigma^2)' - 2 (log alpha)' sigma^2, by automatic differentiation."""
 
-        def log_alpha_and_variance(t: Tensor) -> tuple[Tensor, Tensor]:
+        def log_alpha_and_variance(t: Tensor) -> Tensor:
             m = self.marginal(t)
-            return m.alpha.log(), m.sigma**2
+            return torch.stack([m.alpha.log(), m.sigma**2])
 
-        (_, variance), (log_alpha_rate, variance_rate) = torch.func.jvp(
-            log_alpha_and_variance, (t,), (torch.ones_like(t),)
-        )
+        # Pullbacks, not a jvp: torch's forward mode compiles decompositions, with a warning, at first use.
+        (_, variance), pullback = torch.func.vjp(log_alpha_and_variance, t.double())[:2]
+        one, zero = torch.ones_like(variance), torch.zeros_like(variance)
+        (log_alpha_rate,) = pullback(torch.stack([one, zero]))
+        (variance_rate,) = pullback(torch.stack([zero, one]))
         g2 = variance_rate - 2 * log_alpha_rate * variance
         return Coefficients(expand(log_alpha_rate, x) * x, g2.clamp(min=0).sqrt())
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from sde_lib.base import GaussianProcess, Marginal, register_sde
+from sde_lib.base import GaussianProcess, LogVariances, Marginal, expand, register_sde
 from sde_lib.schedules import cosine_betas, geometric_sigmas, linear_betas
 
 
@@ -22,6 +22,7 @@ class DiscreteDiffusion(nn.Module, GaussianProcess):
         sigmas: sigma_i, (N,), with sigma_i / alpha_i strictly increasing.
         prior_std: standard deviation of the prior.
         original: for a respaced chain, each level's index in the chain the network was trained on.
+        original_levels: for a respaced chain, the number of levels of that chain.
 
     Raises:
         ValueError: the levels do not become noisier.
@@ -33,12 +34,19 @@ class DiscreteDiffusion(nn.Module, GaussianProcess):
     original: Tensor
 
     def __init__(
-        self, *, alphas: Tensor, sigmas: Tensor, prior_std: float = 1.0, original: Tensor | None = None
+        self,
+        *,
+        alphas: Tensor,
+        sigmas: Tensor,
+        prior_std: float = 1.0,
+        original: Tensor | None = None,
+        original_levels: int | None = None,
     ) -> None:
         super().__init__()
         if not bool((sigmas / alphas).diff().gt(0).all()) or float(sigmas[0]) <= 0:
             raise ValueError("the levels of a chain must become strictly noisier: sigma/alpha > 0 and increasing.")
         self.num_levels = len(alphas)
+        self.original_levels = self.num_levels if original_levels is None else original_levels
         self._prior_std = prior_std
         # Shifted by one, so that index -1 reads the clean level.
         self.register_buffer("alphas", torch.cat([torch.ones(1), alphas]).double(), persistent=False)
@@ -68,6 +76,7 @@ class DiscreteDiffusion(nn.Module, GaussianProcess):
             sigmas=self.sigmas[rows + 1],
             prior_std=self._prior_std,
             original=self.original[rows],
+            original_levels=self.original_levels,
         )
 
     @property
@@ -95,15 +104,46 @@ class DiscreteDiffusion(nn.Module, GaussianProcess):
         lower_is_nearer = noise_to_signal.log() - levels[upper - 1] < levels[upper] - noise_to_signal.log()
         return torch.where(lower_is_nearer, upper - 1, upper)
 
+    def log_variances(self, t: Tensor, s: Tensor) -> LogVariances:
+        """As for any process, but for the step to clean data, whose posterior has no variance.
+
+        There ``smallest`` is that of the step above it, from ``t + 1`` to ``t`` (Ho et al.'s code, and all
+        that follow it): the width of the decoder of p(data | x_0).
+        """
+        above = (t + 1).clamp(max=self.num_levels - 1)
+        closing = s < 0
+        return LogVariances(
+            2 * self.posterior_std(torch.where(closing, above, t), torch.where(closing, t, s)).log(),
+            2 * self.transition(t, s).std.log(),
+        )
+
+    def data_of_previous(self, previous: Tensor, x: Tensor, t: Tensor) -> Tensor:
+        """x_0 of a posterior mean: solves E[x_{t-1} | x_t, x_0] = ``previous`` for x_0, at x_t = ``x``."""
+        weights = self.posterior_weights(t, t - 1)
+        return (previous - expand(weights.of_x_t, x) * x) / expand(weights.of_x0, x)
+
     def level_ratio(self, t: Tensor) -> Tensor:
         return (self.marginal(t).alpha / self.marginal(t - 1).alpha) ** 2
 
 
 @register_sde(name="ddpm")
 def ddpm_chain(
-    *, N: int = 1000, beta_min: float = 0.1, beta_max: float = 20.0, schedule: str = "linear"
+    *,
+    N: int = 1000,
+    beta_min: float = 0.1,
+    beta_max: float = 20.0,
+    schedule: str = "linear",
+    betas: Sequence[float] | None = None,
 ) -> DiscreteDiffusion:
-    """The DDPM chain of N levels with ``linear`` betas (beta_min/N to beta_max/N) or ``cosine`` ones."""
+    """The DDPM chain of N levels with ``linear`` betas (beta_min/N to beta_max/N), ``cosine`` ones, or the given.
+
+    Raises:
+        ValueError: an unknown schedule, betas out of range or of another number than N.
+    """
+    if betas is not None:
+        if len(betas) != N:
+            raise ValueError(f"the given betas are of {len(betas)} levels but the chain has N={N}; make them agree.")
+        return DiscreteDiffusion.ddpm(torch.as_tensor(betas, dtype=torch.float64))
     if schedule not in ("linear", "cosine"):
         raise ValueError(f"unknown beta schedule {schedule!r}; known: linear, cosine.")
     return DiscreteDiffusion.ddpm(linear_betas(N, beta_min, beta_max) if schedule == "linear" else cosine_betas(N))

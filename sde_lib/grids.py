@@ -2,19 +2,22 @@
 
 A grid of ``num_steps`` times is ``num_steps`` evaluations of a one-evaluation predictor: ``num_steps - 1``
 steps between the times, and the closing estimate of clean data from the last. On a chain the times are
-indices, rounded; a grid finer than the chain allows is refused, never thinned.
+indices, rounded; a grid finer than the chain allows is refused, never thinned. ``InterpolatedChain`` has the
+same levels and every real index between them.
 """
 
 from __future__ import annotations
 
 import abc
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal, get_args
 
 import torch
 from torch import Tensor
 
 from sde_lib.base import GaussianProcess, Process
+from sde_lib.discrete import DiscreteDiffusion
 from sde_lib.registry import Registry
 
 
@@ -39,13 +42,21 @@ class Grid(abc.ABC):
         times[0] = process.start
         if num_steps > 1:
             times[-1] = process.t_end
-        times = process.time(times)
-        if bool((times.diff() >= 0).any()):
-            raise ValueError(
-                f"{num_steps} steps of the {type(self).__name__} grid do not fall on distinct levels of this "
-                f"process; take fewer steps or the uniform grid."
-            )
-        return times
+        return distinct(process.time(times), type(self).__name__)
+
+
+def distinct(times: Tensor, name: str) -> Tensor:
+    """The times, if they fall strictly.
+
+    Raises:
+        ValueError: they do not.
+    """
+    if bool((times.diff() >= 0).any()):
+        raise ValueError(
+            f"{len(times)} steps of the {name} grid do not fall on distinct levels of this process; "
+            f"take fewer steps or the uniform grid."
+        )
+    return times
 
 
 register_grid: Registry[Grid] = Registry("time grid")
@@ -96,3 +107,130 @@ class Karras(Grid):
     def place(self, process: GaussianProcess, u: Tensor) -> Tensor:  # type: ignore[override]
         ends = (process.marginal(process.time([process.start, process.t_end])).log_snr / (-2 * self.rho)).exp()
         return process.time_of((ends[0] + u * (ends[1] - ends[0])) ** self.rho)
+
+
+@register_grid
+@dataclass(frozen=True)
+class Cosine(Grid):
+    """Equal steps in the angle atan(sigma/alpha): the levels of a cosine schedule (Nichol & Dhariwal 2021, eq. 17,
+    without its offset), whatever the process."""
+
+    needs: ClassVar[type] = GaussianProcess
+
+    def place(self, process: GaussianProcess, u: Tensor) -> Tensor:  # type: ignore[override]
+        level = process.marginal(process.time([process.start, process.t_end]))
+        ends = torch.atan2(level.sigma, level.alpha)
+        return process.time_of(torch.tan(ends[0] + u * (ends[1] - ends[0])))
+
+
+@register_grid
+@dataclass(frozen=True)
+class Density(Grid):
+    """Steps in log(sigma/alpha) whose density has a piecewise linear logarithm: what ``samplers.pilot`` optimises.
+
+    Args:
+        log_density: at two or more equally spaced levels of log(sigma/alpha), from the prior's to ``t_end``'s, up
+            to a constant; zeros are the ``log_snr`` grid.
+    """
+
+    needs: ClassVar[type] = GaussianProcess
+    log_density: Sequence[float] = (0.0, 0.0)
+
+    def __post_init__(self) -> None:
+        if len(self.log_density) < 2:
+            raise ValueError(f"the density grid needs two values or more, got {tuple(self.log_density)}.")
+
+    def place(self, process: GaussianProcess, u: Tensor) -> Tensor:  # type: ignore[override]
+        values = torch.as_tensor(self.log_density, dtype=torch.float64)
+        pieces = len(values) - 1
+        fine = torch.linspace(0, 1, 128 * pieces + 1, dtype=torch.float64)
+        knot = (fine * pieces).long().clamp(max=pieces - 1)
+        density = torch.lerp(values[knot], values[knot + 1], fine * pieces - knot).exp()
+        share = torch.cat([torch.zeros(1), torch.cumsum((density[1:] + density[:-1]) / 2, 0)])
+        share = share / share[-1]
+        above = torch.searchsorted(share, u).clamp(1, len(fine) - 1)
+        part = (u - share[above - 1]) / (share[above] - share[above - 1])
+        position = torch.lerp(fine[above - 1], fine[above], part)
+        ends = process.marginal(process.time([process.start, process.t_end])).log_snr / -2
+        return process.time_of((ends[0] + position * (ends[1] - ends[0])).exp())
+
+
+@register_grid
+@dataclass(frozen=True)
+class Explicit(Grid):
+    """The given times, as they are: the first is where sampling starts and the last where it ends.
+
+    Args:
+        values: falling times, or a chain's indices.
+    """
+
+    values: Sequence[float] = ()
+
+    def place(self, process: Process, u: Tensor) -> Tensor:
+        return torch.as_tensor(list(self.values), dtype=torch.float64)
+
+    def times(self, process: Process, num_steps: int) -> Tensor:
+        if len(self.values) != num_steps:
+            raise ValueError(
+                f"the explicit grid has {len(self.values)} values but num_steps is {num_steps}; make them agree."
+            )
+        values = self.place(process, torch.empty(0))
+        if bool((values > process.start).any()) or bool((values <= process.clean).any()):
+            raise ValueError(f"the explicit grid's times lie above {process.clean} and up to {process.start}.")
+        return distinct(process.time(values), "explicit")
+
+
+Spacing = Literal["linspace", "leading", "trailing"]
+
+
+@register_grid
+@dataclass(frozen=True)
+class Respaced(Grid):
+    """A chain's levels by index, as other code bases choose them; in each of equal sections its own number.
+
+    Args:
+        sections: steps in each of the chain's sections, the clean one first (Nichol & Dhariwal 2021, section 4);
+            empty: one section of all the steps.
+        spacing: how a section of M levels is spaced by n steps: ``linspace`` from its first level to its last,
+            ``leading`` at k floor(M/n), ``trailing`` at the end of each n-th part, rounded.
+    """
+
+    needs: ClassVar[type] = DiscreteDiffusion
+    sections: Sequence[int] = ()
+    spacing: Spacing = "linspace"
+
+    def __post_init__(self) -> None:
+        if self.spacing not in get_args(Spacing):
+            raise ValueError(f"spacing is one of {', '.join(get_args(Spacing))}; got {self.spacing!r}.")
+        if any(count < 1 for count in self.sections):
+            raise ValueError(f"every section takes at least one step, got {tuple(self.sections)}.")
+
+    def place(self, process: DiscreteDiffusion, u: Tensor) -> Tensor:  # type: ignore[override]
+        counts = tuple(self.sections) or (len(u),)
+        # The first sections take the levels that do not divide.
+        size, rest = divmod(process.num_levels, len(counts))
+        first, levels = 0, []
+        for number, count in enumerate(counts):
+            length = size + (number < rest)
+            if count > length:
+                raise ValueError(f"section {number} has {length} levels, fewer than its {count} steps.")
+            levels.append(first + self._within(length, count))
+            first += length
+        return torch.cat(levels).flip(0)
+
+    def _within(self, length: int, count: int) -> Tensor:
+        k = torch.arange(count, dtype=torch.float64)
+        if self.spacing == "linspace":
+            return torch.round(k * ((length - 1) / max(count - 1, 1)))
+        if self.spacing == "leading":
+            return k * (length // count)
+        return torch.round((k + 1) * (length / count)) - 1
+
+    def times(self, process: Process, num_steps: int) -> Tensor:
+        if self.sections and sum(self.sections) != num_steps:
+            raise ValueError(
+                f"the sections {tuple(self.sections)} are {sum(self.sections)} steps but num_steps is {num_steps}; "
+                f"make them agree."
+            )
+        times = self.place(process, torch.empty(num_steps))  # type: ignore[arg-type]
+        return distinct(process.time(times), "respaced")

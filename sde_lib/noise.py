@@ -6,6 +6,7 @@ draw number). Element j of draw k of sample i is therefore a function of (seed, 
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Sequence
 
@@ -74,15 +75,24 @@ class Noise:
         counter = torch.arange(1, count + 1, device=self.device)
         return mix(key + counter * _GAMMA)
 
+    def branch(self) -> Noise:
+        """Streams of their own, for a number of draws that depends on the values: these streams spend one draw."""
+        self.draws += 1
+        branch = copy.copy(self)
+        branch._keys = mix(self._keys + _signed(self.draws * _MIX_2))
+        branch.draws = 0
+        return branch
+
     def _size(self, shape: Sequence[int]) -> int:
         if shape[0] != len(self):
             raise ValueError(f"noise for {len(self)} samples was asked for a batch of {shape[0]}; make one per batch.")
         return math.prod(shape[1:])
 
     def uniform(self, shape: Sequence[int]) -> Tensor:
-        """Uniform on [0, 1) with 53 bits, shape (B, ...)."""
-        words = self.bits(self._size(shape))
-        return (_shift(words, 11).double() * 2.0**-53).to(self.dtype).reshape(tuple(shape))
+        """Uniform on [0, 1), shape (B, ...): as many bits as the type holds, so that none rounds to one."""
+        digits = 1 - round(math.log2(torch.finfo(self.dtype).eps))
+        words = _shift(self.bits(self._size(shape)), 64 - digits)
+        return (words.double() * 2.0**-digits).to(self.dtype).reshape(tuple(shape))
 
     def normal(self, shape: Sequence[int]) -> Tensor:
         """Standard normal, shape (B, ...), by Box-Muller: two values from each 64-bit word."""
@@ -100,4 +110,5 @@ class Noise:
 
     def integers(self, high: int) -> Tensor:
         """Uniform on {0, ..., high - 1}, (B,), int64."""
-        return (self.uniform((len(self), 1)).double()[:, 0] * high).long().clamp(max=high - 1)
+        u = _shift(self.bits(1)[:, 0], 11).double() * 2.0**-53
+        return (u * high).long().clamp(max=high - 1)

@@ -20,7 +20,10 @@ def snake_case(name: str) -> str:
 def unknown_name(kind: str, name: str, allowed: list[str]) -> str:
     """The message for a name that nobody knows: what it was, what is allowed, the nearest."""
     message = f"unknown {kind} {name!r}; registered: {', '.join(sorted(allowed)) or 'none'}."
-    near = difflib.get_close_matches(snake_case(name), allowed, n=1, cutoff=0.5)
+    meant = snake_case(name)
+    near = difflib.get_close_matches(meant, allowed, n=5, cutoff=0.5)
+    # difflib sees two letters swapped as two mistakes: a name of the same letters comes first.
+    near.sort(key=lambda known: sorted(known) != sorted(meant))
     return f"{message} Did you mean {near[0]!r}?" if near else message
 
 
@@ -55,7 +58,8 @@ class Registry(Generic[T]):
     def _add(self, cls: Any, name: str | None) -> Any:
         key = snake_case(name or cls.__name__)
         held = self._entries.get(key)
-        if held is not None and held.__qualname__ != cls.__qualname__:
+        # The same definition read again, as a plugin is by a second build, replaces itself.
+        if held is not None and (held.__module__, held.__qualname__) != (cls.__module__, cls.__qualname__):
             raise ValueError(
                 f"{self.kind} {key!r} is already registered by {held.__module__}.{held.__qualname__}; "
                 f"register {cls.__module__}.{cls.__qualname__} under another name=."

@@ -8,6 +8,7 @@ z of unit variance. Such a map takes a law of mean m and variance q to (a m + b,
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ import scipy.linalg
 import torch
 from torch import Tensor
 
-from sde_lib import DiscreteDiffusion, Noise, Process, VESDE, VPSDE, subVPSDE
+from sde_lib import VESDE, VPSDE, DiscreteDiffusion, Noise, Process, subVPSDE
 from sde_lib.schedules import cosine_betas, geometric_sigmas, linear_betas
 
 BETA_0, BETA_1, SIGMA_0, SIGMA_1, LEVELS = 0.1, 20.0, 0.01, 50.0, 1000
@@ -300,7 +301,7 @@ def propagate(
             law = law.after(corrector(data, o, t, law, snr))
         return law
 
-    for t, s in zip(times[:-1], times[1:], strict=True):
+    for t, s in itertools.pairwise(times):
         if corrector_first:
             law = correct(law, t)
         law = law.after(predictor(data, o, t, s))

@@ -1,0 +1,59 @@
+"""A chain at every real index, for samplers that place their times freely."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from sde_lib.base import GaussianSDE, Marginal
+from sde_lib.discrete import DiscreteDiffusion
+
+
+class InterpolatedChain(nn.Module, GaussianSDE):
+    """The chain's levels joined log-linearly: log alpha and log sigma are straight between two indices.
+
+    Its time is the index, from N - 1 to 0, and real; at an integer it is the chain. Below index 0 there is no
+    level, so sampling ends at the first one, with the closing estimate. A network trained on the chain is fed
+    the real index (``models.time_encoding.FractionalIndex``).
+
+    Args:
+        chain: the levels.
+    """
+
+    t_min: float = 0.0
+    t_end: float = 0.0
+    log_alphas: Tensor
+    log_sigmas: Tensor
+
+    def __init__(self, chain: DiscreteDiffusion) -> None:
+        super().__init__()
+        self.T, self.N = float(chain.num_levels - 1), chain.num_levels
+        self._prior_std = chain.prior_std
+        level = chain.marginal(torch.arange(chain.num_levels, device=chain.alphas.device))
+        self.register_buffer("log_alphas", level.alpha.log(), persistent=False)
+        self.register_buffer("log_sigmas", level.sigma.log(), persistent=False)
+
+    @property
+    def clean(self) -> float:
+        return -1.0
+
+    @property
+    def prior_std(self) -> float:
+        return self._prior_std
+
+    def marginal(self, t: Tensor) -> Marginal:
+        below = t.detach().long().clamp(0, self.N - 2)
+        share = t.double() - below
+        alpha = torch.lerp(self.log_alphas[below], self.log_alphas[below + 1], share).exp()
+        sigma = torch.lerp(self.log_sigmas[below], self.log_sigmas[below + 1], share).exp()
+        clean = t < 0
+        return Marginal(
+            torch.where(clean, torch.ones_like(alpha), alpha), torch.where(clean, torch.zeros_like(sigma), sigma)
+        )
+
+    def time_of(self, noise_to_signal: Tensor) -> Tensor:
+        """log(sigma/alpha) is straight between two levels, too."""
+        levels, wanted = self.log_sigmas - self.log_alphas, noise_to_signal.double().log()
+        above = torch.searchsorted(levels, wanted.contiguous()).clamp(1, self.N - 1)
+        share = (wanted - levels[above - 1]) / (levels[above] - levels[above - 1])
+        return (above - 1 + share).clamp(0, self.T)

@@ -1,0 +1,134 @@
+"""Exponential integrators: the linear part of a diffusion solved exactly, the model's part by quadrature.
+
+In l = log(alpha/sigma) the reverse process with noise strength tau (tau = 0 the probability flow, tau = 1 the
+reverse SDE) is semi-linear in each view f of a prediction (Lu et al. 2022b, eq. 8 and 12; Xue et al. 2023,
+eq. 12), so that from l_t to l_s = l_t + h, with k = 1 + tau^2,
+
+    x0:   x_s = sigma_s/sigma_t e^(-tau^2 h) x_t + int k alpha_s e^(-k (l_s - l)) x0(l) dl + n,
+    eps:  x_s = alpha_s/alpha_t x_t - int k sigma_s e^(l_s - l) eps(l) dl + n,
+    v:    x_s = r_s/r_t x_t - int r_s v(l) / (2 cosh l) dl,   r^2 = alpha^2 + sigma^2, tau = 0,
+
+with n Gaussian of variance sigma_s^2 (1 - e^(-2 tau^2 h)) and sigma_s^2 tau^2 (e^(2 h) - 1). A method replaces f
+by the polynomial through its values at some nodes; its coefficients depend on levels alone.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+from sde_lib.base import Marginal, expand
+
+Form = Literal["x0", "eps", "v"]
+"""The view of a prediction that is interpolated."""
+
+Variable = Literal["log", "ratio"]
+"""What the polynomial is in: log(alpha/sigma), or sigma/alpha."""
+
+POINTS = 32
+"""Quadrature points: rounding error up to steps of ten in log(alpha/sigma)."""
+
+
+def check_form(form: str) -> None:
+    """Refuse an unknown view.
+
+    Raises:
+        ValueError: naming those that there are.
+    """
+    if form not in get_args(Form):
+        raise ValueError(f"a solver interpolates one of {', '.join(get_args(Form))}; got {form!r}.")
+
+
+def log_ratio(level: Marginal) -> Tensor:
+    """l = log(alpha/sigma), half the log-SNR."""
+    return level.alpha.log() - level.sigma.log()
+
+
+@dataclass(frozen=True)
+class Weights:
+    """x_s = state x_t + sum_k values[k] f_k + std z; each shaped like the time, float64.
+
+    ``std`` is None without noise.
+    """
+
+    state: Tensor
+    values: tuple[Tensor, ...]
+    std: Tensor | None
+
+    def mean(self, x: Tensor, values: Sequence[Tensor]) -> Tensor:
+        """The step without its noise."""
+        x_s = expand(self.state, x) * x
+        for weight, value in zip(self.values, values, strict=True):
+            x_s = x_s + expand(weight, x) * value
+        return x_s
+
+
+def unit_rule(like: Tensor) -> tuple[Tensor, Tensor]:
+    """Fejer's first rule on [0, 1]: points and weights, (POINTS,), made on the device of ``like``."""
+    angle = (torch.arange(POINTS, dtype=torch.float64, device=like.device) + 0.5) * (math.pi / POINTS)
+    j = torch.arange(1, POINTS // 2, dtype=torch.float64, device=like.device)
+    waves = (torch.cos(2 * j[:, None] * angle) / (4 * j[:, None] ** 2 - 1)).sum(0)
+    return (1 - torch.cos(angle)) / 2, (1 - 2 * waves) / POINTS
+
+
+def lagrange(at: Tensor, nodes: Sequence[Tensor]) -> list[Tensor]:
+    """The basis polynomials of the nodes at ``at``, which broadcasts against them.
+
+    Of nodes that coincide, as levels of a chain may after rounding, the first counts: the degree falls.
+    """
+    basis = []
+    for k, node in enumerate(nodes):
+        value = torch.ones_like(at)
+        for j, other in enumerate(nodes):
+            if j != k:
+                gap = node - other
+                factor = (at - other) / torch.where(gap == 0, torch.ones_like(gap), gap)
+                value = value * torch.where(gap == 0, torch.full_like(factor, float(k < j)), factor)
+        basis.append(value)
+    return basis
+
+
+def weights(
+    form: Form,
+    now: Marginal,
+    then: Marginal,
+    nodes: Sequence[Tensor],
+    tau: float = 0.0,
+    variable: Variable = "log",
+) -> Weights:
+    """A step from ``now`` to ``then`` with f the polynomial through its values at ``nodes``.
+
+    Args:
+        form: the view that is interpolated.
+        now, then: the levels, of times (B,).
+        nodes: log(alpha/sigma) of each value, (B,).
+        tau: noise strength; zero for ``v``.
+        variable: what the polynomial is in.
+    """
+    l_t, l_s = log_ratio(now), log_ratio(then)
+    h, k = l_s - l_t, 1 + tau**2
+    points, shares = unit_rule(l_t)
+    at = l_t + h * points.reshape(-1, *(1,) * l_t.ndim)
+    if form == "x0":
+        state = then.sigma / now.sigma * torch.exp(-(tau**2) * h)
+        kernel = k * then.alpha * torch.exp(k * (at - l_s))
+        variance = -torch.expm1(-2 * tau**2 * h)
+    elif form == "eps":
+        state = then.alpha / now.alpha
+        kernel = -k * then.sigma * torch.exp(l_s - at)
+        variance = tau**2 * torch.expm1(2 * h)
+    else:
+        radius = torch.hypot(then.alpha, then.sigma)
+        state = radius / torch.hypot(now.alpha, now.sigma)
+        kernel = -radius / (2 * torch.cosh(at))
+        variance = torch.zeros_like(h)
+    kernel = kernel * h * shares.reshape(-1, *(1,) * l_t.ndim)
+    if variable == "ratio":
+        at, nodes = torch.exp(-at), [torch.exp(-node) for node in nodes]
+    values = tuple((kernel * basis).sum(0) for basis in lagrange(at, nodes))
+    return Weights(state, values, then.sigma * variance.sqrt() if tau else None)

@@ -1,0 +1,90 @@
+"""Importance sampling of times by the losses' second moment."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+
+from losses.importance import LossSecondMoment
+from sde_lib.discrete import DiscreteDiffusion
+from sde_lib.noise import Noise
+from sde_lib.schedules import cosine_betas
+
+LOSSES = torch.tensor([8.0, 2.0, 1.0, 1.0], dtype=torch.float64)
+CHAIN = DiscreteDiffusion.ddpm(cosine_betas(4))
+
+
+def warm(history: int = 3, uniform: float = 0.01) -> LossSecondMoment:
+    """Every level seen ``history`` times with its loss of ``LOSSES``."""
+    times = LossSecondMoment(num_levels=4, history=history, uniform=uniform)
+    for _ in range(history):
+        times.observe(torch.arange(4), LOSSES)
+    return times
+
+
+def test_probabilities_follow_the_root_mean_square_of_the_last_losses() -> None:
+    times = warm()
+    torch.testing.assert_close(times.probabilities(), 0.99 * LOSSES / 12 + 0.01 / 4)
+    times.observe(torch.tensor([1]), torch.tensor([5.0]))  # pushes the oldest of three out: 2, 2, 5
+    root = torch.tensor([8, (33 / 3) ** 0.5, 1, 1], dtype=torch.float64)
+    torch.testing.assert_close(times.probabilities(), 0.99 * root / root.sum() + 0.01 / 4)
+
+
+def test_times_are_uniform_until_every_level_has_its_history() -> None:
+    times = LossSecondMoment(num_levels=4, history=2)
+    times.observe(torch.tensor([0, 1, 2, 3, 0, 1, 2]), torch.full((7,), 9.0))
+    assert times.probabilities().tolist() == [0.25] * 4
+    assert times.weights(torch.arange(4)).tolist() == [1.0] * 4
+
+
+def test_drawn_in_proportion_and_unbiased() -> None:
+    """100,000 draws: frequencies within 4 standard errors of p, and weighted losses average to the plain
+    mean."""
+    times, count = warm(), 100_000
+    t = times.sample(CHAIN, Noise(3, range(count)))
+    p = times.probabilities()
+    share = torch.bincount(t, minlength=4).double() / count
+    assert ((share - p).abs() < 4 * (p * (1 - p) / count).sqrt()).all()
+    weighted = LOSSES[t] * times.weights(t)
+    assert abs(float(weighted.mean()) - 3.0) < 4 * float(weighted.std()) / count**0.5
+    # the point of it: uniform times have the standard deviation of LOSSES, 2.9
+    assert float(weighted.std()) < 0.3
+
+
+def test_state_survives_a_checkpoint() -> None:
+    first, second = warm(), LossSecondMoment(num_levels=4, history=3, uniform=0.01)
+    second.load_state_dict(first.state_dict())
+    for times in (first, second):
+        times.observe(torch.tensor([2, 2]), torch.tensor([4.0, 6.0]))
+    assert torch.equal(first.probabilities(), second.probabilities())
+    with pytest.raises(ValueError, match=r"keep model\.num_scales"):
+        LossSecondMoment(num_levels=5, history=3).load_state_dict(first.state_dict())
+    with pytest.raises(ValueError, match=r"set training\.times as it was"):
+        first.load_state_dict({})
+
+
+def _observe_alone(rank: int, rendezvous: str, out: str) -> None:
+    dist.init_process_group("gloo", init_method=f"file://{rendezvous}", rank=rank, world_size=2)
+    times = LossSecondMoment(num_levels=4, history=2)
+    # Rank 0 sees levels 0 and 1 only, rank 1 sees the others, in batches of other sizes.
+    t = torch.tensor([0, 1, 0, 1]) if rank == 0 else torch.tensor([2, 3, 2, 3, 0, 3])
+    times.observe(t, LOSSES[t].float() + rank)
+    torch.save(times.state_dict(), os.path.join(out, f"{rank}.pt"))
+    dist.destroy_process_group()
+
+
+def test_processes_learn_from_each_other(tmp_path: Path) -> None:
+    """Two processes end with the same history: that of one which saw rank 0's batch, then rank 1's."""
+    mp.spawn(_observe_alone, (str(tmp_path / "rendezvous"), str(tmp_path)), nprocs=2)
+    states = [torch.load(tmp_path / f"{rank}.pt") for rank in range(2)]
+    alone = LossSecondMoment(num_levels=4, history=2)
+    alone.observe(torch.tensor([0, 1, 0, 1]), LOSSES[[0, 1, 0, 1]])
+    alone.observe(torch.tensor([2, 3, 2, 3, 0, 3]), LOSSES[[2, 3, 2, 3, 0, 3]] + 1)
+    for state in states:
+        assert torch.equal(state["losses"], alone.state_dict()["losses"])
+        assert torch.equal(state["counts"], alone.state_dict()["counts"])

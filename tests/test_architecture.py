@@ -1,0 +1,182 @@
+"""Who may import whom, and other rules of the house that a parser can check.
+
+    sde_lib <- models <- {samplers, losses, likelihood} <- run_lib <- main
+
+The three siblings never import one another; configurations know ml_collections and themselves only; what
+reads a configuration is what builds an experiment.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import inspect
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = ["sde_lib", "models", "samplers", "losses", "likelihood", "configs", "run_lib", "main"]
+MATHEMATICS = ["sde_lib", "samplers", "losses", "likelihood"]
+MAY_IMPORT = {
+    "sde_lib": {"sde_lib"},
+    "models": {"models", "sde_lib"},
+    "samplers": {"samplers", "models", "sde_lib"},
+    "losses": {"losses", "models", "sde_lib"},
+    "likelihood": {"likelihood", "models", "sde_lib"},
+    "configs": {"configs"},
+    "run_lib": set(PACKAGES) - {"main"},
+    "main": set(PACKAGES),
+}
+THIRD_PARTY = {
+    "sde_lib": {"torch", "numpy", "scipy"},
+    "samplers": {"torch", "numpy", "scipy"},
+    "losses": {"torch", "numpy", "scipy"},
+    "likelihood": {"torch", "numpy", "scipy"},
+    "configs": {"ml_collections"},
+}
+CONFIG_READERS = {"build", "fields", "objectives", "settings", "command_line"}
+"""Of run_lib: ``build``, what it is made of, and what parses the flag."""
+
+
+def files(package: str) -> list[Path]:
+    single = ROOT / f"{package}.py"
+    return [single] if single.exists() else sorted((ROOT / package).rglob("*.py"))
+
+
+def tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
+
+
+def imported(path: Path) -> Iterator[str]:
+    """Every module imported anywhere in a file, also inside functions and under ``TYPE_CHECKING``."""
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative imports hide who imports whom"
+            yield node.module or ""
+
+
+def test_there_is_something_to_check() -> None:
+    """A renamed package must not make the rules below pass on nothing."""
+    assert all(files(package) for package in PACKAGES)
+    assert "torch" in set(imported(ROOT / "sde_lib" / "base.py"))
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_imports_point_one_way(package: str) -> None:
+    offences = [
+        f"{path.relative_to(ROOT)} imports {name}"
+        for path in files(package)
+        for name in imported(path)
+        if name.split(".")[0] in PACKAGES and name.split(".")[0] not in MAY_IMPORT[package]
+    ]
+    assert not offences
+
+
+@pytest.mark.parametrize("package", THIRD_PARTY)
+def test_mathematics_and_configurations_need_few_libraries(package: str) -> None:
+    allowed = THIRD_PARTY[package] | set(PACKAGES) | set(sys.stdlib_module_names)
+    offences = [
+        f"{path.relative_to(ROOT)} imports {name}"
+        for path in files(package)
+        for name in imported(path)
+        if name.split(".")[0] not in allowed
+    ]
+    assert not offences
+
+
+def test_only_the_builder_knows_configurations() -> None:
+    """``ml_collections`` is imported by configs, by what builds an experiment, and by main for its flag."""
+    offences = [
+        str(path.relative_to(ROOT))
+        for package in PACKAGES
+        if package not in ("configs", "main")
+        for path in files(package)
+        if any(name.split(".")[0] in ("ml_collections", "configs") for name in imported(path))
+        and not (package == "run_lib" and path.stem in CONFIG_READERS)
+    ]
+    assert not offences
+
+
+@pytest.mark.parametrize("package", ["sde_lib", "models", "samplers", "losses", "likelihood"])
+def test_nothing_below_the_builder_is_handed_a_configuration(package: str) -> None:
+    """No argument of ours is called ``config`` and no ``config.`` is read: plain keyword arguments instead.
+
+    The loaders of published checkpoints read those files' own descriptions, which are dictionaries.
+    """
+    offences = [
+        f"{path.relative_to(ROOT)}:{node.lineno}"
+        for path in files(package)
+        if "checkpoints" not in path.parts
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.Name | ast.arg)
+        and (node.id if isinstance(node, ast.Name) else node.arg) in ("config", "cfg", "FLAGS")
+    ]
+    assert not offences
+
+
+def global_randomness(path: Path) -> Iterator[int]:
+    """Lines that draw from torch's global generator."""
+    drawing = {"randn", "rand", "randint", "randperm", "randn_like", "rand_like", "randint_like", "normal",
+               "bernoulli", "multinomial"}  # fmt: skip
+    for node in ast.walk(tree(path)):
+        if (
+            isinstance(node, ast.Call)
+            and isinstance(node.func, ast.Attribute)
+            and node.func.attr in drawing
+            and isinstance(node.func.value, ast.Name)
+            and node.func.value.id == "torch"
+        ):
+            yield node.lineno
+
+
+@pytest.mark.parametrize("package", MATHEMATICS)
+def test_randomness_is_an_argument(package: str) -> None:
+    """Draws come from ``Noise``; only networks, whose parameters start somewhere, use torch's own."""
+    assert not [f"{p.relative_to(ROOT)}:{line}" for p in files(package) for line in global_randomness(p)]
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_nothing_is_silent(package: str) -> None:
+    """No bare ``except``, no ``nan_to_num``, no weights loaded with ``strict=False``."""
+    offences = []
+    for path in files(package):
+        for node in ast.walk(tree(path)):
+            bare = isinstance(node, ast.ExceptHandler) and node.type is None
+            called = getattr(node.func, "attr", "") if isinstance(node, ast.Call) else ""
+            lax = called == "load_state_dict" and any(
+                k.arg == "strict" and isinstance(k.value, ast.Constant) and k.value.value is False
+                for k in node.keywords  # type: ignore[attr-defined]
+            )
+            if bare or lax or called == "nan_to_num":
+                offences.append(f"{path.relative_to(ROOT)}:{node.lineno}")  # type: ignore[attr-defined]
+    assert not offences
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_files_are_short_and_explained(package: str) -> None:
+    """At most 400 lines, 80 in main.py; each begins with its idea, but for empty ``__init__`` files."""
+    for path in files(package):
+        text = path.read_text(encoding="utf-8")
+        assert len(text.splitlines()) <= (80 if package == "main" else 400), path
+        assert not text.strip() or ast.get_docstring(tree(path)), path
+        assert path.stem != "datasets", "the name would shadow Hugging Face's"
+
+
+@pytest.mark.parametrize("package", MATHEMATICS)
+def test_a_class_is_abstract_or_final(package: str) -> None:
+    """No class of ours has a concrete class of ours as its base."""
+    offences = []
+    for path in files(package):
+        name = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+        module = importlib.import_module(name)
+        for cls in vars(module).values():
+            if not inspect.isclass(cls) or cls.__module__ != name:
+                continue
+            ours = [b for b in cls.__bases__ if b.__module__.split(".")[0] in PACKAGES]
+            offences += [f"{name}.{cls.__name__} <- {b.__name__}" for b in ours if not inspect.isabstract(b)]
+    assert not offences
