@@ -19,10 +19,15 @@ from torch import Tensor, nn
 
 from models.base import Network
 from models.time_encoding import TimeEncoding
+from models.variances import LearnedVariance, VarianceOutput, check_variance_output, split_output
 from sde_lib.base import Process, expand
+from sde_lib.discrete import DiscreteDiffusion
 
-Output = Literal["eps", "x0", "score", "v"]
-"""What a network's output means."""
+View = Literal["eps", "x0", "score", "v"]
+"""A way to look at a prediction."""
+
+Output = Literal["eps", "x0", "score", "v", "previous"]
+"""What a network's output means; "previous" is the mean of x_{t-1} given x_t, on a chain."""
 
 
 @dataclass(frozen=True)
@@ -30,14 +35,16 @@ class Prediction:
     """One evaluation of a model at states ``x``; every view is shaped like ``x``.
 
     ``alpha`` and ``sigma`` are shaped to multiply ``x``; None where the process has no Gaussian
-    marginal, whose predictions have a score and no other view.
+    marginal, whose predictions have a score and no other view. ``variance`` is what the network says of
+    the variance of its reverse step; None where it says nothing.
     """
 
     x: Tensor
     alpha: Tensor | None
     sigma: Tensor | None
     output: Tensor
-    kind: Output
+    kind: View
+    variance: LearnedVariance | None = None
 
     def _level(self) -> tuple[Tensor, Tensor]:
         if self.alpha is None or self.sigma is None:
@@ -125,6 +132,28 @@ class Given(Model):
         return prediction
 
 
+class Watched(Model):
+    """A model that remembers its last prediction.
+
+    Attributes:
+        last: the prediction; None before the first.
+    """
+
+    def __init__(self, model: Model) -> None:
+        super().__init__()
+        self.model, self.process = model, model.process
+        self.last: Prediction | None = None
+
+    @property
+    def nfe(self) -> int:  # type: ignore[override]
+        return self.model.nfe
+
+    def forward(self, x: Tensor, t: Tensor, **cond: Any) -> Prediction:
+        prediction: Prediction = self.model(x, t, **cond)
+        self.last = prediction
+        return prediction
+
+
 class NoiseModel(Model):
     """Network + process + what the network is fed and what it outputs.
 
@@ -133,21 +162,39 @@ class NoiseModel(Model):
         process: the forward process.
         time: what the network is told about time.
         output: what its output means.
+        variance: what as many channels again mean, which follow those of the output; None: there are none.
     """
 
-    def __init__(self, network: Network, process: Process, time: TimeEncoding, output: Output) -> None:
+    def __init__(
+        self,
+        network: Network,
+        process: Process,
+        time: TimeEncoding,
+        output: Output,
+        variance: VarianceOutput | None = None,
+    ) -> None:
         super().__init__()
         if output not in get_args(Output):
             raise ValueError(f"a network outputs one of {', '.join(get_args(Output))}; got {output!r}.")
-        self.network, self.process, self.time, self.output = network, process, time, output
+        if output == "previous" and not isinstance(process, DiscreteDiffusion):
+            raise ValueError("a network that outputs the previous state needs a chain, such as training.sde='ddpm'.")
+        check_variance_output(variance)
+        self.network, self.process, self.time = network, process, time
+        self.output, self.variance = output, variance
         self.nfe = 0
 
     def forward(self, x: Tensor, t: Tensor, **cond: Any) -> Prediction:
         self.nfe += 1
         # At least float32: half precision cannot hold the index of a long chain.
         labels = self.time.labels(t).to(torch.promote_types(x.dtype, torch.float32))
-        output = self.network(x, labels, **cond)
+        output, variance = split_output(self.network(x, labels, **cond), x, self.variance)
+        kind: View
+        if self.output == "previous":
+            chain: DiscreteDiffusion = self.process  # type: ignore[assignment]
+            output, kind = chain.data_of_previous(output, x, t), "x0"
+        else:
+            kind = self.output
         level = self.time.marginal(t)
         if level is None:
-            return Prediction(x, None, None, output, self.output)
-        return Prediction(x, expand(level.alpha, x), expand(level.sigma, x), output, self.output)
+            return Prediction(x, None, None, output, kind, variance)
+        return Prediction(x, expand(level.alpha, x), expand(level.sigma, x), output, kind, variance)

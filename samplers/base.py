@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import abc
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 from torch import Tensor
 
-from models.noise_model import Model
+from models.noise_model import Model, Prediction
 from sde_lib.base import GaussianProcess, Process
 from sde_lib.noise import Noise
 from sde_lib.registry import Registry
@@ -16,10 +17,57 @@ from sde_lib.registry import Registry
 
 @dataclass(frozen=True)
 class Step:
-    """A state, and the same state without the noise that was drawn to reach it; both (B, ...)."""
+    """A state, and the same state without the noise that was drawn to reach it; both (B, ...).
+
+    ``prediction`` is the model's latest when the state was reached; the loop sets it.
+    """
 
     x: Tensor
     mean: Tensor
+    prediction: Prediction | None = None
+
+    @property
+    def x0(self) -> Tensor:
+        """The predicted data on which the state rests, (B, ...)."""
+        if self.prediction is None:
+            raise ValueError("this step rests on no prediction: the loop's steps do, unless nothing was evaluated.")
+        return self.prediction.x0
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a multistep predictor keeps of one evaluation.
+
+    Attributes:
+        t: its time, (B,).
+        x: the state from which the step at ``t`` departed, (B, ...).
+        value: the view of the prediction that the predictor interpolates, (B, ...).
+    """
+
+    t: Tensor
+    x: Tensor
+    value: Tensor
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What a predictor carries from one step to the next; empty at the start and after a reset.
+
+    Attributes:
+        past: evaluations, the latest first.
+        fresh: the noise that the last step added, (B, ...); None: it added none.
+    """
+
+    past: tuple[Evaluation, ...] = ()
+    fresh: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Advance:
+    """A step, and what to remember of it."""
+
+    step: Step
+    memory: Memory
 
 
 class Predictor(abc.ABC):
@@ -27,13 +75,24 @@ class Predictor(abc.ABC):
 
     Attributes:
         needs: what the process must be able to do; checked when an experiment is built.
-        order: the order of convergence of a deterministic predictor, confirmed by a test; None: stochastic.
         encodes: it moves from data to noise (s noisier than t).
     """
 
     needs: ClassVar[type] = Process
-    order: ClassVar[int | None] = None
     encodes: ClassVar[bool] = False
+
+    @property
+    def order(self) -> int | None:
+        """The order of convergence of a deterministic predictor, confirmed by a test; None: stochastic."""
+        return None
+
+    def plan(self, process: Process, times: Tensor) -> Sequence[Predictor]:
+        """The predictor of each step between ``times``; asked once, before the loop. All this one, by default."""
+        return [self] * (len(times) - 1)
+
+    def advance(self, model: Model, x: Tensor, t: Tensor, s: Tensor, noise: Noise, memory: Memory) -> Advance:
+        """What the loop calls: one step with memory. A one-step predictor has none."""
+        return Advance(self.update_fn(model, x, t, s, noise), memory)
 
     @abc.abstractmethod
     def update_fn(self, model: Model, x: Tensor, t: Tensor, s: Tensor, noise: Noise) -> Step:
@@ -45,6 +104,19 @@ class Predictor(abc.ABC):
             t, s: now and where to go, (B,).
             noise: the samples' streams.
         """
+
+
+class MultistepPredictor(Predictor):
+    """A predictor that uses earlier evaluations: it implements ``advance``, with its memory explicit."""
+
+    @abc.abstractmethod
+    def advance(
+        self, model: Model, x: Tensor, t: Tensor, s: Tensor, noise: Noise, memory: Memory
+    ) -> Advance: ...
+
+    def update_fn(self, model: Model, x: Tensor, t: Tensor, s: Tensor, noise: Noise) -> Step:
+        """The step that remembers nothing: the first one."""
+        return self.advance(model, x, t, s, noise, Memory()).step
 
 
 class Corrector(abc.ABC):

@@ -12,7 +12,7 @@ from torch import Tensor
 from models.noise_model import Model
 from samplers.pc import SampleResult
 from sde_lib.base import SDE, expand
-from sde_lib.integrate import Outcome, integrate
+from sde_lib.integrate import TABLEAUS, Outcome, integrate
 from sde_lib.noise import Noise
 
 
@@ -27,6 +27,7 @@ class ODESampler:
         rtol, atol: tolerance of the solver.
         method: ``dopri5`` or ``dop853``.
         noise_removal: close ``decode`` with E[x_0 | x_t]; the round trip needs it off.
+        t_end: the smallest time, the process's own unless given.
     """
 
     model: Model
@@ -34,6 +35,13 @@ class ODESampler:
     atol: float = 1e-5
     method: str = "dopri5"
     noise_removal: bool = True
+    t_end: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.method not in TABLEAUS:
+            raise ValueError(f"unknown ODE solver {self.method!r}; known: {', '.join(TABLEAUS)}.")
+        if not (self.rtol > 0 and self.atol > 0):
+            raise ValueError(f"rtol and atol must be positive, got {self.rtol} and {self.atol}.")
 
     def sample(self, shape: Sequence[int], noise: Noise, **cond: Any) -> SampleResult:
         """Draw ``shape`` = (B, ...) samples."""
@@ -44,9 +52,9 @@ class ODESampler:
         """States at T to data."""
         process: SDE = self.model.process  # type: ignore[assignment]
         before = self.model.nfe
-        x = self._solve(z, process.T, process.t_end, cond)
+        x = self._solve(z, process.T, self._end, cond)
         if self.noise_removal:
-            t = torch.full((len(x),), process.t_end, dtype=torch.float64, device=x.device)
+            t = torch.full((len(x),), self._end, dtype=torch.float64, device=x.device)
             x = process.denoise(x, t, self.model(x, t, **cond).score)
         return SampleResult(x, self.model.nfe - before)
 
@@ -55,8 +63,12 @@ class ODESampler:
         """Data, taken as states at ``t_end``, to states at T."""
         process: SDE = self.model.process  # type: ignore[assignment]
         before = self.model.nfe
-        z = self._solve(x, process.t_end, process.T, cond)
+        z = self._solve(x, self._end, process.T, cond)
         return SampleResult(z, self.model.nfe - before)
+
+    @property
+    def _end(self) -> float:
+        return self.model.process.t_end if self.t_end is None else self.t_end
 
     def _solve(self, x: Tensor, t0: float, t1: float, cond: dict[str, Any]) -> Tensor:
         process: SDE = self.model.process  # type: ignore[assignment]

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from models.noise_model import Model
-from samplers.base import Constraint, Corrector, Predictor, Step
+from models.noise_model import Model, Watched
+from samplers.base import Constraint, Corrector, Memory, Predictor, Step
 from sde_lib.noise import Noise
 
 
@@ -30,6 +30,11 @@ class PCSampler:
     ``noise_removal``, one more evaluation at the last time gives E[x_0 | x_t] (Tweedie), which is the result.
     So ``num_steps`` times are ``num_steps`` evaluations of a one-evaluation predictor; without noise removal
     the last evaluation is spared and the result is a state at the last time, noise included.
+
+    The rule for memory: a multistep predictor starts with none, and loses what it has whenever a corrector or
+    a constraint has moved the state, because earlier evaluations then belong to another trajectory; the step
+    that follows is its first, of order one. So it is worth its memory with corrector ``none`` and no
+    constraints; with them, take a predictor that has several evaluations a step.
 
     Args:
         model: predictions of a process.
@@ -67,24 +72,30 @@ class PCSampler:
     def iterate(self, x: Tensor, noise: Noise, **cond: Any) -> Iterator[Step]:
         """From states at the first time: yields the state after the work at each later time.
 
-        The last step yielded is the result: with ``noise_removal`` both of its members are the estimate.
+        The last step yielded is the result: with ``noise_removal`` both of its members are the estimate. Each
+        step's ``x0`` is the data predicted on the way to it.
         """
-        model = self.model.given(**cond)
+        model = Watched(self.model.given(**cond))
         times = self.times.to(x.device)[:, None].expand(-1, len(x))
-        step = Step(x, x)
-        for t, s in zip(times[:-1], times[1:], strict=True):
+        step, memory, left = Step(x, x), Memory(), x
+        predictors = self.predictor.plan(model.process, self.times)
+        for predictor, t, s in zip(predictors, times[:-1], times[1:], strict=True):
             if self.corrector_first:
                 step = self._correct(model, step, t, noise)
-            step = self._project(self.predictor.update_fn(model, step.x, t, s, noise), s, noise)
+            # The predictor finds the state where it left it, or starts anew.
+            advance = predictor.advance(model, step.x, t, s, noise, memory if step.x is left else Memory())
+            memory, left = advance.memory, advance.step.x
+            step = self._project(advance.step, s, noise)
             if not self.corrector_first:
                 step = self._correct(model, step, s, noise)
-            yield step
+            yield replace(step, prediction=model.last)
         if self.noise_removal and not self.predictor.encodes:
             last = times[-1]
             if self.corrector_first:
                 step = self._correct(model, step, last, noise)
             x0 = model.process.denoise(step.x, last, model(step.x, last).score)
-            yield self._project(Step(x0, x0), torch.full_like(last, model.process.clean), noise)
+            closing = self._project(Step(x0, x0), torch.full_like(last, model.process.clean), noise)
+            yield replace(closing, prediction=model.last)
 
     def _correct(self, model: Model, step: Step, t: Tensor, noise: Noise) -> Step:
         for _ in range(self.n_steps_each):

@@ -22,7 +22,7 @@ class Langevin(Corrector):
     variance on a Gaussian is 1 + snr^2 times the target's (alpha = 1): a larger snr mixes faster and is hotter.
 
     Args:
-        snr: ratio of the score's step to the noise's, > 0; typically 0.05 to 0.2.
+        snr: ratio of the score's step to the noise's, in (0, 1); typically 0.05 to 0.2.
         norm: ``sample`` takes norms of each sample; ``batch`` averages them over the batch as score_sde does,
             whose samples depend on their batch-mates.
     """
@@ -31,8 +31,8 @@ class Langevin(Corrector):
     norm: Literal["sample", "batch"] = "sample"
 
     def __post_init__(self) -> None:
-        if self.snr <= 0:
-            raise ValueError(f"langevin's snr must be positive, got {self.snr}; typical values are 0.05 to 0.2.")
+        if not 0 < self.snr < 1:
+            raise ValueError(f"langevin's snr lies between 0 and 1, got {self.snr}; typical values are 0.05 to 0.2.")
         if self.norm not in ("sample", "batch"):
             raise ValueError(f"langevin's norm is 'sample' or 'batch', got {self.norm!r}.")
 

@@ -1,5 +1,35 @@
 """Predictors by name. Importing this package registers ours."""
 
-from samplers.predictors import ancestral_sampling, ddim, euler_maruyama, none, reverse_diffusion
+from samplers.predictors import (
+    adams,
+    adaptive_sde,
+    ancestral_sampling,
+    ddim,
+    deis,
+    dpm_solver,
+    euler_maruyama,
+    heun,
+    none,
+    restart,
+    reverse_diffusion,
+    sa_solver,
+    seeds,
+    unipc,
+)
 
-__all__ = ["ancestral_sampling", "ddim", "euler_maruyama", "none", "reverse_diffusion"]
+__all__ = [
+    "adams",
+    "adaptive_sde",
+    "ancestral_sampling",
+    "ddim",
+    "deis",
+    "dpm_solver",
+    "euler_maruyama",
+    "heun",
+    "none",
+    "restart",
+    "reverse_diffusion",
+    "sa_solver",
+    "seeds",
+    "unipc",
+]

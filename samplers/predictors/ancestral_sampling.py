@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+import torch
 from torch import Tensor
 
 from models.noise_model import Model
+from models.reverse import Variance, check_variance, reverse_step
 from samplers.base import Predictor, Step, register_predictor
 from sde_lib.base import GaussianProcess, expand
 from sde_lib.noise import Noise
@@ -19,11 +21,21 @@ class AncestralSampling(Predictor):
     """x_s ~ q(x_s | x_t, x_0 = prediction) (Ho et al. 2020, eq. 6-7; Song et al. 2021, appendix F).
 
     Any two times of any Gaussian process, continuous or discrete. Weak order 1.
+
+    Args:
+        variance: the posterior's (``small``), the forward step's (``large``), the network's (``learned``), or
+            (``auto``) the network's where it has one, else the posterior's.
     """
 
     needs: ClassVar[type] = GaussianProcess
+    variance: Variance = "auto"
+
+    def __post_init__(self) -> None:
+        check_variance(self.variance)
 
     def update_fn(self, model: Model, x: Tensor, t: Tensor, s: Tensor, noise: Noise) -> Step:
         process: GaussianProcess = model.process  # type: ignore[assignment]
-        posterior = process.posterior(x, model(x, t).x0, t, s)
-        return Step(posterior.mean + expand(posterior.std, x) * noise.normal(x.shape), posterior.mean)
+        step = reverse_step(process, model(x, t), t, s, self.variance)
+        noisy = step.mean + (step.log_variance / 2).exp() * noise.normal(x.shape)
+        # Clean data have no noise, whatever variance closes the chain.
+        return Step(torch.where(expand(s != process.clean, x).bool(), noisy, step.mean), step.mean)

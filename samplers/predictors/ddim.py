@@ -26,12 +26,15 @@ class DDIM(Predictor):
     """
 
     needs: ClassVar[type] = GaussianProcess
-    order: ClassVar[int | None] = 1
     eta: float = 0.0
 
     def __post_init__(self) -> None:
         if not 0 <= self.eta <= 1:
             raise ValueError(f"ddim's eta is a share of fresh noise in [0, 1], got {self.eta}.")
+
+    @property
+    def order(self) -> int | None:
+        return None if self.eta else 1
 
     def update_fn(self, model: Model, x: Tensor, t: Tensor, s: Tensor, noise: Noise) -> Step:
         process: GaussianProcess = model.process  # type: ignore[assignment]
@@ -54,7 +57,7 @@ class ReverseDDIM(Predictor):
     """
 
     needs: ClassVar[type] = GaussianProcess
-    order: ClassVar[int | None] = 1
+    order = 1
     encodes: ClassVar[bool] = True
 
     def update_fn(self, model: Model, x: Tensor, t: Tensor, s: Tensor, noise: Noise) -> Step:

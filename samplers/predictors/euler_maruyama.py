@@ -24,6 +24,10 @@ class EulerMaruyama(Predictor):
     needs: ClassVar[type] = SDE
     probability_flow: bool = False
 
+    @property
+    def order(self) -> int | None:
+        return 1 if self.probability_flow else None
+
     def update_fn(self, model: Model, x: Tensor, t: Tensor, s: Tensor, noise: Noise) -> Step:
         sde: SDE = model.process  # type: ignore[assignment]
         score = model(x, t).score

@@ -23,6 +23,10 @@ class ReverseDiffusion(Predictor):
 
     probability_flow: bool = False
 
+    @property
+    def order(self) -> int | None:
+        return 1 if self.probability_flow else None
+
     def update_fn(self, model: Model, x: Tensor, t: Tensor, s: Tensor, noise: Noise) -> Step:
         score = model(x, t).score
         forward = model.process.discretize(x, t, s)

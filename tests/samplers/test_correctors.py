@@ -33,7 +33,7 @@ def time_of(case: Case, t: float, batch: int = 1) -> Tensor:
 
 
 def equilibrium(case: Case, corrector: Corrector, t: float, steps: int = 450) -> Tensor:
-    """The state after many sub-steps from a wrong law: mean zero and twice the target's deviation."""
+    """The state after many sub-steps from a wrong law: mean zero, twice the target's deviation."""
     noise, model = OrthogonalNoise(1, 512), model_of(case)
     x = 2 * DATA.law(case.oracle, t).std * noise.normal((1, 512))
     for _ in range(steps):
@@ -67,7 +67,9 @@ def test_annealed_langevin_has_the_unadjusted_fixed_point(process: str) -> None:
     assert x.mean().item() == pytest.approx(target.mean, abs=1e-6 * target.std)
 
 
-def one_step(norm: str, indices: list[int], scales: list[float], dtype: torch.dtype = torch.float64) -> Tensor:
+def one_step(
+    norm: str, indices: list[int], scales: list[float], dtype: torch.dtype = torch.float64
+) -> Tensor:
     """One Langevin step on VE samples whose scores differ in size, and their streams."""
     case = CASES["ve"]
     x = torch.linspace(-1, 1, 12, dtype=dtype) * torch.tensor(scales, dtype=dtype)[:, None]
@@ -102,9 +104,9 @@ def test_batch_norms_are_means_of_norms() -> None:
 
 
 @pytest.mark.parametrize("corrector", [Langevin, AnnealedLangevin])
-@pytest.mark.parametrize("snr", [0.0, -0.1])
+@pytest.mark.parametrize("snr", [0.0, -0.1, 1.5])
 def test_snr_out_of_range_is_refused(corrector: type[Langevin], snr: float) -> None:
-    with pytest.raises(ValueError, match="snr must be positive"):
+    with pytest.raises(ValueError, match="snr lies between 0 and 1"):
         corrector(snr=snr)
 
 

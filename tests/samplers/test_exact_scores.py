@@ -31,10 +31,14 @@ from tests import oracles
 from tests.oracles import CASES, Case, Data, OrthogonalNoise, PredictorMap, propagate
 
 MEAN, STDS, SNR = 0.3, (0.01, 0.5), 0.16
+SLOW = pytest.mark.slow
 
 PREDICTORS: dict[str, tuple[Predictor, PredictorMap]] = {
     "euler_maruyama": (EulerMaruyama(), oracles.euler_maruyama),
-    "euler_flow": (EulerMaruyama(probability_flow=True), functools.partial(oracles.euler_maruyama, flow=True)),
+    "euler_flow": (
+        EulerMaruyama(probability_flow=True),
+        functools.partial(oracles.euler_maruyama, flow=True),
+    ),
     "reverse_diffusion": (ReverseDiffusion(), oracles.reverse_diffusion),
     "reverse_flow": (
         ReverseDiffusion(probability_flow=True),
@@ -109,7 +113,7 @@ def laws_of(case: Case, predictor: str, corrector: str, steps: int, **options: o
     ]
 
 
-@pytest.mark.parametrize("steps", [50, 100, 200, pytest.param(1000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("steps", [50, pytest.param(100, marks=SLOW), 200, pytest.param(1000, marks=SLOW)])
 @pytest.mark.parametrize(("process", "predictor", "corrector"), combinations())
 def test_output_law_equals_the_exactly_propagated_one(
     process: str, predictor: str, corrector: str, steps: int
@@ -172,7 +176,7 @@ def test_200_steps_come_close_to_the_target(process: str, predictor: str) -> Non
     assert x.mean().item() == pytest.approx(MEAN, abs=0.01 * 0.5)
 
 
-@pytest.mark.parametrize(("steps", "factor"), [(100, 3.0), (200, 2.0), (1000, 1.1)])
+@pytest.mark.parametrize(("steps", "factor"), [(100, 3.0), (200, 2.0), pytest.param(1000, 1.1, marks=SLOW)])
 @pytest.mark.parametrize(("process", "predictor"), MAIN_PREDICTORS)
 def test_narrow_data_do_not_blow_up_with_few_steps(
     process: str, predictor: str, steps: int, factor: float
@@ -198,7 +202,7 @@ def test_stochastic_predictors_are_of_weak_order_one(process: str, predictor: st
     1e-4; the error at 200 steps is of order 1e-2.
 
     Euler-Maruyama on the VE SDE is of order 2 here: a step's error in the variance is
-    (g^4 / v - (g^2)' / 2) dt^2 with g^2 = 2 L sigma^2, and the later steps shrink it by (v_end / v)^2, so that
+    (g^4 / v - (g^2)' / 2) dt^2, g^2 = 2 L sigma^2, and the later steps shrink it by (v_end / v)^2, so that
     the sum is proportional to the integral of (1/v^2 - 2 c^2/v^3) dv from c^2 to infinity, which is zero.
     """
     case = CASES[process]
@@ -206,7 +210,9 @@ def test_stochastic_predictors_are_of_weak_order_one(process: str, predictor: st
     errors = []
     for steps in (101, 201, 401):
         sampler = sampler_of(case, predictor, "none", steps, noise_removal=False)
-        errors.append(abs(sampler.sample((2, 512), OrthogonalNoise(2, 512)).x[1].var(correction=0).item() - target))
+        errors.append(
+            abs(sampler.sample((2, 512), OrthogonalNoise(2, 512)).x[1].var(correction=0).item() - target)
+        )
     slope = np.polyfit(np.log([100, 200, 400]), np.log(errors), 1)[0]
     expected = 2.0 if (process, predictor) == ("ve", "euler_maruyama") else 1.0
     assert -slope == pytest.approx(expected, abs=0.15)

@@ -42,7 +42,9 @@ PREDICTORS: list[Predictor] = [
 CORRECTORS: list[Corrector] = [NoneCorrector(), Langevin(), Langevin(norm="batch"), AnnealedLangevin()]
 MATRIX = [
     (name, predictor, corrector)
-    for name, predictor, corrector in itertools.product(CASES, PREDICTORS, CORRECTORS)
+    for name, predictor, corrector in itertools.product(
+        ["vp", "subvp", "ve", "ddpm", "smld"], PREDICTORS, CORRECTORS
+    )
     if isinstance(CASES[name].process, predictor.needs)
 ]
 
@@ -108,7 +110,7 @@ def test_a_step_never_asks_the_device(name: str, predictor: Predictor, corrector
     """
     process = copy.deepcopy(CASES[name].process)
     model = exact(process).to("meta")
-    run = PCSampler(model, predictor, corrector, Uniform().times(process, 3), n_steps_each=2)
+    run = PCSampler(model, predictor, corrector, Uniform().times(process, 2))
     x = run.sample((2, 3, 8, 8), Noise(0, torch.arange(2, device="meta"), device="meta")).x
     assert x.is_meta
     assert x.shape == (2, 3, 8, 8)
@@ -122,13 +124,15 @@ class Labelled(Network):
 
 
 def test_conditioning_reaches_every_call() -> None:
-    """With the score y - x at all times, correctors alone settle around y."""
+    """With the score y - x at all times, correctors alone settle around y: 0.82^99 of the way is left."""
     process = CASES["ve"].process
     model = NoiseModel(Labelled(), process, Time(process), "score")
-    run = PCSampler(model, NonePredictor(), Langevin(snr=0.3), Uniform().times(process, 100), noise_removal=False)
-    x = run.sample((2, 4096), Noise(0, range(2)), y=torch.tensor([-2, 3])).x
+    run = PCSampler(
+        model, NonePredictor(), Langevin(snr=0.3), Uniform().times(process, 100), noise_removal=False
+    )
+    *_, last = run.iterate(torch.zeros(2, 4096), Noise(0, range(2)), y=torch.tensor([-2, 3]))
     # Standard error of a mean of 4096 values of std 1.04: 0.016; five of them.
-    assert x.mean(1).tolist() == pytest.approx([-2, 3], abs=0.08)
+    assert last.x.mean(1).tolist() == pytest.approx([-2, 3], abs=0.08)
 
 
 @dataclass(frozen=True)
@@ -174,7 +178,10 @@ def wrong(options: dict[str, Any]) -> Sequence[Any]:
     [
         ({"times": torch.tensor([0.1, 0.9])}, "times must fall"),
         ({"times": torch.tensor([0.9, 0.9])}, "times must fall"),
-        ({"times": torch.tensor([0.9, 0.1]), "predictor": ReverseDDIM()}, "rise for a predictor that encodes"),
+        (
+            {"times": torch.tensor([0.9, 0.1]), "predictor": ReverseDDIM()},
+            "rise for a predictor that encodes",
+        ),
     ],
 )
 def test_times_in_the_wrong_direction_are_refused(options: dict[str, Any], message: str) -> None:

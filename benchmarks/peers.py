@@ -1,0 +1,206 @@
+"""Other libraries' deterministic samplers on the benchmark's targets, each with its grids and orders.
+
+Every peer is given the exact denoiser at its own noise level, unrounded, so that it is judged by its method and
+its arithmetic alone. All end with the estimate of clean data at the smallest level.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+import types
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from benchmarks import toys
+
+Denoise = Callable[[Tensor, Tensor], Tensor]
+"""x / alpha and sigma/alpha (0-d) to E[x_0]."""
+
+
+@dataclass(frozen=True)
+class Peer:
+    """One setting: ``run(denoise, x, n)`` takes prior draws to data in at most ``n`` evaluations, else None."""
+
+    name: str
+    run: Callable[[Denoise, Tensor, int], Tensor | None]
+
+
+def denoiser(target: str) -> Denoise:
+    model, process = toys.model(target), toys.PROCESS
+
+    def denoise(scaled: Tensor, ratio: Tensor) -> Tensor:
+        t = process.time_of(ratio.double().reshape(())).expand(len(scaled))
+        alpha = process.marginal(t).alpha[:, None]
+        return model(alpha * scaled.double(), t).x0
+
+    return denoise
+
+
+def ends() -> Tensor:
+    """The largest and the smallest sigma/alpha, (2,), float64."""
+    level = toys.PROCESS.marginal(torch.tensor([toys.PROCESS.start, toys.PROCESS.t_end]))
+    return level.sigma / level.alpha
+
+
+def ratios(n: int, grid: str) -> Tensor:
+    high, low = ends()
+    u = torch.linspace(0, 1, n, dtype=torch.float64)
+    if grid == "log":
+        return torch.exp(high.log() + u * (low.log() - high.log()))
+    return (high ** (1 / 7) + u * (low ** (1 / 7) - high ** (1 / 7))) ** 7
+
+
+def diffusers_peers() -> Iterator[Peer]:
+    import diffusers
+
+    base = {"num_train_timesteps": 1000, "beta_start": 1e-4, "beta_end": 0.02, "beta_schedule": "linear"}
+    grids = {"log": {"use_exponential_sigmas": True}, "karras": {"use_karras_sigmas": True}, "default": {}}
+    for grid, options in grids.items():
+        for order in (2, 3):
+            for kind in ("dpmsolver++", "dpmsolver"):
+                final = {} if kind == "dpmsolver++" else {"final_sigmas_type": "sigma_min"}
+                yield _scheduler(
+                    f"diffusers DPMSolverMultistep {kind} {order} {grid}",
+                    diffusers.DPMSolverMultistepScheduler,
+                    base | options | final | {"solver_order": order, "algorithm_type": kind},
+                )
+            for bh in ("bh1", "bh2"):
+                yield _scheduler(
+                    f"diffusers UniPC {bh} {order} {grid}",
+                    diffusers.UniPCMultistepScheduler,
+                    base | options | {"solver_order": order, "solver_type": bh, "final_sigmas_type": "sigma_min"},
+                )
+            yield _scheduler(
+                f"diffusers DEIS {order} {grid}", diffusers.DEISMultistepScheduler, base | options | {"solver_order": order}
+            )
+        yield _scheduler(f"diffusers Heun {grid}", diffusers.HeunDiscreteScheduler, base | options, evaluations=2)
+
+
+def _scheduler(name: str, factory: Any, options: dict[str, Any], evaluations: int = 1) -> Peer:
+    def run(denoise: Denoise, x: Tensor, n: int) -> Tensor | None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            scheduler = factory(**options)
+            final = getattr(scheduler.config, "final_sigmas_type", "zero")
+            steps = (n + 1) // 2 if evaluations == 2 else n if final == "zero" else n - 1
+            scheduler.set_timesteps(steps)
+        scaled_state = evaluations == 2
+        state = x * scheduler.init_noise_sigma
+        for i, t in enumerate(scheduler.timesteps):
+            ratio = scheduler.sigmas[i].double()
+            radius = torch.sqrt(1 + ratio**2)
+            scaled = state if scaled_state else state * radius
+            eps = (scaled - denoise(scaled, ratio)) / ratio
+            state = scheduler.step(eps, t, state).prev_sample
+        ratio = scheduler.sigmas[-1].double()
+        if ratio == 0:
+            return state.double()
+        return denoise(state * torch.sqrt(1 + ratio**2), ratio)
+
+    return Peer(name, run)
+
+
+def k_diffusion_sampling() -> Any:
+    """Its module of samplers alone: the package imports much that sampling does not need."""
+    spec = importlib.util.find_spec("k_diffusion")
+    assert spec is not None
+    assert spec.submodule_search_locations is not None
+    package = types.ModuleType("k_diffusion")
+    package.__path__ = list(spec.submodule_search_locations)
+    sys.modules["k_diffusion"] = package
+    for absent in ("torchdiffeq", "torchsde"):
+        if importlib.util.find_spec(absent) is None:
+            stub = types.ModuleType(absent)
+            stub.odeint = None  # type: ignore[attr-defined]
+            sys.modules[absent] = stub
+    return importlib.import_module("k_diffusion.sampling")
+
+
+def k_diffusion_peers() -> Iterator[Peer]:
+    sampling = k_diffusion_sampling()
+    methods: dict[str, tuple[Any, int, dict[str, Any]]] = {
+        "dpmpp_2m": (sampling.sample_dpmpp_2m, 1, {}),
+        "heun": (sampling.sample_heun, 2, {}),
+        "dpm_2": (sampling.sample_dpm_2, 2, {}),
+        "dpmpp_2s": (sampling.sample_dpmpp_2s_ancestral, 2, {"eta": 0.0}),
+        **{f"lms {order}": (sampling.sample_lms, 1, {"order": order}) for order in (2, 3, 4)},
+    }
+    for grid in ("log", "karras"):
+        for name, (method, cost, options) in methods.items():
+            yield Peer(f"k-diffusion {name} {grid}", _k_diffusion(method, cost, options, grid))
+
+
+def _k_diffusion(method: Any, cost: int, options: dict[str, Any], grid: str) -> Callable[..., Tensor | None]:
+    def run(denoise: Denoise, x: Tensor, n: int) -> Tensor | None:
+        steps = n if cost == 1 else (n + 1) // 2
+        sigmas = torch.cat([ratios(steps, grid), torch.zeros(1)])
+        start = x * torch.sqrt(1 + sigmas[0] ** 2)
+
+        def model(y: Tensor, sigma: Tensor, **_: Any) -> Tensor:
+            return denoise(y, sigma[0])
+
+        result: Tensor = method(model, start, sigmas, disable=True, **options)
+        return result
+
+    return run
+
+
+def azula_peers() -> Iterator[Peer]:
+    import azula.sample
+
+    names = {"zAB": (2, 3, 4), "vAB": (2, 3, 4), "zEAB": (2, 3, 4), "xEAB": (2, 3, 4)}
+    for grid in ("log", "karras"):
+        for name, orders in names.items():
+            for order in orders:
+                yield Peer(
+                    f"azula {name} {order} {grid}",
+                    _azula(getattr(azula.sample, f"{name}Sampler"), {"order": order}, grid),
+                )
+
+
+def _azula(factory: Any, options: dict[str, Any], grid: str) -> Callable[..., Tensor | None]:
+    high, low = ends()
+
+    class Levels:
+        def __call__(self, t: Tensor) -> tuple[Tensor, Tensor]:
+            if grid == "log":
+                ratio = torch.exp(low.log() + t * (high.log() - low.log()))
+            else:
+                ratio = (low ** (1 / 7) + t * (high ** (1 / 7) - low ** (1 / 7))) ** 7
+            alpha = 1 / torch.sqrt(1 + ratio**2)
+            return alpha, alpha * ratio
+
+    def run(denoise: Denoise, x: Tensor, n: int) -> Tensor | None:
+        class Exact:
+            schedule = Levels()
+
+            def __call__(self, x_t: Tensor, t: Tensor) -> Any:
+                alpha, sigma = self.schedule(t)
+                return types.SimpleNamespace(mean=denoise(x_t / alpha, sigma / alpha))
+
+        sampler = factory(Exact(), steps=n - 1, silent=True, dtype=torch.float64, **options)
+        last: Tensor = sampler(x)
+        alpha, sigma = Exact.schedule(torch.tensor(0.0, dtype=torch.float64))
+        return denoise(last / alpha, sigma / alpha)
+
+    return run
+
+
+def installed() -> list[Peer]:
+    """The settings of every peer that can be imported."""
+    found: list[Peer] = []
+    for package, peers in (
+        ("diffusers", diffusers_peers), ("k_diffusion", k_diffusion_peers), ("azula", azula_peers)
+    ):
+        if importlib.util.find_spec(package) is not None:
+            found.extend(peers())
+    return found
+
+

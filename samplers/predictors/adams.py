@@ -1,0 +1,51 @@
+"""Exponential Adams methods: one evaluation a step, order as high as the memory is long."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+
+from models.noise_model import Model
+from samplers.base import Advance, Memory, MultistepPredictor, register_predictor
+from samplers.predictors.multistep import AdamsStep, check_order
+from sde_lib.base import GaussianProcess
+from sde_lib.exponential import Form, check_form, weights
+from sde_lib.noise import Noise
+
+
+@register_predictor(name="adams")
+@dataclass(frozen=True)
+class ExponentialAdams(MultistepPredictor):
+    """Adams-Bashforth of order ``order`` in log(alpha/sigma), the linear part solved exactly
+    (Hochbruck & Ostermann 2010, eq. 2.45; Zhang & Chen 2023, eq. 15, for ``eps``).
+
+    With ``corrected`` the step that led to t is taken again once its end has been evaluated: Adams-Moulton
+    on top of a predictor one order lower, with no further evaluation (Zhao et al. 2023, section 3.1).
+    Its first steps are of lower order, while the memory fills.
+
+    Args:
+        order: of convergence, 1 to 4; 2 to 5 when corrected.
+        form: the view of the model that is interpolated; ``v`` is the steadiest over both ends.
+        corrected: whether to correct.
+    """
+
+    needs: ClassVar[type] = GaussianProcess
+    order: int = 3
+    form: Form = "v"
+    corrected: bool = False
+
+    def __post_init__(self) -> None:
+        check_order("adams", self.order, range(2, 6) if self.corrected else range(1, 5))
+        check_form(self.form)
+
+    def advance(self, model: Model, x: Tensor, t: Tensor, s: Tensor, noise: Noise, memory: Memory) -> Advance:
+        step = AdamsStep(
+            self.form,
+            functools.partial(weights, self.form),
+            explicit=self.order - self.corrected,
+            implicit=self.order * self.corrected,
+        )
+        return step(model, x, t, s, noise, memory)

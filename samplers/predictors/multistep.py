@@ -1,0 +1,79 @@
+"""One step of an exponential Adams method: what the multistep predictors share. Not a predictor itself."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from torch import Tensor
+
+from models.noise_model import Model, Prediction
+from samplers.base import Advance, Evaluation, Memory, Step
+from sde_lib.base import GaussianProcess, Marginal, expand
+from sde_lib.exponential import Form, Weights, log_ratio
+from sde_lib.noise import Noise
+
+
+class Rule(Protocol):
+    """Coefficients of a step from the values at some nodes, as ``sde_lib.exponential.weights`` with a fixed view."""
+
+    def __call__(self, now: Marginal, then: Marginal, nodes: Sequence[Tensor]) -> Weights: ...
+
+
+def view(prediction: Prediction, form: Form) -> Tensor:
+    """The view of a prediction that a method interpolates."""
+    value: Tensor = getattr(prediction, form)
+    return value
+
+
+def check_order(name: str, order: int, allowed: range) -> None:
+    """Refuse an order that a method does not have.
+
+    Raises:
+        ValueError: with those that it has.
+    """
+    if order not in allowed:
+        raise ValueError(f"{name} has orders {allowed[0]} to {allowed[-1]}, got {order}.")
+
+
+@dataclass(frozen=True)
+class AdamsStep:
+    """Evaluate at t, correct the step that led there (no further evaluation), predict the next.
+
+    Args:
+        form: the view that is interpolated.
+        rule: the coefficients; the node at t is the first.
+        explicit: values in the predicting formula; fewer while the memory fills.
+        implicit: values in the correcting formula, the new one included; zero: no correction.
+        correcting: the coefficients of the correcting formula, where they are others; the node at s is the first.
+    """
+
+    form: Form
+    rule: Rule
+    explicit: int
+    implicit: int = 0
+    correcting: Rule | None = None
+
+    def __call__(self, model: Model, x: Tensor, t: Tensor, s: Tensor, noise: Noise, memory: Memory) -> Advance:
+        process: GaussianProcess = model.process  # type: ignore[assignment]
+        value, past = view(model(x, t), self.form), memory.past
+        if self.implicit and past:
+            x = self._corrected(process, t, value, memory)
+        past = (Evaluation(t, x, value), *past)[: max(self.explicit, self.implicit - 1)]
+        used = past[: self.explicit]
+        nodes = [log_ratio(process.marginal(e.t)) for e in used]
+        step = self.rule(process.marginal(t), process.marginal(s), nodes)
+        mean = step.mean(x, [e.value for e in used])
+        if step.std is None:
+            return Advance(Step(mean, mean), Memory(past))
+        fresh = expand(step.std, x) * noise.normal(x.shape)
+        return Advance(Step(mean + fresh, mean), Memory(past, fresh))
+
+    def _corrected(self, process: GaussianProcess, t: Tensor, value: Tensor, memory: Memory) -> Tensor:
+        """The last step again, with the value at its end among the nodes and with the same noise."""
+        last, used = memory.past[0], memory.past[: self.implicit - 1]
+        nodes = [log_ratio(process.marginal(u)) for u in (t, *(e.t for e in used))]
+        step = (self.correcting or self.rule)(process.marginal(last.t), process.marginal(t), nodes)
+        x = step.mean(last.x, [value, *(e.value for e in used)])
+        return x if memory.fresh is None else x + memory.fresh

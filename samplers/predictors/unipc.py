@@ -1,0 +1,87 @@
+"""UniPC: a unified predictor-corrector."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal, get_args
+
+import torch
+from torch import Tensor
+
+from models.noise_model import Model
+from samplers.base import Advance, Memory, MultistepPredictor, register_predictor
+from samplers.predictors.multistep import AdamsStep, check_order
+from sde_lib.base import GaussianProcess, Marginal
+from sde_lib.exponential import Weights, log_ratio, weights
+from sde_lib.noise import Noise
+
+Form = Literal["x0", "eps"]
+BH = Literal["bh1", "bh2"]
+
+
+def unified_weights(
+    form: Form, bh: BH, current: int, now: Marginal, then: Marginal, nodes: Sequence[Tensor]
+) -> Weights:
+    """UniP's and UniC's coefficients (Zhao et al. 2023, eq. 3, 7 and 9).
+
+    With three values or more their linear system has one solution, whatever B(h): the exact integrals. With
+    two, the paper takes a_1 = 1/2: the slope's part is then B(h)/2, B(h) = -h or e^(-h) - 1 for data and h or
+    e^h - 1 for noise, not the integral of the line.
+
+    Args:
+        form: the view that is interpolated.
+        bh: which B(h).
+        current: which node is at t.
+        now, then, nodes: as for ``sde_lib.exponential.weights``.
+    """
+    if len(nodes) != 2:
+        return weights(form, now, then, nodes)
+    constant = weights(form, now, then, [nodes[current]])
+    h = log_ratio(then) - log_ratio(now)
+    signed, scale = (-h, then.alpha) if form == "x0" else (h, then.sigma)
+    B = signed if bh == "bh1" else torch.expm1(signed)
+    other = -scale * B * h / (2 * (nodes[1 - current] - nodes[current]))
+    values = [constant.values[0] - other, other]
+    return Weights(constant.state, tuple(values if current == 0 else values[::-1]), None)
+
+
+@register_predictor(name="unipc")
+@dataclass(frozen=True)
+class UniPC(MultistepPredictor):
+    """UniP-p followed by UniC-p, which is of order p + 1 and costs no further evaluation (Zhao et al. 2023).
+
+    Its first steps are of lower order. There is no step to zero noise, at which bh1 has no value.
+
+    Args:
+        solver_order: the paper's p, 1 to 4; the order of convergence is one more.
+        form: ``x0`` or ``eps``.
+        bh: ``bh1``, B(h) = h, or ``bh2``, B(h) = e^h - 1.
+    """
+
+    needs: ClassVar[type] = GaussianProcess
+    solver_order: int = 2
+    form: Form = "x0"
+    bh: BH = "bh2"
+
+    def __post_init__(self) -> None:
+        check_order("unipc", self.solver_order, range(1, 5))
+        if self.form not in get_args(Form):
+            raise ValueError(f"unipc interpolates 'x0' or 'eps', got {self.form!r}.")
+        if self.bh not in get_args(BH):
+            raise ValueError(f"unipc's B(h) is 'bh1' or 'bh2', got {self.bh!r}.")
+
+    @property
+    def order(self) -> int:
+        return self.solver_order + 1
+
+    def advance(self, model: Model, x: Tensor, t: Tensor, s: Tensor, noise: Noise, memory: Memory) -> Advance:
+        step = AdamsStep(
+            self.form,
+            functools.partial(unified_weights, self.form, self.bh, 0),
+            explicit=self.solver_order,
+            implicit=self.solver_order + 1,
+            correcting=functools.partial(unified_weights, self.form, self.bh, 1),
+        )
+        return step(model, x, t, s, noise, memory)

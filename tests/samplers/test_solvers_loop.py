@@ -1,0 +1,233 @@
+"""Solvers in the loop: budgets, memory, streams, compilation, and what they refuse."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from typing import Any
+
+import pytest
+import torch
+
+from models.analytic import GaussianScore
+from models.noise_model import NoiseModel
+from models.time_encoding import Time
+from samplers import Corrector, MultistepPredictor, PCSampler, Predictor, register_predictor
+from samplers.base import Memory
+from samplers.correctors.langevin import Langevin
+from samplers.correctors.none import NoneCorrector
+from samplers.predictors.adams import ExponentialAdams
+from samplers.predictors.adaptive_sde import AdaptiveSDE
+from samplers.predictors.ddim import DDIM
+from samplers.predictors.deis import DEIS, LinearMultistep
+from samplers.predictors.dpm_solver import DPMSolverMultistep, DPMSolverSinglestep, SDEDPMSolverMultistep
+from samplers.predictors.heun import Heun
+from samplers.predictors.restart import Restart
+from samplers.predictors.sa_solver import SASolver
+from samplers.predictors.seeds import SEEDS
+from samplers.predictors.unipc import UniPC
+from sde_lib import Noise, Process
+from sde_lib.grids import LogSNR, Uniform
+from tests.oracles import CASES
+
+PER_STEP: dict[Predictor, int] = {
+    ExponentialAdams(): 1,
+    ExponentialAdams(corrected=True): 1,
+    DEIS(): 1,
+    LinearMultistep(): 1,
+    DPMSolverMultistep(3): 1,
+    SDEDPMSolverMultistep(): 1,
+    UniPC(3): 1,
+    SASolver(): 1,
+    DPMSolverSinglestep(2): 2,
+    DPMSolverSinglestep(3): 3,
+    Heun(churn=0.1): 2,
+    SEEDS(stages=2): 2,
+    SEEDS(stages=3): 3,
+}
+MULTISTEP = [p for p in PER_STEP if isinstance(p, MultistepPredictor)]
+
+
+def exact(process: Process) -> NoiseModel:
+    return NoiseModel(GaussianScore(process=process, mean=0.3, std=0.5), process, Time(process), "score")
+
+
+def sampler(name: str, predictor: Predictor, steps: int = 12, corrector: Corrector | None = None) -> PCSampler:
+    process = CASES[name].process
+    grid = Uniform() if name in ("ddpm", "smld") else LogSNR()
+    return PCSampler(exact(process), predictor, corrector or NoneCorrector(), grid.times(process, steps))
+
+
+@pytest.mark.parametrize("predictor", PER_STEP, ids=str)
+@pytest.mark.parametrize("steps", [2, 5, 10])
+def test_budget_is_kept(predictor: Predictor, steps: int) -> None:
+    """Counted by a hook: N times are N - 1 steps and the closing evaluation."""
+    run, calls = sampler("vp", predictor, steps), []
+    run.model.network.register_forward_hook(lambda *_: calls.append(1))  # type: ignore[operator, union-attr]
+    assert run.sample((2, 3), Noise(0, range(2))).nfe == len(calls) == (steps - 1) * PER_STEP[predictor] + 1
+
+
+def test_budget_of_restart() -> None:
+    """Heun's, and two evaluations for each of its inner steps."""
+    predictor = Restart(low=0.1, high=0.5, repeats=3, inner=4)
+    assert sampler("vp", predictor, 10).sample((2, 3), Noise(0, range(2))).nfe == 9 * 2 + 3 * 4 * 2 + 1
+
+
+@pytest.mark.parametrize("predictor", [*PER_STEP, Restart(), AdaptiveSDE()], ids=str)
+@pytest.mark.parametrize("name", ["vp", "smld"])
+def test_a_sample_is_the_same_alone_and_in_any_batch(name: str, predictor: Predictor) -> None:
+    """Adaptive steps, too: each sample has its own, and draws that do not count its batch-mates'."""
+    if not isinstance(CASES[name].process, predictor.needs):
+        pytest.skip("needs an SDE")
+    run = sampler(name, predictor)
+    together = run.sample((3, 2, 3), Noise(1, [4, 5, 6], dtype=torch.float64)).x
+    alone = run.sample((1, 2, 3), Noise(1, [6], dtype=torch.float64)).x
+    assert torch.allclose(together[2], alone[0], rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("predictor", [*PER_STEP, Restart()], ids=str)
+@pytest.mark.parametrize("name", ["vp", "ddpm"])
+def test_a_step_never_asks_the_device(name: str, predictor: Predictor) -> None:
+    """On the meta device there are no values to read and no tables left on the CPU."""
+    import copy
+
+    process = copy.deepcopy(CASES[name].process)
+    model = exact(process)
+    times = (Uniform() if name == "ddpm" else LogSNR()).times(process, 6)
+    predictors = predictor.plan(process, times)
+    model = model.to("meta")
+    x = torch.zeros(2, 3, device="meta")
+    noise = Noise(0, torch.arange(2, device="meta"), device="meta")
+    memory = Memory()
+    with torch.no_grad():
+        for step, (t, s) in zip(predictors, itertools.pairwise(times.to("meta")[:, None].expand(-1, 2)), strict=True):
+            advance = step.advance(model, x, t, s, noise, memory)
+            x, memory = advance.step.x, advance.memory
+    assert x.is_meta
+
+
+@pytest.mark.parametrize("predictor", MULTISTEP, ids=str)
+def test_a_corrector_that_moves_the_state_clears_the_memory(predictor: Predictor) -> None:
+    """Then every step is a first step: the run equals that of the same predictor called without memory."""
+    run = sampler("vp", predictor, corrector=Langevin())
+
+    @dataclasses.dataclass(frozen=True)
+    class Forgetful(Predictor):
+        def update_fn(self, *arguments: Any) -> Any:
+            return predictor.update_fn(*arguments)
+
+    other = dataclasses.replace(run, predictor=Forgetful())
+    x = [r.sample((2, 5), Noise(0, range(2), dtype=torch.float64)).x for r in (run, other)]
+    assert torch.equal(x[0], x[1])
+    kept = sampler("vp", predictor).sample((2, 5), Noise(0, range(2), dtype=torch.float64)).x
+    forgotten = dataclasses.replace(other, corrector=NoneCorrector())
+    assert (kept - forgotten.sample((2, 5), Noise(0, range(2), dtype=torch.float64)).x).abs().max() > 1e-4
+
+
+def test_two_runs_of_one_sampler_share_no_memory() -> None:
+    run = sampler("vp", ExponentialAdams(order=4))
+    first = run.sample((2, 5), Noise(0, range(2))).x
+    assert torch.equal(first, run.sample((2, 5), Noise(0, range(2))).x)
+
+
+@pytest.mark.parametrize("predictor", [ExponentialAdams(order=1), DEIS(1), DPMSolverMultistep(1)], ids=str)
+def test_order_one_is_ddim(predictor: Predictor) -> None:
+    x = [sampler("vp", p).sample((2, 5), Noise(0, range(2), dtype=torch.float64)).x for p in (predictor, DDIM())]
+    if predictor == ExponentialAdams(order=1):
+        x[0] = sampler("vp", ExponentialAdams(order=1, form="eps")).sample(
+            (2, 5), Noise(0, range(2), dtype=torch.float64)
+        ).x
+    assert torch.allclose(x[0], x[1], rtol=0, atol=1e-12)
+
+
+def test_sde_dpm_solver_of_one_value_is_ancestral_sampling() -> None:
+    """q(x_s | x_t, x_0) has the same mean and variance, written in another way."""
+    x = [
+        sampler("ve", p).sample((2, 5), Noise(0, range(2), dtype=torch.float64)).x
+        for p in (SDEDPMSolverMultistep(1), register_predictor["ancestral_sampling"]())
+    ]
+    assert torch.allclose(x[0], x[1], rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("predictor", [*PER_STEP, Restart()], ids=str)
+def test_adjacent_levels_of_a_chain_are_no_zero_division(predictor: Predictor) -> None:
+    """Stages between two neighbours round to one of them; 400 steps, the last 100 of which are single levels."""
+    process = CASES["ddpm"].process
+    times = torch.cat([torch.arange(999, 99, -3), torch.arange(99, -1, -1)])
+    run = PCSampler(exact(process), predictor, NoneCorrector(), times)
+    x = run.sample((4, 256), Noise(0, range(4), dtype=torch.float64)).x
+    # 1024 values of N(0.3, 0.5^2): five standard errors of the mean and of the deviation.
+    assert x.mean().item() == pytest.approx(0.3, abs=5 * 0.5 / 32)
+    assert x.std().item() == pytest.approx(0.5, abs=5 * 0.5 / 45)
+
+
+def test_adaptive_sde_reaches_the_law_and_refines_with_its_tolerance() -> None:
+    """4096 values of N(0.3, 0.5^2): four standard errors; a tenth of the tolerance takes more evaluations."""
+    process = CASES["vp"].process
+    times = torch.tensor([process.start, process.t_end], dtype=torch.float64)
+    nfe = []
+    for rtol, atol in ((0.05, 0.0078), (0.005, 0.00078)):
+        run = PCSampler(exact(process), AdaptiveSDE(rtol=rtol, atol=atol), NoneCorrector(), times)
+        result = run.sample((16, 256), Noise(3, range(16), dtype=torch.float64))
+        nfe.append(result.nfe)
+        assert result.x.mean().item() == pytest.approx(0.3, abs=4 * 0.5 / 64)
+        assert result.x.std().item() == pytest.approx(0.5, abs=4 * 0.5 / 90)
+    assert nfe[1] > 1.5 * nfe[0]
+
+
+def test_adaptive_sde_gives_up_with_what_to_do() -> None:
+    with pytest.raises(ValueError, match=r"did not arrive in 3 steps; loosen rtol"):
+        sampler("vp", AdaptiveSDE(most=3), 2).sample((2, 3), Noise(0, range(2)))
+
+
+@pytest.mark.parametrize("predictor", [*PER_STEP, Restart()], ids=str)
+def test_steps_compile_without_a_break(predictor: Predictor) -> None:
+    """A first step and one with full memory, traced whole; the same numbers to rounding."""
+    process = CASES["vp"].process
+    model = exact(process)
+    times = LogSNR().times(process, 7)[:, None].expand(-1, 2)
+    x = Noise(5, range(2), dtype=torch.float64).normal((2, 3))
+    z = Noise(6, range(2), dtype=torch.float64).normal((8, 2, 3)[1:])
+
+    class Same(Noise):
+        def normal(self, shape: Any) -> torch.Tensor:
+            return z
+
+    noise = Same(0, range(2))
+
+    def steps(x: torch.Tensor) -> torch.Tensor:
+        memory = Memory()
+        for t, s in zip(times[:3], times[1:4], strict=True):
+            advance = predictor.advance(model, x, t, s, noise, memory)
+            x, memory = advance.step.x, advance.memory
+        return x
+
+    with torch.no_grad():
+        compiled = torch.compile(steps, backend="eager", fullgraph=True)(x)
+        assert torch.allclose(compiled, steps(x), rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: ExponentialAdams(order=5), "orders 1 to 4, got 5"),
+        (lambda: ExponentialAdams(form="score"), "one of x0, eps, v; got 'score'"),  # type: ignore[arg-type]
+        (lambda: DEIS(variable="t"), "'log' or 'ratio'"),  # type: ignore[arg-type]
+        (lambda: UniPC(bh="bh3"), "'bh1' or 'bh2'"),  # type: ignore[arg-type]
+        (lambda: UniPC(form="v"), "'x0' or 'eps'"),  # type: ignore[arg-type]
+        (lambda: SASolver(tau=-1), "0 or more, got -1"),
+        (lambda: SEEDS(form="v"), "probability flow only"),
+        (lambda: Heun(churn=0.5), r"\[0, sqrt\(2\) - 1\], got 0.5"),
+        (lambda: Restart(low=0.3, high=0.1), "0 < low < high"),
+        (lambda: Restart(repeats=0), "at least 1"),
+        (lambda: AdaptiveSDE(rtol=0), "must be positive"),
+    ],
+)
+def test_settings_out_of_range_are_refused(make: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+def test_restart_needs_a_grid_that_passes_its_levels() -> None:
+    with pytest.raises(ValueError, match="needs a grid that passes both"):
+        sampler("vp", Restart(low=1e-3, high=0.1)).sample((2, 3), Noise(0, range(2)))
