@@ -53,7 +53,8 @@ def variational_bound(
     times: Tensor | None = None,
     **cond: Any,
 ) -> VariationalBound:
-    """L_T + sum_t L_{t-1} + L_0 >= -log p(x_0) (Ho et al. 2020, eq. 5), one draw of x_t ~ q(x_t | x_0) for each t.
+    """L_T + sum_t L_{t-1} + L_0 >= -log p(x_0) (Ho et al. 2020, eq. 5), one draw of x_t ~ q(x_t | x_0) for
+    each t.
 
     Its expectation over the draws is the bound; a single image's estimate may lie below its likelihood.
     With ``bins`` p is the probability of discrete data, so the bound over D ln 2 is bits/dim as it stands;
@@ -74,8 +75,8 @@ def variational_bound(
     chain = model.process
     if not isinstance(chain, DiscreteDiffusion):
         raise ValueError(
-            f"the variational bound is one of a chain, and {type(chain).__name__} is none; take the ODE likelihood, or "
-            f"a chain such as training.sde='ddpm'."
+            f"the variational bound is one of a chain, and {type(chain).__name__} is none; take the ODE "
+            f"likelihood, or a chain such as training.sde='ddpm'."
         )
     if times is None:
         times = torch.arange(chain.num_levels - 1, -1, -1)

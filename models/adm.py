@@ -220,6 +220,7 @@ class ADMSuperRes(UNet):
     """
 
     _images = 2
+    sees_low_res = True
 
     def first_input(self, x: Tensor, *, low_res: Tensor | None = None, **cond: Any) -> Tensor:
         refuse_unknown(cond, "y and low_res")

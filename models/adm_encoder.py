@@ -110,6 +110,8 @@ class ADMEncoder(Network):
         ValueError: options that do not fit together.
     """
 
+    classifies = True
+
     def __init__(
         self,
         *,

@@ -7,5 +7,5 @@ from configs.shared import adm
 
 def get_config() -> ConfigDict:
     config = adm.guided(512, channels=192, attention=(32, 16))
-    adm.upsampler(config)
+    adm.upsampler(config, low_res_size=128)
     return config

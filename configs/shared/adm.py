@@ -38,9 +38,11 @@ def class_conditional(config: ConfigDict) -> None:
     config.model.num_classes = 1000
 
 
-def upsampler(config: ConfigDict) -> None:
+def upsampler(config: ConfigDict, low_res_size: int = 64) -> None:
     """The network also sees the low-resolution image."""
     config.model.name = "adm_superres"
+    config.training.task = "superres"
+    config.data.low_res_size = low_res_size
     class_conditional(config)
 
 
@@ -53,6 +55,7 @@ def classifier(size: int, *, depth: int = 2) -> ConfigDict:
     config.model.num_res_blocks = depth
     config.model.resblock_updown = True
     config.model.pool = "attention"
+    config.training.task = "classifier"
     class_conditional(config)
     training, optim = config.training, config.optim
     training.batch_size = 256

@@ -36,6 +36,9 @@ class Ours(Family):
         reasons = {
             "config": "the configuration it was made with",
             "optimizer": "the optimizer's state is no weight",
+            "averages": "averages of further rates",
+            "scaler": "the scale of the loss is no weight",
+            "times": "the distribution of times is no weight",
         }
         if "ema" in payload and ema:
             reasons["model"] = "raw weights, the averaged ones are used"

@@ -1,0 +1,23 @@
+"""Class-conditional digits on the discrete chain, fixed variances (improved-diffusion's baseline)."""
+
+from ml_collections import ConfigDict
+
+from configs.ddpm.digits import get_config as digits
+
+
+def get_config() -> ConfigDict:
+    config = digits()
+    config.training.sde = "ddpm"
+    config.data.uniform_dequantization = False  # the bound is the probability of the levels themselves
+    config.model.num_classes = 10
+    config.model.beta_schedule = "cosine"
+    config.training.objective = "simple"
+
+    sampling = config.sampling
+    sampling.predictor = "ancestral_sampling"
+    sampling.respacing = "100"
+    sampling.grid = "uniform"
+    sampling.clip_denoised = True
+
+    config.eval.bpd_method = "vlb"
+    return config

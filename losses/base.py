@@ -1,0 +1,74 @@
+"""What a training objective is."""
+
+from __future__ import annotations
+
+import abc
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from losses.times import TimeSampler
+from models.noise_model import Model, Prediction
+from sde_lib.base import Perturbed, Process
+from sde_lib.noise import Noise
+
+
+@dataclass(frozen=True)
+class Losses:
+    """The loss of each sample and the time at which it was taken, both (B,).
+
+    The mean of ``values`` is an unbiased estimate of the objective: they are weighted by how much too seldom
+    (or often) their times are drawn. ``weights`` (B,) are those factors; None: all one.
+    """
+
+    values: Tensor
+    t: Tensor
+    weights: Tensor | None = None
+
+    @property
+    def unweighted(self) -> Tensor:
+        return self.values if self.weights is None else self.values / self.weights
+
+
+class Loss(abc.ABC):
+    """An objective at random times: draw a time, noise the data, predict, compare.
+
+    Attributes:
+        times: which times are drawn.
+    """
+
+    times: TimeSampler
+
+    def __call__(self, model: Model, x0: Tensor, noise: Noise, **cond: Any) -> Losses:
+        """The loss of each sample.
+
+        Args:
+            model: predictions of a process.
+            x0: data, (B, ...).
+            noise: the samples' streams.
+            cond: the network's conditioning.
+        """
+        process = model.process
+        t = self.times.sample(process, noise)
+        noisy = process.perturb(x0, t, noise)
+        values = self.values(process, model(noisy.x, t, **cond), x0, noisy, t)
+        weights = self.times.weights(t)
+        if weights is None:
+            return Losses(values, t)
+        weights = weights.to(values.dtype)
+        return Losses(values * weights, t, weights)
+
+    @abc.abstractmethod
+    def values(
+        self, process: Process, prediction: Prediction, x0: Tensor, noisy: Perturbed, t: Tensor
+    ) -> Tensor:
+        """The objective at given times, (B,).
+
+        Args:
+            process: the forward process.
+            prediction: of the model at ``noisy.x``.
+            x0: data, (B, ...).
+            noisy: the noisy states and the noise in them.
+            t: their times, (B,).
+        """

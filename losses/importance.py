@@ -1,0 +1,98 @@
+"""Times drawn in proportion to the size of the loss there."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from losses.times import TimeSampler
+from sde_lib.base import Process
+from sde_lib.discrete import DiscreteDiffusion
+from sde_lib.noise import Noise
+
+
+class LossSecondMoment(TimeSampler):
+    """p(t) in proportion to sqrt(E[L_t^2]) (Nichol & Dhariwal 2021, section 3.3, eq. 18).
+
+    The expectation is the mean over the last ``history`` losses of each level; until every level has that
+    many, times are uniform. A share ``uniform`` is always spread evenly, so that none is forgotten. Losses
+    weighted by 1 / (N p(t)) have the mean of uniform times and, for this p, the least variance.
+
+    Every process of a distributed run learns from the losses of all, so all draw from the same distribution.
+
+    Args:
+        num_levels: N, of the chain.
+        history: losses kept of each level.
+        uniform: share of the uniform distribution, in (0, 1].
+    """
+
+    needs: ClassVar[type] = DiscreteDiffusion
+
+    def __init__(self, *, num_levels: int, history: int = 10, uniform: float = 0.001) -> None:
+        if num_levels < 1 or history < 1 or not 0 < uniform <= 1:
+            raise ValueError(
+                f"importance sampling of times needs levels and a history of at least 1 and a uniform "
+                f"share in (0, 1]; got num_levels={num_levels}, history={history}, uniform={uniform}."
+            )
+        self.uniform = uniform
+        # On the CPU in float64: the same bits on every process and device. The losses of a level lie in a
+        # ring, whose next place is ``counts`` modulo its length.
+        self._losses = torch.zeros(num_levels, history, dtype=torch.float64)
+        self._counts = torch.zeros(num_levels, dtype=torch.int64)
+
+    def probabilities(self) -> Tensor:
+        """p of every level, (N,), float64."""
+        num_levels, history = self._losses.shape
+        if bool((self._counts < history).any()):
+            return torch.full((num_levels,), 1 / num_levels, dtype=torch.float64)
+        p = self._losses.square().mean(1).sqrt()
+        return (1 - self.uniform) * p / p.sum() + self.uniform / num_levels
+
+    def sample(self, process: Process, noise: Noise) -> Tensor:
+        cumulative = self.probabilities().cumsum(0).to(noise.device)
+        u = noise.uniform((len(noise), 1))[:, 0].double() * cumulative[-1]
+        return torch.searchsorted(cumulative, u, right=True).clamp(max=len(cumulative) - 1)
+
+    def weights(self, t: Tensor) -> Tensor:
+        return (1 / (len(self._counts) * self.probabilities())).to(t.device)[t]
+
+    def observe(self, t: Tensor, losses: Tensor) -> None:
+        """Remember the losses of this step, of every process, in the order of their ranks."""
+        levels, values = _of_all_processes(t, losses.detach().double())
+        history = self._losses.shape[1]
+        for level, value in zip(levels.tolist(), values.tolist(), strict=True):
+            place = int(self._counts[level]) % history
+            self._losses[level, place] = value
+            self._counts[level] += 1
+
+    def state_dict(self) -> dict[str, Tensor]:
+        return {"losses": self._losses.clone(), "counts": self._counts.clone()}
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        super().load_state_dict(state)
+        if state["losses"].shape != self._losses.shape:
+            raise ValueError(
+                f"the checkpoint's history of losses is of {tuple(state['losses'].shape)} (levels, losses "
+                f"of each) and "
+                f"this distribution's of {tuple(self._losses.shape)}; keep model.num_scales as it was."
+            )
+        self._losses.copy_(state["losses"])
+        self._counts.copy_(state["counts"])
+
+
+def _of_all_processes(t: Tensor, losses: Tensor) -> tuple[Tensor, Tensor]:
+    """The times and losses of all processes in the order of their ranks; batches may differ in size."""
+    if not (dist.is_available() and dist.is_initialized()):
+        return t, losses
+    sizes = [torch.zeros_like(t[:1]) for _ in range(dist.get_world_size())]
+    dist.all_gather(sizes, torch.full_like(t[:1], len(t)))
+    counts = [int(size) for size in sizes]
+    padded = torch.zeros(max(counts), 2, dtype=torch.float64, device=t.device)
+    padded[: len(t)] = torch.stack([t.double(), losses], dim=1)
+    found = [torch.empty_like(padded) for _ in counts]
+    dist.all_gather(found, padded)
+    joined = torch.cat([part[:count] for part, count in zip(found, counts, strict=True)])
+    return joined[:, 0].long(), joined[:, 1]
