@@ -17,45 +17,88 @@ def get_config() -> ConfigDict:
     config.seed = 42
     config.device = "auto"  # auto | cpu | cuda | cuda:N
     config.plugins = ""  # files or modules to import first, separated by commas: own predictors, SDEs, networks
-    config.init_from = ""  # published weights to start from
+    config.init_from = ""  # published weights to start from: a file, a diffusers folder or its id on the hub
+    config.init_from_ema = True  # the averaged weights, where the file has both
+    config.resume_from = ""  # a training checkpoint to go on with: weights, averages, optimizer, step
 
     config.data = data = ConfigDict()
     data.dataset = "CIFAR10"
-    data.root = "data"
+    data.root = "data"  # where the files of data sets are
+    data.category = ""  # of LSUN: bedroom, church_outdoor, ...
+    data.tfrecords_path = ""  # score_sde's; TFRecords are not read: unpack them under data.root
     data.image_size = 32  # or (height, width)
     data.num_channels = 3
     data.levels = 256  # values of a pixel; 0: continuous data
     data.centered = True  # [-1, 1], else [0, 1]
     data.uniform_dequantization = False
     data.random_flip = True
+    data.num_draws = 2000  # size of each split of the data set "exact"
+    data.low_res_size = _unset(int)  # of the small images of training.task superres
     data.shape = ()  # shape of a sample that is no image, such as (2,)
 
     config.model = model = ConfigDict()
     model.name = "ddpm"
-    model.output = _unset(str)  # eps | x0 | score | v
+    model.output = _unset(str)  # eps | x0 | score | v | previous
+    model.variance = _unset(str)  # learned | learned_range: the network's further channels; unset: fixed
+    model.out_channels = _unset(int)  # of the network; the data's, and as many again for learned variances
+    model.preconditioning = _unset(str)  # edm: the network becomes EDM's denoiser
+    model.sigma_data = _unset(float)  # EDM's standard deviation of the data
+    model.rescale_timesteps = False  # a chain's indices in units of 1000 levels, as ADM has it
     model.ema_rate = 0.9999
     model.ema_warmup = True
+    model.ema_rates = ()  # of further averages, kept beside the first
+    model.used_ema_rate = _unset(float)  # which of them samples and evaluations take; unset: ema_rate's
     model.num_scales = 1000  # levels of the chain that the process is, or is the limit of
     model.beta_min = 0.1
     model.beta_max = 20.0
-    model.beta_schedule = "linear"
+    model.beta_schedule = "linear"  # linear | cosine
+    model.betas = _unset(tuple)  # a chain's betas in full, instead of a schedule
     model.sigma_min = 0.01
     model.sigma_max = 50.0
     model.nf = 128
     model.ch_mult = (1, 2, 2, 2)
     model.num_res_blocks = 2
     model.attn_resolutions = (16,)
-    model.resamp_with_conv = True
-    model.conditional = True
     model.dropout = 0.1
     model.num_classes = 0  # 0: unconditional
-    model.scale_by_sigma = False
-    model.nonlinearity = "swish"
-    model.normalization = "GroupNorm"
+    # what follows is the network's own default where it is unset
+    model.conditional = _unset(bool)  # told the time
+    model.scale_by_sigma = _unset(bool)  # its score is divided by sigma
+    model.nonlinearity = _unset(str)
+    model.normalization = _unset(str)
+    model.resamp_with_conv = _unset(bool)
+    model.attention_after_every_up_block = _unset(bool)  # ddpm as diffusers has it
+    # NCSN++
+    model.embedding_type = _unset(str)  # fourier | positional
+    model.fourier_scale = _unset(float)
+    model.fir = _unset(bool)  # filter where the size changes
+    model.fir_kernel = _unset(tuple)
+    model.skip_rescale = _unset(bool)
+    model.resblock_type = _unset(str)  # biggan | ddpm
+    model.progressive = _unset(str)  # none | output_skip | residual
+    model.progressive_input = _unset(str)  # none | input_skip | residual
+    model.progressive_combine = _unset(str)  # sum | cat
+    model.init_scale = _unset(float)
+    # NCSNv2
+    model.sigma_spacing = _unset(str)  # geometric | uniform
+    # stated in files of score_sde: only the values that its networks have anyway
+    model.attention_type = _unset(str)  # ddpm
+    model.conv_size = _unset(int)  # 3
+    model.interpolation = _unset(str)  # bilinear
+    model.sigma_begin = _unset(float)  # another spelling of sigma_max
     # ADM U-Net
-    model.num_heads = 1
-    model.num_groups = 32
-    model.use_scale_shift_norm = False
+    model.num_heads = _unset(int)
+    model.num_heads_upsample = _unset(int)
+    model.num_head_channels = _unset(int)
+    model.num_groups = _unset(int)
+    model.use_scale_shift_norm = _unset(bool)
+    model.use_new_attention_order = _unset(bool)
+    model.resblock_updown = _unset(bool)
+    model.upsample = _unset(str)  # nearest | transposed
+    model.use_checkpoint = _unset(bool)  # store less for the backward pass, compute more
+    model.pool = _unset(str)  # of the encoder: adaptive | attention | spatial | spatial_v2
+    model.freeu_backbone = _unset(tuple)
+    model.freeu_skip = _unset(tuple)
     # exact scores
     model.mean = 0.0
     model.std = 0.5
@@ -65,12 +108,24 @@ def get_config() -> ConfigDict:
     config.training = training = ConfigDict()
     training.sde = "vpsde"  # vpsde | subvpsde | vesde | ddpm | smld, or a plugin's
     training.continuous = True
+    training.loss = _unset(str)  # another spelling of training.sde, in a file of score_sde
+    training.continuouse = _unset(bool)  # another spelling of training.continuous, likewise
+    training.task = "diffusion"  # diffusion | classifier | superres
+    training.objective = _unset(str)  # denoising | simple | mse | rescaled_mse | hybrid | kl | rescaled_kl
+    training.variance = "small"  # small | large: of the chain's steps in a kl objective without learned variances
+    training.vlb_weight = 0.001  # of the whole bound in the hybrid objective
     training.n_iters = 1_300_001
     training.batch_size = 128
+    training.microbatch = 0  # so many images at a time, gradients added up; 0: all
+    training.precision = "float32"  # float32 | bfloat16 | float16 (its loss scaled)
+    training.loss_scale = 20.0  # float16: binary logarithm of the first scale
+    training.loss_scale_growth = 1e-3  # float16: added to it by each step that does not overflow
     training.reduce_mean = True
     training.likelihood_weighting = False
     training.weighting = "eps"
-    training.times = "uniform"  # uniform | stratified
+    training.times = "uniform"  # uniform | stratified | log_normal | importance (of a chain: by the losses' second moments)
+    training.P_mean = _unset(float)  # log_normal times: mean and standard deviation of ln(sigma/alpha)
+    training.P_std = _unset(float)
     training.log_freq = 50
     training.eval_freq = 100
     training.snapshot_freq = 50_000
@@ -84,16 +139,17 @@ def get_config() -> ConfigDict:
     optim.beta1 = 0.9
     optim.beta2 = 0.999
     optim.eps = 1e-8
+    optim.amsgrad = False
     optim.weight_decay = 0.0
     optim.warmup = 5000
-    optim.schedule = "constant"  # constant | cosine
+    optim.schedule = "constant"  # constant | cosine | linear: falls to 0 at training.n_iters
     optim.grad_clip = 1.0
 
     config.sampling = sampling = ConfigDict()
     sampling.method = "pc"  # pc | ode
     sampling.predictor = "euler_maruyama"
     sampling.corrector = "none"
-    sampling.num_steps = 1000
+    sampling.num_steps = _unset(int)  # model.num_scales
     sampling.grid = "uniform"
     sampling.n_steps_each = 1
     sampling.corrector_first = True
@@ -102,6 +158,12 @@ def get_config() -> ConfigDict:
     sampling.snr = 0.16
     sampling.norm = _unset(str)  # langevin: sample | batch
     sampling.eta = _unset(float)  # ddim
+    sampling.variance = _unset(str)  # ancestral_sampling: auto | small | large | learned
+    sampling.respacing = _unset(str)  # of a chain, instead of num_steps and grid: N | a,b,c | ddimN
+    sampling.clip_denoised = False  # predicted data, to their range
+    sampling.dynamic_threshold = _unset(float)  # likewise, by this quantile of each sample
+    sampling.denoised_fn = ""  # name of a registered transform of predicted data
+    sampling.base_samples = ""  # superres: an .npz or a folder of small images; empty: test images made small
     sampling.rho = _unset(float)  # karras grid
     sampling.t_end = _unset(float)  # smallest time at which samplers evaluate the model
     sampling.rtol = 1e-5
@@ -109,8 +171,13 @@ def get_config() -> ConfigDict:
     sampling.ode_method = "dopri5"
     sampling.num_samples = 64
     sampling.batch_size = 64
+    sampling.seed = _unset(int)  # of the samples; config.seed unless set
     sampling.grid_size = 64  # samples in the picture
     sampling.trajectory = 0  # frames of the sampling trajectory to write, 0: none
+
+    config.convert = convert = ConfigDict()
+    convert.to = "ours"  # ours | safetensors | score_sde | diffusers
+    convert.path = ""  # default: in the work directory
 
     config.eval = evaluation = ConfigDict()
     evaluation.enable_loss = False
@@ -118,6 +185,12 @@ def get_config() -> ConfigDict:
     evaluation.enable_sampling = False
     evaluation.batch_size = 1024
     evaluation.num_samples = 50_000
+    evaluation.bpd_method = "ode"  # ode | vlb | both
+    evaluation.bpd_variance = "auto"  # vlb: auto | small | large | learned
+    evaluation.bpd_clip = True  # vlb: predicted data clipped to their range
+    evaluation.bpd_respacing = _unset(str)  # vlb: of the chain's levels, as sampling.respacing
+    evaluation.enable_accuracy = False  # of a classifier, by noise level
+    evaluation.accuracy_levels = 10
     evaluation.bpd_dataset = "test"  # train | test
     evaluation.dataset = _unset(str)  # the same, another spelling
     evaluation.bpd_divergence = "rademacher"  # rademacher | gaussian | exact

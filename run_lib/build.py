@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
+import functools
 import hashlib
-import importlib
-import importlib.util
 import inspect
 import json
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,33 +14,36 @@ from typing import Any
 import torch
 from ml_collections import ConfigDict
 
-from configs.base import get_config as default_config
-from losses.denoising import DenoisingLoss
-from losses.times import StratifiedTimes, TimeSampler, UniformLevels, UniformTimes
-from losses.weightings import register_weighting
+from losses import ClassifierLoss, Loss
 from models import conventions, register_model
+from models.analytic import ExactScore
 from models.base import Network
-from models.noise_model import NoiseModel
-from run_lib.data import DataSpec, as_shape, register_dataset
-from run_lib.settings import EvalSettings, OptimSettings, SampleSettings, TrainSettings
+from models.classifier import NoisyClassifier
+from models.denoised import Clip, Denoised, DynamicThreshold, register_denoised_fn
+from models.noise_model import Model, NoiseModel
+from models.variances import check_variance_output, wrong_channels
+from run_lib import image_files  # noqa: F401 - registers its data sets
+from run_lib.data import Arrays, DataSpec, Loader, as_shape, register_dataset
+from run_lib.fields import Section, complete
+from run_lib.low_res import BaseImages
+from run_lib.networks import build_network
+from run_lib.plugins import load_plugins
+from run_lib.objectives import build_classifier_loss, build_loss, need
+from run_lib.settings import ConvertSettings, EvalSettings, OptimSettings, SampleSettings, TrainSettings
 from run_lib.streams import Use, stream_seed
+from run_lib.tasks import Classification, Diffusion, SuperResolution, TrainingTask, check_size
 from samplers.base import register_corrector, register_predictor
 from samplers.ode import ODESampler
 from samplers.pc import PCSampler
 from sde_lib.base import SDE, Process, register_sde
-from sde_lib.grids import register_grid
+from sde_lib.discrete import DiscreteDiffusion
+from sde_lib.grids import Grid, register_grid
 from sde_lib.registry import unknown_name
+from sde_lib.respacing import kept_levels
 
-FIELDS = {
-    "N": "num_scales",
-    "channels": "nf",
-    "channel_mult": "ch_mult",
-    "attention_resolutions": "attn_resolutions",
-    "resample_with_conv": "resamp_with_conv",
-    "norm_groups": "num_groups",
-    "schedule": "beta_schedule",
-}
-"""Constructor argument -> config field, where they differ: score_sde's abbreviations stay in configs."""
+
+TIME_LABELS = {"time": conventions.Time, "sigma": conventions.NoiseLevel}
+"""Labels that a network may ask for, whatever the convention of its process."""
 
 
 @dataclass(frozen=True)
@@ -51,23 +51,32 @@ class Experiment:
     """Everything a run needs, built and checked.
 
     ``model`` is what samplers and likelihoods evaluate, ``training_model`` what the loss does: the same
-    network, on the chain for discrete training.
+    network, on the chain for discrete training. ``bound_model`` is the latter as the variational bound has it,
+    ``loss_model`` what the loss evaluates: ``training_model``, or a classifier.
     """
 
     network: Network
     model: NoiseModel
     training_model: NoiseModel
+    loss_model: NoiseModel | NoisyClassifier
+    bound_model: Model
     sampler: PCSampler | ODESampler
-    loss: DenoisingLoss
+    task: TrainingTask
+    loss: Loss | ClassifierLoss
     data: DataSpec
     num_classes: int
     ema_rate: float
+    ema_rates: tuple[float, ...]
+    used_ema_rate: float | None
     ema_warmup: bool
     init_from: str
+    init_from_ema: bool
+    resume_from: str
     training: TrainSettings
     optim: OptimSettings
     sampling: SampleSettings
     evaluation: EvalSettings
+    convert: ConvertSettings
     device: torch.device
     seed: int
     config: Mapping[str, Any]
@@ -78,132 +87,131 @@ class Experiment:
         return any(p.requires_grad for p in self.network.parameters())
 
     @property
+    def sampling_seed(self) -> int:
+        return self.seed if self.sampling.seed is None else self.sampling.seed
+
+    @property
     def config_hash(self) -> str:
         """Twelve hexadecimal digits of the resolved configuration's SHA-256."""
         return hashlib.sha256(json.dumps(self.config, sort_keys=True).encode()).hexdigest()[:12]
 
 
-def load_plugins(names: str) -> None:
-    """Import the user's files or modules, so that what they register is known.
-
-    Raises:
-        ValueError: a plugin that is missing or fails to import; the cause is quoted.
-    """
-    for name in filter(None, (n.strip() for n in names.split(","))):
-        try:
-            if name.endswith(".py"):
-                if not Path(name).is_file():
-                    raise FileNotFoundError("no such file")
-                spec = importlib.util.spec_from_file_location(Path(name).stem, name)
-                assert spec is not None and spec.loader is not None
-                module = importlib.util.module_from_spec(spec)
-                sys.modules[spec.name] = module
-                spec.loader.exec_module(module)
-            else:
-                importlib.import_module(name)
-        except Exception as error:
-            where = _line_in(name, error)
-            raise ValueError(f"plugin {name!r} failed to import{where}: {type(error).__name__}: {error}") from error
-
-
-def _line_in(name: str, error: Exception) -> str:
-    traceback, line = error.__traceback__, ""
-    while traceback is not None:
-        if traceback.tb_frame.f_code.co_filename.endswith(name):
-            line = f" at line {traceback.tb_lineno}"
-        traceback = traceback.tb_next
-    return line
-
-
-def check_fields(config: ConfigDict) -> None:
-    """Refuse fields that no default names: a misspelt setting is never ignored.
-
-    Raises:
-        ValueError: naming the field and the nearest one that exists.
-    """
-    defaults = default_config()
-    for section, value in config.items():
-        if section not in defaults:
-            raise ValueError(unknown_name("config section", section, list(defaults)))
-        for field in value if isinstance(value, ConfigDict) else ():
-            if field not in defaults[section]:
-                near = difflib.get_close_matches(field, list(defaults[section]), n=1)
-                hint = f" Did you mean config.{section}.{near[0]}?" if near else ""
-                raise ValueError(f"unknown config field config.{section}.{field}.{hint}")
-
-
-class _Section:
-    """One section of a configuration, which remembers the fields that components took."""
-
-    def __init__(self, name: str, values: ConfigDict) -> None:
-        self.name, self.values = name, values
-        self.taken: set[str] = set()
-
-    def construct(self, factory: Any, **context: Any) -> Any:
-        """Call a class or function with arguments found by name: in ``context``, else in this section.
-
-        Fields that are not set (``None``) leave the factory its own default.
-        """
-        arguments = {}
-        for name in inspect.signature(factory).parameters:
-            field = FIELDS.get(name, name)
-            if name in context:
-                arguments[name] = context[name]
-            elif field in self.values:
-                self.taken.add(field)
-                if self.values[field] is not None:
-                    arguments[name] = self.values[field]
-        return factory(**arguments)
-
-
-def build(config: ConfigDict) -> Experiment:
+def build(config: ConfigDict, *, weights: bool = True) -> Experiment:
     """Assemble and check an experiment.
+
+    Args:
+        config: its fields; those it lacks have their defaults.
+        weights: initialise the network; otherwise it is on the meta device, to be described only.
 
     Raises:
         ValueError: an unknown name, a misspelt field, components that do not fit together, a value out of range.
     """
     load_plugins(config.get("plugins", ""))
-    check_fields(config)
-    model_section, sampling_section = _Section("model", config.model), _Section("sampling", config.sampling)
+    config = complete(config)
+    _numbers(config)
+    if config.init_from and config.resume_from:
+        raise ValueError("config.init_from starts from weights and config.resume_from goes on with a training run: set one.")
+    model_section, sampling_section = Section("model", config.model), Section("sampling", config.sampling)
 
-    data = _data(config.data)
+    shape = _shape(config.data)
     process = _process(config, model_section)
     rule = conventions.convention(config.training.sde, process, config.training.continuous)
     torch.manual_seed(stream_seed(config.seed, Use.INITIALISATION))
-    network = _network(model_section, data, process)
-    training_model, model = (_model(setting, network, config.model.output) for setting in (rule.training, rule.sampling))
+    network = build_network(
+        model_section,
+        rule.training,
+        weights=weights,
+        in_channels=shape[0],
+        out_channels=_out_channels(config.model, shape[0]),
+        image_size=shape[1:],
+        dims=len(shape) - 1,
+        centered=config.data.centered,
+        process=process,
+    )
+    network.check_shape(shape)
+    training_model, model = (_model(setting, network, config.model) for setting in (rule.training, rule.sampling))
+    data = _data(config.data, shape, network)
+    task = _task(config, data, network)
+    loss_model: NoiseModel | NoisyClassifier
+    loss: Loss | ClassifierLoss
+    if task.generates:
+        loss_model, loss = training_model, build_loss(config.training, training_model, data)
+    else:
+        loss_model = NoisyClassifier(network, training_model.process, training_model.time)
+        loss = build_classifier_loss(config.training, training_model.process)
 
     resolved = _resolved(config)
     return Experiment(
         network=network,
         model=model,
         training_model=training_model,
-        sampler=_sampler(sampling_section, model),
-        loss=_loss(config, training_model.process),
+        loss_model=loss_model,
+        bound_model=Denoised(training_model, Clip(*data.limits)) if config.eval.bpd_clip else training_model,
+        sampler=_sampler(sampling_section, _denoised(sampling_section, model, data)),
+        task=task,
+        loss=loss,
         data=data,
         num_classes=config.model.num_classes,
         ema_rate=config.model.ema_rate,
+        ema_rates=tuple(config.model.ema_rates),
+        used_ema_rate=config.model.used_ema_rate,
         ema_warmup=config.model.ema_warmup,
         init_from=config.init_from,
+        init_from_ema=config.init_from_ema,
+        resume_from=config.resume_from,
         training=TrainSettings.of(config.training),
         optim=OptimSettings.of(config.optim),
         sampling=SampleSettings.of(config.sampling),
         evaluation=EvalSettings.of(config.eval),
+        convert=ConvertSettings.of(config.convert),
         device=_device(config.device),
         seed=config.seed,
         config=resolved,
     )
 
 
-def _data(section: ConfigDict) -> DataSpec:
-    register_dataset[section.dataset]
+def _numbers(config: ConfigDict) -> None:
+    for name, seed in (("seed", config.seed), ("sampling.seed", config.sampling.seed)):
+        if seed is not None and not 0 <= seed < 2**40:
+            raise ValueError(f"config.{name} must be at least 0 and below 2^40, got {seed}.")
+    rates = (config.model.ema_rate, *config.model.ema_rates)
+    for rate in rates:
+        if not 0 <= rate < 1:
+            raise ValueError(f"config.model.ema_rate lies in [0, 1), got {rate}.")
+    if len(set(rates)) < len(rates):
+        raise ValueError(f"config.model.ema_rates are further averages, each of another rate; got {rates} in all.")
+    if config.model.used_ema_rate not in (None, *config.model.ema_rates):
+        raise ValueError(f"config.model.used_ema_rate={config.model.used_ema_rate} is none of model.ema_rates="
+                         f"{config.model.ema_rates}; unset it for ema_rate, or add it there before training.")
+    if config.data.num_draws < 2:
+        raise ValueError(f"config.data.num_draws must be at least 2, got {config.data.num_draws}.")
+
+
+def _shape(section: ConfigDict) -> tuple[int, ...]:
     shape = tuple(section.shape) or as_shape(section.image_size, section.num_channels)
+    if not all(isinstance(size, int) and size > 0 for size in shape):
+        raise ValueError(f"a sample's shape is made of positive integers, got {shape}: see config.data.image_size, "
+                         f"num_channels and shape.")
+    return shape
+
+
+def _data(section: ConfigDict, shape: tuple[int, ...], network: Network) -> DataSpec:
     if section.levels < 0 or section.levels == 1:
         raise ValueError(f"data.levels is the number of values of a pixel, 2 or more, or 0 for continuous data; "
                          f"got {section.levels}.")
+    density = network if isinstance(network, ExactScore) else None
+    loader = _loader(Section("data", section), shape, density)
+    flags = ("uniform_dequantization",) if len(shape) == 3 else ("uniform_dequantization", "random_flip")
+    for flag in flags if section.levels == 0 else flags[1:]:
+        if section[flag]:
+            raise ValueError(f"data.{flag}=True has no meaning for data of shape {shape} with data.levels="
+                             f"{section.levels}; set it to False.")
+    if section.dataset == "exact" and section.levels:
+        raise ValueError(f"draws from a density are continuous: set data.levels=0, not {section.levels}.")
     return DataSpec(
         name=section.dataset,
-        root=Path(section.root),
+        loader=loader,
+        density=density if section.dataset == "exact" else None,
         shape=shape,
         levels=section.levels,
         centered=section.centered,
@@ -212,40 +220,122 @@ def _data(section: ConfigDict) -> DataSpec:
     )
 
 
-def _process(config: ConfigDict, section: _Section) -> Process:
-    context = {} if config.sampling.t_end is None else {"t_end": config.sampling.t_end}
-    process = section.construct(register_sde[config.training.sde], **context)
+def _task(config: ConfigDict, data: DataSpec, network: Network) -> TrainingTask:
+    name, classes = config.training.task, config.model.num_classes
+    classifies = getattr(network, "classifies", False)
+    if classifies != (name == "classifier"):
+        raise ValueError(f"training.task={name!r} does not go with the network {config.model.name!r}, which "
+                         f"{'classifies' if classifies else 'does not classify'}: set training.task to "
+                         f"{'classifier' if classifies else 'diffusion or superres'}, or take another model.name.")
+    if name != "superres" and (config.sampling.base_samples or config.data.low_res_size is not None):
+        raise ValueError("sampling.base_samples and data.low_res_size are for training.task='superres'; leave them unset.")
+    if name == "diffusion":
+        return Diffusion(classes)
+    if name == "superres":
+        size = check_size(data, config.data.low_res_size)
+        return SuperResolution(classes, size, BaseImages(config.sampling.base_samples, data, size, classes))
+    if name == "classifier":
+        if classes < 2:
+            raise ValueError(f"a classifier tells at least 2 classes apart: set model.num_classes, now {classes}.")
+        return Classification(classes)
+    raise ValueError(unknown_name("training.task", name, ["classifier", "diffusion", "superres"]))
+
+
+def _loader(section: Section, shape: tuple[int, ...], density: ExactScore | None) -> Loader:
+    name = section.values.dataset
+    function = register_dataset[name]
+    if density is None and "density" in inspect.signature(function).parameters:
+        raise ValueError(f"data set {name!r} is drawn from the density of an exact model: set model.name to gaussian or "
+                         f"gaussian_mixture, or choose another data.dataset.")
+    context = {"root": Path(section.values.root), "shape": shape, "density": density}
+
+    @functools.cache
+    def load(split: str) -> Arrays:
+        arrays: Arrays = section.construct(function, split=split, **context)
+        return arrays
+
+    return load
+
+
+def _process(config: ConfigDict, section: Section) -> Process:
+    name, t_end = config.training.sde, config.sampling.t_end
+    if config.model.num_scales < 1:
+        raise ValueError(f"config.model.num_scales must be at least 1, got {config.model.num_scales}.")
+    process = section.construct(register_sde[name], **({} if t_end is None else {"t_end": t_end}))
     if not isinstance(process, Process):
-        raise ValueError(f"training.sde={config.training.sde!r} made a {type(process).__name__}, which is no Process.")
+        raise ValueError(f"training.sde={name!r} made a {type(process).__name__}, which is no Process.")
+    if t_end not in (None, process.t_end):
+        raise ValueError(f"config.sampling.t_end is set, but training.sde={name!r} does not take it; leave it unset.")
+    if not process.clean < process.t_end < process.start:
+        raise ValueError(f"config.sampling.t_end must lie between {process.clean:g} (clean data) and {process.start:g} "
+                         f"(the prior's time), got {process.t_end:g}.")
     return process
 
 
-def _network(section: _Section, data: DataSpec, process: Process) -> Network:
-    factory = register_model[section.values.name]
-    network: Network = section.construct(
-        factory,
-        in_channels=data.shape[0],
-        image_size=data.shape[1:],
-        centered=data.centered,
-        process=process,
-        num_classes=section.values.num_classes or None,
-    )
-    network.check_shape(data.shape)
-    return network
+def _out_channels(values: ConfigDict, channels: int) -> int:
+    """Channels of the prediction and, where they are learned, of the variances.
+
+    Raises:
+        ValueError: the configuration asks for another number, or for variances of a network that cannot have them.
+    """
+    check_variance_output(values.variance)
+    factory = register_model[values.name]
+    if getattr(factory, "classifies", False):
+        classes: int = values.num_classes
+        return classes
+    wanted = channels if values.variance is None else 2 * channels
+    if values.out_channels not in (None, wanted):
+        raise ValueError(f"config.model.out_channels={values.out_channels}: "
+                         f"{wrong_channels(values.out_channels, channels, values.variance)}")
+    if values.variance is not None and "out_channels" not in inspect.signature(factory).parameters:
+        raise ValueError(f"config.model.variance={values.variance!r} needs a network whose output channels can be "
+                         f"chosen, such as adm or ddpm; {values.name!r} takes no out_channels.")
+    return wanted
 
 
-def _model(setting: conventions.Setting, network: Network, output: str | None) -> NoiseModel:
-    kind = network.output_kind or output or setting.output
-    time = conventions.Time(setting.process) if network.time_label == "time" else setting.time
-    return NoiseModel(network, setting.process, time, kind)  # type: ignore[arg-type]
+def _model(setting: conventions.Setting, network: Network, values: ConfigDict) -> NoiseModel:
+    kind = network.output_kind or values.output or setting.output
+    time = setting.time
+    if network.time_label in TIME_LABELS:
+        time = TIME_LABELS[network.time_label](setting.process)  # type: ignore[arg-type]
+    if values.rescale_timesteps:
+        time = time.rescaled()
+    return NoiseModel(network, setting.process, time, kind, values.variance)  # type: ignore[arg-type]
 
 
-def _sampler(section: _Section, model: NoiseModel) -> PCSampler | ODESampler:
+def _denoised(section: Section, model: Model, data: DataSpec) -> Model:
+    """The model with its predicted data transformed: by the hook first, then to the data's range."""
+    values, limits = section.values, data.limits
+    section.taken |= {"dynamic_threshold"}
+    if values.denoised_fn:
+        model = Denoised(model, register_denoised_fn[values.denoised_fn])
+    if values.dynamic_threshold is not None:
+        if values.clip_denoised:
+            raise ValueError("sampling.dynamic_threshold and clip_denoised both bring data into their range: set one.")
+        model = Denoised(model, DynamicThreshold(values.dynamic_threshold, low=limits[0], high=limits[1]))
+    return Denoised(model, Clip(*limits)) if values.clip_denoised else model
+
+
+def _times(section: Section, process: Process, grid: Grid) -> torch.Tensor:
+    """The sampler's times: ``respacing``'s levels where it is set, else ``num_steps`` times of the grid."""
+    values = section.values
+    section.taken |= {"respacing"}
+    if values.respacing is None:
+        return grid.times(process, values.num_steps)
+    need(process, DiscreteDiffusion, f"sampling.respacing={values.respacing!r}")
+    if values.grid != "uniform":
+        raise ValueError(f"sampling.respacing={values.respacing!r} takes the place of num_steps and grid; leave grid "
+                         f"'uniform', or unset respacing.")
+    chain: DiscreteDiffusion = process  # type: ignore[assignment]
+    return torch.tensor(kept_levels(chain.num_levels, values.respacing)[::-1])
+
+
+def _sampler(section: Section, model: Model) -> PCSampler | ODESampler:
     values, process = section.values, model.process
     if values.method == "ode":
-        _need(process, SDE, "sampling.method='ode'")
-        section.taken |= {"t_end"}
-        _refuse_untaken(section, "the ode sampler")
+        need(process, SDE, "sampling.method='ode'")
+        section.taken |= {"t_end", "seed", "num_steps"}
+        section.refuse_untaken("the ode sampler")
         if values.trajectory:
             raise ValueError("sampling.trajectory shows the steps of a predictor: set sampling.method='pc'.")
         return ODESampler(model, values.rtol, values.atol, values.ode_method, values.noise_removal)
@@ -254,55 +344,28 @@ def _sampler(section: _Section, model: NoiseModel) -> PCSampler | ODESampler:
     predictor = section.construct(register_predictor[values.predictor])
     corrector = section.construct(register_corrector[values.corrector])
     grid = section.construct(register_grid[values.grid])
-    section.taken |= {"t_end"}
+    section.taken |= {"t_end", "seed", "num_steps"}
     for what, name, component in (
         ("predictor", values.predictor, predictor),
         ("corrector", values.corrector, corrector),
         ("grid", values.grid, grid),
     ):
-        _need(process, component.needs, f"{what} {name!r}")
+        need(process, component.needs, f"{what} {name!r}")
+    times = _times(section, process, grid)
     if predictor.encodes:
         raise ValueError(f"predictor {values.predictor!r} encodes data into noise; to sample take another, such as ddim.")
     if values.predictor == values.corrector == "none":
         raise ValueError("sampling needs a predictor or a corrector: both are 'none'.")
-    _refuse_untaken(section, f"predictor {values.predictor!r}, corrector {values.corrector!r} and grid {values.grid!r}")
+    section.refuse_untaken(f"predictor {values.predictor!r}, corrector {values.corrector!r} and grid {values.grid!r}")
     return PCSampler(
         model=model,
         predictor=predictor,
         corrector=corrector,
-        times=grid.times(process, values.num_steps),
+        times=times,
         n_steps_each=values.n_steps_each,
         corrector_first=values.corrector_first,
         noise_removal=values.noise_removal,
     )
-
-
-def _need(process: Process, capability: type, what: str) -> None:
-    if not isinstance(process, capability):
-        raise ValueError(
-            f"{what} needs a process that is a {capability.__name__}, and {type(process).__name__} is not; "
-            f"choose another, or another training.sde."
-        )
-
-
-def _refuse_untaken(section: _Section, takers: str) -> None:
-    """A field that is unset by default, was set, and that nothing takes is an error, not a silence."""
-    optional = {field for field, value in default_config()[section.name].items() if value is None}
-    for field in sorted(optional - section.taken):
-        if section.values[field] is not None:
-            raise ValueError(f"config.{section.name}.{field} is set, but {takers} do not take it; leave it unset.")
-
-
-def _loss(config: ConfigDict, process: Process) -> DenoisingLoss:
-    training = config.training
-    name = "likelihood" if training.likelihood_weighting else training.weighting
-    weighting = register_weighting[name]()
-    _need(process, weighting.needs, f"loss weighting {name!r}")
-    samplers_of_time: dict[str, TimeSampler] = {"uniform": UniformTimes(), "stratified": StratifiedTimes()}
-    if training.times not in samplers_of_time:
-        raise ValueError(unknown_name("training.times", training.times, list(samplers_of_time)))
-    times = UniformLevels() if isinstance(process, UniformLevels.needs) else samplers_of_time[training.times]
-    return DenoisingLoss(times, weighting, training.reduce_mean)
 
 
 def _device(name: str | torch.device) -> torch.device:
@@ -312,7 +375,8 @@ def _device(name: str | torch.device) -> torch.device:
         device = torch.device(name)
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError) as error:
-        raise ValueError(f"config.device={name!s} cannot be used: {str(error).splitlines()[0]}") from error
+        raise ValueError(f"config.device={name!s} cannot be used ({str(error).splitlines()[0]}); take auto, cpu, cuda or "
+                         f"cuda:N.") from error
     return device
 
 

@@ -15,6 +15,7 @@ import torch
 
 from run_lib.data import Arrays, register_dataset
 
+NO_LABEL = -1
 _SUFFIXES = frozenset({".png", ".jpg", ".jpeg"})
 
 
@@ -40,7 +41,7 @@ def read_images(
             raise ValueError(
                 f"{packed} holds {images.dtype} of shape {images.shape}; expected uint8 (N, C, H, W)."
             )
-        return Arrays(torch.from_numpy(images), torch.zeros(len(images), dtype=torch.int64))
+        return Arrays(torch.from_numpy(images), torch.full((len(images),), NO_LABEL))
     files = sorted(p for p in (folder / split).rglob("*") if p.suffix.lower() in _SUFFIXES)
     if not files:
         raise ValueError(
@@ -49,9 +50,10 @@ def read_images(
             f"--config.data.root elsewhere.{hint}"
         )
     names = [p.parent.name if p.parent != folder / split else "" for p in files]
-    classes = {name: label for label, name in enumerate(sorted(set(names)))}
+    classes = {name: label for label, name in enumerate(sorted(set(names) - {""}))}
     images = np.stack([_read(p, shape, crop) for p in files])
-    return Arrays(torch.from_numpy(images), torch.tensor([classes[name] for name in names]))
+    labels = [classes[name] if name else NO_LABEL for name in names]
+    return Arrays(torch.from_numpy(images), torch.tensor(labels))
 
 
 def _read(path: Path, shape: tuple[int, ...], crop: int | None) -> np.ndarray:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from run_lib.evaluate import evaluate
+from run_lib.convert import convert
+from run_lib.describe import describe
+from run_lib.evaluate import check, evaluate
 from run_lib.run import Run
 from run_lib.sample import sample
 from run_lib.train import train
@@ -12,13 +14,16 @@ from run_lib.train import train
 
 def everything(run: Run) -> None:
     """Train, sample, evaluate, and say where all of it is."""
+    check(run)
     if run.experiment.trainable:
         train(run)
-    sample(run)
+    generates = run.experiment.task.generates
+    if generates:
+        sample(run)
     evaluate(run)
+    samples = f"samples      {run.workdir / 'samples' / 'samples.png'}\n" if generates else ""
     print(
-        f"\ncheckpoint   {run.checkpoints.latest() or 'none: an exact score'}\n"
-        f"samples      {run.workdir / 'samples' / 'samples.png'}\n"
+        f"\ncheckpoint   {run.checkpoints.latest() or 'none: an exact score'}\n{samples}"
         f"curves       tensorboard --logdir {run.workdir / 'tensorboard'}\n"
         f"report       {run.workdir / run.eval_folder / 'report.json'}"
     )
@@ -29,4 +34,9 @@ MODES: dict[str, Callable[[Run], None]] = {
     "eval": evaluate,
     "sample": sample,
     "all": everything,
+    "describe": describe,
+    "convert": convert,
 }
+
+WITHOUT_WEIGHTS = frozenset({"describe"})
+"""Modes that need the network's shapes alone: no memory is taken for its parameters."""

@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from torchvision.utils import make_grid
 
 from run_lib.data import DataSpec
 from run_lib.files import atomic
@@ -26,6 +25,8 @@ def picture(samples: Tensor, data: DataSpec) -> np.ndarray:
 
 
 def _image_grid(samples: Tensor, data: DataSpec) -> np.ndarray:
+    from torchvision.utils import make_grid  # takes as long to import as all of torch
+
     x = samples.cpu().float()
     if data.levels:
         x = x / (data.levels - 1)

@@ -14,7 +14,6 @@ from torch import Tensor
 from tqdm import tqdm
 
 from run_lib.build import Experiment
-from run_lib.data import draw_labels
 from run_lib.files import atomic, write_json
 from run_lib.pictures import picture, save_gif, save_png
 from run_lib.run import Run
@@ -34,11 +33,10 @@ class Batch:
 
 def draw(e: Experiment, indices: Sequence[int], use: Use = Use.SAMPLING) -> Batch:
     """The samples of the given global indices: a function of (seed, index), whatever the batch."""
-    noise = Noise(stream_seed(e.seed, use), torch.as_tensor(list(indices)), e.device)
-    labels = draw_labels(len(indices), e.num_classes, indices[0]).to(e.device) if e.num_classes else None
-    cond = {} if labels is None else {"y": labels}
+    noise = Noise(stream_seed(e.sampling_seed, use), torch.as_tensor(list(indices)), e.device)
+    cond = e.task.sampling_conditions(indices, e.device)
     result = e.sampler.sample((len(indices), *e.data.shape), noise, **cond)
-    return Batch(e.data.to_levels(result.x).cpu(), labels, result.nfe)
+    return Batch(e.data.to_levels(result.x).cpu(), cond.get("y"), result.nfe)
 
 
 def batches(total: int, size: int) -> Iterator[range]:
@@ -49,9 +47,12 @@ def batches(total: int, size: int) -> Iterator[range]:
 def sample(run: Run) -> None:
     """Write ``samples/samples.npz``, a picture of the first ones and, on request, of their trajectory."""
     e, settings = run.experiment, run.experiment.sampling
+    if not e.task.generates:
+        raise ValueError("a classifier has no samples: use --mode train or eval, or a training.task that generates.")
     state = run.trained_state()
     folder = run.workdir / "samples"
-    started, nfe, shown = time.perf_counter(), 0, []
+    started, nfe = time.perf_counter(), 0
+    shown: list[Tensor] = []
 
     def generate() -> Iterator[np.ndarray]:
         nonlocal nfe
@@ -64,34 +65,34 @@ def sample(run: Run) -> None:
             yield batch.levels.numpy()
 
     with state.ema.average(e.network):
-        write_samples(folder / "samples.npz", generate(), settings.num_samples, e.num_classes)
+        write_samples(folder / "samples.npz", generate(), settings.num_samples, e.task.sampling_labels(settings.num_samples))
         seconds = time.perf_counter() - started
         save_png(picture(torch.stack(shown), e.data), folder / "samples.png")
         if settings.trajectory:
             _write_trajectory(e, folder)
     write_json(
         folder / "samples.json",
-        {"count": settings.num_samples, "nfe": nfe, "seconds": seconds, "seed": e.seed, "step": state.step,
+        {"count": settings.num_samples, "nfe": nfe, "seconds": seconds, "seed": e.sampling_seed, "step": state.step,
          "config_hash": e.config_hash},
     )
     print(f"{settings.num_samples} samples, {nfe} network evaluations each, in {seconds:.1f} s\n"
           f"  samples    {folder / 'samples.npz'}\n  picture    {folder / 'samples.png'}")
 
 
-def write_samples(path: Path, arrays: Iterator[np.ndarray], count: int, num_classes: int) -> None:
-    """Stream ``arr_0`` (count, ...) and, with classes, ``arr_1`` (labels) into an .npz: one batch in memory."""
-    first = next(arrays)
+def write_samples(path: Path, arrays: Iterator[np.ndarray], count: int, labels: Tensor | None) -> None:
+    """Stream ``arr_0`` (count, ...) and, with classes, ``arr_1`` (their labels) into an .npz: one batch in memory."""
+    batch: np.ndarray | None = next(arrays)
     with atomic(path) as partial, zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED, allowZip64=True) as archive:
         with archive.open("arr_0.npy", "w", force_zip64=True) as member:
             np.lib.format.write_array_header_1_0(
-                member, {"descr": first.dtype.str, "fortran_order": False, "shape": (count, *first.shape[1:])}
+                member, {"descr": batch.dtype.str, "fortran_order": False, "shape": (count, *batch.shape[1:])}
             )
-            member.write(np.ascontiguousarray(first).data)
-            for array in arrays:
-                member.write(np.ascontiguousarray(array).data)
-        if num_classes:
+            while batch is not None:
+                member.write(np.ascontiguousarray(batch).data)
+                batch = next(arrays, None)
+        if labels is not None:
             with archive.open("arr_1.npy", "w") as member:
-                np.lib.format.write_array(member, draw_labels(count, num_classes, 0).numpy())
+                np.lib.format.write_array(member, labels.numpy())
 
 
 @torch.no_grad()
@@ -99,15 +100,11 @@ def _write_trajectory(e: Experiment, folder: Path) -> None:
     """Evenly spaced states on the way of the first samples, as frames and as a GIF."""
     count, sampler = min(e.sampling.grid_size, e.sampling.num_samples), e.sampler
     assert isinstance(sampler, PCSampler), "build allows no trajectory of another sampler"
-    noise = Noise(stream_seed(e.seed, Use.SAMPLING), range(count), e.device)
+    noise = Noise(stream_seed(e.sampling_seed, Use.SAMPLING), range(count), e.device)
     chosen = set(np.linspace(0, len(sampler) - 1, e.sampling.trajectory).round().astype(int))
-    steps = sampler.iterate(sampler.prior((count, *e.data.shape), noise), noise, **_labels(e, count))
+    steps = sampler.iterate(sampler.prior((count, *e.data.shape), noise), noise, **e.task.sampling_conditions(range(count), e.device))
     frames = [picture(e.data.to_levels(s.x).cpu(), e.data) for i, s in enumerate(steps) if i in chosen]
     for number, frame in enumerate(frames):
         save_png(frame, folder / "trajectory" / f"frame_{number:04d}.png")
     save_gif(frames, folder / "trajectory.gif")
     print(f"  trajectory {folder / 'trajectory.gif'}")
-
-
-def _labels(e: Experiment, count: int) -> dict[str, Tensor]:
-    return {"y": draw_labels(count, e.num_classes, 0).to(e.device)} if e.num_classes else {}

@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import TypeVar
+from typing import TypeVar, get_args
 
+import torch
 from ml_collections import ConfigDict
 
+from likelihood.ode import Truncation
+from models.reverse import check_variance
+from sde_lib.integrate import TABLEAUS
+from sde_lib.registry import unknown_name
+
+SCIPY_METHODS = ("RK23", "RK45", "DOP853", "Radau", "BDF", "LSODA")
+PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 S = TypeVar("S", bound="Settings")
 
 
@@ -33,6 +41,10 @@ class Settings:
 class TrainSettings(Settings):
     n_iters: int
     batch_size: int
+    microbatch: int
+    precision: str
+    loss_scale: float
+    loss_scale_growth: float
     log_freq: int
     eval_freq: int
     snapshot_freq: int
@@ -42,7 +54,12 @@ class TrainSettings(Settings):
 
     def __post_init__(self) -> None:
         counts = ("n_iters", "batch_size", "log_freq", "eval_freq", "snapshot_freq", "max_nonfinite")
-        self.require("training", {**dict.fromkeys(counts, 1), "snapshot_freq_for_preemption": 1})
+        least: dict[str, float] = {"snapshot_freq_for_preemption": 1, "microbatch": 0, "loss_scale": 0}
+        self.require("training", {**dict.fromkeys(counts, 1), **least})
+        if self.precision not in PRECISIONS:
+            raise ValueError(unknown_name("config.training.precision", self.precision, list(PRECISIONS)))
+        if not 0 < self.loss_scale_growth <= 1:
+            raise ValueError(f"config.training.loss_scale_growth lies in (0, 1], got {self.loss_scale_growth}.")
 
 
 @dataclass(frozen=True)
@@ -52,15 +69,19 @@ class OptimSettings(Settings):
     beta1: float
     beta2: float
     eps: float
+    amsgrad: bool
     weight_decay: float
     warmup: int
     schedule: str
     grad_clip: float
 
     def __post_init__(self) -> None:
-        self.require("optim", {"lr": 0, "weight_decay": 0, "warmup": 0})
-        if self.schedule not in ("constant", "cosine"):
-            raise ValueError(f"unknown config.optim.schedule {self.schedule!r}; known: constant, cosine.")
+        self.require("optim", {"lr": 0, "weight_decay": 0, "warmup": 0, "eps": 0})
+        for name in ("beta1", "beta2"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"config.optim.{name} lies in [0, 1), got {getattr(self, name)}.")
+        if self.schedule not in ("constant", "cosine", "linear"):
+            raise ValueError(f"unknown config.optim.schedule {self.schedule!r}; known: constant, cosine, linear.")
         if self.optimizer not in ("Adam", "AdamW"):
             raise ValueError(f"unknown config.optim.optimizer {self.optimizer!r}; known: Adam, AdamW.")
 
@@ -69,6 +90,7 @@ class OptimSettings(Settings):
 class SampleSettings(Settings):
     num_samples: int
     batch_size: int
+    seed: int | None
     grid_size: int
     trajectory: int
 
@@ -77,12 +99,23 @@ class SampleSettings(Settings):
 
 
 @dataclass(frozen=True)
+class ConvertSettings(Settings):
+    to: str
+    path: str
+
+
+@dataclass(frozen=True)
 class EvalSettings(Settings):
     enable_loss: bool
     enable_bpd: bool
     enable_sampling: bool
+    enable_accuracy: bool
+    accuracy_levels: int
     batch_size: int
     num_samples: int
+    bpd_method: str
+    bpd_variance: str
+    bpd_respacing: str | None
     bpd_dataset: str
     dataset: str | None
     bpd_divergence: str
@@ -101,7 +134,20 @@ class EvalSettings(Settings):
     def __post_init__(self) -> None:
         self.require("eval", {"batch_size": 1, "num_samples": 2, "bpd_repeats": 1, "bpd_probes": 1, "bpd_num_images": 0})
         if self.split not in ("train", "test"):
-            raise ValueError(f"config.eval.bpd_dataset is 'train' or 'test', got {self.split!r}.")
+            spelling = "dataset" if self.dataset else "bpd_dataset"
+            raise ValueError(f"config.eval.{spelling} is 'train' or 'test', got {self.split!r}.")
+        if not (self.bpd_rtol > 0 and self.bpd_atol > 0):
+            raise ValueError(f"config.eval.bpd_rtol and bpd_atol must be positive, got {self.bpd_rtol} and {self.bpd_atol}.")
+        if self.bpd_solver not in (*TABLEAUS, *SCIPY_METHODS):
+            raise ValueError(f"unknown config.eval.bpd_solver {self.bpd_solver!r}; known: {', '.join(TABLEAUS)}; and of "
+                             f"scipy, as references: {', '.join(SCIPY_METHODS)}.")
+        if self.bpd_method not in ("ode", "vlb", "both"):
+            raise ValueError(unknown_name("config.eval.bpd_method", self.bpd_method, ["ode", "vlb", "both"]))
+        check_variance(self.bpd_variance)
+        self.require("eval", {"accuracy_levels": 1})
+        if self.bpd_truncation not in get_args(Truncation):
+            raise ValueError(f"unknown config.eval.bpd_truncation {self.bpd_truncation!r}; known: "
+                             f"{', '.join(get_args(Truncation))}.")
         if self.bpd_divergence not in ("rademacher", "gaussian", "exact"):
             raise ValueError(
                 f"config.eval.bpd_divergence is 'rademacher', 'gaussian' or 'exact', got {self.bpd_divergence!r}."

@@ -7,17 +7,17 @@ import os
 import pickle
 import re
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
+from losses.times import TimeSampler, UniformTimes
+from models.checkpoints.ours import CHECKPOINT as FORMAT
 from models.ema import EMA
 from run_lib.files import atomic
-
-FORMAT = "score-pc checkpoint 1"
 
 
 @dataclass
@@ -25,12 +25,20 @@ class TrainState:
     """Network, averaged weights, optimiser and the number of steps taken.
 
     Everything random in training is a function of (seed, step), so nothing else is needed to continue.
+
+    Attributes:
+        averages: further averages by their rate, ``ema``'s apart.
+        scaler: of the loss in half precision.
+        times: the loss's distribution of times, which may learn.
     """
 
     network: nn.Module
     ema: EMA
     optimizer: torch.optim.Optimizer
     step: int = 0
+    averages: dict[float, EMA] = field(default_factory=dict)
+    scaler: torch.amp.GradScaler = field(default_factory=lambda: torch.amp.GradScaler("cpu", enabled=False))
+    times: TimeSampler = field(default_factory=UniformTimes)
 
     def save(self, path: Path, config: dict[str, Any]) -> None:
         """Write atomically: a temporary file, flushed to disk, then renamed over ``path``."""
@@ -40,6 +48,9 @@ class TrainState:
             "model": self.network.state_dict(),
             "ema": self.ema.state_dict(),
             "optimizer": self.optimizer.state_dict(),
+            "averages": {rate: average.state_dict() for rate, average in self.averages.items()},
+            "scaler": self.scaler.state_dict(),
+            "times": self.times.state_dict(),
             "config": json.dumps(config),
         }
         with atomic(path) as partial, partial.open("wb") as file:
@@ -58,6 +69,16 @@ class TrainState:
         self.network.load_state_dict(payload["model"])
         self.ema.load_state_dict(payload["ema"])
         self.optimizer.load_state_dict(payload["optimizer"])
+        if payload["averages"].keys() != self.averages.keys():
+            raise ValueError(
+                f"{path} has averages of the rates {sorted(payload['averages'])} beside the first, and the configuration "
+                f"{sorted(self.averages)}: set model.ema_rates as it was."
+            )
+        for rate, average in self.averages.items():
+            average.load_state_dict(payload["averages"][rate])
+        if payload["scaler"]:
+            self.scaler.load_state_dict(payload["scaler"])
+        self.times.load_state_dict(payload["times"])
         self.step = int(payload["step"])
 
 
@@ -73,8 +94,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         payload = torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, pickle.UnpicklingError, EOFError, zipfile.BadZipFile) as error:
         raise ValueError(
-            f"{path} is truncated or no checkpoint ({path.stat().st_size} bytes): {str(error).splitlines()[0]} "
-            f"Delete it to go on from an earlier one."
+            f"{path} is truncated or no checkpoint ({path.stat().st_size} bytes). Delete it to go on from an earlier one."
         ) from error
     if not isinstance(payload, dict) or payload.get("format") != FORMAT:
         raise ValueError(f"{path} is no checkpoint of ours ({FORMAT!r}); published weights load by config.init_from.")

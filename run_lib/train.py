@@ -9,13 +9,14 @@ from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
-from losses.denoising import Losses
+from losses.base import Losses
 from run_lib.build import Experiment
 from run_lib.data import Arrays, shuffled_rows
 from run_lib.optimise import learning_rate
 from run_lib.pictures import picture, to_tensorboard
 from run_lib.run import Run
 from run_lib.sample import draw
+from run_lib.settings import PRECISIONS
 from run_lib.state import TrainState
 from run_lib.streams import Use, stream_seed
 from sde_lib.noise import Noise
@@ -35,6 +36,8 @@ def train(run: Run) -> None:
         raise ValueError("this configuration's model is an exact score: there is nothing to train; use eval or sample.")
     settings = e.training
     arrays, held_out = e.data.load("train"), e.data.load("test")
+    for split, data in (("train", arrays), ("test", held_out)):
+        e.task.check(data, f"the {split} split of {e.data.name}")
     state = run.new_state()
     latest = run.checkpoints.latest()
     if latest is not None:
@@ -45,7 +48,8 @@ def train(run: Run) -> None:
         writer.add_text("config", f"```json\n{json.dumps(dict(e.config), indent=2)}\n```", state.step)
         bar = tqdm(range(state.step, settings.n_iters), initial=state.step, total=settings.n_iters, desc="training")
         for step in bar:
-            losses = training_losses(e, arrays, step)
+            state.optimizer.zero_grad(set_to_none=True)
+            losses = backward(state, e, arrays, step)
             loss = losses.values.mean()
             finite = bool(loss.isfinite())
             bad_steps = 0 if finite else bad_steps + 1
@@ -53,32 +57,65 @@ def train(run: Run) -> None:
                 _give_up(run, arrays, step, losses)
             rate = learning_rate(e.optim, step, settings.n_iters)
             if finite:
-                norm = update(state, loss, rate, e.optim.grad_clip)
+                norm = update(state, rate, e.optim.grad_clip)
+                e.loss.times.observe(losses.t, losses.unweighted)
             state.step = done = step + 1
 
             if done % settings.log_freq == 0 and finite:
-                bar.set_postfix(loss=f"{float(loss):.4f}")
-                writer.add_scalar("train/loss", float(loss), done)
+                value = float(loss)
+                bar.set_postfix(loss=f"{value:.4f}")
+                writer.add_scalar("train/loss", value, done)
                 writer.add_scalar("train/gradient_norm", float(norm), done)
                 writer.add_scalar("train/learning_rate", rate, done)
             if done % settings.eval_freq == 0 or done == settings.n_iters:
                 writer.add_scalar("test/loss", validation_loss(e, state, held_out), done)
             last = done == settings.n_iters
-            if done % settings.snapshot_freq_for_preemption == 0 or done % settings.snapshot_freq == 0 or last:
+            due = done % settings.snapshot_freq_for_preemption == 0 or done % settings.snapshot_freq == 0
+            if (due and not bad_steps) or last:  # what a run goes back to is never in the middle of trouble
                 state.save(run.checkpoints.path(done), dict(e.config))
                 run.checkpoints.keep(multiple_of=settings.snapshot_freq)
-            if settings.snapshot_sampling and (done % settings.snapshot_freq == 0 or last):
+            if settings.snapshot_sampling and e.task.generates and (done % settings.snapshot_freq == 0 or last):
                 writer.add_image("samples", _preview(run, state), done)
 
 
-def training_losses(e: Experiment, arrays: Arrays, step: int) -> Losses:
-    """The losses of the batch of a step: everything random in it is a function of (seed, step)."""
-    size, seed = e.training.batch_size, stream_seed(e.seed, Use.TRAINING)
-    rows = torch.from_numpy(shuffled_rows(e.seed, step * size, size, len(arrays)))
-    noise = Noise(seed, torch.arange(step * size, (step + 1) * size), e.device)
-    torch.manual_seed(seed * 1_000_003 + step)  # dropout
+def backward(state: TrainState, e: Experiment, arrays: Arrays, step: int) -> Losses:
+    """Add up the gradients of a step's mean loss, microbatch by microbatch; returns the losses, detached.
+
+    Each microbatch counts by its share of the batch, so the gradient is that of the mean over the batch.
+    """
+    settings = e.training
+    size = settings.microbatch or settings.batch_size
+    parts = []
+    torch.manual_seed(stream_seed(e.seed, Use.TRAINING) * 1_000_003 + step)  # dropout
+    for first in range(0, settings.batch_size, size):
+        rows = range(first, min(first + size, settings.batch_size))
+        losses = training_losses(e, arrays, step, rows)
+        loss = losses.values.sum() / settings.batch_size
+        if bool(loss.isfinite()):
+            state.scaler.scale(loss).backward()
+        parts.append(losses)
+    weights = [p.weights for p in parts if p.weights is not None]
+    return Losses(
+        torch.cat([p.values.detach() for p in parts]),
+        torch.cat([p.t for p in parts]),
+        torch.cat(weights) if weights else None,
+    )
+
+
+def training_losses(e: Experiment, arrays: Arrays, step: int, rows: range) -> Losses:
+    """The losses of some rows of a step's batch: everything random in them is a function of (seed, step)."""
+    seed, start = stream_seed(e.seed, Use.TRAINING), step * e.training.batch_size + rows.start
+    chosen = torch.from_numpy(shuffled_rows(e.seed, start, len(rows), len(arrays)))
+    noise = Noise(seed, torch.arange(start, start + len(rows)), e.device)
     e.network.train()
-    return _losses(e, arrays.images[rows], arrays.labels[rows], noise)
+    with autocast(e):
+        return _losses(e, arrays.images[chosen], arrays.labels[chosen], noise)
+
+
+def autocast(e: Experiment) -> torch.autocast:
+    """Lower precision where ``training.precision`` asks for it."""
+    precision = PRECISIONS[e.training.precision]
+    return torch.autocast(e.device.type, precision, enabled=precision != torch.float32)
 
 
 @torch.no_grad()
@@ -93,19 +130,22 @@ def validation_loss(e: Experiment, state: TrainState, held_out: Arrays) -> float
 
 def _losses(e: Experiment, images: Tensor, labels: Tensor, noise: Noise) -> Losses:
     x0 = e.data.training_batch(images.to(e.device), noise)
-    cond = {"y": labels.to(e.device)} if e.num_classes else {}
-    return e.loss(e.training_model, x0, noise, **cond)
+    return e.loss(e.loss_model, x0, noise, **e.task.conditions(x0, labels))  # type: ignore[arg-type]
 
 
-def update(state: TrainState, loss: Tensor, rate: float, clip: float) -> Tensor:
-    """One step of the optimiser and of the average; returns the gradient's norm before clipping."""
+def update(state: TrainState, rate: float, clip: float) -> Tensor:
+    """One step of the optimiser and of the averages; returns the gradient's norm before clipping.
+
+    Gradients that overflowed in half precision are skipped, and the loss is scaled by less from then on.
+    """
     for group in state.optimizer.param_groups:
         group["lr"] = rate
-    state.optimizer.zero_grad(set_to_none=True)
-    loss.backward()
+    state.scaler.unscale_(state.optimizer)
     norm = torch.nn.utils.clip_grad_norm_(state.network.parameters(), clip if clip > 0 else float("inf"))
-    state.optimizer.step()
-    state.ema.update(state.network)
+    state.scaler.step(state.optimizer)
+    state.scaler.update()
+    for average in (state.ema, *state.averages.values()):
+        average.update(state.network)
     return norm
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import itertools
 from typing import Any
@@ -89,8 +90,6 @@ def test_a_sample_is_the_same_alone_and_in_any_batch(name: str, predictor: Predi
 @pytest.mark.parametrize("name", ["vp", "ddpm"])
 def test_a_step_never_asks_the_device(name: str, predictor: Predictor) -> None:
     """On the meta device there are no values to read and no tables left on the CPU."""
-    import copy
-
     process = copy.deepcopy(CASES[name].process)
     model = exact(process)
     times = (Uniform() if name == "ddpm" else LogSNR()).times(process, 6)
@@ -130,13 +129,9 @@ def test_two_runs_of_one_sampler_share_no_memory() -> None:
     assert torch.equal(first, run.sample((2, 5), Noise(0, range(2))).x)
 
 
-@pytest.mark.parametrize("predictor", [ExponentialAdams(order=1), DEIS(1), DPMSolverMultistep(1)], ids=str)
+@pytest.mark.parametrize("predictor", [ExponentialAdams(order=1, form="x0"), DEIS(1), DPMSolverMultistep(1)], ids=str)
 def test_order_one_is_ddim(predictor: Predictor) -> None:
     x = [sampler("vp", p).sample((2, 5), Noise(0, range(2), dtype=torch.float64)).x for p in (predictor, DDIM())]
-    if predictor == ExponentialAdams(order=1):
-        x[0] = sampler("vp", ExponentialAdams(order=1, form="eps")).sample(
-            (2, 5), Noise(0, range(2), dtype=torch.float64)
-        ).x
     assert torch.allclose(x[0], x[1], rtol=0, atol=1e-12)
 
 
@@ -151,9 +146,9 @@ def test_sde_dpm_solver_of_one_value_is_ancestral_sampling() -> None:
 
 @pytest.mark.parametrize("predictor", [*PER_STEP, Restart()], ids=str)
 def test_adjacent_levels_of_a_chain_are_no_zero_division(predictor: Predictor) -> None:
-    """Stages between two neighbours round to one of them; 400 steps, the last 100 of which are single levels."""
+    """Stages between two neighbours round to one of them; the last ten steps are of a single level."""
     process = CASES["ddpm"].process
-    times = torch.cat([torch.arange(999, 99, -3), torch.arange(99, -1, -1)])
+    times = torch.cat([torch.arange(999, 100, -15), torch.arange(99, 10, -3), torch.arange(9, -1, -1)])
     run = PCSampler(exact(process), predictor, NoneCorrector(), times)
     x = run.sample((4, 256), Noise(0, range(4), dtype=torch.float64)).x
     # 1024 values of N(0.3, 0.5^2): five standard errors of the mean and of the deviation.
@@ -187,7 +182,7 @@ def test_steps_compile_without_a_break(predictor: Predictor) -> None:
     model = exact(process)
     times = LogSNR().times(process, 7)[:, None].expand(-1, 2)
     x = Noise(5, range(2), dtype=torch.float64).normal((2, 3))
-    z = Noise(6, range(2), dtype=torch.float64).normal((8, 2, 3)[1:])
+    z = Noise(6, range(2), dtype=torch.float64).normal((2, 3))
 
     class Same(Noise):
         def normal(self, shape: Any) -> torch.Tensor:
@@ -202,6 +197,7 @@ def test_steps_compile_without_a_break(predictor: Predictor) -> None:
             x, memory = advance.step.x, advance.memory
         return x
 
+    torch._dynamo.reset()
     with torch.no_grad():
         compiled = torch.compile(steps, backend="eager", fullgraph=True)(x)
         assert torch.allclose(compiled, steps(x), rtol=1e-12, atol=1e-12)

@@ -1,0 +1,1 @@
+"""EDM: preconditioned networks, trained on log-normal noise levels (Karras et al. 2022)."""

@@ -1,0 +1,147 @@
+"""What a network is trained for: which conditioning goes with the data, and with samples."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from run_lib.data import Arrays, DataSpec, check_labels, draw_labels
+from run_lib.low_res import BaseImages
+
+Conditions = dict[str, Tensor]
+"""The network's conditioning by the names of its arguments."""
+
+
+class TrainingTask(abc.ABC):
+    """One entry of ``training.task``.
+
+    Attributes:
+        generates: the network models the data, so it can be sampled from and has likelihoods.
+    """
+
+    generates: ClassVar[bool] = True
+
+    @abc.abstractmethod
+    def conditions(self, x0: Tensor, labels: Tensor) -> Conditions:
+        """What the network is told beside noisy data, of data ``x0`` in the network's range and their
+        labels."""
+
+    @abc.abstractmethod
+    def sampling_conditions(self, indices: Sequence[int], device: torch.device) -> Conditions:
+        """The same for samples of the given global indices."""
+
+    @abc.abstractmethod
+    def sampling_labels(self, count: int) -> Tensor | None:
+        """The class labels of the first ``count`` samples; None without classes."""
+
+    @abc.abstractmethod
+    def check(self, arrays: Arrays, where: str) -> None:
+        """Refuse data whose labels the network cannot be told.
+
+        Raises:
+            ValueError: labels are missing or out of range.
+        """
+
+
+@dataclass(frozen=True)
+class Diffusion(TrainingTask):
+    """Data, given their class where there are classes."""
+
+    num_classes: int
+
+    def conditions(self, x0: Tensor, labels: Tensor) -> Conditions:
+        return {"y": labels.to(x0.device)} if self.num_classes else {}
+
+    def sampling_conditions(self, indices: Sequence[int], device: torch.device) -> Conditions:
+        if not self.num_classes:
+            return {}
+        return {"y": draw_labels(len(indices), self.num_classes, indices[0]).to(device)}
+
+    def sampling_labels(self, count: int) -> Tensor | None:
+        return draw_labels(count, self.num_classes, 0) if self.num_classes else None
+
+    def check(self, arrays: Arrays, where: str) -> None:
+        check_labels(arrays.labels, self.num_classes, where)
+
+
+@dataclass(frozen=True)
+class SuperResolution(TrainingTask):
+    """Data, given a smaller image of the same and their class (Nichol & Dhariwal 2021, section 4 and
+    appendix A).
+
+    Args:
+        num_classes: 0 for none.
+        size: of the smaller images, (height, width); in training they are means over areas.
+        base: smaller images to sample from.
+    """
+
+    num_classes: int
+    size: tuple[int, ...]
+    base: BaseImages
+
+    def conditions(self, x0: Tensor, labels: Tensor) -> Conditions:
+        return {**self._classes(labels.to(x0.device)), "low_res": F.interpolate(x0, self.size, mode="area")}
+
+    def sampling_conditions(self, indices: Sequence[int], device: torch.device) -> Conditions:
+        found = self.base.of(indices)
+        return {**self._classes(found.labels.to(device)), "low_res": found.images.to(device)}
+
+    def sampling_labels(self, count: int) -> Tensor | None:
+        return self.base.of(range(count)).labels if self.num_classes else None
+
+    def check(self, arrays: Arrays, where: str) -> None:
+        check_labels(arrays.labels, self.num_classes, where)
+
+    def _classes(self, labels: Tensor) -> Conditions:
+        return {"y": labels} if self.num_classes else {}
+
+
+@dataclass(frozen=True)
+class Classification(TrainingTask):
+    """The class of noisy data."""
+
+    generates: ClassVar[bool] = False
+    num_classes: int
+
+    def conditions(self, x0: Tensor, labels: Tensor) -> Conditions:
+        return {"y": labels.to(x0.device)}
+
+    def sampling_conditions(self, indices: Sequence[int], device: torch.device) -> Conditions:
+        raise ValueError(
+            "a classifier has no samples: use --mode train or eval, or a training.task that generates."
+        )
+
+    def sampling_labels(self, count: int) -> Tensor | None:
+        return None
+
+    def check(self, arrays: Arrays, where: str) -> None:
+        check_labels(arrays.labels, self.num_classes, where)
+
+
+def check_size(data: DataSpec, size: Sequence[int] | int | None) -> tuple[int, ...]:
+    """The size of the smaller images.
+
+    Raises:
+        ValueError: it is not set, of another number of axes than the data's, or not smaller.
+    """
+    if size is None:
+        raise ValueError(
+            "training.task='superres' needs the size of the small images: set data.low_res_size."
+        )
+    sizes = (size,) * (len(data.shape) - 1) if isinstance(size, int) else tuple(size)
+    if (
+        len(data.shape) != 3
+        or len(sizes) != 2
+        or not all(0 < a <= b for a, b in zip(sizes, data.shape[1:], strict=True))
+    ):
+        raise ValueError(
+            f"data.low_res_size={size} must be a height and width of at most the images' "
+            f"{data.shape[1:]}, or one number for both."
+        )
+    return sizes

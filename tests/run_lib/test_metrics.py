@@ -1,0 +1,95 @@
+"""Metrics against closed forms."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from run_lib.metrics import Gaussian, bootstrap, copies, frechet_distance, precision_recall, proportion
+
+RNG = np.random.default_rng(0)
+
+
+def test_frechet_distance_of_commuting_gaussians() -> None:
+    """With a common eigenbasis: |difference of means|^2 + sum (std_a - std_b)^2 = 25 + (1 + 4 + 0)."""
+    basis = np.linalg.qr(RNG.normal(size=(3, 3)))[0]
+    a = Gaussian(np.array([0.0, 0.0, 0.0]), basis @ np.diag([1.0, 4.0, 9.0]) @ basis.T)
+    b = Gaussian(np.array([3.0, 0.0, 4.0]), basis @ np.diag([4.0, 16.0, 9.0]) @ basis.T)
+    assert frechet_distance(a, b) == pytest.approx(30.0, abs=1e-9)
+    assert frechet_distance(b, a) == pytest.approx(30.0, abs=1e-9)
+    assert frechet_distance(a, a) == pytest.approx(0.0, abs=1e-9)
+
+
+def test_frechet_distance_of_gaussians_that_do_not_commute() -> None:
+    """In the plane tr sqrt(M) = sqrt(tr M + 2 sqrt(det M)), with M = A B: an expression without matrix roots."""
+    A, B = np.array([[2.0, 1.0], [1.0, 3.0]]), np.array([[4.0, -1.0], [-1.0, 1.0]])
+    cross = math.sqrt(np.trace(A @ B) + 2 * math.sqrt(np.linalg.det(A) * np.linalg.det(B)))
+    found = frechet_distance(Gaussian(np.zeros(2), A), Gaussian(np.zeros(2), B))
+    assert found == pytest.approx(np.trace(A) + np.trace(B) - 2 * cross, abs=1e-9)
+
+
+def test_frechet_distance_of_singular_gaussians() -> None:
+    """Pixels that are always 0 have no variance: a point mass is at distance trace + |mean|^2."""
+    point = Gaussian(np.zeros(2), np.zeros((2, 2)))
+    assert frechet_distance(point, Gaussian(np.array([1.0, 0.0]), np.diag([2.0, 0.0]))) == pytest.approx(3.0)
+
+
+def test_fit() -> None:
+    fitted = Gaussian.fit(np.array([[0.0, 0.0], [2.0, 4.0]]))
+    assert fitted.mean.tolist() == [1.0, 2.0]
+    assert fitted.covariance.tolist() == [[2.0, 4.0], [4.0, 8.0]]
+
+
+def test_precision_and_recall_know_quality_from_coverage() -> None:
+    """Real data in two far clusters, half each; samples: three quarters in one of them, one quarter in nowhere.
+
+    So precision is 3/4 and recall 1/2, up to points at the rims: with k = 3 a point is missed by its whole
+    set about once in 100.
+    """
+    a, b = RNG.normal(size=(400, 2)), RNG.normal(size=(400, 2)) + 100
+    found = precision_recall(np.concatenate([a, b]), np.concatenate([RNG.normal(size=(300, 2)), np.full((100, 2), -50.0)]))
+    assert found.precision.value == pytest.approx(0.75, abs=0.02)
+    assert found.recall.value == pytest.approx(0.5, abs=0.02)
+    assert found.precision.stderr == pytest.approx(math.sqrt(0.75 * 0.25 / 400), rel=0.05)
+
+
+def test_precision_and_recall_of_points_on_a_line() -> None:
+    """By hand, k = 3: radii of 0..4 are 3, 2, 2, 2, 3, so real data reach [-3, 7]; fake ones at 6, 7, 8, 9 have
+    radii 3, 2, 2, 3 and reach [3, 12].
+    """
+    real, fake = np.arange(5.0)[:, None], np.arange(6.0, 10.0)[:, None]
+    found = precision_recall(real, fake)
+    assert found.precision.value == pytest.approx(2 / 4)
+    assert found.recall.value == pytest.approx(2 / 5)
+
+
+def test_precision_and_recall_in_principal_components() -> None:
+    """Beyond 20 dimensions what varies counts: a difference in coordinates without variance is projected away."""
+    real = np.zeros((200, 40))
+    real[:, :20] = RNG.normal(size=(200, 20))
+    fake = real + np.concatenate([np.zeros(20), np.full(20, 5.0)])
+    found = precision_recall(real, fake)
+    assert (found.precision.value, found.recall.value) == (1.0, 1.0)
+
+
+def test_bootstrap() -> None:
+    """The mean of n numbers of deviation s has the error s / sqrt(n); of 200 repeats within 20 %."""
+    x = 3 * RNG.normal(size=(400, 1))
+    assert bootstrap(lambda s: float(s.mean()), x, seed=1, repeats=200) == pytest.approx(3 / 20, rel=0.2)
+    assert bootstrap(lambda s: float(s.mean()), x, seed=1) == bootstrap(lambda s: float(s.mean()), x, seed=1)
+
+
+def test_proportion() -> None:
+    found = proportion(np.array([True, False, False, False]))
+    assert found.value == 0.25
+    assert found.stderr == pytest.approx(math.sqrt(0.25 * 0.75 / 4))
+
+
+def test_copies() -> None:
+    """Training images on a grid of spacing 10; test images 1 to 5 away from them; copies are nearer than 1."""
+    train = 10 * np.arange(100.0)[:, None]
+    test = train + np.linspace(1, 5, 100)[:, None]
+    fake = train[:8] + np.array([0.0, 0.2, 0.9, 2.0, 3.0, -0.5, 4.0, 5.0])[:, None]
+    assert copies(fake, train, test).value == 4 / 8
