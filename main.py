@@ -1,6 +1,6 @@
 """score-pc: train, sample and evaluate score-based and diffusion models.
 
-    python main.py --config configs/ddpm/digits.py --mode all
+python main.py --config configs/ddpm/digits.py --mode all
 """
 
 from __future__ import annotations
@@ -18,10 +18,16 @@ from run_lib.modes import MODES, WITHOUT_WEIGHTS
 from run_lib.run import Run
 from sde_lib.registry import unknown_name
 
-_CONFIG = config_flags.DEFINE_config_file("config", None, "Configuration file; --config.<field>=<value> overrides.")
+_CONFIG = config_flags.DEFINE_config_file(
+    "config", None, "Configuration file; --config.<field>=<value> overrides."
+)
 _MODE = flags.DEFINE_string("mode", "all", f"What to do: {', '.join(MODES)}.")
-_WORKDIR = flags.DEFINE_string("workdir", None, "Where everything lands; default runs/<config path without .py>.")
-_EVAL_FOLDER = flags.DEFINE_string("eval_folder", "eval", "Folder of an evaluation inside the work directory.")
+_WORKDIR = flags.DEFINE_string(
+    "workdir", None, "Where everything lands; default runs/<config path without .py>."
+)
+_EVAL_FOLDER = flags.DEFINE_string(
+    "eval_folder", "eval", "Folder of an evaluation inside the work directory."
+)
 _TRACEBACK = flags.DEFINE_bool("traceback", False, "Show the traceback of an error.")
 
 

@@ -1,11 +1,12 @@
 """Other libraries' deterministic samplers on the benchmark's targets, each with its grids and orders.
 
-Every peer is given the exact denoiser at its own noise level, unrounded, so that it is judged by its method and
-its arithmetic alone. All end with the estimate of clean data at the smallest level.
+Every peer is given the exact denoiser at its own noise level, unrounded, so that it is judged by its method
+and its arithmetic alone. All end with the estimate of clean data at the smallest level.
 """
 
 from __future__ import annotations
 
+import functools
 import importlib
 import importlib.util
 import sys
@@ -26,7 +27,9 @@ Denoise = Callable[[Tensor, Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Peer:
-    """One setting: ``run(denoise, x, n)`` takes prior draws to data in at most ``n`` evaluations, else None."""
+    """One setting: ``run(denoise, x, n)`` takes prior draws to data in at most ``n`` evaluations, else
+    None.
+    """
 
     name: str
     run: Callable[[Denoise, Tensor, int], Tensor | None]
@@ -75,12 +78,18 @@ def diffusers_peers() -> Iterator[Peer]:
                 yield _scheduler(
                     f"diffusers UniPC {bh} {order} {grid}",
                     diffusers.UniPCMultistepScheduler,
-                    base | options | {"solver_order": order, "solver_type": bh, "final_sigmas_type": "sigma_min"},
+                    base
+                    | options
+                    | {"solver_order": order, "solver_type": bh, "final_sigmas_type": "sigma_min"},
                 )
             yield _scheduler(
-                f"diffusers DEIS {order} {grid}", diffusers.DEISMultistepScheduler, base | options | {"solver_order": order}
+                f"diffusers DEIS {order} {grid}",
+                diffusers.DEISMultistepScheduler,
+                base | options | {"solver_order": order},
             )
-        yield _scheduler(f"diffusers Heun {grid}", diffusers.HeunDiscreteScheduler, base | options, evaluations=2)
+        yield _scheduler(
+            f"diffusers Heun {grid}", diffusers.HeunDiscreteScheduler, base | options, evaluations=2
+        )
 
 
 def _scheduler(name: str, factory: Any, options: dict[str, Any], evaluations: int = 1) -> Peer:
@@ -107,13 +116,14 @@ def _scheduler(name: str, factory: Any, options: dict[str, Any], evaluations: in
     return Peer(name, run)
 
 
+@functools.cache
 def k_diffusion_sampling() -> Any:
     """Its module of samplers alone: the package imports much that sampling does not need."""
     spec = importlib.util.find_spec("k_diffusion")
     assert spec is not None
     assert spec.submodule_search_locations is not None
     package = types.ModuleType("k_diffusion")
-    package.__path__ = list(spec.submodule_search_locations)
+    package.__path__, package.__spec__ = list(spec.submodule_search_locations), spec
     sys.modules["k_diffusion"] = package
     for absent in ("torchdiffeq", "torchsde"):
         if importlib.util.find_spec(absent) is None:
@@ -197,10 +207,10 @@ def installed() -> list[Peer]:
     """The settings of every peer that can be imported."""
     found: list[Peer] = []
     for package, peers in (
-        ("diffusers", diffusers_peers), ("k_diffusion", k_diffusion_peers), ("azula", azula_peers)
+        ("diffusers", diffusers_peers),
+        ("k_diffusion", k_diffusion_peers),
+        ("azula", azula_peers),
     ):
         if importlib.util.find_spec(package) is not None:
             found.extend(peers())
     return found
-
-

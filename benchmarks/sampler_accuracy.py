@@ -6,8 +6,9 @@
 The score is exact, so that all error is the sampler's. Error: root mean square per dimension of the result
 against a converged reference; one evaluation at the smallest level, sigma/alpha = 0.0100, closes every run.
 The Gaussian's is the largest at this budget or any larger one, because a scalar error crosses zero by luck.
-Peers are run with the exact denoiser at their own levels, each with every grid and order that it has; the best
-setting at each budget is shown. Grids are optimised on prior draws of another seed than they are judged on.
+Peers are run with the exact denoiser at their own levels, each with every grid and order that it has; the
+best setting at each budget is shown. Grids are optimised on prior draws of another seed than they are judged
+on.
 """
 
 from __future__ import annotations
@@ -86,7 +87,10 @@ def ours(target: str, x: Tensor, exact: Tensor) -> Iterator[Row]:
                 name = f"adams {form} {order}{' corrected' * corrected}, log_snr"
                 yield measure(name, lambda n, m=method: solve(target, m, LogSNR(), n, x), exact)  # type: ignore[misc]
     stored = [entry for entry in read_grids() if entry["target"] == target]
-    best = {n: min((e for e in stored if e["budget"] == n), key=lambda e: e["pilot"], default=None) for n in BUDGETS}
+    best = {
+        n: min((e for e in stored if e["budget"] == n), key=lambda e: e["pilot"], default=None)
+        for n in BUDGETS
+    }
 
     def run(n: int) -> Tensor | None:
         entry = best[n]
@@ -117,7 +121,10 @@ def optimise() -> None:
                 found = optimise_grid(
                     toys.model(target), method, n, (count, toys.DIM), noise, trials=150, reference_steps=500
                 )
-                print(f"{target} {n} {form} {order} {corrected}: {found.before:.1e} -> {found.error:.1e}", flush=True)
+                print(
+                    f"{target} {n} {form} {order} {corrected}: {found.before:.1e} -> {found.error:.1e}",
+                    flush=True,
+                )
                 entries.append({
                     "target": target, "budget": n, "form": form, "order": order, "corrected": corrected,
                     "pilot": found.error, "log_density": [round(v, 4) for v in found.grid.log_density],
@@ -149,12 +156,19 @@ def write_section(name: str, lines: list[str]) -> None:
 
 @torch.no_grad()
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--optimise", action="store_true", help="make the grids anew, first")
     if parser.parse_args().optimise:
         optimise()
     x = toys.prior(COUNT, SEED)
-    lines = ["## Accuracy of deterministic samplers", "", *(__doc__ or "").split("\n\n", 2)[2].strip().split("\n"), ""]
+    lines = [
+        "## Accuracy of deterministic samplers",
+        "",
+        *(__doc__ or "").split("\n\n", 2)[2].strip().split("\n"),
+        "",
+    ]
     for target in TARGETS:
         exact, denoise = reference(target, x), peers.denoiser(target)
         rows: dict[str, list[Row]] = {}
@@ -162,7 +176,7 @@ def main() -> None:
             group = "score-pc, optimised grid" if "optimised" in row.name else "score-pc, log_snr grid"
             rows.setdefault(group, []).append(row)
         for peer in peers.installed():
-            row = measure(peer.name, lambda n, p=peer: p.run(denoise, x, n), exact)  # type: ignore[misc]
+            row = measure(peer.name, lambda n, p=peer, d=denoise: p.run(d, x, n), exact)  # type: ignore[misc]
             rows.setdefault(peer.name.split()[0], []).append(row)
         if target == "gaussian":
             lines += table("Gaussian, envelope", rows, lambda r: r.envelope)

@@ -16,7 +16,9 @@ def get_config() -> ConfigDict:
     config = ConfigDict()
     config.seed = 42
     config.device = "auto"  # auto | cpu | cuda | cuda:N
-    config.plugins = ""  # files or modules to import first, separated by commas: own predictors, SDEs, networks
+    config.plugins = (
+        ""  # files or modules to import first, separated by commas: own predictors, SDEs, networks
+    )
     config.init_from = ""  # published weights to start from: a file, a diffusers folder or its id on the hub
     config.init_from_ema = True  # the averaged weights, where the file has both
     config.resume_from = ""  # a training checkpoint to go on with: weights, averages, optimizer, step
@@ -112,7 +114,9 @@ def get_config() -> ConfigDict:
     training.continuouse = _unset(bool)  # another spelling of training.continuous, likewise
     training.task = "diffusion"  # diffusion | classifier | superres
     training.objective = _unset(str)  # denoising | simple | mse | rescaled_mse | hybrid | kl | rescaled_kl
-    training.variance = "small"  # small | large: of the chain's steps in a kl objective without learned variances
+    training.variance = (
+        "small"  # small | large: of the chain's steps in a kl objective without learned variances
+    )
     training.vlb_weight = 0.001  # of the whole bound in the hybrid objective
     training.n_iters = 1_300_001
     training.batch_size = 128
@@ -123,7 +127,7 @@ def get_config() -> ConfigDict:
     training.reduce_mean = True
     training.likelihood_weighting = False
     training.weighting = "eps"
-    training.times = "uniform"  # uniform | stratified | log_normal | importance (of a chain: by the losses' second moments)
+    training.times = "uniform"  # uniform | stratified | log_normal | importance (chains: by the losses' squares)
     training.P_mean = _unset(float)  # log_normal times: mean and standard deviation of ln(sigma/alpha)
     training.P_std = _unset(float)
     training.log_freq = 50
@@ -165,6 +169,34 @@ def get_config() -> ConfigDict:
     sampling.denoised_fn = ""  # name of a registered transform of predicted data
     sampling.base_samples = ""  # superres: an .npz or a folder of small images; empty: test images made small
     sampling.rho = _unset(float)  # karras grid
+    sampling.log_density = _unset(tuple)  # density grid, as a pilot finds it
+    sampling.listed_times = _unset(tuple)  # explicit grid
+    sampling.sections = _unset(tuple)  # respaced grid
+    sampling.spacing = _unset(str)  # respaced grid: linspace | leading | trailing
+    # Solvers: docs/predictors.md has the settings of each.
+    sampling.order = _unset(int)
+    sampling.solver_order = _unset(int)
+    sampling.form = _unset(str)  # x0 | eps | v
+    sampling.corrected = _unset(bool)
+    sampling.variable = _unset(str)  # log | ratio
+    sampling.bh = _unset(str)  # bh1 | bh2
+    sampling.explicit = _unset(int)
+    sampling.implicit = _unset(int)
+    sampling.tau = _unset(float)
+    sampling.stages = _unset(int)
+    sampling.churn = _unset(float)
+    sampling.churn_low = _unset(float)
+    sampling.churn_high = _unset(float)
+    sampling.restart_low = _unset(float)
+    sampling.restart_high = _unset(float)
+    sampling.repeats = _unset(int)
+    sampling.inner = _unset(int)
+    sampling.relative = _unset(float)
+    sampling.absolute = _unset(float)
+    sampling.first_step = _unset(float)
+    sampling.safety = _unset(float)
+    sampling.exponent = _unset(float)
+    sampling.most_steps = _unset(int)
     sampling.t_end = _unset(float)  # smallest time at which samplers evaluate the model
     sampling.rtol = 1e-5
     sampling.atol = 1e-5

@@ -30,8 +30,8 @@ class ExactScore(Network):
         super().__init__()
         if not isinstance(process, GaussianProcess):
             raise ValueError(
-                f"an exact score needs a process with a Gaussian marginal, and {type(process).__name__} has none; "
-                f"choose another training.sde."
+                f"an exact score needs a process with a Gaussian marginal, and "
+                f"{type(process).__name__} has none; choose another training.sde."
             )
         self.process = process
 
@@ -73,8 +73,8 @@ class GaussianScore(ExactScore):
                 fits = False
             if not fits:
                 raise ValueError(
-                    f"the Gaussian's {name} has shape {tuple(array.shape)}, which does not broadcast to a sample of "
-                    f"shape {tuple(shape)}; give a number or an array of that shape."
+                    f"the Gaussian's {name} has shape {tuple(array.shape)}, which does not broadcast to a "
+                    f"sample of shape {tuple(shape)}; give a number or an array of that shape."
                 )
 
     def draw(self, shape: Sequence[int], noise: Noise) -> Tensor:
@@ -122,7 +122,9 @@ class GaussianMixtureScore(ExactScore):
         w = torch.as_tensor([1.0] * count if weights is None else list(weights), dtype=torch.float64)
         s = torch.as_tensor(stds, dtype=torch.float64).expand(count)
         if len(w) != count or not bool((w > 0).all()) or not bool((s > 0).all()):
-            raise ValueError(f"a mixture of {count} modes needs {count} positive weights and standard deviations.")
+            raise ValueError(
+                f"a mixture of {count} modes needs {count} positive weights and standard deviations."
+            )
         self.register_buffer("means", centres, persistent=False)
         self.register_buffer("stds", s.clone(), persistent=False)
         self.register_buffer("log_weights", (w / w.sum()).log(), persistent=False)

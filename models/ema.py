@@ -76,7 +76,9 @@ class EMA:
         """
         differing = sorted(set(state["shadow"]) ^ set(self.shadow))
         if differing:
-            raise ValueError(f"averaged weights of another architecture; differing names: {', '.join(differing[:5])}.")
+            raise ValueError(
+                f"averaged weights of another architecture; differing names: {', '.join(differing[:5])}."
+            )
         self.num_updates = int(state["num_updates"])
         for name, p in self.shadow.items():
             p.copy_(state["shadow"][name])

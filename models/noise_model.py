@@ -177,7 +177,7 @@ class NoiseModel(Model):
         if output not in get_args(Output):
             raise ValueError(f"a network outputs one of {', '.join(get_args(Output))}; got {output!r}.")
         if output == "previous" and not isinstance(process, DiscreteDiffusion):
-            raise ValueError("a network that outputs the previous state needs a chain, such as training.sde='ddpm'.")
+            raise ValueError("a network that outputs the previous state needs a chain: training.sde='ddpm'.")
         check_variance_output(variance)
         self.network, self.process, self.time = network, process, time
         self.output, self.variance = output, variance

@@ -19,7 +19,7 @@ from models import conventions, register_model
 from models.analytic import ExactScore
 from models.base import Network
 from models.classifier import NoisyClassifier
-from models.denoised import Clip, Denoised, DynamicThreshold, register_denoised_fn
+from models.denoised import Clip, Denoised
 from models.noise_model import Model, NoiseModel
 from models.variances import check_variance_output, wrong_channels
 from run_lib import image_files  # noqa: F401 - registers its data sets
@@ -27,20 +27,16 @@ from run_lib.data import Arrays, DataSpec, Loader, as_shape, register_dataset
 from run_lib.fields import Section, complete
 from run_lib.low_res import BaseImages
 from run_lib.networks import build_network
+from run_lib.objectives import build_classifier_loss, build_loss
 from run_lib.plugins import load_plugins
-from run_lib.objectives import build_classifier_loss, build_loss, need
+from run_lib.samplers import build_sampler, denoised
 from run_lib.settings import ConvertSettings, EvalSettings, OptimSettings, SampleSettings, TrainSettings
 from run_lib.streams import Use, stream_seed
 from run_lib.tasks import Classification, Diffusion, SuperResolution, TrainingTask, check_size
-from samplers.base import register_corrector, register_predictor
 from samplers.ode import ODESampler
 from samplers.pc import PCSampler
-from sde_lib.base import SDE, Process, register_sde
-from sde_lib.discrete import DiscreteDiffusion
-from sde_lib.grids import Grid, register_grid
+from sde_lib.base import Process, register_sde
 from sde_lib.registry import unknown_name
-from sde_lib.respacing import kept_levels
-
 
 TIME_LABELS = {"time": conventions.Time, "sigma": conventions.NoiseLevel}
 """Labels that a network may ask for, whatever the convention of its process."""
@@ -110,7 +106,9 @@ def build(config: ConfigDict, *, weights: bool = True) -> Experiment:
     config = complete(config)
     _numbers(config)
     if config.init_from and config.resume_from:
-        raise ValueError("config.init_from starts from weights and config.resume_from goes on with a training run: set one.")
+        raise ValueError(
+            "config.init_from starts from weights and config.resume_from goes on with a training run: set one."
+        )
     model_section, sampling_section = Section("model", config.model), Section("sampling", config.sampling)
 
     shape = _shape(config.data)
@@ -129,7 +127,9 @@ def build(config: ConfigDict, *, weights: bool = True) -> Experiment:
         process=process,
     )
     network.check_shape(shape)
-    training_model, model = (_model(setting, network, config.model) for setting in (rule.training, rule.sampling))
+    training_model, model = (
+        _model(setting, network, config.model) for setting in (rule.training, rule.sampling)
+    )
     data = _data(config.data, shape, network)
     task = _task(config, data, network)
     loss_model: NoiseModel | NoisyClassifier
@@ -147,7 +147,7 @@ def build(config: ConfigDict, *, weights: bool = True) -> Experiment:
         training_model=training_model,
         loss_model=loss_model,
         bound_model=Denoised(training_model, Clip(*data.limits)) if config.eval.bpd_clip else training_model,
-        sampler=_sampler(sampling_section, _denoised(sampling_section, model, data)),
+        sampler=build_sampler(sampling_section, denoised(sampling_section, model, data)),
         task=task,
         loss=loss,
         data=data,
@@ -179,10 +179,14 @@ def _numbers(config: ConfigDict) -> None:
         if not 0 <= rate < 1:
             raise ValueError(f"config.model.ema_rate lies in [0, 1), got {rate}.")
     if len(set(rates)) < len(rates):
-        raise ValueError(f"config.model.ema_rates are further averages, each of another rate; got {rates} in all.")
+        raise ValueError(
+            f"config.model.ema_rates are further averages, each of another rate; got {rates} in all."
+        )
     if config.model.used_ema_rate not in (None, *config.model.ema_rates):
-        raise ValueError(f"config.model.used_ema_rate={config.model.used_ema_rate} is none of model.ema_rates="
-                         f"{config.model.ema_rates}; unset it for ema_rate, or add it there before training.")
+        raise ValueError(
+            f"config.model.used_ema_rate={config.model.used_ema_rate} is none of model.ema_rates="
+            f"{config.model.ema_rates}; unset it for ema_rate, or add it there before training."
+        )
     if config.data.num_draws < 2:
         raise ValueError(f"config.data.num_draws must be at least 2, got {config.data.num_draws}.")
 
@@ -190,22 +194,28 @@ def _numbers(config: ConfigDict) -> None:
 def _shape(section: ConfigDict) -> tuple[int, ...]:
     shape = tuple(section.shape) or as_shape(section.image_size, section.num_channels)
     if not all(isinstance(size, int) and size > 0 for size in shape):
-        raise ValueError(f"a sample's shape is made of positive integers, got {shape}: see config.data.image_size, "
-                         f"num_channels and shape.")
+        raise ValueError(
+            f"a sample's shape is made of positive integers, got {shape}: see config.data.image_size, "
+            f"num_channels and shape."
+        )
     return shape
 
 
 def _data(section: ConfigDict, shape: tuple[int, ...], network: Network) -> DataSpec:
     if section.levels < 0 or section.levels == 1:
-        raise ValueError(f"data.levels is the number of values of a pixel, 2 or more, or 0 for continuous data; "
-                         f"got {section.levels}.")
+        raise ValueError(
+            f"data.levels is the number of values of a pixel, 2 or more, or 0 for continuous data; "
+            f"got {section.levels}."
+        )
     density = network if isinstance(network, ExactScore) else None
     loader = _loader(Section("data", section), shape, density)
     flags = ("uniform_dequantization",) if len(shape) == 3 else ("uniform_dequantization", "random_flip")
     for flag in flags if section.levels == 0 else flags[1:]:
         if section[flag]:
-            raise ValueError(f"data.{flag}=True has no meaning for data of shape {shape} with data.levels="
-                             f"{section.levels}; set it to False.")
+            raise ValueError(
+                f"data.{flag}=True has no meaning for data of shape {shape} with data.levels="
+                f"{section.levels}; set it to False."
+            )
     if section.dataset == "exact" and section.levels:
         raise ValueError(f"draws from a density are continuous: set data.levels=0, not {section.levels}.")
     return DataSpec(
@@ -224,11 +234,15 @@ def _task(config: ConfigDict, data: DataSpec, network: Network) -> TrainingTask:
     name, classes = config.training.task, config.model.num_classes
     classifies = getattr(network, "classifies", False)
     if classifies != (name == "classifier"):
-        raise ValueError(f"training.task={name!r} does not go with the network {config.model.name!r}, which "
-                         f"{'classifies' if classifies else 'does not classify'}: set training.task to "
-                         f"{'classifier' if classifies else 'diffusion or superres'}, or take another model.name.")
+        raise ValueError(
+            f"training.task={name!r} does not go with the network {config.model.name!r}, which "
+            f"{'classifies' if classifies else 'does not classify'}: set training.task to "
+            f"{'classifier' if classifies else 'diffusion or superres'}, or take another model.name."
+        )
     if name != "superres" and (config.sampling.base_samples or config.data.low_res_size is not None):
-        raise ValueError("sampling.base_samples and data.low_res_size are for training.task='superres'; leave them unset.")
+        raise ValueError(
+            "sampling.base_samples and data.low_res_size are for training.task='superres'; leave them unset."
+        )
     if name == "diffusion":
         return Diffusion(classes)
     if name == "superres":
@@ -236,7 +250,9 @@ def _task(config: ConfigDict, data: DataSpec, network: Network) -> TrainingTask:
         return SuperResolution(classes, size, BaseImages(config.sampling.base_samples, data, size, classes))
     if name == "classifier":
         if classes < 2:
-            raise ValueError(f"a classifier tells at least 2 classes apart: set model.num_classes, now {classes}.")
+            raise ValueError(
+                f"a classifier tells at least 2 classes apart: set model.num_classes, now {classes}."
+            )
         return Classification(classes)
     raise ValueError(unknown_name("training.task", name, ["classifier", "diffusion", "superres"]))
 
@@ -245,8 +261,10 @@ def _loader(section: Section, shape: tuple[int, ...], density: ExactScore | None
     name = section.values.dataset
     function = register_dataset[name]
     if density is None and "density" in inspect.signature(function).parameters:
-        raise ValueError(f"data set {name!r} is drawn from the density of an exact model: set model.name to gaussian or "
-                         f"gaussian_mixture, or choose another data.dataset.")
+        raise ValueError(
+            f"data set {name!r} is drawn from the density of an exact model: set model.name to gaussian or "
+            f"gaussian_mixture, or choose another data.dataset."
+        )
     context = {"root": Path(section.values.root), "shape": shape, "density": density}
 
     @functools.cache
@@ -265,10 +283,14 @@ def _process(config: ConfigDict, section: Section) -> Process:
     if not isinstance(process, Process):
         raise ValueError(f"training.sde={name!r} made a {type(process).__name__}, which is no Process.")
     if t_end not in (None, process.t_end):
-        raise ValueError(f"config.sampling.t_end is set, but training.sde={name!r} does not take it; leave it unset.")
+        raise ValueError(
+            f"config.sampling.t_end is set, but training.sde={name!r} does not take it; leave it unset."
+        )
     if not process.clean < process.t_end < process.start:
-        raise ValueError(f"config.sampling.t_end must lie between {process.clean:g} (clean data) and {process.start:g} "
-                         f"(the prior's time), got {process.t_end:g}.")
+        raise ValueError(
+            f"config.sampling.t_end must lie between {process.clean:g} (clean data) and {process.start:g} "
+            f"(the prior's time), got {process.t_end:g}."
+        )
     return process
 
 
@@ -285,11 +307,15 @@ def _out_channels(values: ConfigDict, channels: int) -> int:
         return classes
     wanted = channels if values.variance is None else 2 * channels
     if values.out_channels not in (None, wanted):
-        raise ValueError(f"config.model.out_channels={values.out_channels}: "
-                         f"{wrong_channels(values.out_channels, channels, values.variance)}")
+        raise ValueError(
+            f"config.model.out_channels={values.out_channels}: "
+            f"{wrong_channels(values.out_channels, channels, values.variance)}"
+        )
     if values.variance is not None and "out_channels" not in inspect.signature(factory).parameters:
-        raise ValueError(f"config.model.variance={values.variance!r} needs a network whose output channels can be "
-                         f"chosen, such as adm or ddpm; {values.name!r} takes no out_channels.")
+        raise ValueError(
+            f"config.model.variance={values.variance!r} needs a network whose output channels can be "
+            f"chosen, such as adm or ddpm; {values.name!r} takes no out_channels."
+        )
     return wanted
 
 
@@ -297,75 +323,10 @@ def _model(setting: conventions.Setting, network: Network, values: ConfigDict) -
     kind = network.output_kind or values.output or setting.output
     time = setting.time
     if network.time_label in TIME_LABELS:
-        time = TIME_LABELS[network.time_label](setting.process)  # type: ignore[arg-type]
+        time = TIME_LABELS[network.time_label](setting.process)
     if values.rescale_timesteps:
         time = time.rescaled()
     return NoiseModel(network, setting.process, time, kind, values.variance)  # type: ignore[arg-type]
-
-
-def _denoised(section: Section, model: Model, data: DataSpec) -> Model:
-    """The model with its predicted data transformed: by the hook first, then to the data's range."""
-    values, limits = section.values, data.limits
-    section.taken |= {"dynamic_threshold"}
-    if values.denoised_fn:
-        model = Denoised(model, register_denoised_fn[values.denoised_fn])
-    if values.dynamic_threshold is not None:
-        if values.clip_denoised:
-            raise ValueError("sampling.dynamic_threshold and clip_denoised both bring data into their range: set one.")
-        model = Denoised(model, DynamicThreshold(values.dynamic_threshold, low=limits[0], high=limits[1]))
-    return Denoised(model, Clip(*limits)) if values.clip_denoised else model
-
-
-def _times(section: Section, process: Process, grid: Grid) -> torch.Tensor:
-    """The sampler's times: ``respacing``'s levels where it is set, else ``num_steps`` times of the grid."""
-    values = section.values
-    section.taken |= {"respacing"}
-    if values.respacing is None:
-        return grid.times(process, values.num_steps)
-    need(process, DiscreteDiffusion, f"sampling.respacing={values.respacing!r}")
-    if values.grid != "uniform":
-        raise ValueError(f"sampling.respacing={values.respacing!r} takes the place of num_steps and grid; leave grid "
-                         f"'uniform', or unset respacing.")
-    chain: DiscreteDiffusion = process  # type: ignore[assignment]
-    return torch.tensor(kept_levels(chain.num_levels, values.respacing)[::-1])
-
-
-def _sampler(section: Section, model: Model) -> PCSampler | ODESampler:
-    values, process = section.values, model.process
-    if values.method == "ode":
-        need(process, SDE, "sampling.method='ode'")
-        section.taken |= {"t_end", "seed", "num_steps"}
-        section.refuse_untaken("the ode sampler")
-        if values.trajectory:
-            raise ValueError("sampling.trajectory shows the steps of a predictor: set sampling.method='pc'.")
-        return ODESampler(model, values.rtol, values.atol, values.ode_method, values.noise_removal)
-    if values.method != "pc":
-        raise ValueError(unknown_name("sampling method", values.method, ["ode", "pc"]))
-    predictor = section.construct(register_predictor[values.predictor])
-    corrector = section.construct(register_corrector[values.corrector])
-    grid = section.construct(register_grid[values.grid])
-    section.taken |= {"t_end", "seed", "num_steps"}
-    for what, name, component in (
-        ("predictor", values.predictor, predictor),
-        ("corrector", values.corrector, corrector),
-        ("grid", values.grid, grid),
-    ):
-        need(process, component.needs, f"{what} {name!r}")
-    times = _times(section, process, grid)
-    if predictor.encodes:
-        raise ValueError(f"predictor {values.predictor!r} encodes data into noise; to sample take another, such as ddim.")
-    if values.predictor == values.corrector == "none":
-        raise ValueError("sampling needs a predictor or a corrector: both are 'none'.")
-    section.refuse_untaken(f"predictor {values.predictor!r}, corrector {values.corrector!r} and grid {values.grid!r}")
-    return PCSampler(
-        model=model,
-        predictor=predictor,
-        corrector=corrector,
-        times=times,
-        n_steps_each=values.n_steps_each,
-        corrector_first=values.corrector_first,
-        noise_removal=values.noise_removal,
-    )
 
 
 def _device(name: str | torch.device) -> torch.device:
@@ -375,10 +336,12 @@ def _device(name: str | torch.device) -> torch.device:
         device = torch.device(name)
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError) as error:
-        raise ValueError(f"config.device={name!s} cannot be used ({str(error).splitlines()[0]}); take auto, cpu, cuda or "
-                         f"cuda:N.") from error
+        raise ValueError(
+            f"config.device={name!s} cannot be used ({str(error).splitlines()[0]}); take auto, cpu, cuda or "
+            f"cuda:N."
+        ) from error
     return device
 
 
 def _resolved(config: ConfigDict) -> dict[str, Any]:
-    return json.loads(json.dumps(config.to_dict(), default=str, sort_keys=True))  # type: ignore[no-any-return]
+    return json.loads(json.dumps(config.to_dict(), default=str, sort_keys=True))

@@ -69,5 +69,7 @@ def _misspelt(argv: list[str]) -> str | None:
 
 
 def _last_line(error: Exception) -> str:
-    lines = [line.strip() for line in str(error.args[0] if isinstance(error, KeyError) else error).splitlines()]
+    lines = [
+        line.strip() for line in str(error.args[0] if isinstance(error, KeyError) else error).splitlines()
+    ]
     return next((line for line in reversed(lines) if line), type(error).__name__)

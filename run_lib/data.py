@@ -52,7 +52,9 @@ def digits(split: str) -> Arrays:
 def digits_16(split: str) -> Arrays:
     """The same digits enlarged to 16x16 by bicubic interpolation, rounded to their 17 levels."""
     small = digits(split)
-    large = torch.nn.functional.interpolate(small.images.float(), (16, 16), mode="bicubic", align_corners=False)
+    large = torch.nn.functional.interpolate(
+        small.images.float(), (16, 16), mode="bicubic", align_corners=False
+    )
     return Arrays(large.round().clamp(0, 16).to(torch.uint8), small.labels)
 
 
@@ -128,7 +130,11 @@ class DataSpec:
                 f"set config.data.image_size and config.data.num_channels to match."
             )
         if arrays.images.is_floating_point() != (self.levels == 0):
-            kind, wanted = ("continuous", "data.levels=0") if self.levels else ("of levels", "their number in data.levels")
+            kind, wanted = (
+                ("continuous", "data.levels=0")
+                if self.levels
+                else ("of levels", "their number in data.levels")
+            )
             raise ValueError(f"{self.name} has values that are {kind}: set {wanted}, not {self.levels}.")
         if self.levels and int(arrays.images.max()) >= self.levels:
             raise ValueError(

@@ -4,13 +4,13 @@ level."""
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from likelihood import variational_bound
 from models.classifier import NoisyClassifier
+from run_lib.eval_task import Task
 from run_lib.files import atomic
 from run_lib.metrics import proportion
 from run_lib.report import Number
@@ -18,9 +18,6 @@ from run_lib.streams import Use, stream_seed
 from sde_lib.discrete import DiscreteDiffusion
 from sde_lib.noise import Noise
 from sde_lib.respacing import kept_levels
-
-if TYPE_CHECKING:
-    from run_lib.evaluate import Task
 
 
 def evaluate_vlb(task: Task) -> None:

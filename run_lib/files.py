@@ -40,5 +40,7 @@ def writable(folder: Path) -> Path:
         probe.touch()
         probe.unlink()
     except OSError as error:
-        raise ValueError(f"the work directory {folder} cannot be written: {error.strerror}. Choose another --workdir.") from error
+        raise ValueError(
+            f"the work directory {folder} cannot be written: {error.strerror}. Choose another --workdir."
+        ) from error
     return folder

@@ -48,7 +48,9 @@ def _symmetric_root(matrix: np.ndarray) -> np.ndarray:
     return root
 
 
-def bootstrap(statistic: Callable[[np.ndarray], float], samples: np.ndarray, seed: int, repeats: int = 20) -> float:
+def bootstrap(
+    statistic: Callable[[np.ndarray], float], samples: np.ndarray, seed: int, repeats: int = 20
+) -> float:
     """Standard error of a statistic of a set, by resampling the set with replacement."""
     rng = np.random.default_rng(seed)
     values = [statistic(samples[rng.integers(len(samples), size=len(samples))]) for _ in range(repeats)]
@@ -63,7 +65,9 @@ class PrecisionRecall:
     recall: Estimate
 
 
-def precision_recall(real: np.ndarray, fake: np.ndarray, neighbours: int = 3, dimensions: int = 20) -> PrecisionRecall:
+def precision_recall(
+    real: np.ndarray, fake: np.ndarray, neighbours: int = 3, dimensions: int = 20
+) -> PrecisionRecall:
     """Improved precision and recall (Kynkaanniemi et al. 2019) in the real data's principal components.
 
     A point is near a set if it lies within the distance from any of the set's points to that point's

@@ -48,7 +48,9 @@ def build_network(section: Section, setting: Setting, *, weights: bool, **contex
         context["fir_kernel"] = (values.fir_kernel or (1, 3, 3, 1)) if values.fir else None
     with nullcontext() if weights else torch.device("meta"):
         network: Network = section.construct(factory, **context)
-    section.taken |= {"variance", "output", "used_ema_rate"} | ({"fir"} if "fir_kernel" in section.taken else set())
+    section.taken |= {"variance", "output", "used_ema_rate"} | (
+        {"fir"} if "fir_kernel" in section.taken else set()
+    )
     _check_labels(values.name, network, levels)
     network = _preconditioned(section, network)
     _check_stated(section, network)

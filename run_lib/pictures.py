@@ -64,7 +64,9 @@ def save_gif(frames: Sequence[np.ndarray], path: Path, milliseconds: int = 80) -
     images = [Image.fromarray(f) for f in frames]
     durations = [milliseconds] * (len(images) - 1) + [20 * milliseconds]
     with atomic(path) as partial:
-        images[0].save(partial, format="GIF", save_all=True, append_images=images[1:], duration=durations, loop=0)
+        images[0].save(
+            partial, format="GIF", save_all=True, append_images=images[1:], duration=durations, loop=0
+        )
 
 
 def to_tensorboard(pixels: np.ndarray) -> Tensor:

@@ -29,7 +29,9 @@ def load_plugins(names: str) -> None:
                 importlib.import_module(name)
         except (Exception, SystemExit) as error:
             where = _line_in(name, error)
-            raise ValueError(f"plugin {name!r} failed to import{where}: {type(error).__name__}: {error}") from error
+            raise ValueError(
+                f"plugin {name!r} failed to import{where}: {type(error).__name__}: {error}"
+            ) from error
 
 
 def _line_in(name: str, error: BaseException) -> str:

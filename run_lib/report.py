@@ -55,7 +55,9 @@ class Report:
             try:
                 held = [Number(**entry) for entry in json.loads(path.read_text())["numbers"]]
             except (ValueError, KeyError, TypeError) as error:
-                raise ValueError(f"{path} is no report of ours ({error}); move it away or choose another --eval_folder.") from error
+                raise ValueError(
+                    f"{path} is no report of ours ({error}); move it away or choose another --eval_folder."
+                ) from error
             self._numbers = {(n.name, n.step, n.config_hash): n for n in held}
 
     def has(self, name: str, step: int, config_hash: str) -> bool:

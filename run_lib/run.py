@@ -72,9 +72,13 @@ class Run:
             state.load(path)
         elif step is not None or (self.experiment.trainable and not self._given):
             what = "checkpoint" if step is None else f"checkpoint of step {step}"
-            asked = "" if step is None else (
-                "\nThat step was asked for by eval.checkpoints or eval.begin_ckpt (counted in "
-                "training.snapshot_freq); --config.eval.begin_ckpt=0 is the latest, or init_from's weights."
+            asked = (
+                ""
+                if step is None
+                else (
+                    "\nThat step was asked for by eval.checkpoints or eval.begin_ckpt (counted in "
+                    "training.snapshot_freq); --config.eval.begin_ckpt=0 is the latest, or init_from's weights."
+                )
             )
             raise ValueError(
                 f"there is no {what} in {self.checkpoints.folder}/. Make one with\n"

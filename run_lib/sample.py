@@ -48,7 +48,9 @@ def sample(run: Run) -> None:
     """Write ``samples/samples.npz``, a picture of the first ones and, on request, of their trajectory."""
     e, settings = run.experiment, run.experiment.sampling
     if not e.task.generates:
-        raise ValueError("a classifier has no samples: use --mode train or eval, or a training.task that generates.")
+        raise ValueError(
+            "a classifier has no samples: use --mode train or eval, or a training.task that generates."
+        )
     state = run.trained_state()
     folder = run.workdir / "samples"
     started, nfe = time.perf_counter(), 0
@@ -65,31 +67,47 @@ def sample(run: Run) -> None:
             yield batch.levels.numpy()
 
     with state.ema.average(e.network):
-        write_samples(folder / "samples.npz", generate(), settings.num_samples, e.task.sampling_labels(settings.num_samples))
+        write_samples(
+            folder / "samples.npz",
+            generate(),
+            settings.num_samples,
+            e.task.sampling_labels(settings.num_samples),
+        )
         seconds = time.perf_counter() - started
         save_png(picture(torch.stack(shown), e.data), folder / "samples.png")
         if settings.trajectory:
             _write_trajectory(e, folder)
     write_json(
         folder / "samples.json",
-        {"count": settings.num_samples, "nfe": nfe, "seconds": seconds, "seed": e.sampling_seed, "step": state.step,
-         "config_hash": e.config_hash},
+        {
+            "count": settings.num_samples,
+            "nfe": nfe,
+            "seconds": seconds,
+            "seed": e.sampling_seed,
+            "step": state.step,
+            "config_hash": e.config_hash,
+        },
     )
-    print(f"{settings.num_samples} samples, {nfe} network evaluations each, in {seconds:.1f} s\n"
-          f"  samples    {folder / 'samples.npz'}\n  picture    {folder / 'samples.png'}")
+    print(
+        f"{settings.num_samples} samples, {nfe} network evaluations each, in {seconds:.1f} s\n"
+        f"  samples    {folder / 'samples.npz'}\n  picture    {folder / 'samples.png'}"
+    )
 
 
 def write_samples(path: Path, arrays: Iterator[np.ndarray], count: int, labels: Tensor | None) -> None:
     """Stream ``arr_0`` (count, ...) and, with classes, ``arr_1`` (their labels) into an .npz: one batch in memory."""
-    batch: np.ndarray | None = next(arrays)
-    with atomic(path) as partial, zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED, allowZip64=True) as archive:
+    batch = next(arrays)
+    with (
+        atomic(path) as partial,
+        zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED, allowZip64=True) as archive,
+    ):
         with archive.open("arr_0.npy", "w", force_zip64=True) as member:
             np.lib.format.write_array_header_1_0(
                 member, {"descr": batch.dtype.str, "fortran_order": False, "shape": (count, *batch.shape[1:])}
             )
-            while batch is not None:
+            member.write(np.ascontiguousarray(batch).data)
+            for batch in arrays:
                 member.write(np.ascontiguousarray(batch).data)
-                batch = next(arrays, None)
         if labels is not None:
             with archive.open("arr_1.npy", "w") as member:
                 np.lib.format.write_array(member, labels.numpy())
@@ -102,7 +120,11 @@ def _write_trajectory(e: Experiment, folder: Path) -> None:
     assert isinstance(sampler, PCSampler), "build allows no trajectory of another sampler"
     noise = Noise(stream_seed(e.sampling_seed, Use.SAMPLING), range(count), e.device)
     chosen = set(np.linspace(0, len(sampler) - 1, e.sampling.trajectory).round().astype(int))
-    steps = sampler.iterate(sampler.prior((count, *e.data.shape), noise), noise, **e.task.sampling_conditions(range(count), e.device))
+    steps = sampler.iterate(
+        sampler.prior((count, *e.data.shape), noise),
+        noise,
+        **e.task.sampling_conditions(range(count), e.device),
+    )
     frames = [picture(e.data.to_levels(s.x).cpu(), e.data) for i, s in enumerate(steps) if i in chosen]
     for number, frame in enumerate(frames):
         save_png(frame, folder / "trajectory" / f"frame_{number:04d}.png")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import TypeVar, get_args
+from typing import Literal, TypeVar, get_args
 
 import torch
 from ml_collections import ConfigDict
@@ -59,7 +59,9 @@ class TrainSettings(Settings):
         if self.precision not in PRECISIONS:
             raise ValueError(unknown_name("config.training.precision", self.precision, list(PRECISIONS)))
         if not 0 < self.loss_scale_growth <= 1:
-            raise ValueError(f"config.training.loss_scale_growth lies in (0, 1], got {self.loss_scale_growth}.")
+            raise ValueError(
+                f"config.training.loss_scale_growth lies in (0, 1], got {self.loss_scale_growth}."
+            )
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,9 @@ class OptimSettings(Settings):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"config.optim.{name} lies in [0, 1), got {getattr(self, name)}.")
         if self.schedule not in ("constant", "cosine", "linear"):
-            raise ValueError(f"unknown config.optim.schedule {self.schedule!r}; known: constant, cosine, linear.")
+            raise ValueError(
+                f"unknown config.optim.schedule {self.schedule!r}; known: constant, cosine, linear."
+            )
         if self.optimizer not in ("Adam", "AdamW"):
             raise ValueError(f"unknown config.optim.optimizer {self.optimizer!r}; known: Adam, AdamW.")
 
@@ -118,36 +122,45 @@ class EvalSettings(Settings):
     bpd_respacing: str | None
     bpd_dataset: str
     dataset: str | None
-    bpd_divergence: str
+    bpd_divergence: Literal["rademacher", "gaussian", "exact"]
     bpd_repeats: int
     bpd_num_images: int
     bpd_rtol: float
     bpd_atol: float
     bpd_probes: int
     bpd_solver: str
-    bpd_truncation: str
+    bpd_truncation: Literal["state", "noised"]
     t_min: float | None
     checkpoints: tuple[int, ...]
     begin_ckpt: int
     end_ckpt: int
 
     def __post_init__(self) -> None:
-        self.require("eval", {"batch_size": 1, "num_samples": 2, "bpd_repeats": 1, "bpd_probes": 1, "bpd_num_images": 0})
+        self.require(
+            "eval",
+            {"batch_size": 1, "num_samples": 2, "bpd_repeats": 1, "bpd_probes": 1, "bpd_num_images": 0},
+        )
         if self.split not in ("train", "test"):
             spelling = "dataset" if self.dataset else "bpd_dataset"
             raise ValueError(f"config.eval.{spelling} is 'train' or 'test', got {self.split!r}.")
         if not (self.bpd_rtol > 0 and self.bpd_atol > 0):
-            raise ValueError(f"config.eval.bpd_rtol and bpd_atol must be positive, got {self.bpd_rtol} and {self.bpd_atol}.")
+            raise ValueError(
+                f"config.eval.bpd_rtol and bpd_atol must be positive, got {self.bpd_rtol} and {self.bpd_atol}."
+            )
         if self.bpd_solver not in (*TABLEAUS, *SCIPY_METHODS):
-            raise ValueError(f"unknown config.eval.bpd_solver {self.bpd_solver!r}; known: {', '.join(TABLEAUS)}; and of "
-                             f"scipy, as references: {', '.join(SCIPY_METHODS)}.")
+            raise ValueError(
+                f"unknown config.eval.bpd_solver {self.bpd_solver!r}; known: {', '.join(TABLEAUS)}; and of "
+                f"scipy, as references: {', '.join(SCIPY_METHODS)}."
+            )
         if self.bpd_method not in ("ode", "vlb", "both"):
             raise ValueError(unknown_name("config.eval.bpd_method", self.bpd_method, ["ode", "vlb", "both"]))
         check_variance(self.bpd_variance)
         self.require("eval", {"accuracy_levels": 1})
         if self.bpd_truncation not in get_args(Truncation):
-            raise ValueError(f"unknown config.eval.bpd_truncation {self.bpd_truncation!r}; known: "
-                             f"{', '.join(get_args(Truncation))}.")
+            raise ValueError(
+                f"unknown config.eval.bpd_truncation {self.bpd_truncation!r}; known: "
+                f"{', '.join(get_args(Truncation))}."
+            )
         if self.bpd_divergence not in ("rademacher", "gaussian", "exact"):
             raise ValueError(
                 f"config.eval.bpd_divergence is 'rademacher', 'gaussian' or 'exact', got {self.bpd_divergence!r}."

@@ -71,7 +71,7 @@ class TrainState:
         self.optimizer.load_state_dict(payload["optimizer"])
         if payload["averages"].keys() != self.averages.keys():
             raise ValueError(
-                f"{path} has averages of the rates {sorted(payload['averages'])} beside the first, and the configuration "
+                f"{path} has averages of the rates {sorted(payload['averages'])} beside the first, the configuration "
                 f"{sorted(self.averages)}: set model.ema_rates as it was."
             )
         for rate, average in self.averages.items():
@@ -94,10 +94,12 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         payload = torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, pickle.UnpicklingError, EOFError, zipfile.BadZipFile) as error:
         raise ValueError(
-            f"{path} is truncated or no checkpoint ({path.stat().st_size} bytes). Delete it to go on from an earlier one."
+            f"{path} is truncated or no checkpoint ({path.stat().st_size} bytes). Delete it to go on from another."
         ) from error
     if not isinstance(payload, dict) or payload.get("format") != FORMAT:
-        raise ValueError(f"{path} is no checkpoint of ours ({FORMAT!r}); published weights load by config.init_from.")
+        raise ValueError(
+            f"{path} is no checkpoint of ours ({FORMAT!r}); published weights load by config.init_from."
+        )
     return payload
 
 
@@ -110,7 +112,9 @@ def check_names(network: nn.Module, weights: dict[str, torch.Tensor], path: Path
     ours = {name: tuple(w.shape) for name, w in network.state_dict().items()}
     theirs = {name: tuple(w.shape) for name, w in weights.items()}
     missing, extra = sorted(set(ours) - set(theirs)), sorted(set(theirs) - set(ours))
-    shapes = [f"{n} {theirs[n]} in the file, {ours[n]} here" for n in ours if n in theirs and ours[n] != theirs[n]]
+    shapes = [
+        f"{n} {theirs[n]} in the file, {ours[n]} here" for n in ours if n in theirs and ours[n] != theirs[n]
+    ]
     if missing or extra or shapes:
         parts = [
             f"{len(keys)} {what}: {', '.join(keys[:4])}{', ...' if len(keys) > 4 else ''}"

@@ -33,7 +33,9 @@ def train(run: Run) -> None:
     """
     e = run.experiment
     if not e.trainable:
-        raise ValueError("this configuration's model is an exact score: there is nothing to train; use eval or sample.")
+        raise ValueError(
+            "this configuration's model is an exact score: there is nothing to train; use eval or sample."
+        )
     settings = e.training
     arrays, held_out = e.data.load("train"), e.data.load("test")
     for split, data in (("train", arrays), ("test", held_out)):
@@ -46,7 +48,9 @@ def train(run: Run) -> None:
     bad_steps = 0
     with SummaryWriter(str(run.workdir / "tensorboard"), purge_step=state.step) as writer:
         writer.add_text("config", f"```json\n{json.dumps(dict(e.config), indent=2)}\n```", state.step)
-        bar = tqdm(range(state.step, settings.n_iters), initial=state.step, total=settings.n_iters, desc="training")
+        bar = tqdm(
+            range(state.step, settings.n_iters), initial=state.step, total=settings.n_iters, desc="training"
+        )
         for step in bar:
             state.optimizer.zero_grad(set_to_none=True)
             losses = backward(state, e, arrays, step)
@@ -74,7 +78,11 @@ def train(run: Run) -> None:
             if (due and not bad_steps) or last:  # what a run goes back to is never in the middle of trouble
                 state.save(run.checkpoints.path(done), dict(e.config))
                 run.checkpoints.keep(multiple_of=settings.snapshot_freq)
-            if settings.snapshot_sampling and e.task.generates and (done % settings.snapshot_freq == 0 or last):
+            if (
+                settings.snapshot_sampling
+                and e.task.generates
+                and (done % settings.snapshot_freq == 0 or last)
+            ):
                 writer.add_image("samples", _preview(run, state), done)
 
 
@@ -154,7 +162,15 @@ def _give_up(run: Run, arrays: Arrays, step: int, losses: Losses) -> None:
     size = e.training.batch_size
     rows = shuffled_rows(e.seed, step * size, size, len(arrays))
     path = run.workdir / f"nonfinite_step_{step}.pt"
-    torch.save({"images": arrays.images[rows], "rows": torch.from_numpy(rows), "t": losses.t, "losses": losses.values}, path)
+    torch.save(
+        {
+            "images": arrays.images[rows],
+            "rows": torch.from_numpy(rows),
+            "t": losses.t,
+            "losses": losses.values,
+        },
+        path,
+    )
     raise ValueError(
         f"the loss was not finite for {e.training.max_nonfinite} steps in a row, to step {step}; the batch, its times "
         f"and losses are in {path}. Lower optim.lr, lengthen optim.warmup or clip with optim.grad_clip."

@@ -30,7 +30,9 @@ class Step:
     def x0(self) -> Tensor:
         """The predicted data on which the state rests, (B, ...)."""
         if self.prediction is None:
-            raise ValueError("this step rests on no prediction: the loop's steps do, unless nothing was evaluated.")
+            raise ValueError(
+                "this step rests on no prediction: the loop's steps do, unless nothing was evaluated."
+            )
         return self.prediction.x0
 
 

@@ -58,7 +58,9 @@ class PCSampler:
 
     def __post_init__(self) -> None:
         if self.n_steps_each < 1:
-            raise ValueError(f"n_steps_each must be at least 1, got {self.n_steps_each}; for none, corrector 'none'.")
+            raise ValueError(
+                f"n_steps_each must be at least 1, got {self.n_steps_each}; for none, corrector 'none'."
+            )
         falling = bool((self.times.diff() < 0).all())
         rising = bool((self.times.diff() > 0).all())
         if not (rising if self.predictor.encodes else falling):

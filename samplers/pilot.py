@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import scipy.optimize
-import torch
 from torch import Tensor
 
 from models.noise_model import Model
@@ -48,12 +47,13 @@ def optimise_grid(
     trials: int = 120,
     reference_steps: int = 200,
 ) -> OptimisedGrid:
-    """Place the steps where the pilot's own error is least (Watson et al. 2021; Sabour et al. 2024, in spirit).
+    """Place the steps where the pilot's own error is least (Watson et al. 2021; Sabour et al. 2024, in
+    spirit).
 
-    The pilot is a batch from the prior, solved once by a finely stepped method of order four. Nelder and Mead's
-    search then moves the ``knots`` of the density in log(sigma/alpha) so that ``predictor`` in ``num_steps``
-    evaluations comes nearest to those results, in root mean square. For deterministic predictors, whose results
-    can be compared.
+    The pilot is a batch from the prior, solved once by a finely stepped method of order four. Nelder and
+    Mead's search then moves the ``knots`` of the density in log(sigma/alpha) so that ``predictor`` in
+    ``num_steps`` evaluations comes nearest to those results, in root mean square. For deterministic
+    predictors, whose results can be compared.
 
     Args:
         model, predictor, num_steps: what the grid is for.
@@ -66,7 +66,9 @@ def optimise_grid(
         ValueError: a stochastic predictor.
     """
     if predictor.order is None:
-        raise ValueError("a grid is optimised for a deterministic predictor: results of others cannot be compared.")
+        raise ValueError(
+            "a grid is optimised for a deterministic predictor: results of others cannot be compared."
+        )
     process: GaussianProcess = model.process  # type: ignore[assignment]
     before, x = model.nfe, process.prior_sampling(shape, noise)
 

@@ -235,7 +235,9 @@ class GaussianProcess(Process):
     def posterior_weights(self, t: Tensor, s: Tensor) -> PosteriorWeights:
         """What the mean of q(x_s | x_t, x_0) takes from each (Ho et al. 2020, eq. 7, between any two times)."""
         ms, mt, step = self.marginal(s), self.marginal(t), self.transition(t, s)
-        return PosteriorWeights(step.scale * (ms.sigma / mt.sigma) ** 2, ms.alpha * (step.std / mt.sigma) ** 2)
+        return PosteriorWeights(
+            step.scale * (ms.sigma / mt.sigma) ** 2, ms.alpha * (step.std / mt.sigma) ** 2
+        )
 
     def posterior(self, x_t: Tensor, x0: Tensor, t: Tensor, s: Tensor) -> Posterior:
         """q(x_s | x_t, x_0) (Ho et al. 2020, eq. 6-7, between any two times)."""
@@ -271,7 +273,9 @@ class GaussianProcess(Process):
     def prior_logp(self, z: Tensor) -> Tensor:
         """log N(z; 0, prior_std^2 I) in nats, (B,), float64."""
         squares = (z.double() / self.prior_std).square().flatten(1)
-        return -0.5 * squares.sum(1) - squares.shape[1] * (0.5 * math.log(2 * math.pi) + math.log(self.prior_std))
+        return -0.5 * squares.sum(1) - squares.shape[1] * (
+            0.5 * math.log(2 * math.pi) + math.log(self.prior_std)
+        )
 
 
 class GaussianSDE(GaussianProcess, SDE):
@@ -305,8 +309,6 @@ class GaussianSDE(GaussianProcess, SDE):
     def level_ratio(self, t: Tensor) -> Tensor:
         dt = self.T / self.N
         return (self.marginal(t).alpha / self.marginal((t - dt).clamp(min=0)).alpha) ** 2
-
-
 
 
 register_sde: Registry[Process] = Registry("SDE")

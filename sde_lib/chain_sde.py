@@ -48,7 +48,8 @@ class InterpolatedChain(nn.Module, GaussianSDE):
         sigma = torch.lerp(self.log_sigmas[below], self.log_sigmas[below + 1], share).exp()
         clean = t < 0
         return Marginal(
-            torch.where(clean, torch.ones_like(alpha), alpha), torch.where(clean, torch.zeros_like(sigma), sigma)
+            torch.where(clean, torch.ones_like(alpha), alpha),
+            torch.where(clean, torch.zeros_like(sigma), sigma),
         )
 
     def time_of(self, noise_to_signal: Tensor) -> Tensor:

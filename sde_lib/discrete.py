@@ -44,7 +44,9 @@ class DiscreteDiffusion(nn.Module, GaussianProcess):
     ) -> None:
         super().__init__()
         if not bool((sigmas / alphas).diff().gt(0).all()) or float(sigmas[0]) <= 0:
-            raise ValueError("the levels of a chain must become strictly noisier: sigma/alpha > 0 and increasing.")
+            raise ValueError(
+                "the levels of a chain must become strictly noisier: sigma/alpha > 0 and increasing."
+            )
         self.num_levels = len(alphas)
         self.original_levels = self.num_levels if original_levels is None else original_levels
         self._prior_std = prior_std
@@ -142,11 +144,15 @@ def ddpm_chain(
     """
     if betas is not None:
         if len(betas) != N:
-            raise ValueError(f"the given betas are of {len(betas)} levels but the chain has N={N}; make them agree.")
+            raise ValueError(
+                f"the given betas are of {len(betas)} levels but the chain has N={N}; make them agree."
+            )
         return DiscreteDiffusion.ddpm(torch.as_tensor(betas, dtype=torch.float64))
     if schedule not in ("linear", "cosine"):
         raise ValueError(f"unknown beta schedule {schedule!r}; known: linear, cosine.")
-    return DiscreteDiffusion.ddpm(linear_betas(N, beta_min, beta_max) if schedule == "linear" else cosine_betas(N))
+    return DiscreteDiffusion.ddpm(
+        linear_betas(N, beta_min, beta_max) if schedule == "linear" else cosine_betas(N)
+    )
 
 
 @register_sde(name="smld")

@@ -8,8 +8,8 @@ eq. 12), so that from l_t to l_s = l_t + h, with k = 1 + tau^2,
     eps:  x_s = alpha_s/alpha_t x_t - int k sigma_s e^(l_s - l) eps(l) dl + n,
     v:    x_s = r_s/r_t x_t - int r_s v(l) / (2 cosh l) dl,   r^2 = alpha^2 + sigma^2, tau = 0,
 
-with n Gaussian of variance sigma_s^2 (1 - e^(-2 tau^2 h)) and sigma_s^2 tau^2 (e^(2 h) - 1). A method replaces f
-by the polynomial through its values at some nodes; its coefficients depend on levels alone.
+with n Gaussian of variance sigma_s^2 (1 - e^(-2 tau^2 h)) and sigma_s^2 tau^2 (e^(2 h) - 1). A method
+replaces f by the polynomial through its values at some nodes; its coefficients depend on levels alone.
 """
 
 from __future__ import annotations

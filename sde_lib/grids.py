@@ -105,15 +105,17 @@ class Karras(Grid):
     rho: float = 7.0
 
     def place(self, process: GaussianProcess, u: Tensor) -> Tensor:  # type: ignore[override]
-        ends = (process.marginal(process.time([process.start, process.t_end])).log_snr / (-2 * self.rho)).exp()
+        ends = (
+            process.marginal(process.time([process.start, process.t_end])).log_snr / (-2 * self.rho)
+        ).exp()
         return process.time_of((ends[0] + u * (ends[1] - ends[0])) ** self.rho)
 
 
 @register_grid
 @dataclass(frozen=True)
 class Cosine(Grid):
-    """Equal steps in the angle atan(sigma/alpha): the levels of a cosine schedule (Nichol & Dhariwal 2021, eq. 17,
-    without its offset), whatever the process."""
+    """Equal steps in the angle atan(sigma/alpha): the levels of a cosine schedule (Nichol & Dhariwal 2021,
+    eq. 17, without its offset), whatever the process."""
 
     needs: ClassVar[type] = GaussianProcess
 
@@ -126,10 +128,12 @@ class Cosine(Grid):
 @register_grid
 @dataclass(frozen=True)
 class Density(Grid):
-    """Steps in log(sigma/alpha) whose density has a piecewise linear logarithm: what ``samplers.pilot`` optimises.
+    """Steps in log(sigma/alpha) whose density has a piecewise linear logarithm: what ``samplers.pilot``
+    optimises.
 
     Args:
-        log_density: at two or more equally spaced levels of log(sigma/alpha), from the prior's to ``t_end``'s, up
+        log_density: at two or more equally spaced levels of log(sigma/alpha), from the prior's to
+        ``t_end``'s, up
             to a constant; zeros are the ``log_snr`` grid.
     """
 
@@ -161,22 +165,24 @@ class Explicit(Grid):
     """The given times, as they are: the first is where sampling starts and the last where it ends.
 
     Args:
-        values: falling times, or a chain's indices.
+        listed_times: falling times, or a chain's indices.
     """
 
-    values: Sequence[float] = ()
+    listed_times: Sequence[float] = ()
 
     def place(self, process: Process, u: Tensor) -> Tensor:
-        return torch.as_tensor(list(self.values), dtype=torch.float64)
+        return torch.as_tensor(list(self.listed_times), dtype=torch.float64)
 
     def times(self, process: Process, num_steps: int) -> Tensor:
-        if len(self.values) != num_steps:
+        if len(self.listed_times) != num_steps:
             raise ValueError(
-                f"the explicit grid has {len(self.values)} values but num_steps is {num_steps}; make them agree."
+                f"the explicit grid has {len(self.listed_times)} values but num_steps is {num_steps}; make them agree."
             )
         values = self.place(process, torch.empty(0))
         if bool((values > process.start).any()) or bool((values <= process.clean).any()):
-            raise ValueError(f"the explicit grid's times lie above {process.clean} and up to {process.start}.")
+            raise ValueError(
+                f"the explicit grid's times lie above {process.clean} and up to {process.start}."
+            )
         return distinct(process.time(values), "explicit")
 
 
@@ -189,9 +195,11 @@ class Respaced(Grid):
     """A chain's levels by index, as other code bases choose them; in each of equal sections its own number.
 
     Args:
-        sections: steps in each of the chain's sections, the clean one first (Nichol & Dhariwal 2021, section 4);
+        sections: steps in each of the chain's sections, the clean one first (Nichol & Dhariwal 2021, section
+        4);
             empty: one section of all the steps.
-        spacing: how a section of M levels is spaced by n steps: ``linspace`` from its first level to its last,
+        spacing: how a section of M levels is spaced by n steps: ``linspace`` from its first level to its
+        last,
             ``leading`` at k floor(M/n), ``trailing`` at the end of each n-th part, rounded.
     """
 

@@ -85,7 +85,9 @@ class Noise:
 
     def _size(self, shape: Sequence[int]) -> int:
         if shape[0] != len(self):
-            raise ValueError(f"noise for {len(self)} samples was asked for a batch of {shape[0]}; make one per batch.")
+            raise ValueError(
+                f"noise for {len(self)} samples was asked for a batch of {shape[0]}; make one per batch."
+            )
         return math.prod(shape[1:])
 
     def uniform(self, shape: Sequence[int]) -> Tensor:

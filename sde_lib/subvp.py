@@ -32,7 +32,9 @@ class subVPSDE(GaussianSDE):  # noqa: N801 - the ancestor's spelling, which its 
 
     def __post_init__(self) -> None:
         if not 0 < self.beta_min <= self.beta_max:
-            raise ValueError(f"subVPSDE needs 0 < beta_min <= beta_max, got {self.beta_min} and {self.beta_max}.")
+            raise ValueError(
+                f"subVPSDE needs 0 < beta_min <= beta_max, got {self.beta_min} and {self.beta_max}."
+            )
 
     def log_alpha(self, t: Tensor) -> Tensor:
         return -0.25 * t**2 * (self.beta_max - self.beta_min) - 0.5 * t * self.beta_min
@@ -44,7 +46,9 @@ class subVPSDE(GaussianSDE):  # noqa: N801 - the ancestor's spelling, which its 
     def sde(self, x: Tensor, t: Tensor) -> Coefficients:
         t = t.double()
         beta = self.beta_min + t * (self.beta_max - self.beta_min)
-        return Coefficients(expand(-0.5 * beta, x) * x, torch.sqrt(-beta * torch.expm1(4 * self.log_alpha(t))))
+        return Coefficients(
+            expand(-0.5 * beta, x) * x, torch.sqrt(-beta * torch.expm1(4 * self.log_alpha(t)))
+        )
 
     def time_of(self, noise_to_signal: Tensor) -> Tensor:
         """sigma/alpha = 1/alpha - alpha = 2 sinh(-log alpha), and log alpha is quadratic in t."""

@@ -33,7 +33,9 @@ class VESDE(GaussianSDE):
 
     def __post_init__(self) -> None:
         if not 0 < self.sigma_min < self.sigma_max:
-            raise ValueError(f"VESDE needs 0 < sigma_min < sigma_max, got {self.sigma_min} and {self.sigma_max}.")
+            raise ValueError(
+                f"VESDE needs 0 < sigma_min < sigma_max, got {self.sigma_min} and {self.sigma_max}."
+            )
 
     @property
     def prior_std(self) -> float:

@@ -32,7 +32,9 @@ class VPSDE(GaussianSDE):
 
     def __post_init__(self) -> None:
         if not 0 < self.beta_min <= self.beta_max:
-            raise ValueError(f"VPSDE needs 0 < beta_min <= beta_max, got {self.beta_min} and {self.beta_max}.")
+            raise ValueError(
+                f"VPSDE needs 0 < beta_min <= beta_max, got {self.beta_min} and {self.beta_max}."
+            )
 
     def beta(self, t: Tensor) -> Tensor:
         return self.beta_min + t * (self.beta_max - self.beta_min)

@@ -37,7 +37,7 @@ THIRD_PARTY = {
     "likelihood": {"torch", "numpy", "scipy"},
     "configs": {"ml_collections"},
 }
-CONFIG_READERS = {"build", "fields", "objectives", "settings", "command_line"}
+CONFIG_READERS = {"build", "fields", "objectives", "samplers", "settings", "command_line"}
 """Of run_lib: ``build``, what it is made of, and what parses the flag."""
 
 

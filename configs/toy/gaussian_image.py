@@ -10,7 +10,11 @@ def get_config() -> ConfigDict:
     model = config.model
     model.name = "gaussian"
     with model.ignore_type():
-        model.mean = (tuple(tuple(0.8 if (i - 3.5) ** 2 + (j - 3.5) ** 2 < 9 else -0.8 for j in range(8))
-                            for i in range(8)),)
+        model.mean = (
+            tuple(
+                tuple(0.8 if (i - 3.5) ** 2 + (j - 3.5) ** 2 < 9 else -0.8 for j in range(8))
+                for i in range(8)
+            ),
+        )
     model.std = 0.2
     return config

@@ -14,7 +14,8 @@ def get_config() -> ConfigDict:
     model = config.model
     model.name = "gaussian_mixture"
     model.means = tuple(
-        tuple(0.8 if glyph(i, j) else -0.8 for i in range(8) for j in range(8)) for glyph in (CROSS, SQUARE, SLASH)
+        tuple(0.8 if glyph(i, j) else -0.8 for i in range(8) for j in range(8))
+        for glyph in (CROSS, SQUARE, SLASH)
     )
     model.stds = 0.1
     return config

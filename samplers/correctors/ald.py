@@ -21,7 +21,8 @@ class AnnealedLangevin(Corrector):
     alpha as for ``langevin``. On N(0, c^2 I) the stationary variance is c^2 / (1 - e / (2 c^2)).
 
     Args:
-        snr: step in units of the noise level, in (0, 1): from 1 on the iteration diverges on data of little variance.
+        snr: step in units of the noise level, in (0, 1): from 1 on the iteration diverges on data of little
+            variance.
     """
 
     needs: ClassVar[type] = GaussianProcess
@@ -29,7 +30,9 @@ class AnnealedLangevin(Corrector):
 
     def __post_init__(self) -> None:
         if not 0 < self.snr < 1:
-            raise ValueError(f"ald's snr lies between 0 and 1, got {self.snr}; typical values are 0.05 to 0.2.")
+            raise ValueError(
+                f"ald's snr lies between 0 and 1, got {self.snr}; typical values are 0.05 to 0.2."
+            )
 
     def update_fn(self, model: Model, x: Tensor, t: Tensor, noise: Noise) -> Step:
         process: GaussianProcess = model.process  # type: ignore[assignment]

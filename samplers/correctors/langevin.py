@@ -19,7 +19,8 @@ class Langevin(Corrector):
     """x + e score + sqrt(2 e) z with e = 2 alpha (snr |z| / |score|)^2 (Song et al. 2021, algorithms 4-5).
 
     alpha is one training level's alpha_t^2 / alpha_{t-dt}^2, one for VE. In many dimensions the stationary
-    variance on a Gaussian is 1 + snr^2 times the target's (alpha = 1): a larger snr mixes faster and is hotter.
+    variance on a Gaussian is 1 + snr^2 times the target's (alpha = 1): a larger snr mixes faster and is
+    hotter.
 
     Args:
         snr: ratio of the score's step to the noise's, in (0, 1); typically 0.05 to 0.2.
@@ -32,7 +33,9 @@ class Langevin(Corrector):
 
     def __post_init__(self) -> None:
         if not 0 < self.snr < 1:
-            raise ValueError(f"langevin's snr lies between 0 and 1, got {self.snr}; typical values are 0.05 to 0.2.")
+            raise ValueError(
+                f"langevin's snr lies between 0 and 1, got {self.snr}; typical values are 0.05 to 0.2."
+            )
         if self.norm not in ("sample", "batch"):
             raise ValueError(f"langevin's norm is 'sample' or 'batch', got {self.norm!r}.")
 

@@ -19,38 +19,40 @@ from sde_lib.noise import Noise
 class AdaptiveSDE(Predictor):
     """Stochastic improved Euler with Euler-Maruyama inside (Jolicoeur-Martineau et al. 2021, algorithm 1).
 
-    With x' one Euler-Maruyama step and x~ the same step and noise with the coefficients at its end, the result
-    is x'' = (x' + x~)/2 and its error the norm of (x' - x'')/delta over sqrt(D), delta the larger of ``atol``
-    and ``rtol`` times the last two states' magnitude. An error above one is a step refused; the next is
-    ``safety`` error^-exponent times as long. Goes from t to s in as many steps of two evaluations as it takes,
-    for which it asks the device; a grid of two times leaves all of the way to it.
+    With x' one Euler-Maruyama step and x~ the same step and noise with the coefficients at its end, the
+    result is x'' = (x' + x~)/2 and its error the norm of (x' - x'')/delta over sqrt(D), delta the larger of
+    ``absolute`` and ``relative`` times the last two states' magnitude. An error above one is a step refused; the
+    next is ``safety`` error^-exponent times as long. Goes from t to s in as many steps of two evaluations as
+    it takes, for which it asks the device; a grid of two times leaves all of the way to it.
 
     Args:
-        rtol: relative tolerance (0.01 to 0.05 in the paper).
-        atol: absolute tolerance; 1/128 is one level of 8-bit data in [-1, 1].
-        first: length of the first step, in units of T.
+        relative: relative tolerance (0.01 to 0.05 in the paper).
+        absolute: absolute tolerance; 1/128 is one level of 8-bit data in [-1, 1].
+        first_step: length of the first step, in units of T.
         safety, exponent: of the control of the step (theta and r).
-        most: steps, refused ones included, after which to give up.
+        most_steps: steps, refused ones included, after which to give up.
     """
 
     needs: ClassVar[type] = SDE
-    rtol: float = 0.02
-    atol: float = 0.0078
-    first: float = 0.01
+    relative: float = 0.02
+    absolute: float = 0.0078
+    first_step: float = 0.01
     safety: float = 0.9
     exponent: float = 0.9
-    most: int = 100_000
+    most_steps: int = 100_000
 
     def __post_init__(self) -> None:
-        if min(self.rtol, self.atol, self.first, self.safety, self.exponent) <= 0:
-            raise ValueError("adaptive_sde's rtol, atol, first, safety and exponent must be positive.")
+        if min(self.relative, self.absolute, self.first_step, self.safety, self.exponent) <= 0:
+            raise ValueError(
+                "adaptive_sde's relative, absolute, first_step, safety and exponent must be positive."
+            )
 
     def update_fn(self, model: Model, x: Tensor, t: Tensor, s: Tensor, noise: Noise) -> Step:
         sde: SDE = model.process  # type: ignore[assignment]
         # A sample's draws must not depend on how many steps its batch-mates take.
         own, mean, previous = noise.branch(), x, x
-        length = (self.first * sde.T * torch.ones_like(t)).minimum(t - s)
-        for _ in range(self.most):
+        length = (self.first_step * sde.T * torch.ones_like(t)).minimum(t - s)
+        for _ in range(self.most_steps):
             moving = t > s
             if not bool(moving.any()):
                 return Step(x, mean)
@@ -64,7 +66,7 @@ class AdaptiveSDE(Predictor):
             improved = (start + end) / 2
             kick = (self._kick(sde, x, t, length) + self._kick(sde, x, then, length)) / 2
             new = improved + kick * z
-            tolerance = (self.rtol * torch.maximum(trial.abs(), previous.abs())).clamp(min=self.atol)
+            tolerance = (self.relative * torch.maximum(trial.abs(), previous.abs())).clamp(min=self.absolute)
             error = ((trial - new) / tolerance).flatten(1).double().square().mean(1).sqrt()
             accepted = moving & (error <= 1)
             taken = accepted.reshape(-1, *(1,) * (x.ndim - 1))
@@ -73,7 +75,8 @@ class AdaptiveSDE(Predictor):
             t = torch.where(accepted, then, t)
             length = length * self.safety * error.clamp(min=1e-6) ** -self.exponent
         raise ValueError(
-            f"adaptive_sde did not arrive in {self.most} steps; loosen rtol={self.rtol} or atol={self.atol}."
+            f"adaptive_sde did not arrive in {self.most_steps} steps; loosen relative={self.relative} "
+            f"or absolute={self.absolute}."
         )
 
     def _move(self, model: Model, sde: SDE, x: Tensor, at: Tensor, t: Tensor, length: Tensor) -> Tensor:

@@ -45,7 +45,8 @@ class DEIS(MultistepPredictor):
 @dataclass(frozen=True)
 class LinearMultistep(MultistepPredictor):
     """Adams-Bashforth for d(x/alpha) = eps d(sigma/alpha) (Hairer, Norsett & Wanner 1993, section III.1, with
-    variable steps; Liu et al. 2022 in PNDM; Karras et al. 2022's equation). Its first steps are of lower order.
+    variable steps; Liu et al. 2022 in PNDM; Karras et al. 2022's equation). Its first steps are of lower
+    order.
 
     Args:
         order: 1 to 4.

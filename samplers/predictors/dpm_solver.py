@@ -45,20 +45,21 @@ class DPMSolverMultistep(MultistepPredictor):
 @register_predictor(name="sde_dpm_solver_multistep")
 @dataclass(frozen=True)
 class SDEDPMSolverMultistep(MultistepPredictor):
-    """SDE-DPM-Solver++(2M), (3M): the reverse SDE, its data predictions interpolated (Lu et al. 2022b, eq. 19-20).
+    """SDE-DPM-Solver++(2M), (3M): the reverse SDE, its data predictions interpolated (Lu et al. 2022b, eq.
+    19-20).
 
     Args:
-        values: 1 to 3 data predictions in the formula; with 1 it is ancestral sampling.
+        solver_order: 1 to 3: data predictions in the formula; with 1 it is ancestral sampling.
     """
 
     needs: ClassVar[type] = GaussianProcess
-    values: int = 2
+    solver_order: int = 2
 
     def __post_init__(self) -> None:
-        check_order("sde_dpm_solver_multistep", self.values, range(1, 4))
+        check_order("sde_dpm_solver_multistep", self.solver_order, range(1, 4))
 
     def advance(self, model: Model, x: Tensor, t: Tensor, s: Tensor, noise: Noise, memory: Memory) -> Advance:
-        step = AdamsStep("x0", functools.partial(weights, "x0", tau=1.0), self.values)
+        step = AdamsStep("x0", functools.partial(weights, "x0", tau=1.0), self.solver_order)
         return step(model, x, t, s, noise, memory)
 
 

@@ -18,7 +18,10 @@ def heun_step(model: Model, x: Tensor, t: Tensor, s: Tensor) -> Tensor:
     """The trapezoidal rule with an Euler step inside (Karras et al. 2022, algorithm 1), any alpha."""
     process: GaussianProcess = model.process  # type: ignore[assignment]
     now, then = process.marginal(t), process.marginal(s)
-    scale, length = expand(then.alpha / now.alpha, x), expand(then.sigma - then.alpha * now.sigma / now.alpha, x)
+    scale, length = (
+        expand(then.alpha / now.alpha, x),
+        expand(then.sigma - then.alpha * now.sigma / now.alpha, x),
+    )
     eps = model(x, t).eps
     eps_s = model(scale * x + length * eps, s).eps
     return scale * x + length * (eps + eps_s) / 2

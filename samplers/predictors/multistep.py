@@ -16,7 +16,9 @@ from sde_lib.noise import Noise
 
 
 class Rule(Protocol):
-    """Coefficients of a step from the values at some nodes, as ``sde_lib.exponential.weights`` with a fixed view."""
+    """Coefficients of a step from the values at some nodes, as ``sde_lib.exponential.weights`` with a fixed
+    view.
+    """
 
     def __call__(self, now: Marginal, then: Marginal, nodes: Sequence[Tensor]) -> Weights: ...
 
@@ -46,7 +48,8 @@ class AdamsStep:
         rule: the coefficients; the node at t is the first.
         explicit: values in the predicting formula; fewer while the memory fills.
         implicit: values in the correcting formula, the new one included; zero: no correction.
-        correcting: the coefficients of the correcting formula, where they are others; the node at s is the first.
+        correcting: the coefficients of the correcting formula, where they are others; the node at s is the
+        first.
     """
 
     form: Form
@@ -55,7 +58,9 @@ class AdamsStep:
     implicit: int = 0
     correcting: Rule | None = None
 
-    def __call__(self, model: Model, x: Tensor, t: Tensor, s: Tensor, noise: Noise, memory: Memory) -> Advance:
+    def __call__(
+        self, model: Model, x: Tensor, t: Tensor, s: Tensor, noise: Noise, memory: Memory
+    ) -> Advance:
         process: GaussianProcess = model.process  # type: ignore[assignment]
         value, past = view(model(x, t), self.form), memory.past
         if self.implicit and past:

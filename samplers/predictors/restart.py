@@ -19,44 +19,48 @@ from sde_lib.noise import Noise
 @register_predictor(name="restart")
 @dataclass(frozen=True)
 class Restart(Predictor):
-    """Heun's method; on reaching ``low`` it returns ``repeats`` times to ``high`` by adding noise, and comes down
-    again in ``inner`` Heun steps (Xu et al. 2023, algorithm 1).
+    """Heun's method; on reaching ``restart_low`` it returns ``repeats`` times to ``restart_high`` by adding
+    noise, and comes down again in ``inner`` Heun steps (Xu et al. 2023, algorithm 1).
 
-    Evaluations: two for each step of the grid and 2 repeats inner for the restarts. The restarts happen in one
-    step, the first of the grid to end at or below ``low``, which is known before the loop.
+    Evaluations: two for each step of the grid and 2 repeats inner for the restarts. The restarts happen in
+    one step, the first of the grid to end at or below ``restart_low``, which is known before the loop.
 
     Args:
-        low, high: levels of sigma/alpha between which to restart, low < high.
+        restart_low, restart_high: levels of sigma/alpha between which to restart, low < high.
         repeats: restarts, at least 1.
-        inner: Heun steps from ``high`` down, at least 1.
+        inner: Heun steps from ``restart_high`` down, at least 1.
     """
 
     needs: ClassVar[type] = GaussianProcess
-    low: float = 0.1
-    high: float = 0.3
+    restart_low: float = 0.1
+    restart_high: float = 0.3
     repeats: int = 2
     inner: int = 3
 
     def __post_init__(self) -> None:
-        if not 0 < self.low < self.high:
-            raise ValueError(f"restart goes from low up to high, 0 < low < high; got {self.low} and {self.high}.")
+        if not 0 < self.restart_low < self.restart_high:
+            raise ValueError(
+                f"restart goes from low up to high, 0 < low < high; got {self.restart_low} and {self.restart_high}."
+            )
         if self.repeats < 1 or self.inner < 1:
-            raise ValueError(f"restart needs repeats and inner of at least 1, got {self.repeats}, {self.inner}.")
+            raise ValueError(
+                f"restart needs repeats and inner of at least 1, got {self.repeats}, {self.inner}."
+            )
 
     def plan(self, process: Process, times: Tensor) -> Sequence[Predictor]:
-        """Heun everywhere but in the step that ends at or below ``low``.
+        """Heun everywhere but in the step that ends at or below ``restart_low``.
 
         Raises:
-            ValueError: no step does, or ``high`` is above the first time.
+            ValueError: no step does, or ``restart_high`` is above the first time.
         """
         assert isinstance(process, GaussianProcess), "checked against needs at build"
         level = process.marginal(times)
         ratio = (level.sigma / level.alpha).tolist()
-        at = next((k for k, value in enumerate(ratio[1:]) if value <= self.low), None)
-        if at is None or self.high > ratio[0]:
+        at = next((k for k, value in enumerate(ratio[1:]) if value <= self.restart_low), None)
+        if at is None or self.restart_high > ratio[0]:
             raise ValueError(
-                f"restart between sigma/alpha = {self.low} and {self.high} needs a grid that passes both; "
-                f"this one goes from {ratio[0]:.3g} to {ratio[-1]:.3g}."
+                f"restart between sigma/alpha = {self.restart_low} and {self.restart_high} needs a grid that passes "
+                f"both; this one goes from {ratio[0]:.3g} to {ratio[-1]:.3g}."
             )
         return [self if k == at else Heun() for k in range(len(times) - 1)]
 
@@ -65,7 +69,8 @@ class Restart(Predictor):
         x, level = heun_step(model, x, t, s), process.marginal(s)
         ratio = level.sigma / level.alpha
         times = [
-            process.time_of(self.high * (ratio / self.high) ** (k / self.inner)) for k in range(self.inner)
+            process.time_of(self.restart_high * (ratio / self.restart_high) ** (k / self.inner))
+            for k in range(self.inner)
         ] + [s]
         for _ in range(self.repeats):
             x = up(process, x, s, times[0], noise.normal(x.shape))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -12,7 +12,7 @@ from models.noise_model import Model
 from samplers.base import Predictor, Step, register_predictor
 from samplers.predictors.multistep import check_order, view
 from sde_lib.base import GaussianProcess, Marginal, expand
-from sde_lib.exponential import Form, check_form, log_ratio, weights
+from sde_lib.exponential import log_ratio, weights
 from sde_lib.noise import Noise
 
 
@@ -22,8 +22,8 @@ class SEEDS(Predictor):
     """The reverse SDE by exponential Runge-Kutta stages that share one Brownian path (Gonzalez et al. 2023,
     eq. 15-17): stages at 1/2, or 1/3 and 2/3, of the step in log(alpha/sigma).
 
-    Each stage adds the noise of its own stretch to that of the stretches before; the linear part and the noise
-    are exact, the model's part integrates the line through the first value and the last.
+    Each stage adds the noise of its own stretch to that of the stretches before; the linear part and the
+    noise are exact, the model's part integrates the line through the first value and the last.
 
     Args:
         stages: evaluations a step, 2 or 3.
@@ -32,13 +32,12 @@ class SEEDS(Predictor):
 
     needs: ClassVar[type] = GaussianProcess
     stages: int = 2
-    form: Form = "x0"
+    form: Literal["x0", "eps"] = "x0"
 
     def __post_init__(self) -> None:
         check_order("seeds", self.stages, range(2, 4))
-        check_form(self.form)
-        if self.form == "v":
-            raise ValueError("seeds integrates the reverse SDE in 'x0' or 'eps'; 'v' has the probability flow only.")
+        if self.form not in ("x0", "eps"):
+            raise ValueError(f"seeds integrates the reverse SDE in 'x0' or 'eps', got {self.form!r}.")
 
     def update_fn(self, model: Model, x: Tensor, t: Tensor, s: Tensor, noise: Noise) -> Step:
         process: GaussianProcess = model.process  # type: ignore[assignment]

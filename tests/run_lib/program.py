@@ -42,14 +42,14 @@ def program(*arguments: object, **overrides: object) -> Outcome:
     """``python main.py ARGUMENTS --config.<field>=<value> ...``, fields written with ``__`` for the dot."""
     argv = ["main.py", *map(str, arguments)]
     argv += [f"--config.{field.replace('__', '.')}={value}" for field, value in overrides.items()]
-    out, err, status = io.StringIO(), io.StringIO(), 0
+    out, err, code = io.StringIO(), io.StringIO(), None
     with _fresh_flags(argv), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         try:
             main.guarded(argv)
         except SystemExit as stop:
-            assert isinstance(stop.code, int)
-            status = stop.code
-    return Outcome(status, out.getvalue(), err.getvalue())
+            code = stop.code
+    assert code is None or isinstance(code, int)
+    return Outcome(code or 0, out.getvalue(), err.getvalue())
 
 
 def run(config: Path, mode: str, workdir: Path, *arguments: object, **overrides: object) -> Outcome:
@@ -63,6 +63,13 @@ def numbers(workdir: Path, folder: str = "eval") -> dict[str, dict[str, Any]]:
     """The numbers of a report by name; of several checkpoints, those of the last."""
     report = json.loads((workdir / folder / "report.json").read_text())
     return {number["name"]: number for number in report["numbers"]}
+
+
+def written(folder: Path) -> list[str]:
+    """Files in a folder but for the configuration, which says what was asked."""
+    return sorted(
+        str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file() and p.name != "config.json"
+    )
 
 
 @contextlib.contextmanager

@@ -17,7 +17,14 @@ from sde_lib import VPSDE, Noise
 from tests.run_lib.cifar import write_cifar10
 
 SPEC = DataSpec(
-    name="some", loader=digits, density=None, shape=(1, 8, 8), levels=17, centered=True, dequantize=True, random_flip=False
+    name="some",
+    loader=digits,
+    density=None,
+    shape=(1, 8, 8),
+    levels=17,
+    centered=True,
+    dequantize=True,
+    random_flip=False,
 )
 
 
@@ -40,7 +47,9 @@ def test_digits_are_the_whole_of_scikit_learns_in_a_stratified_split() -> None:
 def test_cifar10_reads_torchvisions_files(
     split: str, first: int, tmp_path: Path, cifar_checksums: Callable[..., Any]
 ) -> None:
-    """Image k of the files is filled with k, k + 1 and k + 2 in red, green and blue: five files of ten and a test file."""
+    """Image k of the files is filled with k, k + 1 and k + 2 in red, green and blue: five files of ten and
+    a test file.
+    """
     write_cifar10(tmp_path, cifar_checksums)
     arrays = cifar10(tmp_path, split)
     assert arrays.images.shape[1:] == (3, 32, 32)
@@ -58,7 +67,9 @@ def test_missing_cifar10(tmp_path: Path) -> None:
 
 def test_exact_draws() -> None:
     """Draws of a mixture: shares and moments of the modes; test draws are not the training draws."""
-    network = GaussianMixtureScore(process=VPSDE(), means=[[0.0, 1.0], [10.0, -1.0]], stds=[0.1, 0.5], weights=[3.0, 1.0])
+    network = GaussianMixtureScore(
+        process=VPSDE(), means=[[0.0, 1.0], [10.0, -1.0]], stds=[0.1, 0.5], weights=[3.0, 1.0]
+    )
     train, test = (exact(network, (2,), 4000, split).images for split in ("train", "test"))
     second = train[:, 0] > 5
     assert second.double().mean().item() == pytest.approx(0.25, abs=4 * np.sqrt(0.25 * 0.75 / 4000))
@@ -87,11 +98,15 @@ def test_dequantised_levels_fill_their_bins(centered: bool) -> None:
 @pytest.mark.parametrize("levels", [17, 256])
 def test_training_batches_go_back_to_their_levels(levels: int, dequantize: bool) -> None:
     spec = replace(SPEC, levels=levels, dequantize=dequantize)
-    images = torch.randint(0, levels, (10, 1, 8, 8), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
+    images = torch.randint(0, levels, (10, 1, 8, 8), generator=torch.Generator().manual_seed(0)).to(
+        torch.uint8
+    )
     x = spec.training_batch(images, Noise(0, range(10)))
     assert torch.equal(spec.to_levels(x), images)
     if not dequantize:
-        assert torch.allclose(x.double(), 2 * images.double() / (levels - 1) - 1, atol=1e-6), "extremes at -1 and 1"
+        assert torch.allclose(x.double(), 2 * images.double() / (levels - 1) - 1, atol=1e-6), (
+            "extremes at -1 and 1"
+        )
 
 
 def test_samples_out_of_range_are_clipped() -> None:
@@ -126,13 +141,27 @@ def test_labels_in_turn() -> None:
 @pytest.mark.parametrize(
     ("images", "changes", "message"),
     [
-        (torch.zeros(2, 1, 9, 8, dtype=torch.uint8), {}, r"shape \(1, 9, 8\) .* says \(1, 8, 8\); set config.data.image_size"),
-        (torch.full((2, 1, 8, 8), 17, dtype=torch.uint8), {}, "values up to 17, which needs data.levels >= 18"),
+        (
+            torch.zeros(2, 1, 9, 8, dtype=torch.uint8),
+            {},
+            r"shape \(1, 9, 8\) .* says \(1, 8, 8\); set config.data.image_size",
+        ),
+        (
+            torch.full((2, 1, 8, 8), 17, dtype=torch.uint8),
+            {},
+            "values up to 17, which needs data.levels >= 18",
+        ),
         (torch.zeros(2, 1, 8, 8), {}, "values that are continuous: set data.levels=0"),
-        (torch.zeros(2, 1, 8, 8, dtype=torch.uint8), {"levels": 0}, "values that are of levels: set their number in data.levels"),
+        (
+            torch.zeros(2, 1, 8, 8, dtype=torch.uint8),
+            {"levels": 0},
+            "values that are of levels: set their number in data.levels",
+        ),
     ],
 )
-def test_data_that_are_not_what_the_configuration_says(images: torch.Tensor, changes: dict[str, Any], message: str) -> None:
+def test_data_that_are_not_what_the_configuration_says(
+    images: torch.Tensor, changes: dict[str, Any], message: str
+) -> None:
     spec = replace(SPEC, loader=lambda split: Arrays(images, torch.zeros(2)), **changes)
     with pytest.raises(ValueError, match=message):
         spec.load("train")

@@ -30,7 +30,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_loss_of_an_exact_score(tmp_path: Path) -> None:
-    """What is left of the noise when the score is exact: Var[eps | x_t] = (alpha s)^2 / ((alpha s)^2 + sigma^2).
+    """What is left of the noise when the score is exact: Var[eps | x_t] = (alpha s)^2 / ((alpha s)^2 +
+    sigma^2).
 
     Averaged over t by quadrature, and over the two coordinates, of standard deviations 0.5 and 0.2.
     """
@@ -51,7 +52,14 @@ def test_likelihood_of_an_exact_score(config: str, tmp_path: Path) -> None:
     To 1e-3 bits/dim, for the prior is not quite p_T; and with one probe an image, to its error.
     """
     exact_trace = {"eval__bpd_divergence": "exact"} if "2d" in config else {"eval__bpd_repeats": 2}
-    run(ROOT / f"configs/toy/{config}.py", "eval", tmp_path, eval__bpd_num_images=40, **ONLY["bpd"], **exact_trace)
+    run(
+        ROOT / f"configs/toy/{config}.py",
+        "eval",
+        tmp_path,
+        eval__bpd_num_images=40,
+        **ONLY["bpd"],
+        **exact_trace,
+    )
     found = numbers(tmp_path)
     assert not any("bpd" in name for name in found)
     ours, exact = found["nats/test"], found["nats/test, exact"]
@@ -79,17 +87,29 @@ def test_samples_of_an_exact_score(tmp_path: Path) -> None:
     """Samples are as near to the data as the data's two splits are to one another."""
     run(GAUSSIAN, "eval", tmp_path, **ONLY["sampling"])
     found = numbers(tmp_path)
-    assert found["frechet/coordinates"]["value"] < 2 * found["frechet/training points to test points"]["value"]
+    assert (
+        found["frechet/coordinates"]["value"] < 2 * found["frechet/training points to test points"]["value"]
+    )
     assert found["frechet/coordinates"]["unit"] == "squared units of the data"
     assert found["precision"]["value"] == pytest.approx(found["precision/test points"]["value"], abs=0.03)
     assert found["recall"]["value"] > 0.95
-    assert found["frechet/coordinates"]["nfe"] == 200, "ancestral sampling's 199 steps and the closing estimate"
+    assert found["frechet/coordinates"]["nfe"] == 200, (
+        "ancestral sampling's 199 steps and the closing estimate"
+    )
 
 
 def test_report_is_complete(trained: Path) -> None:
     run(TINY, "eval", trained, "--eval_folder", "complete", seed=5)
     found = numbers(trained, "complete")
-    assert {"loss/test", "bpd/test", "nats/test", "frechet/pixels", "precision", "recall", "copies"} < found.keys()
+    assert {
+        "loss/test",
+        "bpd/test",
+        "nats/test",
+        "frechet/pixels",
+        "precision",
+        "recall",
+        "copies",
+    } < found.keys()
     assert all(set(number) == FIELDS for number in found.values())
     hashes = {n["config_hash"] for n in found.values()}
     assert {n["seed"] for n in found.values()} == {5}
@@ -112,18 +132,31 @@ def test_report_is_complete(trained: Path) -> None:
 
 def test_hash_is_of_what_was_configured(trained: Path) -> None:
     for size in (4, 5, 4):
-        run(TINY, "eval", trained, "--eval_folder", "hash", **ONLY["loss"], eval__batch_size=size, training__times="uniform")
+        run(
+            TINY,
+            "eval",
+            trained,
+            "--eval_folder",
+            "hash",
+            **ONLY["loss"],
+            eval__batch_size=size,
+            training__times="uniform",
+        )
     report = json.loads((trained / "hash/report.json").read_text())["numbers"]
     assert len(report) == 2
     assert len({n["config_hash"] for n in report}) == 2
     assert report[0]["value"] == pytest.approx(report[1]["value"], rel=1e-5), "batches do not matter"
 
 
-@pytest.mark.parametrize(("task", "work", "batches"), [("sampling", "draw", 18), ("bpd", "log_likelihood", 2)])
+@pytest.mark.parametrize(
+    ("task", "work", "batches"), [("sampling", "draw", 18), ("bpd", "log_likelihood", 2)]
+)
 def test_interrupted_evaluation_goes_on(
     task: str, work: str, batches: int, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """70 samples in batches of 4, 6 images in batches of 4: stopped in the second batch, the first is not made again."""
+    """70 samples in batches of 4, 6 images in batches of 4: stopped in the second batch, the first is not
+    made again.
+    """
     whole, calls = getattr(evaluate, work), [0]
 
     def stopped(*args: Any, **kwargs: Any) -> Any:
@@ -170,7 +203,10 @@ def test_damaged_part_is_made_again(trained: Path) -> None:
         ({}, [6]),
         ({"eval__checkpoints": "(3,)"}, [3]),
         ({"eval__checkpoints": "(3,6)"}, [3, 6]),
-        ({"eval__begin_ckpt": 1, "eval__end_ckpt": 2}, [3, 6]),  # in units of snapshot_freq, as score_sde counts
+        (
+            {"eval__begin_ckpt": 1, "eval__end_ckpt": 2},
+            [3, 6],
+        ),  # in units of snapshot_freq, as score_sde counts
     ],
 )
 def test_which_checkpoints(asked: dict[str, Any], steps: list[int], trained: Path) -> None:
@@ -182,7 +218,9 @@ def test_which_checkpoints(asked: dict[str, Any], steps: list[int], trained: Pat
 
 
 def test_checkpoint_that_is_not_there(trained: Path) -> None:
-    error = program("--config", TINY, "--mode", "eval", "--workdir", trained, eval__checkpoints="(3,5)", **ONLY["loss"]).error
+    error = program(
+        "--config", TINY, "--mode", "eval", "--workdir", trained, eval__checkpoints="(3,5)", **ONLY["loss"]
+    ).error
     assert "there is no checkpoint of step 5" in error
 
 
@@ -205,8 +243,15 @@ def test_image_that_is_not_a_number_is_named(tmp_path: Path) -> None:
         "    arrays.images[3] = float('nan')\n"
         "    return arrays\n"
     )
-    outcome = run(GAUSSIAN, "eval", tmp_path / "run", plugins=tmp_path / "spoilt.py", data__dataset="spoilt",
-                  eval__bpd_num_images=5, **ONLY["bpd"])
+    outcome = run(
+        GAUSSIAN,
+        "eval",
+        tmp_path / "run",
+        plugins=tmp_path / "spoilt.py",
+        data__dataset="spoilt",
+        eval__bpd_num_images=5,
+        **ONLY["bpd"],
+    )
     assert "image 3 of the test split has no likelihood: " in outcome.out
     assert outcome.out.count("has no likelihood") == 1
     spoilt = numbers(tmp_path / "run")["nats/test"]

@@ -23,7 +23,9 @@ def test_frechet_distance_of_commuting_gaussians() -> None:
 
 
 def test_frechet_distance_of_gaussians_that_do_not_commute() -> None:
-    """In the plane tr sqrt(M) = sqrt(tr M + 2 sqrt(det M)), with M = A B: an expression without matrix roots."""
+    """In the plane tr sqrt(M) = sqrt(tr M + 2 sqrt(det M)), with M = A B: an expression without matrix
+    roots.
+    """
     A, B = np.array([[2.0, 1.0], [1.0, 3.0]]), np.array([[4.0, -1.0], [-1.0, 1.0]])
     cross = math.sqrt(np.trace(A @ B) + 2 * math.sqrt(np.linalg.det(A) * np.linalg.det(B)))
     found = frechet_distance(Gaussian(np.zeros(2), A), Gaussian(np.zeros(2), B))
@@ -43,21 +45,24 @@ def test_fit() -> None:
 
 
 def test_precision_and_recall_know_quality_from_coverage() -> None:
-    """Real data in two far clusters, half each; samples: three quarters in one of them, one quarter in nowhere.
+    """Real data in two far clusters, half each; samples: three quarters in one of them, one quarter in
+    nowhere.
 
     So precision is 3/4 and recall 1/2, up to points at the rims: with k = 3 a point is missed by its whole
     set about once in 100.
     """
     a, b = RNG.normal(size=(400, 2)), RNG.normal(size=(400, 2)) + 100
-    found = precision_recall(np.concatenate([a, b]), np.concatenate([RNG.normal(size=(300, 2)), np.full((100, 2), -50.0)]))
+    found = precision_recall(
+        np.concatenate([a, b]), np.concatenate([RNG.normal(size=(300, 2)), np.full((100, 2), -50.0)])
+    )
     assert found.precision.value == pytest.approx(0.75, abs=0.02)
     assert found.recall.value == pytest.approx(0.5, abs=0.02)
     assert found.precision.stderr == pytest.approx(math.sqrt(0.75 * 0.25 / 400), rel=0.05)
 
 
 def test_precision_and_recall_of_points_on_a_line() -> None:
-    """By hand, k = 3: radii of 0..4 are 3, 2, 2, 2, 3, so real data reach [-3, 7]; fake ones at 6, 7, 8, 9 have
-    radii 3, 2, 2, 3 and reach [3, 12].
+    """By hand, k = 3: radii of 0..4 are 3, 2, 2, 2, 3, so real data reach [-3, 7]; fake ones at 6, 7, 8, 9
+    have radii 3, 2, 2, 3 and reach [3, 12].
     """
     real, fake = np.arange(5.0)[:, None], np.arange(6.0, 10.0)[:, None]
     found = precision_recall(real, fake)
@@ -66,7 +71,9 @@ def test_precision_and_recall_of_points_on_a_line() -> None:
 
 
 def test_precision_and_recall_in_principal_components() -> None:
-    """Beyond 20 dimensions what varies counts: a difference in coordinates without variance is projected away."""
+    """Beyond 20 dimensions what varies counts: a difference in coordinates without variance is projected
+    away.
+    """
     real = np.zeros((200, 40))
     real[:, :20] = RNG.normal(size=(200, 20))
     fake = real + np.concatenate([np.zeros(20), np.full(20, 5.0)])
@@ -88,7 +95,9 @@ def test_proportion() -> None:
 
 
 def test_copies() -> None:
-    """Training images on a grid of spacing 10; test images 1 to 5 away from them; copies are nearer than 1."""
+    """Training images on a grid of spacing 10; test images 1 to 5 away from them; copies are nearer than
+    1.
+    """
     train = 10 * np.arange(100.0)[:, None]
     test = train + np.linspace(1, 5, 100)[:, None]
     fake = train[:8] + np.array([0.0, 0.2, 0.9, 2.0, 3.0, -0.5, 4.0, 5.0])[:, None]

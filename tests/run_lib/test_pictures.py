@@ -35,7 +35,9 @@ def test_colour_images_of_full_size_are_the_pixels_themselves() -> None:
 
 
 def test_small_images_are_enlarged_by_whole_pixels() -> None:
-    """48 pixels are aimed at: 10x10 fits four times. Black is 0, white the highest level. One alone has no frame."""
+    """48 pixels are aimed at: 10x10 fits four times. Black is 0, white the highest level. One alone has no
+    frame.
+    """
     image = torch.zeros(1, 1, 10, 10, dtype=torch.uint8)
     image[0, 0, 3, 4] = 16
     grid = picture(image, spec((1, 10, 10), 17))

@@ -48,9 +48,10 @@ def kill_at(step: int, workdir: Path, monkeypatch: pytest.MonkeyPatch, **overrid
             raise Kill
         return whole(settings, at, n_iters)
 
-    with monkeypatch.context() as patch, pytest.raises(Kill):
+    with monkeypatch.context() as patch:
         patch.setattr(train, "learning_rate", killed)
-        run(TINY, "train", workdir, **overrides)
+        with pytest.raises(Kill):
+            run(TINY, "train", workdir, **overrides)
 
 
 @pytest.fixture(scope="module")
@@ -62,8 +63,12 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("step", range(1, 6))
-def test_killed_at_any_step(step: int, uninterrupted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Checkpoints are of steps 2, 4 and 6: from step 5 the run goes back to 4, from step 1 to the beginning."""
+def test_killed_at_any_step(
+    step: int, uninterrupted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Checkpoints are of steps 2, 4 and 6: from step 5 the run goes back to 4, from step 1 to the
+    beginning.
+    """
     kill_at(step, tmp_path, monkeypatch)
     assert not (tmp_path / LAST).exists()
     resumed = run(TINY, "train", tmp_path)
@@ -71,13 +76,23 @@ def test_killed_at_any_step(step: int, uninterrupted: Path, tmp_path: Path, monk
     assert_equal(tmp_path / LAST, uninterrupted)
 
 
-def test_killed_with_everything_that_training_carries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_killed_with_everything_that_training_carries(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Times that learn from the losses, further averages, gradients added up over microbatches."""
-    carried = {"training__sde": "ddpm", "training__times": "importance", "model__num_scales": 4, "model__beta_schedule": "cosine",
-               "training__n_iters": 40,
-               "model__ema_rates": "(0.5,)", "training__microbatch": 3, "sampling__grid": "uniform",
-               "eval__enable_bpd": False, "sampling__predictor": "ancestral_sampling",
-               "training__snapshot_freq": 40}
+    carried = {
+        "training__sde": "ddpm",
+        "training__times": "importance",
+        "model__num_scales": 4,
+        "model__beta_schedule": "cosine",
+        "training__n_iters": 40,
+        "model__ema_rates": "(0.5,)",
+        "training__microbatch": 3,
+        "sampling__grid": "uniform",
+        "eval__enable_bpd": False,
+        "sampling__predictor": "ancestral_sampling",
+        "training__snapshot_freq": 40,
+    }
     run(TINY, "train", tmp_path / "whole", **carried)
     kill_at(33, tmp_path / "killed", monkeypatch, **carried)
     run(TINY, "train", tmp_path / "killed", **carried)
@@ -101,9 +116,10 @@ def test_killed_while_saving(uninterrupted: Path, tmp_path: Path, monkeypatch: p
             raise Kill
         whole(payload, file)
 
-    with monkeypatch.context() as patch, pytest.raises(Kill):
+    with monkeypatch.context() as patch:
         patch.setattr(state.torch, "save", half)
-        run(TINY, "train", tmp_path)
+        with pytest.raises(Kill):
+            run(TINY, "train", tmp_path)
     # A kill that no code survives leaves the partial file behind.
     (tmp_path / "checkpoints/.partial-1-step_00000004.pt").write_bytes(b"half a checkpoint")
     assert [p.name for p in (tmp_path / "checkpoints").glob("step*")] == ["step_00000002.pt"]
@@ -111,13 +127,28 @@ def test_killed_while_saving(uninterrupted: Path, tmp_path: Path, monkeypatch: p
     assert_equal(tmp_path / LAST, uninterrupted)
 
 
+@pytest.mark.slow
 def test_sigkill(tmp_path: Path) -> None:
     """A process of its own, killed from outside at a moment nobody chose."""
     flags = ["--config.training.n_iters=60", "--config.training.snapshot_freq=60"]
-    command = [sys.executable, "main.py", "--config", str(TINY), "--mode", "train", "--workdir", str(tmp_path / "killed")]
+    command = [
+        sys.executable,
+        "main.py",
+        "--config",
+        str(TINY),
+        "--mode",
+        "train",
+        "--workdir",
+        str(tmp_path / "killed"),
+    ]
     threads = {"OMP_NUM_THREADS": str(torch.get_num_threads())}
-    process = subprocess.Popen([*command, *flags], cwd=ROOT, env={**os.environ, **threads},
-                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        [*command, *flags],
+        cwd=ROOT,
+        env={**os.environ, **threads},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     checkpoints = tmp_path / "killed/checkpoints"
     while not list(checkpoints.glob("step*")) and process.poll() is None:
         time.sleep(0.005)
@@ -137,15 +168,27 @@ def test_seed_is_used(uninterrupted: Path, tmp_path: Path) -> None:
     run(TINY, "train", tmp_path / "other", seed=43)
     assert_equal(tmp_path / "same" / LAST, uninterrupted)
     ours, other = contents(uninterrupted), contents(tmp_path / "other" / LAST)
-    random = [name for name in ours if name.startswith("model.") and "conv" in name and name.endswith("weight")]
+    random = [
+        name for name in ours if name.startswith("model.") and "conv" in name and name.endswith("weight")
+    ]
     assert random
     assert not any(torch.equal(ours[name], other[name]) for name in random)
 
 
 def test_old_checkpoints_go(tmp_path: Path) -> None:
     """Multiples of snapshot_freq stay, and the latest; those kept against a kill go."""
-    run(TINY, "train", tmp_path, training__n_iters=8, training__snapshot_freq=4, training__snapshot_freq_for_preemption=1)
-    assert sorted(p.name for p in (tmp_path / "checkpoints").iterdir()) == ["step_00000004.pt", "step_00000008.pt"]
+    run(
+        TINY,
+        "train",
+        tmp_path,
+        training__n_iters=8,
+        training__snapshot_freq=4,
+        training__snapshot_freq_for_preemption=1,
+    )
+    assert sorted(p.name for p in (tmp_path / "checkpoints").iterdir()) == [
+        "step_00000004.pt",
+        "step_00000008.pt",
+    ]
 
 
 def test_truncated_checkpoint(uninterrupted: Path, tmp_path: Path) -> None:
@@ -163,10 +206,14 @@ def test_truncated_checkpoint(uninterrupted: Path, tmp_path: Path) -> None:
 def test_checkpoint_of_another_architecture(uninterrupted: Path, tmp_path: Path) -> None:
     (tmp_path / "checkpoints").mkdir()
     (tmp_path / LAST).write_bytes(uninterrupted.read_bytes())
-    error = program("--config", TINY, "--mode", "sample", "--workdir", tmp_path, model__num_res_blocks=2).error
+    error = program(
+        "--config", TINY, "--mode", "sample", "--workdir", tmp_path, model__num_res_blocks=2
+    ).error
     assert "another architecture" in error
     assert "missing from the file: " in error
-    missing = [name for name in error.replace(",", " ").split() if "." in name and name.endswith(("weight", "bias"))]
+    missing = [
+        name for name in error.replace(",", " ").split() if "." in name and name.endswith(("weight", "bias"))
+    ]
     assert missing, "the differing keys are listed"
     error = program("--config", TINY, "--mode", "sample", "--workdir", tmp_path, model__nf=16).error
     assert "of another shape: " in error

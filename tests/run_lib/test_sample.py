@@ -28,8 +28,16 @@ def samples(workdir: Path) -> np.ndarray:
 def test_sample_does_not_know_its_batch(predictor: str, tmp_path: Path) -> None:
     """Sample k is a function of (seed, k): batches of 3, of 7 and of all are the same samples."""
     for size in (3, 7, 10):
-        run(GAUSSIAN, "sample", tmp_path / str(size), sampling__predictor=predictor, sampling__corrector="langevin",
-            sampling__num_samples=10, sampling__batch_size=size, sampling__num_steps=20)
+        run(
+            GAUSSIAN,
+            "sample",
+            tmp_path / str(size),
+            sampling__predictor=predictor,
+            sampling__corrector="langevin",
+            sampling__num_samples=10,
+            sampling__batch_size=size,
+            sampling__num_steps=20,
+        )
     assert samples(tmp_path / "3") == pytest.approx(samples(tmp_path / "10"), abs=1e-6)
     assert samples(tmp_path / "7") == pytest.approx(samples(tmp_path / "10"), abs=1e-6)
 
@@ -65,7 +73,9 @@ def test_file_is_written_as_samples_come(tmp_path: Path) -> None:
     write_samples(tmp_path / "s.npz", generate(), 100, torch.arange(100) % 7)
     assert most <= 2
     with np.load(tmp_path / "s.npz") as held:
-        assert np.array_equal(held["arr_0"], np.repeat(np.arange(20, dtype=np.uint8), 5)[:, None].repeat(3, 1))
+        assert np.array_equal(
+            held["arr_0"], np.repeat(np.arange(20, dtype=np.uint8), 5)[:, None].repeat(3, 1)
+        )
         assert np.array_equal(held["arr_1"], np.arange(100) % 7), "every class in turn"
 
 
@@ -90,8 +100,10 @@ def test_picture_and_arrays_hold_the_same_pixels(tmp_path: Path) -> None:
     picture = np.asarray(Image.open(tmp_path / "samples/samples.png"))
     assert picture.shape == (2 * 50 + 2, 2 * 50 + 2, 3), "four samples of 48 pixels and a margin of 2"
     second = picture[2:50, 52:100]
-    assert np.array_equal(second, np.round(images[1, 0] / 16 * 255).astype(np.uint8).repeat(6, 0).repeat(6, 1)[..., None]
-                          .repeat(3, 2))
+    assert np.array_equal(
+        second,
+        np.round(images[1, 0] / 16 * 255).astype(np.uint8).repeat(6, 0).repeat(6, 1)[..., None].repeat(3, 2),
+    )
     # Another run of the sampler made the trajectory: its last frame is the picture.
     frames = sorted((tmp_path / "samples/trajectory").iterdir())
     assert [f.name for f in frames] == ["frame_0000.png", "frame_0001.png"]
@@ -100,8 +112,17 @@ def test_picture_and_arrays_hold_the_same_pixels(tmp_path: Path) -> None:
 
 def test_trajectory(tmp_path: Path) -> None:
     """Frames evenly spread over 50 steps from noise to data, and the same in a GIF."""
-    run(MIXTURE_IMAGE, "sample", tmp_path, sampling__num_steps=50, sampling__num_samples=9, sampling__trajectory=5)
-    frames = [np.asarray(Image.open(p)).astype(int) for p in sorted((tmp_path / "samples/trajectory").iterdir())]
+    run(
+        MIXTURE_IMAGE,
+        "sample",
+        tmp_path,
+        sampling__num_steps=50,
+        sampling__num_samples=9,
+        sampling__trajectory=5,
+    )
+    frames = [
+        np.asarray(Image.open(p)).astype(int) for p in sorted((tmp_path / "samples/trajectory").iterdir())
+    ]
     assert len(frames) == 5
     last = np.asarray(Image.open(tmp_path / "samples/samples.png")).astype(int)
     far = [np.abs(frame - last).mean() for frame in frames]

@@ -22,7 +22,9 @@ ADAM = replace(OptimSettings.of(defaults().optim), lr=0.1, warmup=4, schedule="c
 
 
 def test_learning_rate() -> None:
-    """Linear warm-up to the rate at step 3, then half a cosine from step 4 (whole) over 9 (half) to 14 (zero)."""
+    """Linear warm-up to the rate at step 3, then half a cosine from step 4 (whole) over 9 (half) to 14
+    (zero).
+    """
     rates = [learning_rate(ADAM, step, n_iters=14) for step in range(15)]
     assert rates[:4] == pytest.approx([0.025, 0.05, 0.075, 0.1])
     assert rates[4] == pytest.approx(0.1)
@@ -33,9 +35,11 @@ def test_learning_rate() -> None:
 
 @pytest.mark.parametrize("clip", [1.0, 0.0])
 def test_update(clip: float) -> None:
-    """Adam's first step is lr times the gradient's sign, whatever its size; the norm reported is before clipping.
+    """Adam's first step is lr times the gradient's sign, whatever its size; the norm reported is before
+    clipping.
 
-    The average with warm-up keeps (1 + 1)/(10 + 1) of the old weights at its first update (score_sde's count).
+    The average with warm-up keeps (1 + 1)/(10 + 1) of the old weights at its first update (score_sde's
+    count).
     """
     network = nn.Linear(2, 1, bias=False)
     nn.init.zeros_(network.weight)
@@ -64,8 +68,18 @@ CONTINUOUS = {"data__dataset": "broken", "data__levels": 0, "data__uniform_dequa
 def test_loss_that_stays_non_finite_stops_the_run(tmp_path: Path) -> None:
     (tmp_path / "broken.py").write_text(BROKEN.format(rows=":"))
     workdir = tmp_path / "run"
-    error = program("--config", TINY, "--mode", "train", "--workdir", workdir, plugins=tmp_path / "broken.py",
-                    training__n_iters=20, training__max_nonfinite=3, **CONTINUOUS).error
+    error = program(
+        "--config",
+        TINY,
+        "--mode",
+        "train",
+        "--workdir",
+        workdir,
+        plugins=tmp_path / "broken.py",
+        training__n_iters=20,
+        training__max_nonfinite=3,
+        **CONTINUOUS,
+    ).error
     assert "not finite for 3 steps in a row, to step 2" in error
     assert "nonfinite_step_2.pt" in error
     held = torch.load(workdir / "nonfinite_step_2.pt", weights_only=True)
@@ -91,4 +105,7 @@ def test_nothing_to_train_in_an_exact_score(tmp_path: Path) -> None:
     from tests.run_lib.program import GAUSSIAN
 
     error = program("--config", GAUSSIAN, "--mode", "train", "--workdir", tmp_path).error
-    assert error == "this configuration's model is an exact score: there is nothing to train; use eval or sample."
+    assert (
+        error
+        == "this configuration's model is an exact score: there is nothing to train; use eval or sample."
+    )

@@ -56,8 +56,8 @@ class Oracle(Network):
 class Constant(Noise):
     """Streams that give one value."""
 
-    def __init__(self, value: float) -> None:
-        super().__init__(0, range(1), dtype=torch.float64)
+    def __init__(self, value: float, batch: int = 1) -> None:
+        super().__init__(0, range(batch), dtype=torch.float64)
         self.value = value
 
     def normal(self, shape: Sequence[int]) -> Tensor:
@@ -68,11 +68,12 @@ def variance_error(chain: DiscreteDiffusion, variance: Variance) -> float:
     """Relative error of the variance of samples at the chain's cleanest level."""
     model = NoiseModel(Oracle(chain), chain, Time(chain), "eps", "learned_range")
     predictor = AncestralSampling(variance=variance)
+    t = torch.arange(chain.num_levels - 1, 0, -1)  # every step of the chain, as a batch
+    one = torch.ones(len(t), 1, dtype=torch.float64)
+    gains = predictor.update_fn(model, one, t, t - 1, Constant(0, len(t))).x
+    noises = predictor.update_fn(model, 0 * one, t, t - 1, Constant(1, len(t))).x
     v = 1.0
-    for level in range(chain.num_levels - 1, 0, -1):
-        t, one = torch.tensor([level]), torch.ones(1, 1, dtype=torch.float64)
-        gain = float(predictor.update_fn(model, one, t, t - 1, Constant(0)).x)
-        noise = float(predictor.update_fn(model, 0 * one, t, t - 1, Constant(1)).x)
+    for gain, noise in zip(gains.flatten().tolist(), noises.flatten().tolist(), strict=True):
         v = gain**2 * v + noise**2
     m = chain.marginal(torch.tensor(0))
     return v / float((m.alpha * STD) ** 2 + m.sigma**2) - 1

@@ -1,9 +1,9 @@
 """Stochastic solvers on Gaussian data: their law is the one that their formulas say, and it converges.
 
-For N(0.3, 0.5^2) the data prediction is affine in the state, so that every state is a constant plus a sum over
-the independent normal draws, the prior's first. ``Form`` carries those coefficients; the papers' steps are written
-with it, in scalars, below. Noise is orthogonal (``tests.oracles``): the sampler's mean and variance over the
-coordinates then equal the form's to rounding.
+For N(0.3, 0.5^2) the data prediction is affine in the state, so that every state is a constant plus a sum
+over the independent normal draws, the prior's first. ``Form`` carries those coefficients; the papers' steps
+are written with it, in scalars, below. Noise is orthogonal (``tests.oracles``): the sampler's mean and
+variance over the coordinates then equal the form's to rounding.
 """
 
 from __future__ import annotations
@@ -125,8 +125,9 @@ def sa_solver(tau: float) -> Chain:
 def seeds_2(levels: list[Level], x: Form, draw: Draws) -> Form:
     """Gonzalez et al. 2023, eq. 16: a stage at half the step and two draws, the first carried on.
 
-    The noise integral of the whole step has the variance sigma_s^2 (e^(2 h) - 1), of which the first half's part,
-    seen from s, is sigma_s^2 (e^(2 h) - e^h). The prediction is taken as the line through t and the middle.
+    The noise integral of the whole step has the variance sigma_s^2 (e^(2 h) - 1), of which the first half's
+    part, seen from s, is sigma_s^2 (e^(2 h) - e^h). The prediction is taken as the line through t and the
+    middle.
     """
     for now, then in zip(levels[:-1], levels[1:]):
         h = then.l - now.l
@@ -139,7 +140,11 @@ def seeds_2(levels: list[Level], x: Form, draw: Draws) -> Form:
         y = y + (mid.s * math.sqrt(math.expm1(h))) * first
         slope = (2 / h) * (mid.eps(y) - e)
         # int 2 s_s e^(l_s - l) (l - l_t) dl = 2 s_s (e^h - 1 - h)
-        x = (then.a / now.a) * x - (2 * then.s * math.expm1(h)) * e - (2 * then.s * (math.expm1(h) - h)) * slope
+        x = (
+            (then.a / now.a) * x
+            - (2 * then.s * math.expm1(h)) * e
+            - (2 * then.s * (math.expm1(h) - h)) * slope
+        )
         x = x + (then.s * math.sqrt(math.exp(2 * h) - math.exp(h))) * first
         x = x + (then.s * math.sqrt(math.expm1(h))) * second
     return x
@@ -177,14 +182,17 @@ def restart(levels: list[Level], x: Form, draw: Draws) -> Form:
         ("vp", SASolver(explicit=2, implicit=2, tau=1.0), sa_solver(1.0)),
         ("ve", SASolver(explicit=2, implicit=2, tau=0.4), sa_solver(0.4)),
         ("vp", SEEDS(stages=2, form="eps"), seeds_2),
-        ("ve", Restart(low=0.1, high=0.3, repeats=2, inner=2), restart),
+        ("ve", Restart(restart_low=0.1, restart_high=0.3, repeats=2, inner=2), restart),
     ],
 )
 def test_law_is_the_papers(process: str, predictor: Predictor, chain: Chain) -> None:
     case = CASES[process]
     times = (Uniform() if process == "ddpm" else LogSNR()).times(case.process, 30)
     model = NoiseModel(
-        GaussianScore(process=case.process, mean=DATA.mean, std=DATA.std), case.process, Time(case.process), "score"
+        GaussianScore(process=case.process, mean=DATA.mean, std=DATA.std),
+        case.process,
+        Time(case.process),
+        "score",
     )
     sampler = PCSampler(model, predictor, NoneCorrector(), times, noise_removal=False)
     x = sampler.sample((1, SIZE), OrthogonalNoise(1, SIZE)).x[0]
@@ -207,11 +215,16 @@ def test_law_is_the_papers(process: str, predictor: Predictor, chain: Chain) -> 
 )
 @pytest.mark.parametrize("process", ["vp", "ve"])
 def test_weak_order_in_the_variance(process: str, predictor: Predictor, order: int) -> None:
-    """By regression, against the exact law at t_end. Three values gain no order: noise is of order 1/2 a step."""
+    """By regression, against the exact law at t_end. Three values gain no order: noise is of order 1/2 a
+    step.
+    """
     case, errors, counts = CASES[process], [], (100, 200, 400)
     target = DATA.law(case.oracle, case.oracle.end).var
     model = NoiseModel(
-        GaussianScore(process=case.process, mean=DATA.mean, std=DATA.std), case.process, Time(case.process), "score"
+        GaussianScore(process=case.process, mean=DATA.mean, std=DATA.std),
+        case.process,
+        Time(case.process),
+        "score",
     )
     for steps in counts:
         times = LogSNR().times(case.process, steps + 1)
@@ -225,7 +238,10 @@ def test_churn_of_none_is_the_flow() -> None:
     """Levels outside of churn_low and churn_high are left where they are: bit for bit."""
     case = CASES["vp"]
     model = NoiseModel(
-        GaussianScore(process=case.process, mean=DATA.mean, std=DATA.std), case.process, Time(case.process), "score"
+        GaussianScore(process=case.process, mean=DATA.mean, std=DATA.std),
+        case.process,
+        Time(case.process),
+        "score",
     )
     times = LogSNR().times(case.process, 20)
     x = [

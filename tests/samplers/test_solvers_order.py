@@ -1,10 +1,11 @@
 """Every deterministic solver converges to the probability flow at the order that it declares.
 
-On data whose score is not linear, for on Gaussian data the leading error of some methods cancels between the ends
-and a wrong coefficient hides: the mixture 0.4 N(-0.6, 0.5^2) + 0.6 N(0.7, 0.5^2). The expected states come from
-the flow in its simplest form, dy/dr = E[eps | y] for y = x/alpha and r = sigma/alpha, written here in numpy and
-solved by scipy to 1e-13. Steps are equal in log(sigma/alpha), from the prior to t_end, but for the first, which is
-cut into ever shorter ones: multistep methods start at order one, and a short start's error is lost in the rest's.
+On data whose score is not linear, for on Gaussian data the leading error of some methods cancels between the
+ends and a wrong coefficient hides: the mixture 0.4 N(-0.6, 0.5^2) + 0.6 N(0.7, 0.5^2). The expected states
+come from the flow in its simplest form, dy/dr = E[eps | y] for y = x/alpha and r = sigma/alpha, written here
+in numpy and solved by scipy to 1e-13. Steps are equal in log(sigma/alpha), from the prior to t_end, but for
+the first, which is cut into ever shorter ones: multistep methods start at order one, and a short start's
+error is lost in the rest's.
 """
 
 from __future__ import annotations
@@ -43,7 +44,11 @@ CASES_HERE: dict[str, Case] = {
 }
 SOLVERS: list[Predictor] = [
     *(ExponentialAdams(order=order, form=form) for order in (1, 2, 3, 4) for form in ("x0", "eps", "v")),
-    *(ExponentialAdams(order=order, form=form, corrected=True) for order in (2, 3, 4) for form in ("x0", "eps", "v")),
+    *(
+        ExponentialAdams(order=order, form=form, corrected=True)
+        for order in (2, 3, 4)
+        for form in ("x0", "eps", "v")
+    ),
     ExponentialAdams(order=5, form="x0", corrected=True),
     *(DEIS(order=order, variable=variable) for order in (2, 3, 4) for variable in ("log", "ratio")),
     *(LinearMultistep(order) for order in (2, 3, 4)),
@@ -83,7 +88,9 @@ def exact(name: str) -> np.ndarray:
 
 
 def levels(name: str, steps: int) -> np.ndarray:
-    """sigma/alpha: ``steps`` equal steps of its logarithm, the first at 2^-12, ..., 1/4, 1/2 of its length, too."""
+    """sigma/alpha: ``steps`` equal steps of its logarithm, the first at 2^-12, ..., 1/4, 1/2 of its length,
+    too.
+    """
     o = CASES_HERE[name].oracle
     ends = [np.log(o.sigma(t) / o.alpha(t)) for t in (o.start, o.end)]
     share = np.concatenate([[0.0], 0.5 ** np.arange(12, 0, -1), np.arange(1, steps + 1)]) / steps
@@ -92,12 +99,18 @@ def levels(name: str, steps: int) -> np.ndarray:
 
 def error(name: str, solver: Predictor, steps: int) -> float:
     process = CASES_HERE[name].process
-    network = GaussianMixtureScore(process=process, means=[[m] for m in MEANS], stds=STD, weights=list(SHARES))  # type: ignore[arg-type]
+    network = GaussianMixtureScore(
+        process=process, means=[[m] for m in MEANS], stds=STD, weights=list(SHARES)
+    )  # type: ignore[arg-type]
     times = process.time_of(torch.from_numpy(levels(name, steps)))
     times[0], times[-1] = process.start, process.t_end
     x = torch.from_numpy(STARTS * CASES_HERE[name].oracle.prior_std)[:, None]
     sampler = PCSampler(
-        NoiseModel(network, process, Time(process), "score"), solver, NoneCorrector(), times, noise_removal=False
+        NoiseModel(network, process, Time(process), "score"),
+        solver,
+        NoneCorrector(),
+        times,
+        noise_removal=False,
     )
     *_, last = sampler.iterate(x, Noise(0, range(len(x))))
     return float(np.abs(last.x[:, 0].numpy() - exact(name)).max())
@@ -133,7 +146,9 @@ def test_declared_order_is_reached(name: str, solver: Predictor) -> None:
 @pytest.mark.parametrize("solver", SOLVERS, ids=str)
 @pytest.mark.parametrize("name", CASES_HERE)
 def test_declared_order_is_reached_by_every_setting(name: str, solver: Predictor) -> None:
-    """Finer: the coefficients of some settings' leading errors are small, and the next order shows through."""
+    """Finer: the coefficients of some settings' leading errors are small, and the next order shows
+    through.
+    """
     assert measured_order(name, solver, (480, 960)) == pytest.approx(solver.order, abs=0.1)
 
 

@@ -1,0 +1,127 @@
+"""Writes docs/predictors.md: what every registered predictor can do, found by running it.
+
+python docs/make_predictors.py
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+import torch
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from models.analytic import GaussianScore
+from models.noise_model import NoiseModel
+from models.time_encoding import Time
+from samplers import MultistepPredictor, PCSampler, Predictor, register_predictor
+from samplers.correctors.none import NoneCorrector
+from sde_lib import SDE, VESDE, VPSDE, DiscreteDiffusion, Noise, Process, subVPSDE
+from sde_lib.chain_sde import InterpolatedChain
+from sde_lib.grids import LogSNR, Uniform
+from sde_lib.schedules import linear_betas
+
+PAGE = Path(__file__).parent / "predictors.md"
+CHAIN = DiscreteDiffusion.ddpm(linear_betas(1000))
+PROCESSES: dict[str, Process] = {
+    "VP": VPSDE(), "subVP": subVPSDE(), "VE": VESDE(), "chain": CHAIN, "chain, real index": InterpolatedChain(CHAIN),
+}  # fmt: skip
+HEAD = """# Predictors
+
+Written by `python docs/make_predictors.py`, which runs every registered predictor at its defaults; do not
+edit.
+
+- **Processes**: `any SDE` includes one of your own with a drift and a diffusion; `any Gaussian` one with a
+  marginal.
+- **Settings**: `form` is the view of the model that is interpolated, whatever the network outputs; `deis`
+  and `lms` interpolate eps, `sa_solver` and `sde_dpm_solver_multistep` x0.
+- **Order**: of convergence to the probability flow, confirmed by the tests; `-` for stochastic predictors.
+- **NFE**: evaluations a step. One more evaluation, the closing estimate of clean data, ends every run with
+  `noise_removal`: N times are N - 1 steps. No step goes to zero noise.
+- **Memory**: whether earlier evaluations are used. The loop clears it when a corrector or a constraint has
+  moved the state, and each such step is then a first one, of order one.
+
+"""
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a run on exact scores shows."""
+
+    nfe: str
+    stochastic: bool
+
+
+def evaluations(predictor: Predictor, process: Process, steps: int) -> int:
+    """Evaluations of ``steps`` steps; the states must stay finite."""
+    model = NoiseModel(GaussianScore(process=process), process, Time(process), "score")  # type: ignore[arg-type]
+    times = (Uniform() if isinstance(process, DiscreteDiffusion) else LogSNR()).times(process, steps + 1)
+    noise = Noise(0, range(2), dtype=torch.float64)
+    x = process.prior_sampling((2, 3), noise)
+    sampler = PCSampler(
+        model, predictor, NoneCorrector(), times.flip(0) if predictor.encodes else times, noise_removal=False
+    )
+    *_, last = sampler.iterate(x, noise)
+    assert bool(last.x.isfinite().all()), f"{predictor} on {process}"
+    return model.nfe
+
+
+def find(predictor: Predictor, process: Process) -> Found:
+    few, more, many = (evaluations(predictor, process, steps) for steps in (4, 6, 8))
+    each = (many - few) // 4
+    if (few + 2 * each, few + 4 * each) != (more, many):
+        nfe = "as many as it takes"
+    else:
+        nfe = f"{each}, and {few - 4 * each} once" if few > 4 * each else f"{each}"
+    draws = Noise(0, range(2), dtype=torch.float64)
+    model = NoiseModel(GaussianScore(process=process), process, Time(process), "score")  # type: ignore[arg-type]
+    times = (
+        LogSNR().times(process, 3)
+        if not isinstance(process, DiscreteDiffusion)
+        else Uniform().times(process, 3)
+    )
+    for step, t, s in zip(predictor.plan(process, times), times[:-1], times[1:], strict=True):
+        here, there = (s, t) if predictor.encodes else (t, s)
+        step.update_fn(model, torch.ones(2, 3).double(), here.expand(2), there.expand(2), draws)
+    return Found(nfe, draws.draws > 0)
+
+
+def choices(predictor: Predictor) -> str:
+    """The settings, each with its default and, of a closed set, the others."""
+    settings: list[str] = []
+    for name, kind in get_type_hints(type(predictor)).items():
+        if name in {f.name for f in fields(predictor)}:  # type: ignore[arg-type]
+            value: Any = getattr(predictor, name)
+            others = [repr(v) for v in get_args(kind) if get_origin(kind) is Literal and v != value]
+            settings.append(f"`{name}={value!r}`" + (f" (or {', '.join(others)})" if others else ""))
+    return ", ".join(settings) or "none"
+
+
+def page() -> str:
+    rows = [
+        "| Predictor | Settings, defaults | Processes | Order | NFE a step | Stochastic | Memory | Correctors |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for name in register_predictor:
+        predictor = register_predictor[name]()
+        runs = {
+            label: find(predictor, process)
+            for label, process in PROCESSES.items()
+            if isinstance(process, predictor.needs)
+        }
+        kind = {Process: "any", SDE: "any SDE"}.get(predictor.needs, "any Gaussian")
+        some = next(iter(runs.values()))
+        multistep = isinstance(predictor, MultistepPredictor)
+        rows.append(
+            f"| `{name}` | {choices(predictor)} | {kind}: {', '.join(runs)} | {predictor.order or '-'} | {some.nfe} "
+            f"| {'yes' if some.stochastic else 'no'} | {'yes' if multistep else 'no'} "
+            f"| {'encodes: none' if predictor.encodes else 'all, memory cleared' if multistep else 'all'} |"
+        )
+    return HEAD + "\n".join(rows) + "\n"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page())
