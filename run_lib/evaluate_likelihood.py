@@ -49,7 +49,7 @@ def evaluate_ode(task: Task) -> None:
             method=settings.bpd_solver,
             t_min=settings.t_min,
             truncation=settings.bpd_truncation,
-            **cond,
+            **cond,  # type: ignore[arg-type]
         )
         return {
             "logp": found.logp.cpu().numpy(),

@@ -26,7 +26,7 @@ class OptimisedGrid:
     Attributes:
         grid: to be stored: its ``log_density`` is a few numbers.
         error: root mean square of the pilot's results against the reference.
-        before: the same on the grid from which the search set out, ``log_snr``.
+        before: the same on the grid from which the search set out.
         nfe: evaluations of the pilot batch.
     """
 
@@ -43,7 +43,7 @@ def optimise_grid(
     shape: Sequence[int],
     noise: Noise,
     *,
-    knots: int = 6,
+    start: Sequence[float] = (0.0,) * 6,
     trials: int = 120,
     reference_steps: int = 200,
 ) -> OptimisedGrid:
@@ -51,14 +51,17 @@ def optimise_grid(
     spirit).
 
     The pilot is a batch from the prior, solved once by a finely stepped method of order four. Nelder and
-    Mead's search then moves the ``knots`` of the density in log(sigma/alpha) so that ``predictor`` in
-    ``num_steps`` evaluations comes nearest to those results, in root mean square. For deterministic
-    predictors, whose results can be compared.
+    Mead's search then moves the logarithm of the density in log(sigma/alpha), at a few levels, so that
+    ``predictor`` in ``num_steps`` evaluations comes nearest to those results, in root mean square. For
+    deterministic predictors, whose results can be compared.
+
+    The largest errors are those of samples that end in another mode: at few evaluations take a pilot large
+    enough to hold some, and more than one start, to find a grid that spends its steps where modes part.
 
     Args:
         model, predictor, num_steps: what the grid is for.
         shape, noise: of the pilot, (B, ...): a few dozen samples.
-        knots: numbers that describe the density.
+        start: the log density from which to search, and by its length at how many levels; zeros are ``log_snr``.
         trials: runs of the pilot: the cost is about trials * num_steps + reference_steps evaluations.
         reference_steps: of the reference solution.
 
@@ -88,14 +91,16 @@ def optimise_grid(
             return float("inf")
         return float((result - reference).square().mean().sqrt())
 
-    simplex = np.concatenate([np.zeros((1, knots - 1)), 0.7 * np.eye(knots - 1)])
+    # The density's constant is free: the first value stays.
+    first = np.asarray(start, dtype=np.float64)[1:] - start[0]
+    simplex = np.concatenate([first[None], first + 0.7 * np.eye(len(first))])
     found = scipy.optimize.minimize(
         lambda free: np.log(error(free)),
-        simplex[0],
+        first,
         method="Nelder-Mead",
         options={"maxfev": trials, "initial_simplex": simplex},
     )
-    return OptimisedGrid(grid_of(found.x), error(found.x), error(simplex[0]), model.nfe - before)
+    return OptimisedGrid(grid_of(found.x), error(found.x), error(first), model.nfe - before)
 
 
 __all__ = ["OptimisedGrid", "optimise_grid"]

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pytest
 
-from run_lib import evaluate
+from run_lib import evaluate_likelihood, evaluate_samples
 from tests.run_lib.program import GAUSSIAN, ROOT, TINY, numbers, program, run
 
 FIELDS = {"name", "value", "stderr", "count", "unit", "nfe", "seconds", "seed", "config_hash", "step", "note"}
@@ -149,15 +150,22 @@ def test_hash_is_of_what_was_configured(trained: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("task", "work", "batches"), [("sampling", "draw", 18), ("bpd", "log_likelihood", 2)]
+    ("task", "module", "work", "batches"),
+    [("sampling", evaluate_samples, "draw", 18), ("bpd", evaluate_likelihood, "log_likelihood", 2)],
 )
 def test_interrupted_evaluation_goes_on(
-    task: str, work: str, batches: int, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    task: str,
+    module: ModuleType,
+    work: str,
+    batches: int,
+    trained: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """70 samples in batches of 4, 6 images in batches of 4: stopped in the second batch, the first is not
     made again.
     """
-    whole, calls = getattr(evaluate, work), [0]
+    whole, calls = getattr(module, work), [0]
 
     def stopped(*args: Any, **kwargs: Any) -> Any:
         calls[0] += 1
@@ -170,11 +178,11 @@ def test_interrupted_evaluation_goes_on(
         return whole(*args, **kwargs)
 
     at_once, in_parts = ("--eval_folder", f"{task} at once"), ("--eval_folder", f"{task} in parts")
-    monkeypatch.setattr(evaluate, work, stopped)
+    monkeypatch.setattr(module, work, stopped)
     outcome = program("--config", TINY, "--mode", "eval", "--workdir", trained, *in_parts, **ONLY[task])
     assert outcome.status == 130
     assert "the same command goes on" in outcome.err
-    monkeypatch.setattr(evaluate, work, counted)
+    monkeypatch.setattr(module, work, counted)
     calls[0] = 0
     run(TINY, "eval", trained, *in_parts, **ONLY[task])
     assert calls[0] == batches - 1

@@ -132,7 +132,7 @@ def test_pilot_lowers_the_error_on_other_samples() -> None:
         steps,
         (4, 8),
         Noise(0, range(4), dtype=torch.float64),
-        knots=4,
+        start=(0.0,) * 4,
         trials=40,
         reference_steps=80,
     )
