@@ -108,7 +108,14 @@ def read_grids() -> list[dict[str, Any]]:
     return grids
 
 
-FEW = [("v", 2, False), ("v", 3, False), ("x0", 2, False), ("eps", 2, False), ("eps", 3, False), ("x0", 3, True)]
+FEW = [
+    ("v", 2, False),
+    ("v", 3, False),
+    ("x0", 2, False),
+    ("eps", 2, False),
+    ("eps", 3, False),
+    ("x0", 3, True),
+]
 MEDIUM = [("v", 3, False), ("x0", 2, False), ("eps", 3, False), ("x0", 4, False), ("x0", 5, True)]
 MANY = [("v", 4, False), ("x0", 4, False), ("x0", 5, True)]
 STARTS = ((0.0,) * 6, (1.5, 1.5, 1.0, 0.0, 0.0, -1.0))
@@ -139,7 +146,10 @@ def optimise(targets: list[str], budgets: list[int]) -> None:
                 ),
                 key=lambda f: f.error,
             )
-            print(f"{target} {n} {form} {order} {corrected}: {found.before:.1e} -> {found.error:.1e}", flush=True)
+            print(
+                f"{target} {n} {form} {order} {corrected}: {found.before:.1e} -> {found.error:.1e}",
+                flush=True,
+            )
             entries.append({
                 "target": target, "budget": n, "form": form, "order": order, "corrected": corrected,
                 "pilot": found.error, "log_density": [round(v, 4) for v in found.grid.log_density],

@@ -127,7 +127,9 @@ def get_config() -> ConfigDict:
     training.reduce_mean = True
     training.likelihood_weighting = False
     training.weighting = "eps"
-    training.times = "uniform"  # uniform | stratified | log_normal | importance (chains: by the losses' squares)
+    training.times = (
+        "uniform"  # uniform | stratified | log_normal | importance (chains: by the losses' squares)
+    )
     training.P_mean = _unset(float)  # log_normal times: mean and standard deviation of ln(sigma/alpha)
     training.P_std = _unset(float)
     training.log_freq = 50

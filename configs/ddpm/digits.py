@@ -17,6 +17,7 @@ def get_config() -> ConfigDict:
 
     model = config.model
     model.name = "adm"
+    model.output = "v"
     model.nf = 32
     model.ch_mult = (1, 2)
     model.num_res_blocks = 1
@@ -28,25 +29,25 @@ def get_config() -> ConfigDict:
     model.ema_rate = 0.995
 
     training = config.training
-    training.n_iters = 1400
-    training.batch_size = 64
+    training.n_iters = 930
+    training.batch_size = 128
     training.times = "stratified"
-    training.snapshot_freq = 1400
-    training.snapshot_freq_for_preemption = 350
-    training.eval_freq = 100
+    training.snapshot_freq = 930
+    training.snapshot_freq_for_preemption = 310
+    training.eval_freq = 93
 
     optim = config.optim
     optim.optimizer = "AdamW"
-    optim.lr = 2e-3
+    optim.lr = 3e-3
     optim.beta2 = 0.99
     optim.weight_decay = 1e-2
-    optim.warmup = 70
+    optim.warmup = 47
     optim.schedule = "cosine"
 
     sampling = config.sampling
-    sampling.predictor = "ddim"
+    sampling.predictor = "unipc"
     sampling.corrector = "none"
-    sampling.num_steps = 50
+    sampling.num_steps = 20
     sampling.grid = "log_snr"
     sampling.num_samples = 100
     sampling.batch_size = 500
