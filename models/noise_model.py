@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from models.base import Network
 from models.time_encoding import TimeEncoding
 from models.variances import LearnedVariance, VarianceOutput, check_variance_output, split_output
-from sde_lib.base import Process, expand
+from sde_lib.base import GaussianProcess, Process, expand
 from sde_lib.discrete import DiscreteDiffusion
 
 View = Literal["eps", "x0", "score", "v"]
@@ -178,6 +178,11 @@ class NoiseModel(Model):
             raise ValueError(f"a network outputs one of {', '.join(get_args(Output))}; got {output!r}.")
         if output == "previous" and not isinstance(process, DiscreteDiffusion):
             raise ValueError("a network that outputs the previous state needs a chain: training.sde='ddpm'.")
+        if output != "score" and not isinstance(process, GaussianProcess):
+            raise ValueError(
+                f"{type(process).__name__} has no Gaussian marginal, so a network of it outputs the score: "
+                f"set model.output='score', not {output!r}."
+            )
         check_variance_output(variance)
         self.network, self.process, self.time = network, process, time
         self.output, self.variance = output, variance

@@ -53,7 +53,7 @@ def test_everything_in_one_command(tmp_path: Path) -> None:
 def test_curves_and_configuration_are_logged(tmp_path: Path) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    run(TINY, "train", tmp_path, training__snapshot_sampling=True)
+    run(TINY, "train", tmp_path, training__snapshot_sampling=True, optim__lr=2e-3)
     events = EventAccumulator(str(tmp_path / "tensorboard"))
     events.Reload()
     tags = events.Tags()

@@ -144,8 +144,8 @@ def test_own_gaussian_sde_with_exact_scores(tmp_path: Path) -> None:
     )
 
 
-@pytest.mark.parametrize("sde", ["ornstein", "Trigonometric"])
-def test_own_sde_trains(sde: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("sde", "output"), [("ornstein", "score"), ("Trigonometric", "v")])
+def test_own_sde_trains(sde: str, output: str, tmp_path: Path) -> None:
     """Everything that the digits do: training, samples, bits/dim."""
     plugin = tmp_path / "processes.py"
     plugin.write_text(PROCESSES)
@@ -155,8 +155,24 @@ def test_own_sde_trains(sde: str, tmp_path: Path) -> None:
         tmp_path / "run",
         plugins=plugin,
         training__sde=sde,
+        model__output=output,
         sampling__predictor="euler_maruyama",
         sampling__grid="uniform",
     )
     found = numbers(tmp_path / "run")
     assert 2 < found["bpd/test"]["value"] < 20, "worse than trained (1.9), better than nonsense"
+
+
+def test_sde_without_a_marginal_has_a_score_only(tmp_path: Path) -> None:
+    """eps, x0 and v are views of a Gaussian marginal: refused before any work, not in the first step."""
+    plugin = tmp_path / "processes.py"
+    plugin.write_text(PROCESSES)
+    settings = {
+        "plugins": plugin,
+        "training__sde": "ornstein",
+        "model__output": "v",
+        "sampling__grid": "uniform",
+    }
+    outcome = program("--config", TINY, "--mode", "train", "--workdir", tmp_path / "run", **settings)
+    assert outcome.status == 2
+    assert "set model.output='score'" in outcome.err

@@ -85,7 +85,11 @@ WRONG_VALUES: list[tuple[str, dict[str, object], list[str]]] = [
         ["1001 steps", "take fewer steps"],
     ),
     ("corrector steps", {"sampling.n_steps_each": 0}, ["n_steps_each must be at least 1, got 0"]),
-    ("eta", {"sampling.eta": 2.0}, ["ddim's eta is a share of fresh noise in [0, 1], got 2.0"]),
+    (
+        "eta",
+        {"sampling.predictor": "ddim", "sampling.eta": 2.0},
+        ["ddim's eta is a share of fresh noise in [0, 1], got 2.0"],
+    ),
     (
         "eta of another",
         {"sampling.predictor": "euler_maruyama", "sampling.eta": 0.5},

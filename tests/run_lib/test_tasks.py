@@ -88,6 +88,8 @@ def test_linear_schedule_and_further_averages(tmp_path: Path) -> None:
         "model__ema_rates": "(0.0,)",
         "model__ema_warmup": False,
         "optim__schedule": "linear",
+        "optim__lr": 2e-3,
+        "optim__warmup": 0,
     }
     run(TINY, "train", tmp_path, **settings)
     held = torch.load(tmp_path / "checkpoints" / "step_00000006.pt", weights_only=True)
