@@ -1,6 +1,6 @@
 """Networks, and what makes a network a model of a process. Importing this package registers ours."""
 
-from models import adm, adm_encoder, analytic, ddpm, ncsn, ncsnpp, ncsnv2
+from models import adm, adm_encoder, analytic, correlated_gaussian, ddpm, ncsn, ncsnpp, ncsnv2
 from models.base import Network, register_model
 from models.describe import count_parameters, describe
 from models.ema import EMA
@@ -15,6 +15,7 @@ __all__ = [
     "adm",
     "adm_encoder",
     "analytic",
+    "correlated_gaussian",
     "count_parameters",
     "ddpm",
     "describe",

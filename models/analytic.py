@@ -5,14 +5,30 @@ from __future__ import annotations
 import abc
 import math
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from dataclasses import dataclass
+from typing import Any, ClassVar, final
 
 import torch
 from torch import Tensor
 
 from models.base import Network, register_model
+from models.classifier import Classifier
 from sde_lib.base import GaussianProcess, Process, expand
 from sde_lib.noise import Noise
+
+
+@dataclass(frozen=True)
+class Modes:
+    """p_0 as a sum of Gaussians with independent coordinates, in closed form.
+
+    Attributes:
+        means, stds: of each mode and coordinate, (K, D), float64.
+        weights: (K,), float64; they sum to one.
+    """
+
+    means: Tensor
+    stds: Tensor
+    weights: Tensor
 
 
 class ExactScore(Network):
@@ -39,9 +55,23 @@ class ExactScore(Network):
     def draw(self, shape: Sequence[int], noise: Noise) -> Tensor:
         """Exact draws from p_0, of the given shape (B, ...)."""
 
+    def classes(self, count: int, noise: Noise) -> Tensor:
+        """The classes (count,) of what ``draw`` gives of fresh streams like ``noise``; one class: all zero."""
+        return torch.zeros(count, dtype=torch.int64)
+
     @abc.abstractmethod
-    def log_density(self, x: Tensor) -> Tensor:
-        """log p_0(x) in nats, (B,), float64."""
+    def log_density(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        """log p_0(x), or log p_0(x | y) given classes (B,), in nats, (B,), float64."""
+
+    def modes(self, shape: Sequence[int]) -> Modes:
+        """p_0 of samples of the given shape, without the batch, their elements in one row.
+
+        Raises:
+            ValueError: it is no sum of Gaussians with independent coordinates.
+        """
+        raise ValueError(
+            f"{type(self).__name__} is not a mixture with independent coordinates; choose another model."
+        )
 
 
 @register_model(name="gaussian")
@@ -80,7 +110,11 @@ class GaussianScore(ExactScore):
     def draw(self, shape: Sequence[int], noise: Noise) -> Tensor:
         return self.mean.to(noise.dtype) + self.std.to(noise.dtype) * noise.normal(shape)
 
-    def log_density(self, x: Tensor) -> Tensor:
+    def modes(self, shape: Sequence[int]) -> Modes:
+        means, stds = (value.expand(tuple(shape)).reshape(1, -1) for value in (self.mean, self.std))
+        return Modes(means, stds, torch.ones(1, dtype=torch.float64))
+
+    def log_density(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         z = (x.double() - self.mean) / self.std
         return -(0.5 * z.square() + self.std.log() + 0.5 * math.log(2 * math.pi)).flatten(1).sum(1)
 
@@ -91,16 +125,31 @@ class GaussianScore(ExactScore):
         return (alpha * mean - x) / ((alpha * std) ** 2 + sigma**2)
 
 
+@dataclass(frozen=True)
+class _Modes:
+    """Of each diffused mode: its centre less the state (B, K, D), its variance (B, K), log p(x_t, k) (B, K)."""
+
+    offsets: Tensor
+    variances: Tensor
+    log_joint: Tensor
+
+
 @register_model(name="gaussian_mixture")
 class GaussianMixtureScore(ExactScore):
     """The score of sum_k w_k N(mean_k, std_k^2 I) diffused: the responsibilities' mean of the modes' scores.
+
+    With classes, mode k is class k: conditioning ``y`` (B,) asks for the score of that mode alone, and the
+    label K for that of the whole mixture.
 
     Args:
         process: what diffuses the data.
         means: (K, D): D is the number of elements of a sample, whatever its shape.
         stds: one number, or (K,).
         weights: (K,), normalised here; equal when left out.
+        num_classes: K, or K + 1 with the label of the whole; None: no classes.
     """
+
+    null_label: ClassVar[bool] = True
 
     means: Tensor
     stds: Tensor
@@ -113,6 +162,7 @@ class GaussianMixtureScore(ExactScore):
         means: Sequence[Sequence[float]] | Tensor,
         stds: float | Sequence[float] = 0.1,
         weights: Sequence[float] | None = None,
+        num_classes: int | None = None,
     ) -> None:
         super().__init__(process)
         centres = torch.as_tensor(means, dtype=torch.float64)
@@ -125,6 +175,11 @@ class GaussianMixtureScore(ExactScore):
             raise ValueError(
                 f"a mixture of {count} modes needs {count} positive weights and standard deviations."
             )
+        if num_classes not in (None, count, count + 1):
+            raise ValueError(
+                f"a mixture's classes are its {count} modes: set model.num_classes to {count}, or to 0 for none."
+            )
+        self.num_classes = num_classes
         self.register_buffer("means", centres, persistent=False)
         self.register_buffer("stds", s.clone(), persistent=False)
         self.register_buffer("log_weights", (w / w.sum()).log(), persistent=False)
@@ -137,30 +192,71 @@ class GaussianMixtureScore(ExactScore):
                 f"{tuple(shape)} has {size}; give means of {size} columns or change the data's shape."
             )
 
-    def draw(self, shape: Sequence[int], noise: Noise) -> Tensor:
-        u = noise.uniform((shape[0], 1)).double()
+    def classes(self, count: int, noise: Noise) -> Tensor:
+        u = noise.uniform((count, 1)).double()
         bounds = self.log_weights.exp().cumsum(0)[:-1]
-        mode = torch.searchsorted(bounds, u[:, 0], right=True)
+        return torch.searchsorted(bounds, u[:, 0], right=True)
+
+    def draw(self, shape: Sequence[int], noise: Noise) -> Tensor:
+        mode = self.classes(shape[0], noise)
         z = noise.normal(shape).flatten(1)
         x = self.means[mode].to(z.dtype) + self.stds[mode].to(z.dtype)[:, None] * z
         return x.reshape(tuple(shape))
 
-    def log_density(self, x: Tensor) -> Tensor:
+    def modes(self, shape: Sequence[int]) -> Modes:
+        return Modes(self.means, self.stds[:, None].expand_as(self.means), self.log_weights.exp())
+
+    def log_density(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         offsets = x.double().flatten(1)[:, None, :] - self.means
         squares = offsets.square().sum(2) / self.stds**2
         log_volume = offsets.shape[2] * (self.stds.log() + 0.5 * math.log(2 * math.pi))
-        return (self.log_weights - 0.5 * squares - log_volume).logsumexp(1)
+        each = -0.5 * squares - log_volume
+        return (self.log_weights + each).logsumexp(1) if y is None else each.gather(1, y[:, None])[:, 0]
 
-    def forward(self, x: Tensor, labels: Tensor, **cond: Any) -> Tensor:
-        m = self.process.marginal(self.process.time(labels))
+    def _at(self, x: Tensor, t: Tensor) -> _Modes:
+        m = self.process.marginal(t)
         flat = x.flatten(1)
         alpha, sigma = m.alpha.to(x.dtype)[:, None], m.sigma.to(x.dtype)[:, None]
-        variances = (alpha * self.stds.to(x.dtype)) ** 2 + sigma**2  # (B, K)
-        offsets = alpha[:, :, None] * self.means.to(x.dtype) - flat[:, None, :]  # (B, K, D)
+        variances = (alpha * self.stds.to(x.dtype)) ** 2 + sigma**2
+        offsets = alpha[:, :, None] * self.means.to(x.dtype) - flat[:, None, :]
         log_joint = (
             self.log_weights.to(x.dtype)
             - 0.5 * offsets.square().sum(2) / variances
             - 0.5 * flat.shape[1] * variances.log()
         )
-        responsibilities = log_joint.softmax(1) / variances
-        return (responsibilities[:, :, None] * offsets).sum(1).reshape(x.shape)
+        return _Modes(offsets, variances, log_joint)
+
+    def log_joint(self, x: Tensor, t: Tensor) -> Tensor:
+        """log p(x_t, k) of each mode, up to the same constant: (B, K)."""
+        return self._at(x, t).log_joint
+
+    def forward(self, x: Tensor, labels: Tensor, *, y: Tensor | None = None, **cond: Any) -> Tensor:
+        if (y is None) != (self.num_classes is None):
+            raise ValueError(
+                f"a mixture with {self.num_classes or 'no'} classes was given "
+                f"{'no' if y is None else 'class'} labels y; set num_classes and give y, or neither."
+            )
+        modes = self._at(x, self.process.time(labels))
+        log_joint = modes.log_joint
+        if y is not None:
+            count = log_joint.shape[1]
+            among = (torch.arange(count, device=y.device) == y[:, None]) | (y[:, None] == count)
+            log_joint = log_joint.masked_fill(~among, -math.inf)
+        responsibilities = log_joint.softmax(1) / modes.variances
+        return (responsibilities[:, :, None] * modes.offsets).sum(1).reshape(x.shape)
+
+
+@final
+class MixtureClassifier(Classifier):
+    """p(k | x_t) of a mixture's modes, exactly (Bayes' rule).
+
+    Args:
+        mixture: whose modes are the classes.
+    """
+
+    def __init__(self, mixture: GaussianMixtureScore) -> None:
+        super().__init__()
+        self.mixture, self.process = mixture, mixture.process
+
+    def forward(self, x: Tensor, t: Tensor) -> Tensor:
+        return self.mixture.log_joint(x, t)

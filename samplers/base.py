@@ -88,6 +88,16 @@ class Predictor(abc.ABC):
         """The order of convergence of a deterministic predictor, confirmed by a test; None: stochastic."""
         return None
 
+    def check_times(self, times: Tensor) -> None:
+        """Refuse times (num_steps,) that the predictor does not step along: they fall, or rise if it encodes.
+
+        Raises:
+            ValueError: they do not.
+        """
+        steps = times.diff()
+        if not bool((steps > 0 if self.encodes else steps < 0).all()):
+            raise ValueError("times must fall from noise to data, or rise for a predictor that encodes.")
+
     def plan(self, process: Process, times: Tensor) -> Sequence[Predictor]:
         """The predictor of each step between ``times``; asked once, before the loop. All this one, by default."""
         return [self] * (len(times) - 1)

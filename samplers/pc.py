@@ -40,7 +40,7 @@ class PCSampler:
         model: predictions of a process.
         predictor: moves between times; one that encodes takes rising times.
         corrector: moves at a time.
-        times: (num_steps,), from ``sde_lib.grids``.
+        times: (num_steps,), from ``sde_lib.grids``; ``constraints.repaint`` makes them go back up in between.
         n_steps_each: corrector sub-steps at each time.
         corrector_first: correct at a time before predicting from it (score_sde), or after predicting to it.
         noise_removal: whether the result is the closing estimate.
@@ -61,10 +61,7 @@ class PCSampler:
             raise ValueError(
                 f"n_steps_each must be at least 1, got {self.n_steps_each}; for none, corrector 'none'."
             )
-        falling = bool((self.times.diff() < 0).all())
-        rising = bool((self.times.diff() > 0).all())
-        if not (rising if self.predictor.encodes else falling):
-            raise ValueError("times must fall from noise to data, or rise for a predictor that encodes.")
+        self.predictor.check_times(self.times)
 
     def __len__(self) -> int:
         """How many steps ``iterate`` yields."""

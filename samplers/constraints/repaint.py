@@ -1,0 +1,126 @@
+"""RePaint: go back up by the forward process and come down again, so that the unknown part meets the known."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from models.noise_model import Model
+from samplers.base import Advance, Memory, Predictor, Step
+from samplers.pc import PCSampler
+from sde_lib.base import GaussianProcess, Process, expand
+from sde_lib.noise import Noise
+
+
+def repaint(
+    sampler: PCSampler, *, jump_length: int = 10, resamplings: int = 10, above: float = 0.0
+) -> PCSampler:
+    """``sampler`` with RePaint's schedule (Lugmayr et al. 2022, section 4.2).
+
+    Every ``jump_length`` times of its grid, counted from the last, the state goes ``jump_length`` times back
+    up by the forward process, x_t = scale x_s + std z, and down again, until each stretch has been passed
+    ``resamplings`` times. The constraints act after every one of these steps. Evaluations grow accordingly.
+
+    Args:
+        sampler: with a ``Replacement`` among its constraints.
+        jump_length: steps of the grid in a jump, at least 1 and less than the grid has times.
+        resamplings: passes of each stretch, at least 1 (no jumps).
+        above: sigma/alpha of the cleanest state to jump from. Of a noisy measurement give its noise_std over
+            the square root of the operator's gain: below, ``Replacement`` no longer acts, and states that
+            came and went there would forget the measurement.
+
+    Raises:
+        ValueError: a setting out of range, or a predictor that encodes.
+    """
+    process = sampler.model.process
+    if not isinstance(process, GaussianProcess):
+        raise ValueError(
+            f"RePaint needs a process with a Gaussian marginal; {type(process).__name__} has none."
+        )
+    level = process.marginal(sampler.times)
+    bottom = int((level.sigma / level.alpha >= above).sum()) - 1
+    times = resampled(sampler.times, jump_length=jump_length, resamplings=resamplings, bottom=bottom)
+    return replace(sampler, predictor=Resampling(sampler.predictor), times=times)
+
+
+def resampled(times: Tensor, *, jump_length: int, resamplings: int, bottom: int | None = None) -> Tensor:
+    """RePaint's walk over a falling grid, as the times it visits; ``bottom`` is the last place to jump from."""
+    if not 1 <= jump_length < len(times) or resamplings < 1:
+        raise ValueError(
+            f"RePaint needs 1 <= jump_length < {len(times)} (the number of times) and resamplings of at least 1; "
+            f"got {jump_length} and {resamplings}."
+        )
+    last = len(times) - 1
+    lowest = last if bottom is None else bottom
+    left = dict.fromkeys(range(lowest, jump_length - 1, -jump_length), resamplings - 1)
+    at, walk = 0, [0]
+    while at < last:
+        at += 1
+        walk.append(at)
+        if left.get(at, 0):
+            left[at] -= 1
+            at -= jump_length
+            walk.append(at)
+    return times[walk]
+
+
+@dataclass(frozen=True)
+class Renoise(Predictor):
+    """x_s = scale x_t + std z, s noisier than t: the forward process, without an evaluation."""
+
+    needs: ClassVar[type] = GaussianProcess
+
+    def advance(self, model: Model, x: Tensor, t: Tensor, s: Tensor, noise: Noise, memory: Memory) -> Advance:
+        # What a multistep predictor remembers belongs to the trajectory that ends here.
+        return Advance(self.update_fn(model, x, t, s, noise), Memory())
+
+    def update_fn(self, model: Model, x: Tensor, t: Tensor, s: Tensor, noise: Noise) -> Step:
+        process: GaussianProcess = model.process  # type: ignore[assignment]
+        up = process.transition(s, t)
+        mean = expand(up.scale, x) * x
+        return Step(mean + expand(up.std, x) * noise.normal(x.shape), mean)
+
+
+@dataclass(frozen=True)
+class Resampling(Predictor):
+    """``inner`` where times fall, the forward process where they rise.
+
+    Args:
+        inner: a predictor that goes from noise to data.
+    """
+
+    needs: ClassVar[type] = GaussianProcess
+    inner: Predictor
+
+    def __post_init__(self) -> None:
+        if self.inner.encodes:
+            raise ValueError(
+                f"RePaint resamples with a predictor from noise to data; {type(self.inner).__name__} encodes."
+            )
+
+    def check_times(self, times: Tensor) -> None:
+        """Any walk down that goes back up by whole steps of its own grid."""
+        grid = times.unique().flip(0)
+        place = torch.searchsorted(-grid, -times)
+        steps = place.diff()
+        if not (bool(((steps == 1) | (steps < 0)).all()) and bool(place[-1] == len(grid) - 1)):
+            raise ValueError(
+                "RePaint's times fall one step of their grid at a time, may jump up, and end at the last; "
+                "make them with samplers.constraints.repaint."
+            )
+
+    def plan(self, process: Process, times: Tensor) -> Sequence[Predictor]:
+        """Each step down is planned as in the grid without jumps, each time it is made."""
+        grid = times.unique().flip(0)
+        self.inner.check_times(grid)
+        planned = self.inner.plan(process, grid)
+        place = torch.searchsorted(-grid, -times).tolist()
+        return [planned[a] if b > a else Renoise() for a, b in zip(place[:-1], place[1:], strict=True)]
+
+    def update_fn(self, model: Model, x: Tensor, t: Tensor, s: Tensor, noise: Noise) -> Step:
+        """One step down by ``inner``; the loop runs the planned ones."""
+        return self.inner.update_fn(model, x, t, s, noise)

@@ -1,0 +1,29 @@
+"""Linear measurements y = A x, by name. Importing this package registers ours."""
+
+from samplers.operators.base import (
+    LinearOperator,
+    check_adjoint,
+    check_measurement,
+    check_noise_std,
+    register_operator,
+)
+from samplers.operators.blur import Blur
+from samplers.operators.compressed_sensing import Matrix
+from samplers.operators.downsample import Downsample
+from samplers.operators.fourier import Fourier
+from samplers.operators.grey import Grey
+from samplers.operators.mask import Mask
+
+__all__ = [
+    "Blur",
+    "Downsample",
+    "Fourier",
+    "Grey",
+    "LinearOperator",
+    "Mask",
+    "Matrix",
+    "check_adjoint",
+    "check_measurement",
+    "check_noise_std",
+    "register_operator",
+]

@@ -1,0 +1,137 @@
+"""Masks: some entries are known, the rest is not (inpainting)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+from samplers.operators.base import LinearOperator, register_operator
+from sde_lib.noise import Noise
+
+Half = Literal["lower", "upper", "left", "right"]
+
+
+@dataclass(frozen=True, eq=False)
+class Mask(LinearOperator):
+    """A x = x where ``known``, zero elsewhere: y has the shape of x, and A A^T = 1 on its range.
+
+    Args:
+        known: True (or 1) where an entry is measured; broadcasts to a sample, (C, H, W), (1, H, W) or (H, W).
+
+    Raises:
+        ValueError: values other than 0 and 1.
+    """
+
+    known: Tensor
+
+    def __post_init__(self) -> None:
+        if self.known.dtype != torch.bool:
+            if not bool(((self.known == 0) | (self.known == 1)).all()):
+                raise ValueError(
+                    f"a mask holds 1 (known) and 0 (unknown) only; this one has values from "
+                    f"{float(self.known.min()):.3g} to {float(self.known.max()):.3g}: threshold it first."
+                )
+            object.__setattr__(self, "known", self.known.bool())
+
+    def check_shape(self, shape: Sequence[int]) -> None:
+        """Refuse a mask that does not broadcast to samples of ``shape`` (..., C, H, W)."""
+        try:
+            fits = torch.broadcast_shapes(self.known.shape, tuple(shape)) == torch.Size(shape)
+        except RuntimeError:
+            fits = False
+        if not fits:
+            raise ValueError(
+                f"the mask has shape {tuple(self.known.shape)}, which does not broadcast to samples of shape "
+                f"{tuple(shape)}; give a mask of the samples' height and width."
+            )
+
+    @property
+    def gain(self) -> float | None:
+        return 1.0
+
+    def apply(self, x: Tensor) -> Tensor:
+        self.check_shape(x.shape)
+        return torch.where(self.known, x, 0)
+
+    def adjoint(self, y: Tensor) -> Tensor:
+        return torch.where(self.known, y, 0)
+
+    def restrict(self, y: Tensor) -> Tensor:
+        return torch.where(self.known, y, 0)
+
+    def replace(self, x: Tensor, y: Tensor) -> Tensor:
+        """Known entries become the measurement's, bit for bit."""
+        self.check_shape(x.shape)
+        return torch.where(self.known, y, x)
+
+
+def _plane(shape: Sequence[int]) -> Tensor:
+    """Everything known, (1, H, W)."""
+    return torch.ones((1, *shape[-2:]), dtype=torch.bool)
+
+
+@register_operator(name="mask_box")
+def box(
+    shape: Sequence[int], *, height: int, width: int, top: int | None = None, left: int | None = None
+) -> Mask:
+    """All is known but a box of ``height`` by ``width``, centred unless its corner is given.
+
+    Raises:
+        ValueError: the box leaves the image.
+    """
+    known, (rows, columns) = _plane(shape), shape[-2:]
+    top = (rows - height) // 2 if top is None else top
+    left = (columns - width) // 2 if left is None else left
+    if not (top >= 0 and left >= 0 and 1 <= height <= rows - top and 1 <= width <= columns - left):
+        raise ValueError(
+            f"a box of {height} x {width} at ({top}, {left}) does not lie in an image of {rows} x {columns}."
+        )
+    known[:, top : top + height, left : left + width] = False
+    return Mask(known)
+
+
+@register_operator(name="mask_half")
+def half(shape: Sequence[int], *, unknown: Half = "lower") -> Mask:
+    """All is known but the ``unknown`` half: lower, upper, left or right."""
+    if unknown not in get_args(Half):
+        raise ValueError(f"the unknown half is one of {', '.join(get_args(Half))}; got {unknown!r}.")
+    known, (rows, columns) = _plane(shape), shape[-2:]
+    row, column = {
+        "lower": (slice(rows // 2, None), slice(None)),
+        "upper": (slice(None, rows // 2), slice(None)),
+        "left": (slice(None), slice(None, columns // 2)),
+        "right": (slice(None), slice(columns // 2, None)),
+    }[unknown]
+    known[:, row, column] = False
+    return Mask(known)
+
+
+@register_operator(name="mask_random")
+def random(shape: Sequence[int], *, fraction: float, seed: int = 0) -> Mask:
+    """A random ``fraction`` of the pixels is known, in every channel; exactly so many, the same for one seed.
+
+    Raises:
+        ValueError: a fraction outside [0, 1].
+    """
+    if not 0 <= fraction <= 1:
+        raise ValueError(f"the fraction of known pixels lies in [0, 1], got {fraction}.")
+    known = torch.zeros_like(_plane(shape))
+    order = Noise(seed, [0]).bits(known.numel())[0].argsort()
+    known.view(-1)[order[: round(fraction * known.numel())]] = True
+    return Mask(known)
+
+
+@register_operator(name="mask_image")
+def image(shape: Sequence[int], *, known: Tensor) -> Mask:
+    """The mask of an image: (H, W), (1, H, W) or (C, H, W) of 0 and 1.
+
+    Raises:
+        ValueError: of another size than the samples, or not binary.
+    """
+    mask = Mask(known)
+    mask.check_shape(shape)
+    return mask
