@@ -25,6 +25,8 @@ class Network(nn.Module, abc.ABC):
         classifies: the output is a logit for each class (B, K), not an image.
         sees_low_res: it needs the conditioning ``low_res``, an image of any size.
         log_labels: whether it takes the logarithm of its labels, which then must be positive.
+        null_label: the class label after the last always stands for none; otherwise it does in a network
+            that was trained with label dropout.
     """
 
     output_kind: ClassVar[str | None] = None
@@ -32,6 +34,7 @@ class Network(nn.Module, abc.ABC):
     classifies: ClassVar[bool] = False
     sees_low_res: ClassVar[bool] = False
     log_labels: bool = False
+    null_label: ClassVar[bool] = False
 
     @abc.abstractmethod
     def forward(self, x: Tensor, labels: Tensor, **cond: Any) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 from typing import final
 
 import torch
@@ -12,8 +13,22 @@ from models.time_encoding import TimeEncoding
 from sde_lib.base import Process
 
 
+class Classifier(nn.Module, abc.ABC):
+    """p(y | x_t) of a process.
+
+    Attributes:
+        process: the forward process whose states it is shown.
+    """
+
+    process: Process
+
+    @abc.abstractmethod
+    def forward(self, x: Tensor, t: Tensor) -> Tensor:
+        """Logits (B, classes) of states ``x`` (B, ...) at times ``t`` (B,)."""
+
+
 @final
-class NoisyClassifier(nn.Module):
+class NoisyClassifier(Classifier):
     """p(y | x_t): a network that is told the time as a model of the same process is (Dhariwal & Nichol
     2021, section 4).
 
@@ -28,7 +43,6 @@ class NoisyClassifier(nn.Module):
         self.network, self.process, self.time = network, process, time
 
     def forward(self, x: Tensor, t: Tensor) -> Tensor:
-        """Logits (B, classes) of states ``x`` (B, ...) at times ``t`` (B,)."""
         labels = self.time.labels(t).to(torch.promote_types(x.dtype, torch.float32))
         logits: Tensor = self.network(x, labels)
         return logits

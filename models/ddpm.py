@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from models.attention import Attention
 from models.base import Network, register_model
-from models.embeddings import ClassEmbedding, TimeEmbedding, sinusoidal
+from models.embeddings import ClassEmbedding, TimeEmbedding, level_at, sinusoidal
 from models.layers import (
     Pointwise,
     ResBlock,
@@ -227,7 +227,7 @@ class DDPM(Network):
                 h = level.resample(h)
         h = self.output_conv(self.act(self.output_norm(h)))
         if self.sigmas is not None:
-            h = h / self.sigmas[labels.long()].reshape(-1, *[1] * (x.ndim - 1))
+            h = h / level_at(self.sigmas, labels).reshape(-1, *[1] * (x.ndim - 1))
         return h
 
     def _embed(self, labels: Tensor, y: Tensor | None) -> Tensor | None:

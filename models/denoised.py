@@ -1,13 +1,13 @@
 """A model whose predicted data are transformed: clipped to their range, thresholded, or as one likes.
 
 It wraps the model, so every predictor, corrector and bound sees the transformed prediction in whichever view
-it reads. Learned variances pass through.
+it reads. Learned variances and a gradient on the reverse step's mean pass through.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import torch
@@ -43,7 +43,7 @@ class Denoised(Model):
 
     def forward(self, x: Tensor, t: Tensor, **cond: Any) -> Prediction:
         p: Prediction = self.model(x, t, **cond)
-        return Prediction(p.x, p.alpha, p.sigma, self.transform(p.x0), "x0", p.variance)
+        return replace(p, output=self.transform(p.x0), kind="x0")
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,13 @@ def sinusoidal(labels: Tensor, dim: int, *, max_period: float = 10000.0) -> Tens
     return F.pad(features, (0, dim % 2))
 
 
+def level_at(sigmas: Tensor, labels: Tensor) -> Tensor:
+    """``sigmas[label]``, and between two labels the level on the straight line between their logarithms. (B,)"""
+    below = labels.detach().long()
+    above = (below + 1).clamp(max=len(sigmas) - 1)
+    return sigmas[below] * (sigmas[above] / sigmas[below]) ** (labels - below).to(sigmas.dtype)
+
+
 class GaussianFourier(nn.Module):
     """Sines and cosines at fixed random frequencies: (B,) -> (B, 2 size).
 

@@ -11,7 +11,7 @@ so that v is Salimans & Ho's (2022) for VP (r = 1) and stays of unit scale for e
 from __future__ import annotations
 
 import abc
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 import torch
@@ -36,7 +36,8 @@ class Prediction:
 
     ``alpha`` and ``sigma`` are shaped to multiply ``x``; None where the process has no Gaussian
     marginal, whose predictions have a score and no other view. ``variance`` is what the network says of
-    the variance of its reverse step; None where it says nothing.
+    the variance of its reverse step; None where it says nothing. ``mean_gradient``, shaped like ``x``, moves
+    the mean of the reverse step by itself times that variance; None: it does not.
     """
 
     x: Tensor
@@ -45,6 +46,7 @@ class Prediction:
     output: Tensor
     kind: View
     variance: LearnedVariance | None = None
+    mean_gradient: Tensor | None = None
 
     def _level(self) -> tuple[Tensor, Tensor]:
         if self.alpha is None or self.sigma is None:
@@ -93,6 +95,48 @@ class Prediction:
             return self.output
         alpha, sigma = self._level()
         return (alpha * self.eps - sigma * self.x0) / (alpha**2 + sigma**2).sqrt()
+
+    def __getitem__(self, rows: slice) -> Prediction:
+        """The prediction of some samples of the batch."""
+
+        def of(part: Tensor | None) -> Tensor | None:
+            return None if part is None else part[rows]
+
+        return Prediction(
+            x=self.x[rows],
+            alpha=of(self.alpha),
+            sigma=of(self.sigma),
+            output=self.output[rows],
+            kind=self.kind,
+            variance=self.variance and replace(self.variance, values=self.variance.values[rows]),
+            mean_gradient=of(self.mean_gradient),
+        )
+
+    def detached(self) -> Prediction:
+        """The same without its history of differentiation."""
+        return replace(
+            self,
+            x=self.x.detach(),
+            output=self.output.detach(),
+            variance=self.variance and replace(self.variance, values=self.variance.values.detach()),
+            mean_gradient=None if self.mean_gradient is None else self.mean_gradient.detach(),
+        )
+
+    def plus_score(self, gradient: Tensor) -> Prediction:
+        """The prediction whose score is greater by ``gradient``, (B, ...).
+
+        It is added in the view that the network gave, as no detour by another one is as precise:
+        eps - sigma g, x0 + (sigma^2 / alpha) g, v - (sigma r / alpha) g.
+        """
+        if self.kind == "score":
+            return replace(self, output=self.output + gradient)
+        alpha, sigma = self._level()
+        factor = {
+            "eps": lambda: -sigma,
+            "x0": lambda: sigma**2 / alpha,
+            "v": lambda: -sigma / alpha * (alpha**2 + sigma**2).sqrt(),
+        }[self.kind]()
+        return replace(self, output=self.output + factor * gradient)
 
 
 class Model(nn.Module, abc.ABC):

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from models.attention import Attention
 from models.base import Network
-from models.embeddings import ClassEmbedding, GaussianFourier, TimeEmbedding, sinusoidal
+from models.embeddings import ClassEmbedding, GaussianFourier, TimeEmbedding, level_at, sinusoidal
 from models.layers import (
     Pointwise,
     ResBlock,
@@ -313,7 +313,7 @@ class ProgressiveUNet(Network, abc.ABC):
         h = self.middle_out(self.middle_attention(self.middle_in(skips[-1], emb)), emb)
         h = self._ascend(h, skips, emb)
         if self.scale_by_sigma:
-            sigma = labels if self.sigmas is None else self.sigmas[labels.long()]
+            sigma = labels if self.sigmas is None else level_at(self.sigmas, labels)
             h = h / sigma.to(h.dtype).reshape(-1, *[1] * (h.ndim - 1))
         return h
 

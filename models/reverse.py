@@ -42,7 +42,11 @@ def reverse_step(
         ValueError: learned variances are asked of a network that has none.
     """
     mean = process.posterior(prediction.x, prediction.x0, t, s).mean
-    return ReverseStep(mean, reverse_log_variance(process, prediction, t, s, variance))
+    log_variance = reverse_log_variance(process, prediction, t, s, variance)
+    if prediction.mean_gradient is not None:
+        # Classifier guidance of the mean (Dhariwal & Nichol 2021, algorithm 1).
+        mean = mean + log_variance.exp() * prediction.mean_gradient
+    return ReverseStep(mean, log_variance)
 
 
 def reverse_log_variance(

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from sde_lib.base import GaussianProcess, Marginal, Process
+from sde_lib.chain_sde import InterpolatedChain
 from sde_lib.discrete import DiscreteDiffusion
 
 
@@ -100,6 +101,41 @@ class ChainIndex(TimeEncoding):
 
     def marginal(self, t: Tensor) -> Marginal:
         return self.chain.marginal(t)
+
+
+class FractionalIndex(TimeEncoding):
+    """A real index, for a network trained at a chain's whole ones: where it is whole, ``ChainIndex``'s label.
+
+    The label is the index itself, of a respaced chain that of the chain the network was trained on, straight
+    between two levels; the noise level is the interpolated chain's there.
+
+    Args:
+        process: the chain at every real index.
+        chain: its levels.
+        scale, descending: as for ``ChainIndex``.
+    """
+
+    def __init__(
+        self,
+        process: InterpolatedChain,
+        chain: DiscreteDiffusion,
+        scale: float = 1.0,
+        descending: bool = False,
+    ) -> None:
+        super().__init__()
+        self.process, self.chain, self.scale, self.descending = process, chain, scale, descending
+
+    def labels(self, t: Tensor) -> Tensor:
+        below = t.detach().long().clamp(0, self.chain.num_levels - 2)
+        original = self.chain.original.double()
+        index = torch.lerp(original[below], original[below + 1], t.double() - below)
+        return (self.chain.original_levels - 1 - index if self.descending else index) * self.scale
+
+    def rescaled(self) -> TimeEncoding:
+        return FractionalIndex(self.process, self.chain, 1000 / self.chain.original_levels, self.descending)
+
+    def marginal(self, t: Tensor) -> Marginal:
+        return self.process.marginal(t)
 
 
 class LevelOfTime(TimeEncoding):

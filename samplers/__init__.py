@@ -1,7 +1,9 @@
 """Samplers: predictors, correctors, the loop that runs them, and the probability flow."""
 
-from samplers import correctors, predictors
+from samplers import constraints, correctors, inverse, operators, predictors
 from samplers.ancestor import get_ode_sampler, get_pc_sampler
+from samplers.ancestor_conditional import get_pc_conditional_sampler
+from samplers.ancestor_control import get_pc_colorizer, get_pc_inpainter
 from samplers.base import (
     Advance,
     Constraint,
@@ -29,9 +31,15 @@ __all__ = [
     "Predictor",
     "SampleResult",
     "Step",
+    "constraints",
     "correctors",
     "get_ode_sampler",
+    "get_pc_colorizer",
+    "get_pc_conditional_sampler",
+    "get_pc_inpainter",
     "get_pc_sampler",
+    "inverse",
+    "operators",
     "predictors",
     "register_corrector",
     "register_predictor",

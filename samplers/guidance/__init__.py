@@ -1,0 +1,24 @@
+"""Guidance: models that wrap a model and move its predictions, so that every sampler and likelihood sees it."""
+
+from samplers.guidance.classifier import ClassifierGuidance, Shift
+from samplers.guidance.classifier_free import ClassifierFreeGuidance
+from samplers.guidance.gradient import (
+    DenoisedLossGuidance,
+    LogProbGuidance,
+    gradient,
+    register_denoised_loss,
+    register_log_prob,
+)
+from samplers.guidance.interval import Interval
+
+__all__ = [
+    "ClassifierFreeGuidance",
+    "ClassifierGuidance",
+    "DenoisedLossGuidance",
+    "Interval",
+    "LogProbGuidance",
+    "Shift",
+    "gradient",
+    "register_denoised_loss",
+    "register_log_prob",
+]

@@ -1,0 +1,48 @@
+"""What guided models have in common."""
+
+from __future__ import annotations
+
+import abc
+import math
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from models.noise_model import Model
+from samplers.guidance.interval import Interval
+
+
+class Guided(Model, abc.ABC):
+    """A model whose predictions are another's, moved.
+
+    Args:
+        model: what is guided; also a guided model.
+        scale: strength; any finite number, 0 leaves the unguided model.
+        interval: (low, high) of sigma/alpha within which to guide; None: everywhere.
+
+    Raises:
+        ValueError: a scale that is not finite, or an interval that is none or that the process has not.
+    """
+
+    def __init__(self, model: Model, scale: float, interval: Sequence[float] | None) -> None:
+        super().__init__()
+        if not math.isfinite(scale):
+            raise ValueError(f"guidance's scale is a finite number, got {scale}.")
+        self.model, self.process, self.scale = model, model.process, float(scale)
+        self.interval = None if interval is None else Interval.of(interval)
+        if self.interval is not None:
+            self.interval.check(self.process)
+
+    @property
+    def nfe(self) -> int:  # type: ignore[override]
+        """Evaluations of the guided network; those of a classifier or of a user's function are not in it."""
+        return self.model.nfe
+
+    def inside(self, t: Tensor) -> Tensor | None:
+        """Whether each time (B,) is in the interval; None: all are."""
+        return None if self.interval is None else self.interval.holds(self.process, t)
+
+
+def rows(mask: Tensor, x: Tensor) -> Tensor:
+    """A mask (B,) shaped to choose samples of ``x``."""
+    return mask.reshape(-1, *(1,) * (x.ndim - 1))
