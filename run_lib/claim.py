@@ -1,0 +1,66 @@
+"""An output folder belongs to one set of settings: the same go on in it, others are refused."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from run_lib.files import write_json
+
+FILE = "settings.json"
+
+
+def fingerprint(network: nn.Module) -> str:
+    """Twelve hexadecimal digits of the SHA-256 of a network's parameters and buffers."""
+    digest = hashlib.sha256()
+    for name, value in network.state_dict().items():
+        digest.update(name.encode())
+        digest.update(value.detach().cpu().contiguous().flatten().view(-1).numpy().tobytes())
+    return digest.hexdigest()[:12]
+
+
+def claim(folder: Path, field: str, settings: Mapping[str, Any]) -> None:
+    """Write the settings into an empty folder, or see that those in it are the same.
+
+    Args:
+        folder: made if it is not there.
+        field: of the configuration that names it, for messages.
+        settings: all on which the outputs depend; JSON.
+
+    Raises:
+        ValueError: it holds other files, or outputs made with other settings.
+    """
+    path, ours = folder / FILE, json.loads(json.dumps(settings, default=str))
+    if path.is_file():
+        try:
+            theirs = json.loads(path.read_text())
+        except ValueError as error:
+            raise ValueError(f"{path} is damaged ({error}); take another folder by --{field}.") from error
+        if theirs != ours:
+            differences = "; ".join(_differences(theirs, ours))
+            raise ValueError(
+                f"{folder} holds what was made with other settings ({differences}). Nothing is overwritten: take "
+                f"another folder by --{field}, or remove that one."
+            )
+    elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ValueError(
+            f"{folder} holds files that are not of this mode. Nothing is overwritten: take another folder by "
+            f"--{field}."
+        )
+    else:
+        write_json(path, ours)
+
+
+def _differences(theirs: Any, ours: Any, name: str = "") -> Iterator[str]:
+    """``name: there -> now`` of every value that differs."""
+    if isinstance(theirs, dict) and isinstance(ours, dict):
+        for key in sorted({*theirs, *ours}):
+            if theirs.get(key) != ours.get(key):
+                yield from _differences(theirs.get(key), ours.get(key), f"{name}.{key}" if name else key)
+    else:
+        yield f"{name}: {theirs!r} there, {ours!r} now"
