@@ -1,10 +1,9 @@
 """The trace of a Jacobian, exactly or estimated, from the same pass that gives the function's value.
 
 Products are vector-Jacobian products. For one probe, value and trace cost one forward and one backward
-pass; further probes cost a backward pass each, batched into one, and share the forward pass. Measured on
-the ADM U-Net at 8x8 in float32 on a CPU (batch 32), in forward passes: one probe 2.2 this way, 7 by
-Jacobian-vector products (which also exclude fused attention, without a forward-mode rule); four probes 4.6
-this way, 7 with the batch repeated for each probe, 10 by Jacobian-vector products.
+pass; further probes cost a backward pass each, batched into one, and share the forward pass. On the U-Nets of
+the digits at 8x8, in float32 on a CPU, Jacobian-vector products cost two to three times as much (and exclude
+fused attention, without a forward-mode rule): ``benchmarks/divergence.py``, figures in its RESULTS.md.
 """
 
 from __future__ import annotations

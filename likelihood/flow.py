@@ -6,13 +6,13 @@ import abc
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal, get_args
 
 import torch
 from torch import Tensor
 
 from likelihood.divergence import Divergence
-from sde_lib.base import SDE, GaussianSDE, expand
+from sde_lib.base import SDE, GaussianSDE, Process, expand
 
 REFERENCE_STD = 0.5
 """About that of data in [-1, 1]; a wrong value costs variance (of Gaussian probes), never bias."""
@@ -33,8 +33,16 @@ class Velocity:
 
 
 class Flow(abc.ABC):
-    """dy/du for y = x / scale(u), with u from ``start`` (data) to ``end`` (the prior)."""
+    """dy/du for y = x / scale(u), with u from ``start`` (data) to ``end`` (the prior).
 
+    Attributes:
+        needs: the capability that it asks of the process.
+        t_min: the time at which data are read.
+    """
+
+    needs: ClassVar[type] = SDE
+    process: SDE
+    t_min: float
     start: float
     end: float
 
@@ -60,7 +68,8 @@ class TimeFlow(Flow):
     """
 
     def __init__(self, process: SDE, t_min: float) -> None:
-        self.process, self.start, self.end = process, t_min, process.T
+        self.process, self.t_min = process, t_min
+        self.start, self.end = t_min, process.T
 
     def scale(self, u: float) -> float:
         return 1.0
@@ -93,8 +102,11 @@ class AngleFlow(Flow):
         t_min: where data are read.
     """
 
+    needs: ClassVar[type] = GaussianSDE
+    process: GaussianSDE
+
     def __init__(self, process: GaussianSDE, t_min: float) -> None:
-        self.process = process
+        self.process, self.t_min = process, t_min
         self._times = (t_min, process.T)
         self.start, self.end = (self._angle(t) for t in self._times)
 
@@ -120,20 +132,33 @@ class AngleFlow(Flow):
         return Velocity(dy, -tangent[:, None] * (r[:, None] ** 2 * at_x.trace + y[0].numel()))
 
 
-def make_flow(process: SDE, t_min: float, coordinates: Coordinates) -> Flow:
+FLOWS: dict[str, type[Flow]] = {"angle": AngleFlow, "time": TimeFlow}
+"""By their coordinates, the preferred first."""
+
+
+def make_flow(process: Process, t_min: float | None, coordinates: Coordinates) -> Flow:
     """The flow of ``process`` in the coordinates asked for.
 
     Raises:
-        ValueError: unknown coordinates, or the angle of a process without a Gaussian marginal.
+        ValueError: unknown coordinates, a process without what they need, t_min out of range.
     """
-    gaussian = isinstance(process, GaussianSDE)  # the capability that the angle needs
-    if coordinates == "time" or (coordinates == "auto" and not gaussian):
-        return TimeFlow(process, t_min)
-    if coordinates not in ("auto", "angle"):
-        raise ValueError(f"unknown coordinates {coordinates!r}; known: auto, angle, time.")
-    if not gaussian:
+    if coordinates not in get_args(Coordinates):
+        raise ValueError(f"unknown coordinates {coordinates!r}; known: {', '.join(get_args(Coordinates))}.")
+    asked = FLOWS.values() if coordinates == "auto" else [FLOWS[coordinates]]
+    for kind in asked:
+        if isinstance(process, kind.needs):
+            t_min = process.t_min if t_min is None else t_min  # type: ignore[attr-defined]
+            if not process.clean < t_min < process.start:
+                raise ValueError(
+                    f"t_min must lie between {process.clean:g} and T={process.start:g}, got {t_min}."
+                )
+            return kind(process, t_min)  # type: ignore[call-arg]
+    name = type(process).__name__
+    if isinstance(process, TimeFlow.needs):
         raise ValueError(
-            f"the angle needs a GaussianSDE, for its marginal, and {type(process).__name__} is none; "
-            "use coordinates='time'."
+            f"the angle needs a GaussianSDE, for its marginal, and {name} is none; use coordinates='time'."
         )
-    return AngleFlow(process, t_min)  # type: ignore[arg-type]
+    raise ValueError(
+        f"the ODE likelihood needs an SDE, and {name} is none; for a chain use its variational bound "
+        "(eval.bpd_method=vlb) or its SDE."
+    )

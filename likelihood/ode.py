@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
+import itertools
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -13,8 +12,9 @@ from torch import Tensor
 
 from likelihood.divergence import Divergence, Hutchinson
 from likelihood.flow import Coordinates, make_flow
+from likelihood.frozen import frozen
 from models.noise_model import Model
-from sde_lib.base import SDE, GaussianProcess
+from sde_lib.base import GaussianProcess, Process
 from sde_lib.integrate import TABLEAUS, Outcome, integrate, integrate_scipy, rms
 from sde_lib.noise import Noise
 
@@ -26,6 +26,10 @@ Truncation = Literal["state", "noised"]
 sample of the lower bound log p(x_0) >= E[log p_{t_min}(x_t) + log p(x_0 | x_t) - log q(x_t | x_0)] with
 p(x_0 | x_t) = N(x_t / alpha, (sigma / alpha)^2 I), whose last two terms are D log alpha.
 """
+
+
+NOISED_NEEDS = GaussianProcess
+"""What ``noised`` asks of the process: its marginal."""
 
 
 @dataclass(frozen=True)
@@ -62,23 +66,6 @@ class Failure:
     outcome: Outcome
 
 
-@contextlib.contextmanager
-def _frozen(model: Model) -> Iterator[None]:
-    """The model in evaluation mode and without gradients of its parameters, which would only cost memory."""
-    training = [m for m in model.modules() if m.training]
-    learnt = [p for p in model.parameters() if p.requires_grad]
-    try:
-        model.eval()
-        for p in learnt:
-            p.requires_grad_(False)
-        yield
-    finally:
-        for p in learnt:
-            p.requires_grad_(True)
-        for m in training:
-            m.training = True
-
-
 @torch.no_grad()
 def log_likelihood(
     model: Model,
@@ -108,7 +95,7 @@ def log_likelihood(
         divergence: how the trace is found; one Rademacher probe unless given.
         rtol, atol: tolerance of the root mean square error of the state (of unit scale), and of the
             log-density in nats per dimension. The defaults serve tables of networks: on digits the mean is
-            then within 1e-3 bits/dim of the converged one (``benchmarks/likelihood.py``).
+            then within 2e-3 bits/dim of the converged one (``benchmarks/likelihood.py``).
         method: ``dopri5`` or ``dop853``, each sample with its own steps; or one of scipy's (``RK45``,
             ``DOP853``, ...), the reference: the whole batch as one system, so that numbers depend on it.
         t_min: where data are read; the process's own unless given.
@@ -122,34 +109,29 @@ def log_likelihood(
         ValueError: a process that is not an SDE, t_min or options out of range, conditioning of another size.
     """
     process = model.process
-    if not isinstance(process, SDE):
-        raise ValueError(
-            f"the ODE likelihood needs an SDE, and {type(process).__name__} is none; for a chain use its "
-            "variational bound (eval.bpd_method=vlb) or its SDE."
-        )
     if truncation not in get_args(Truncation):
         raise ValueError(f"unknown truncation {truncation!r}; known: {', '.join(get_args(Truncation))}.")
-    t_min = process.t_min if t_min is None else t_min
-    if not 0 < t_min < process.T:
-        raise ValueError(f"t_min must lie between 0 and T={process.T}, got {t_min}.")
+    flow = make_flow(process, t_min, coordinates)
     for name, value in cond.items():
         if len(value) != len(x):
             raise ValueError(
                 f"conditioning {name!r} has {len(value)} rows for {len(x)} samples; give one a sample."
             )
     divergence = Hutchinson() if divergence is None else divergence
-    flow = make_flow(process, t_min, coordinates)
     shape, size = x.shape[1:], x[0].numel()
     own = method in TABLEAUS
     unit = size if own else 1  # the reference carries nats, as the ancestor does
 
     correction = 0.0
     if truncation == "noised":
-        x, correction = _noise_to(process, x, t_min, noise)
+        x, correction = _noise_to(process, x, flow.t_min, noise)
     if probes is None:
         probes = divergence.draw(x, noise)
 
+    calls, before = itertools.count(), model.nfe
+
     def field(u: Tensor, state: Tensor, rows: Tensor) -> Tensor:
+        next(calls)
         given = {name: value[rows] for name, value in cond.items()}
 
         def score(at: Tensor, t: Tensor) -> Tensor:
@@ -165,7 +147,7 @@ def log_likelihood(
 
     start = x.double().flatten(1) / flow.scale(flow.start)
     start = torch.cat([start, start.new_zeros(len(x), divergence.num_estimates)], dim=1)
-    with _frozen(model):
+    with frozen(model):
         if own:
             solution = integrate(
                 field,
@@ -183,14 +165,18 @@ def log_likelihood(
                 field, start, flow.start, flow.end, rtol=rtol, atol=atol, method=method
             )
 
+    # A guided model may take two evaluations of the network for one of the flow, always or in an interval.
+    each = (model.nfe - before) / max(next(calls), 1)
     z = (solution.y[:, :size] * flow.scale(flow.end)).reshape(x.shape)
     stretch = size * math.log(flow.scale(flow.end) / flow.scale(flow.start))
-    estimates = unit * solution.y[:, size:] + process.prior_logp(z).double()[:, None] + stretch + correction
+    estimates = (
+        unit * solution.y[:, size:] + flow.process.prior_logp(z).double()[:, None] + stretch + correction
+    )
     failed = solution.outcome != Outcome.SUCCESS
     return Likelihood(
         logp=estimates.mean(1).masked_fill(failed, math.nan),
         z=z.to(x.dtype),
-        nfe=solution.nfe,
+        nfe=(solution.nfe * each).round().long(),
         stderr=_standard_error(estimates, divergence.exact).masked_fill(failed, math.nan),
         outcome=solution.outcome,
     )
@@ -205,9 +191,9 @@ def _standard_error(estimates: Tensor, exact: bool) -> Tensor:
     return estimates.std(1) / math.sqrt(count)
 
 
-def _noise_to(process: SDE, x: Tensor, t_min: float, noise: Noise) -> tuple[Tensor, float]:
+def _noise_to(process: Process, x: Tensor, t_min: float, noise: Noise) -> tuple[Tensor, float]:
     """States at t_min and the bound's D log alpha."""
-    if not isinstance(process, GaussianProcess):
+    if not isinstance(process, NOISED_NEEDS):
         raise ValueError(
             "truncation='noised' needs a process with a Gaussian marginal; use truncation='state'."
         )

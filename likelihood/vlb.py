@@ -16,6 +16,9 @@ from sde_lib.discrete import DiscreteDiffusion
 from sde_lib.gaussian import Bins
 from sde_lib.noise import Noise
 
+NEEDS = DiscreteDiffusion
+"""What the bound asks of the process: levels."""
+
 
 @dataclass(frozen=True)
 class VariationalBound:
@@ -73,7 +76,7 @@ def variational_bound(
         ValueError: the process is no chain, or the times do not fall to 0.
     """
     chain = model.process
-    if not isinstance(chain, DiscreteDiffusion):
+    if not isinstance(chain, NEEDS):
         raise ValueError(
             f"the variational bound is one of a chain, and {type(chain).__name__} is none; take the ODE "
             f"likelihood, or a chain such as training.sde='ddpm'."

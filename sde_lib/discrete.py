@@ -23,6 +23,7 @@ class DiscreteDiffusion(nn.Module, GaussianProcess):
         prior_std: standard deviation of the prior.
         original: for a respaced chain, each level's index in the chain the network was trained on.
         original_levels: for a respaced chain, the number of levels of that chain.
+        closing_std: of the fixed variances of the step to clean data; None: see ``log_variances``.
 
     Raises:
         ValueError: the levels do not become noisier.
@@ -41,6 +42,7 @@ class DiscreteDiffusion(nn.Module, GaussianProcess):
         prior_std: float = 1.0,
         original: Tensor | None = None,
         original_levels: int | None = None,
+        closing_std: float | None = None,
     ) -> None:
         super().__init__()
         if not bool((sigmas / alphas).diff().gt(0).all()) or float(sigmas[0]) <= 0:
@@ -49,7 +51,7 @@ class DiscreteDiffusion(nn.Module, GaussianProcess):
             )
         self.num_levels = len(alphas)
         self.original_levels = self.num_levels if original_levels is None else original_levels
-        self._prior_std = prior_std
+        self._prior_std, self._closing_std = prior_std, closing_std
         # Shifted by one, so that index -1 reads the clean level.
         self.register_buffer("alphas", torch.cat([torch.ones(1), alphas]).double(), persistent=False)
         self.register_buffer("sigmas", torch.cat([torch.zeros(1), sigmas]).double(), persistent=False)
@@ -79,6 +81,7 @@ class DiscreteDiffusion(nn.Module, GaussianProcess):
             prior_std=self._prior_std,
             original=self.original[rows],
             original_levels=self.original_levels,
+            closing_std=self._closing_std,
         )
 
     @property
@@ -110,14 +113,14 @@ class DiscreteDiffusion(nn.Module, GaussianProcess):
         """As for any process, but for the step to clean data, whose posterior has no variance.
 
         There ``smallest`` is that of the step above it, from ``t + 1`` to ``t`` (Ho et al.'s code, and all
-        that follow it): the width of the decoder of p(data | x_0).
+        that follow it): the width of the decoder of p(data | x_0). ``closing_std`` says otherwise.
         """
         above = (t + 1).clamp(max=self.num_levels - 1)
         closing = s < 0
-        return LogVariances(
-            2 * self.posterior_std(torch.where(closing, above, t), torch.where(closing, t, s)).log(),
-            2 * self.transition(t, s).std.log(),
-        )
+        std = self.posterior_std(torch.where(closing, above, t), torch.where(closing, t, s))
+        if self._closing_std is not None:
+            std = torch.where(closing, torch.full_like(std, self._closing_std), std)
+        return LogVariances(2 * std.log(), 2 * self.transition(t, s).std.log())
 
     def data_of_previous(self, previous: Tensor, x: Tensor, t: Tensor) -> Tensor:
         """x_0 of a posterior mean: solves E[x_{t-1} | x_t, x_0] = ``previous`` for x_0, at x_t = ``x``."""

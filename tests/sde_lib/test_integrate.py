@@ -126,6 +126,25 @@ def test_arrived_samples_are_evaluated_no_more() -> None:
     assert calls[0] < calls[1] / 2
 
 
+def test_a_batch_shrinks_by_an_eighth_at_a_time() -> None:
+    """Each new size costs a network's libraries preparation: there are few, and none is just below another."""
+    sizes: list[int] = []
+    rates = torch.logspace(0, 2, 40, dtype=torch.float64)
+
+    def decay(t: Tensor, y: Tensor, rows: Tensor) -> Tensor:
+        sizes.append(len(rows))
+        return -rates[rows][:, None] * y
+
+    s = integrate(decay, torch.ones(40, 1, dtype=torch.float64), 0.0, 1.0)
+    distinct = sorted(set(sizes), reverse=True)
+    assert 3 < len(distinct) < 20
+    assert all(b <= 7 / 8 * a for a, b in zip(distinct, distinct[1:]))
+    # Those that wait are right all the same, and their evaluations are their own.
+    torch.testing.assert_close(s.y[:, 0], torch.exp(-rates), rtol=0, atol=1e-4)
+    alone = integrate(lambda t, y, rows: -rates[:1, None] * y, torch.ones(1, 1, dtype=torch.float64), 0.0, 1.0)
+    assert int(s.nfe[0]) == int(alone.nfe[0])
+
+
 def test_backwards_in_time_returns_to_the_start() -> None:
     y0 = torch.tensor([[1.0, 0.5]], dtype=torch.float64)
     there = integrate(spiral, y0, 0.0, 4.0, rtol=1e-9, atol=1e-9)

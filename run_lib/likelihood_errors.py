@@ -1,0 +1,73 @@
+"""Standard errors of a mean log-likelihood: over images, over draws of noise, and over probes alone.
+
+With y_ir the number of image i of N in repeat r of R, each repeat with dequantisation noise and probes of its
+own, and y_i its mean over r:
+
+    together    sd_i(y_i) / sqrt(N): of the mean as an estimate for images that were not seen; it has all in it;
+    draws       sqrt(mean_i sd_r(y_ir)^2 / R / N): of the mean over these very images; needs R >= 2;
+    probes      the part of ``draws`` that probes make, from their spread within each y_ir; needs 2 probes;
+    images      sqrt(together^2 - draws^2): what would be left with infinitely many draws.
+
+With importance weights y_i = log mean_r exp(w_ir), whose error over draws is the delta method's, the relative
+standard error of the mean weight.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Spread:
+    """The mean and its standard errors; None where the draws cannot tell."""
+
+    value: float
+    together: float
+    images: float | None
+    draws: float | None
+    probes: float | None
+
+    def scaled(self, factor: float) -> Spread:
+        """In a unit so many times as fine."""
+
+        def of(error: float | None) -> float | None:
+            return None if error is None else factor * error
+
+        return Spread(
+            factor * self.value, factor * self.together, of(self.images), of(self.draws), of(self.probes)
+        )
+
+
+def spread(
+    values: np.ndarray, probe_errors: np.ndarray, *, noisy: bool, importance_weighted: bool = False
+) -> Spread:
+    """Of y, (R, N), whose standard errors over probes are ``probe_errors``, NaN where one probe cannot tell.
+
+    Args:
+        noisy: whether repeats differ by more than probes, that is by dequantisation or noise at t_min.
+        importance_weighted: combine an image's repeats as weights.
+    """
+    repeats, count = values.shape
+    if importance_weighted:
+        top = values.max(0)
+        weights = np.exp(values - top)
+        per_image = top + np.log(weights.mean(0))
+        relative = weights.var(0, ddof=1) / weights.mean(0) ** 2 if repeats > 1 else None
+    else:
+        per_image = values.mean(0)
+        relative = values.var(0, ddof=1) if repeats > 1 else None
+    probes = _root(float(np.square(probe_errors).mean()) / (repeats * count))
+    if relative is not None:
+        draws = _root(float(relative.mean()) / (repeats * count))
+    else:
+        draws = None if noisy else probes
+    together = float(per_image.std(ddof=1)) / math.sqrt(count) if count > 1 else math.nan
+    images = None if draws is None else _root(max(together**2 - draws**2, 0.0))
+    return Spread(float(per_image.mean()), together, images, draws, probes)
+
+
+def _root(square: float) -> float | None:
+    return None if math.isnan(square) else math.sqrt(square)

@@ -1,0 +1,104 @@
+"""Several processes on one evaluation: the numbers of one, bit for bit, and one report."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from run_lib.eval_task import Task
+from run_lib.processes import Processes
+from tests.run_lib.program import GAUSSIAN, ROOT, numbers, program
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 5])
+def test_batches_are_shared_out_whole(count: int) -> None:
+    """Every batch has one owner, and shares differ by one batch at most."""
+    shares = [list(Processes(rank, count).share(7)) for rank in range(count)]
+    assert sorted(i for share in shares for i in share) == list(range(7))
+    assert max(map(len, shares)) - min(map(len, shares)) <= 1
+
+
+def test_only_the_first_leads() -> None:
+    assert [Processes(rank, 3).leads for rank in range(3)] == [True, False, False]
+    with pytest.raises(ValueError, match="RANK lies between"):
+        Processes(2, 2)
+
+
+@pytest.mark.parametrize("stop_after", [None, 2])
+def test_each_computes_its_share_and_reads_the_rest(
+    stop_after: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two processes one after the other, without a barrier: the second finds the first's files.
+
+    The first to run computes what it cannot find, too; with a stop, both end at the batch where one would.
+    """
+    monkeypatch.setattr(Processes, "wait", lambda self: None)
+    task = Task(None, None, None, tmp_path)  # type: ignore[arg-type]
+    computed: list[list[int]] = []
+
+    def compute(rows: range) -> dict[str, np.ndarray]:
+        computed[-1].append(rows.start // 3)
+        return {"x": np.asarray(rows)}
+
+    def enough(found: dict[str, np.ndarray]) -> bool:
+        return len(found["x"]) >= 3 * stop_after  # type: ignore[operator]
+
+    results = []
+    for rank in (1, 0):
+        computed.append([])
+        one = replace(task, processes=Processes(rank, 2))
+        results.append(one.batches("x", 10, 3, compute, enough if stop_after else None)["x"].tolist())
+    assert results[0] == results[1] == list(range(10 if stop_after is None else 6))
+    # Its own share first; nothing is computed twice.
+    assert computed[0][: 2 if stop_after is None else 1] == [1, 3][: 2 if stop_after is None else 1]
+    assert sorted(computed[0] + computed[1]) == sorted(set(computed[0] + computed[1]))
+
+
+def test_other_modes_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    error = program("--config", GAUSSIAN, "--mode", "sample").error
+    assert "--mode sample runs in one process, and WORLD_SIZE=2 were launched" in error
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("quick", [False, True])
+def test_two_processes_give_the_numbers_of_one(quick: bool, tmp_path: Path) -> None:
+    """torchrun with two real processes: per-image values bit for bit, one report, printed once."""
+    flags = {"eval.enable_bpd": True, "eval.enable_sampling": False, "eval.bpd_num_images": 70,
+             "eval.batch_size": 16, "eval.bpd_latents": True, "eval.bpd_quick": quick,
+             "eval.bpd_target": 0.15}  # fmt: skip
+    asked = [f"--config.{name}={value}" for name, value in flags.items()]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    launchers: dict[str, list[Any]] = {
+        "one": [sys.executable],
+        "two": [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"],
+    }
+    printed = {}
+    for name, launcher in launchers.items():
+        command = [*launcher, "main.py", "--config", str(GAUSSIAN), "--mode", "eval", *asked]
+        done = subprocess.run(
+            [*command, "--workdir", str(tmp_path / name)],
+            cwd=ROOT,
+            env=environment,
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stderr
+        printed[name] = done.stdout
+    assert printed["two"].count("report: ") == 1
+    for file in ("likelihood_test_0.npz", "latents_test_0.npz"):
+        with np.load(tmp_path / "one/eval" / file) as one, np.load(tmp_path / "two/eval" / file) as two:
+            assert set(one) == set(two)
+            for key in one:
+                np.testing.assert_array_equal(one[key], two[key], err_msg=key)
+    one_report, two_report = (numbers(tmp_path / name) for name in launchers)
+    for name in one_report:
+        assert one_report[name]["value"] == two_report[name]["value"]
+        assert one_report[name]["stderr"] == two_report[name]["stderr"]
