@@ -15,6 +15,8 @@ from run_lib.build import build
 from run_lib.command_line import default_workdir, parse
 from run_lib.files import writable, write_json
 from run_lib.modes import MODES, WITHOUT_WEIGHTS
+from run_lib.processes import refuse_several
+from run_lib.report import IncompleteError
 from run_lib.run import Run
 from sde_lib.registry import unknown_name
 
@@ -39,6 +41,7 @@ def main(argv: list[str]) -> None:
     config_file = config_flags.get_config_filename(flags.FLAGS["config"])
     if _MODE.value not in MODES:
         raise ValueError(unknown_name("mode", _MODE.value, list(MODES)))
+    refuse_several(_MODE.value)
     experiment = build(_CONFIG.value, weights=_MODE.value not in WITHOUT_WEIGHTS)
     workdir = writable(Path(_WORKDIR.value or default_workdir(config_file)))
     write_json(workdir / "config.json", experiment.config)
@@ -54,6 +57,9 @@ def guarded(argv: list[str]) -> None:
             raise
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(2) from None
+    except IncompleteError as error:
+        print(f"incomplete: {error}", file=sys.stderr)
+        raise SystemExit(3) from None
     except KeyboardInterrupt:
         print("interrupted: the same command goes on from the latest checkpoint", file=sys.stderr)
         raise SystemExit(130) from None

@@ -113,6 +113,7 @@ def get_config() -> ConfigDict:
     training.loss = _unset(str)  # another spelling of training.sde, in a file of score_sde
     training.continuouse = _unset(bool)  # another spelling of training.continuous, likewise
     training.task = "diffusion"  # diffusion | classifier | superres
+    training.label_dropout = 0.0  # share of labels withheld, for classifier-free guidance: 0.1, say
     training.objective = _unset(str)  # denoising | simple | mse | rescaled_mse | hybrid | kl | rescaled_kl
     training.variance = (
         "small"  # small | large: of the chain's steps in a kl objective without learned variances
@@ -153,10 +154,15 @@ def get_config() -> ConfigDict:
 
     config.sampling = sampling = ConfigDict()
     sampling.method = "pc"  # pc | ode
+    sampling.chain = _unset(
+        str
+    )  # levels | interpolated: of a network trained on a chain; unset: score_sde's way
     sampling.predictor = "euler_maruyama"
     sampling.corrector = "none"
     sampling.num_steps = _unset(int)  # model.num_scales
-    sampling.grid = "uniform"
+    sampling.grid = (
+        "uniform"  # a rule of sde_lib.grids, or optimised: found by --mode tune --config.tune.grid
+    )
     sampling.n_steps_each = 1
     sampling.corrector_first = True
     sampling.noise_removal = True
@@ -182,6 +188,7 @@ def get_config() -> ConfigDict:
     sampling.corrected = _unset(bool)
     sampling.variable = _unset(str)  # log | ratio
     sampling.bh = _unset(str)  # bh1 | bh2
+    sampling.shares = _unset(tuple)  # bespoke: a row for each step, as samplers.bespoke finds them
     sampling.explicit = _unset(int)
     sampling.implicit = _unset(int)
     sampling.tau = _unset(float)
@@ -209,9 +216,86 @@ def get_config() -> ConfigDict:
     sampling.grid_size = 64  # samples in the picture
     sampling.trajectory = 0  # frames of the sampling trajectory to write, 0: none
 
+    config.guidance = guidance = ConfigDict()
+    # none | classifier | classifier_free, or a registered log-probability or loss: docs/guidance.md
+    guidance.name = "none"
+    guidance.scale = 1.0  # 1: p(x | y); more pushes on
+    guidance.interval = _unset(tuple)  # (low, high] of sigma/alpha within which to guide
+    guidance.rescale = _unset(float)  # classifier_free: share of the way back to the conditional spread
+    guidance.classifier = _unset(str)  # a classifier's work directory or checkpoint; exact: a mixture's own
+    guidance.classifier_config = _unset(str)  # its configuration file, of published weights
+    guidance.shift = _unset(str)  # classifier: score | mean (of the ancestral step, as ADM's)
+    guidance.labels = _unset(tuple)  # classes that samples are asked for, in turn; unset: all
+
     config.convert = convert = ConfigDict()
     convert.to = "ours"  # ours | safetensors | score_sde | diffusers
     convert.path = ""  # default: in the work directory
+
+    config.reconstruct = reconstruct = ConfigDict()
+    reconstruct.input = ""  # a folder of images, an .npz, test or train
+    reconstruct.output = ""  # default: in the work directory
+    reconstruct.num_images = 0  # the first so many; 0: all
+    reconstruct.batch_size = 64
+    reconstruct.method = "ddim"  # ddim: reverse_ddim and back | ode: the probability flow
+    reconstruct.num_steps = _unset(int)  # sampling.num_steps, on sampling.grid
+    reconstruct.noise_removal = False  # close with an estimate of clean data, as DIRE's code does
+    reconstruct.resize = False  # image files of another size: cut to the data's proportions and resize
+    reconstruct.convert = False  # image files of other channels: grey to colour and back, no transparency
+    reconstruct.label = _unset(int)  # class of every image, for a network that is told it
+
+    config.control = control = ConfigDict()
+    # inpaint | colorize | superres | deblur | compressed_sensing | mri | sdedit | interpolate, or an operator's name
+    control.task = "inpaint"
+    control.method = _unset(str)  # docs/control.md has the methods, and the default of each task
+    control.input = "test"  # a folder of images, an .npz, test or train
+    control.output = ""  # default: in the work directory
+    control.num_images = 8  # the first so many; 0: all
+    control.samples = 1  # results of each image
+    control.resize = False  # as for reconstruct
+    control.convert = False
+    control.label = _unset(int)
+    control.noise_std = 0.0  # of the measurement, in the network's range
+    # of tasks: what is unset is the operator's own default, or half of the image
+    control.mask = _unset(str)  # inpaint: half | box | random | an image file, white where pixels are known
+    control.unknown = _unset(str)  # mask half: lower | upper | left | right
+    control.height = _unset(int)  # mask box
+    control.width = _unset(int)
+    control.top = _unset(int)
+    control.left = _unset(int)
+    control.fraction = _unset(float)  # mask random: of pixels that are known
+    control.factor = _unset(int)  # superres
+    control.std = _unset(float)  # deblur, in pixels
+    control.boundary = _unset(str)  # deblur: circular | reflect
+    control.tolerance = _unset(float)  # deblur: smallest relative singular value that counts as measured
+    control.measurements = _unset(int)  # compressed_sensing
+    control.kind = _unset(str)  # compressed_sensing: orthonormal | gaussian
+    control.lines = _unset(int)  # mri: measured rows of frequencies
+    control.centre = _unset(int)  # mri: of them, the lowest
+    control.strength = _unset(float)  # sdedit: share of the way to pure noise, in (0, 1]
+    control.frames = _unset(int)  # interpolate, both ends included
+    # of methods
+    control.jump_length = _unset(int)  # repaint
+    control.resamplings = _unset(int)
+    control.weight = _unset(str)  # dps: residual | likelihood
+    control.zeta = _unset(float)
+    control.num_steps = _unset(int)  # dps: over which zeta is meant
+    control.data_std = _unset(float)  # pseudo_inverse
+    control.iterations = _unset(int)  # moment_matching
+
+    config.tune = tune = ConfigDict()
+    # of the sampling section: "field=a,b,c", ranges "first:last:count" and "first:last:count:log"; several
+    # fields, separated by spaces or semicolons, in every combination
+    tune.sweep = "snr=0.02,0.05,0.08,0.1,0.13,0.16,0.2,0.25,0.3"
+    tune.repeats = 5  # sets of samples, each of seeds of its own, the same for every value
+    tune.num_samples = 1000  # of each set
+    tune.metric = _unset(str)  # by which values are ranked; unset: the first that the data allow
+    tune.features = "pixels"  # in which distances are taken: pixels | pca
+    tune.confidence = 0.95
+    tune.processes = 1
+    tune.folder = "tune"  # in the work directory
+    tune.rows = 6  # of the picture: the same samples under every value
+    tune.grid = False  # find an optimised grid for the sampler and store it with the checkpoint, instead
+    tune.pilot_samples = 64  # for which the grid is made
 
     config.eval = evaluation = ConfigDict()
     evaluation.enable_loss = False
@@ -224,16 +308,32 @@ def get_config() -> ConfigDict:
     evaluation.bpd_clip = True  # vlb: predicted data clipped to their range
     evaluation.bpd_respacing = _unset(str)  # vlb: of the chain's levels, as sampling.respacing
     evaluation.enable_accuracy = False  # of a classifier, by noise level
+    evaluation.enable_restoration = False  # superres: enlarged test images against the test images
     evaluation.accuracy_levels = 10
     evaluation.bpd_dataset = "test"  # train | test
     evaluation.dataset = _unset(str)  # the same, another spelling
-    evaluation.bpd_divergence = "rademacher"  # rademacher | gaussian | exact
-    evaluation.bpd_repeats = 1
+    evaluation.bpd_levels = 1000  # vlb of a continuous process: of the chain that it is cut into
+    evaluation.bpd_bound_of = "levels"  # vlb: levels | density, of dequantised data as ode's
+    evaluation.bpd_divergence = "rademacher"  # rademacher | gaussian | hutch++ | exact
+    evaluation.bpd_rank = 4  # hutch++
+    evaluation.bpd_repeats = 1  # draws of dequantisation noise and probes
+    evaluation.bpd_importance_weighted = False  # log of the repeats' mean weight; needs the exact trace
+    evaluation.bpd_quick = (
+        False  # stop when the standard error in bits/dim (nats of continuous data) is bpd_target
+    )
+    evaluation.bpd_target = 0.01
+    evaluation.bpd_latents = False  # keep the states at T
+    evaluation.bpd_dequantisation = "uniform"  # uniform | variational: learned on the training split
+    evaluation.dequantisation_steps = 400
+    evaluation.dequantisation_batch_size = 64
+    evaluation.dequantisation_lr = 3e-3
+    evaluation.dequantisation_width = 32
     evaluation.bpd_num_images = 0  # 0: all
     evaluation.bpd_rtol = 1e-5
     evaluation.bpd_atol = 1e-5
     evaluation.bpd_probes = 1
     evaluation.bpd_solver = "dopri5"  # dopri5 | dop853 | a method of scipy's solve_ivp such as RK45
+    evaluation.bpd_max_steps = 10_000  # after which an image is given up
     evaluation.bpd_truncation = "state"  # state | noised: see likelihood.ode
     evaluation.t_min = _unset(float)  # time at which likelihoods are read
     evaluation.checkpoints = ()  # steps; empty: the latest

@@ -6,6 +6,7 @@ import functools
 import hashlib
 import inspect
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,18 +20,29 @@ from models import conventions, register_model
 from models.analytic import ExactScore
 from models.base import Network
 from models.classifier import NoisyClassifier
-from models.denoised import Clip, Denoised
 from models.noise_model import Model, NoiseModel
 from models.variances import check_variance_output, wrong_channels
 from run_lib import image_files  # noqa: F401 - registers its data sets
+from run_lib.asked import Asked, LabelDropout
+from run_lib.bound_model import build_bound_model
+from run_lib.chains import check_labels_between, sampled_chain
 from run_lib.data import Arrays, DataSpec, Loader, as_shape, register_dataset
+from run_lib.edit_settings import Edits
 from run_lib.fields import Section, complete
+from run_lib.guidance import Guidance, build_guidance, network_classes
 from run_lib.low_res import BaseImages
 from run_lib.networks import build_network
 from run_lib.objectives import build_classifier_loss, build_loss
 from run_lib.plugins import load_plugins
 from run_lib.samplers import build_sampler, denoised
-from run_lib.settings import ConvertSettings, EvalSettings, OptimSettings, SampleSettings, TrainSettings
+from run_lib.settings import (
+    ConvertSettings,
+    EvalSettings,
+    OptimSettings,
+    SampleSettings,
+    TrainSettings,
+    TuneSettings,
+)
 from run_lib.streams import Use, stream_seed
 from run_lib.tasks import Classification, Diffusion, SuperResolution, TrainingTask, check_size
 from samplers.ode import ODESampler
@@ -46,13 +58,15 @@ TIME_LABELS = {"time": conventions.Time, "sigma": conventions.NoiseLevel}
 class Experiment:
     """Everything a run needs, built and checked.
 
-    ``model`` is what samplers and likelihoods evaluate, ``training_model`` what the loss does: the same
-    network, on the chain for discrete training. ``bound_model`` is the latter as the variational bound has it,
-    ``loss_model`` what the loss evaluates: ``training_model``, or a classifier.
+    ``model`` is what samplers and likelihoods evaluate, guided where ``guidance`` says so, ``training_model``
+    what the loss does: the same network, on the chain for discrete training. ``bound_model`` is the latter as
+    the variational bound has it, on levels cut from it for continuous training; ``loss_model`` is what the loss
+    evaluates: ``training_model``, or a classifier.
     """
 
     network: Network
-    model: NoiseModel
+    model: Model
+    guidance: Guidance
     training_model: NoiseModel
     loss_model: NoiseModel | NoisyClassifier
     bound_model: Model
@@ -73,9 +87,13 @@ class Experiment:
     sampling: SampleSettings
     evaluation: EvalSettings
     convert: ConvertSettings
+    tuning: TuneSettings
+    stored_grid: bool
+    edits: Edits
     device: torch.device
     seed: int
     config: Mapping[str, Any]
+    values: Mapping[str, Any]
 
     @property
     def trainable(self) -> bool:
@@ -114,6 +132,7 @@ def build(config: ConfigDict, *, weights: bool = True) -> Experiment:
     shape = _shape(config.data)
     process = _process(config, model_section)
     rule = conventions.convention(config.training.sde, process, config.training.continuous)
+    rule = sampled_chain(rule, sampling_section, config.model)
     torch.manual_seed(stream_seed(config.seed, Use.INITIALISATION))
     network = build_network(
         model_section,
@@ -124,14 +143,17 @@ def build(config: ConfigDict, *, weights: bool = True) -> Experiment:
         image_size=shape[1:],
         dims=len(shape) - 1,
         centered=config.data.centered,
-        process=process,
+        num_classes=network_classes(config),
+        process=rule.sampling.process,
     )
+    check_labels_between(sampling_section, network)
     network.check_shape(shape)
     training_model, model = (
         _model(setting, network, config.model) for setting in (rule.training, rule.sampling)
     )
     data = _data(config.data, shape, network)
-    task = _task(config, data, network)
+    guidance = build_guidance(config, model, data, build if weights else None)
+    task = _task(config, data, network, guidance.asked)
     loss_model: NoiseModel | NoisyClassifier
     loss: Loss | ClassifierLoss
     if task.generates:
@@ -143,15 +165,18 @@ def build(config: ConfigDict, *, weights: bool = True) -> Experiment:
     resolved = _resolved(config)
     return Experiment(
         network=network,
-        model=model,
+        model=guidance.model,
+        guidance=guidance,
         training_model=training_model,
         loss_model=loss_model,
-        bound_model=Denoised(training_model, Clip(*data.limits)) if config.eval.bpd_clip else training_model,
-        sampler=build_sampler(sampling_section, denoised(sampling_section, model, data)),
+        bound_model=build_bound_model(
+            training_model, data, config.eval.bpd_levels, config.eval.bpd_clip, config.eval.bpd_bound_of
+        ),
+        sampler=build_sampler(sampling_section, denoised(sampling_section, guidance.model, data)),
         task=task,
         loss=loss,
         data=data,
-        num_classes=config.model.num_classes,
+        num_classes=guidance.asked.num_classes,
         ema_rate=config.model.ema_rate,
         ema_rates=tuple(config.model.ema_rates),
         used_ema_rate=config.model.used_ema_rate,
@@ -164,9 +189,13 @@ def build(config: ConfigDict, *, weights: bool = True) -> Experiment:
         sampling=SampleSettings.of(config.sampling),
         evaluation=EvalSettings.of(config.eval),
         convert=ConvertSettings.of(config.convert),
+        tuning=TuneSettings.of(config.tune),
+        stored_grid=config.sampling.grid == "optimised" and config.sampling.method == "pc",
+        edits=Edits.of(config, sampling_section),
         device=_device(config.device),
         seed=config.seed,
         config=resolved,
+        values=config.to_dict(),
     )
 
 
@@ -230,8 +259,9 @@ def _data(section: ConfigDict, shape: tuple[int, ...], network: Network) -> Data
     )
 
 
-def _task(config: ConfigDict, data: DataSpec, network: Network) -> TrainingTask:
+def _task(config: ConfigDict, data: DataSpec, network: Network, asked: Asked) -> TrainingTask:
     name, classes = config.training.task, config.model.num_classes
+    dropout = LabelDropout(config.training.label_dropout, null_label=classes)
     classifies = getattr(network, "classifies", False)
     if classifies != (name == "classifier"):
         raise ValueError(
@@ -244,10 +274,16 @@ def _task(config: ConfigDict, data: DataSpec, network: Network) -> TrainingTask:
             "sampling.base_samples and data.low_res_size are for training.task='superres'; leave them unset."
         )
     if name == "diffusion":
-        return Diffusion(classes)
+        return Diffusion(classes, asked, dropout)
+    if name == "superres" and not network.sees_low_res:
+        raise ValueError(
+            f"training.task='superres' needs a network that sees the small image, such as adm_superres; "
+            f"{config.model.name!r} does not."
+        )
     if name == "superres":
         size = check_size(data, config.data.low_res_size)
-        return SuperResolution(classes, size, BaseImages(config.sampling.base_samples, data, size, classes))
+        base = BaseImages(config.sampling.base_samples, data, size, classes)
+        return SuperResolution(classes, size, base, dropout)
     if name == "classifier":
         if classes < 2:
             raise ValueError(
@@ -331,7 +367,7 @@ def _model(setting: conventions.Setting, network: Network, values: ConfigDict) -
 
 def _device(name: str | torch.device) -> torch.device:
     if str(name) == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        return torch.device(f"cuda:{os.environ.get('LOCAL_RANK', 0)}" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
         torch.zeros(1, device=device)

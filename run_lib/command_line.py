@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import difflib
 import re
+import sys
 from pathlib import Path
 
 from absl import flags
 from ml_collections import ConfigDict
 
 from configs.base import get_config as default_config
+from run_lib.section_files import with_section_files
 
 
 def parse(argv: list[str]) -> list[str]:
@@ -18,6 +20,8 @@ def parse(argv: list[str]) -> list[str]:
     Raises:
         ValueError: an unknown flag, a misspelt field, a value of another type, a configuration that fails.
     """
+    argv = with_section_files(argv)
+    sys.argv = argv  # where ml_collections looks for the fields that are overridden
     file = config_file(argv)
     if file is not None and not Path(file.split(":")[0]).is_file():
         raise ValueError(f"--config names no file: {file}. Try --config configs/ddpm/digits.py")

@@ -78,8 +78,8 @@ def cifar10(root: Path, split: str) -> Arrays:
 @register_dataset(name="exact")
 def exact(density: ExactScore, shape: tuple[int, ...], num_draws: int, split: str) -> Arrays:
     """Draws from the density of an exact model: the same whatever config.seed, others for each split."""
-    noise = Noise({"train": -1, "test": -2}[split], range(num_draws))
-    return Arrays(density.draw((num_draws, *shape), noise), torch.zeros(num_draws, dtype=torch.int64))
+    draws, again = (Noise({"train": -1, "test": -2}[split], range(num_draws)) for _ in range(2))
+    return Arrays(density.draw((num_draws, *shape), draws), density.classes(num_draws, again))
 
 
 @dataclass(frozen=True)
@@ -174,6 +174,21 @@ class DataSpec:
         if not self.levels:
             return images.to(noise.dtype)
         return self.dequantized(images, noise) if self.dequantize else self.at_levels(images, noise.dtype)
+
+    @property
+    def _black_to_white(self) -> tuple[float, float]:
+        bins = self.bins
+        return (bins.lowest, bins.highest) if bins else self.limits
+
+    def intensity(self, x: Tensor) -> Tensor:
+        """The network's range to intensities: 0 is the lowest level and 1 the highest. Not clipped."""
+        low, high = self._black_to_white
+        return (x - low) / (high - low)
+
+    def from_intensity(self, unit: Tensor) -> Tensor:
+        """Intensities to the network's range: of a level's, where ``at_levels`` puts the level."""
+        low, high = self._black_to_white
+        return low + unit * (high - low)
 
     def to_levels(self, x: Tensor) -> Tensor:
         """Samples in the network's range to levels, clipped; uint8 up to 256 levels. Continuous data stay."""

@@ -6,7 +6,7 @@ import math
 import time
 import zipfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,8 @@ from tqdm import tqdm
 
 from run_lib.build import Experiment
 from run_lib.files import atomic
+from run_lib.likelihood_errors import Spread
+from run_lib.processes import Processes
 from run_lib.report import Number, Report
 from run_lib.run import Run
 from run_lib.sample import batches
@@ -31,6 +33,7 @@ class Task:
     state: TrainState
     report: Report
     parts: Path
+    processes: Processes = field(default_factory=Processes)
 
     @property
     def experiment(self) -> Experiment:
@@ -47,11 +50,23 @@ class Task:
         nfe: float = 0,
         seconds: float = 0,
         note: str = "",
+        errors: Spread | None = None,
     ) -> Number:
         e = self.experiment
-        return Number(
+        number = Number(
             name, value, stderr, count, unit, nfe, seconds, e.seed, e.config_hash, self.state.step, note
         )
+        if errors is None:
+            return number
+        return replace(
+            number, stderr_images=errors.images, stderr_draws=errors.draws, stderr_probes=errors.probes
+        )
+
+    def save(self, name: str, **arrays: np.ndarray) -> None:
+        """Arrays beside the report, written by the first process."""
+        if self.processes.leads:
+            with atomic(self.report.path.parent / name) as partial, partial.open("wb") as file:
+                np.savez(file, **arrays)  # type: ignore[arg-type]
 
     def batch(
         self, name: str, index: int, compute: Callable[[], dict[str, np.ndarray]]
@@ -72,13 +87,42 @@ class Task:
         return arrays
 
     def batches(
-        self, name: str, total: int, size: int, compute: Callable[[range], dict[str, np.ndarray]]
+        self,
+        name: str,
+        total: int,
+        size: int,
+        compute: Callable[[range], dict[str, np.ndarray]],
+        enough: Callable[[dict[str, np.ndarray]], bool] | None = None,
     ) -> dict[str, np.ndarray]:
-        """All batches of a task, joined; ``seconds`` is their sum."""
-        bar = tqdm(list(batches(total, size)), desc=name, unit="batch")
-        parts = [self.batch(name, i, lambda rows=rows: compute(rows)) for i, rows in enumerate(bar)]  # type: ignore[misc]
-        joined = {key: np.concatenate([p[key] for p in parts]) for key in parts[0] if key != "seconds"}
-        return {**joined, "seconds": np.sum([p["seconds"] for p in parts])}
+        """All batches of a task, joined; ``seconds`` is their sum. Processes share them.
+
+        With ``enough`` they stop after the first batch that makes it true of those before it and itself:
+        what other processes have computed beyond it is not used, so that the result is that of one process.
+        """
+        todo, count = list(batches(total, size)), self.processes.count
+        if len(todo) < count:
+            print(f"{name}: {len(todo)} batches for {count} processes; a lower batch size shares them out")
+        # Without an end to look for nobody waits before all is done.
+        stride = len(todo) if enough is None else count
+        parts: list[dict[str, np.ndarray]] = []
+        with tqdm(total=len(todo), desc=name, unit="batch", disable=not self.processes.leads) as bar:
+            for first in range(0, len(todo), stride):
+                turn = range(first, min(first + stride, len(todo)))
+                for i in self.processes.share(len(todo)):
+                    if i in turn:
+                        self.batch(name, i, lambda rows=todo[i]: compute(rows))  # type: ignore[misc]
+                        bar.update(min(count, len(todo) - bar.n))
+                self.processes.wait()
+                for i in turn:
+                    parts.append(self.batch(name, i, lambda rows=todo[i]: compute(rows)))  # type: ignore[misc]
+                    if enough is not None and enough(_joined(parts)):
+                        return _joined(parts)
+        return _joined(parts)
+
+
+def _joined(parts: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    joined = {key: np.concatenate([p[key] for p in parts]) for key in parts[0] if key != "seconds"}
+    return {**joined, "seconds": np.sum([p["seconds"] for p in parts])}
 
 
 def mean(values: np.ndarray) -> tuple[float, float]:

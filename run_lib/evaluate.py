@@ -8,16 +8,21 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
+import likelihood.flow
+import likelihood.vlb
 from run_lib.eval_task import Task, mean
 from run_lib.evaluate_bound import evaluate_accuracy, evaluate_vlb
 from run_lib.evaluate_likelihood import evaluate_ode
+from run_lib.evaluate_restoration import evaluate_restoration
 from run_lib.evaluate_samples import evaluate_sampling
-from run_lib.report import Report
+from run_lib.processes import Processes
+from run_lib.report import IncompleteError, Report
 from run_lib.run import Run
 from run_lib.streams import Use, stream_seed
-from sde_lib.base import SDE
-from sde_lib.discrete import DiscreteDiffusion
 from sde_lib.noise import Noise
+
+SHOWN = 20
+"""Lost images that are printed; the report has all of them."""
 
 
 def check(run: Run) -> None:
@@ -30,37 +35,24 @@ def check(run: Run) -> None:
     if not any(getattr(settings, field) for field in TASKS):
         raise ValueError(f"nothing to evaluate: set one of {', '.join(f'--config.eval.{f}' for f in TASKS)}.")
     count = len(e.data.load(settings.split))
-    process, dims = e.model.process, math.prod(e.data.shape)
+    dims = math.prod(e.data.shape)
     e.task.check(e.data.load(settings.split), f"the {settings.split} split of {e.data.name}")
     if e.task.generates == settings.enable_accuracy:
         raise ValueError(
             "eval.enable_accuracy is for training.task='classifier', and goes with it: set it to "
             f"{not e.task.generates}."
         )
+    if settings.enable_restoration and not e.task.restores_test_images:
+        raise ValueError(
+            "eval.enable_restoration enlarges test images made small: it goes with training.task='superres' "
+            "and an empty sampling.base_samples."
+        )
     if not e.task.generates and (settings.enable_bpd or settings.enable_sampling):
         raise ValueError(
             "a classifier has no likelihood and no samples: set eval.enable_bpd and enable_sampling to False."
         )
-    by_ode = settings.enable_bpd and settings.bpd_method != "vlb"
-    if (
-        settings.enable_bpd
-        and settings.bpd_method != "ode"
-        and not isinstance(e.bound_model.process, DiscreteDiffusion)
-    ):
-        raise ValueError(
-            f"eval.bpd_method={settings.bpd_method!r} bounds the likelihood of a chain, and "
-            f"{type(e.bound_model.process).__name__} is none: set training.sde='ddpm', or 'vpsde' with "
-            f"training.continuous=False, or bpd_method='ode'."
-        )
-    if by_ode and isinstance(process, SDE):
-        if not 0 < (process.t_min if settings.t_min is None else settings.t_min) < process.T:
-            raise ValueError(f"config.eval.t_min must lie between 0 and {process.T:g}, got {settings.t_min}.")
-    elif by_ode:
-        raise ValueError(
-            f"eval.bpd_method={settings.bpd_method!r} solves an ODE and needs an SDE; "
-            f"{type(process).__name__} is none. Take bpd_method='vlb', or training.sde='vpsde' or 'vesde' "
-            f"with training.continuous=False, which share the chain's network."
-        )
+    if settings.enable_bpd:
+        _check_likelihood(run)
     if settings.enable_sampling and settings.num_samples <= dims:
         raise ValueError(
             f"eval.num_samples={settings.num_samples} cannot give a covariance of {dims} coordinates; "
@@ -72,25 +64,71 @@ def check(run: Run) -> None:
         )
 
 
+def _check_likelihood(run: Run) -> None:
+    e, settings = run.experiment, run.experiment.evaluation
+    process, name = e.model.process, type(e.model.process).__name__
+    if settings.bpd_method != "ode" and not isinstance(e.bound_model.process, likelihood.vlb.NEEDS):
+        raise ValueError(
+            f"eval.bpd_method={settings.bpd_method!r} bounds the likelihood of a chain of levels, and {name} has "
+            f"none, nor a Gaussian marginal to cut them from: set training.sde='ddpm', or bpd_method='ode'."
+        )
+    if settings.bpd_method != "vlb":
+        if not isinstance(process, likelihood.flow.TimeFlow.needs):
+            raise ValueError(
+                f"eval.bpd_method={settings.bpd_method!r} solves an ODE and needs an SDE; {name} is none. Take "
+                f"bpd_method='vlb', or training.sde='vpsde' or 'vesde' with training.continuous=False, which "
+                f"share the chain's network."
+            )
+        if settings.t_min is not None and not process.clean < settings.t_min < process.start:
+            raise ValueError(
+                f"config.eval.t_min must lie between {process.clean:g} and {process.start:g}, got {settings.t_min}."
+            )
+        if settings.bpd_divergence == "hutch++" and settings.bpd_rank >= math.prod(e.data.shape):
+            raise ValueError(
+                f"eval.bpd_rank={settings.bpd_rank} spans all of {math.prod(e.data.shape)} dimensions: take "
+                "eval.bpd_divergence='exact', which costs less."
+            )
+    if settings.bpd_dequantisation == "variational":
+        if not e.data.levels:
+            raise ValueError(
+                "eval.bpd_dequantisation='variational' is of levels, and these data are continuous."
+            )
+        if not isinstance(process, likelihood.DenoisingBound.needs):
+            raise ValueError(
+                f"eval.bpd_dequantisation='variational' is trained on a bound that needs a GaussianSDE, and {name} "
+                "is none: take 'uniform'."
+            )
+
+
 def evaluate(run: Run) -> None:
     """Run every enabled evaluation on every chosen checkpoint.
 
     Raises:
         ValueError: nothing enabled, no checkpoint, missing data.
+        IncompleteError: all is done and written, but images are missing from a number; the exit status is 3.
     """
     check(run)
     e, settings = run.experiment, run.experiment.evaluation
     chosen = [task for field, task in TASKS.items() if getattr(settings, field)]
     folder = run.workdir / run.eval_folder
-    report = Report(folder / "report.json")
-    for step in _steps(run):
-        state = run.trained_state(step)
-        parts = folder / "parts" / f"{state.step}-{e.config_hash}"
-        with state.ema.average(e.network):
-            for task in chosen:
-                task(Task(run, state, report, parts))
-        _summary(report, state.step, e.config_hash)
-    print(f"report: {report.path}")
+    processes, lost = Processes.of_launcher(), 0
+    with processes.together():
+        report = Report(folder / "report.json", processes.leads)
+        processes.wait()  # until all have read what there is
+        for step in _steps(run):
+            state = run.trained_state(step)
+            parts = folder / "parts" / f"{state.step}-{e.config_hash}"
+            with state.ema.average(e.network):
+                for task in chosen:
+                    task(Task(run, state, report, parts, processes))
+            _summary(report, state.step, e.config_hash)
+            lost += len(report.lost(state.step, e.config_hash))
+        print(f"report: {report.path}")
+    if lost:
+        raise IncompleteError(
+            f"{lost} image{'s have' if lost > 1 else ' has'} no likelihood, of those asked for; which and why is "
+            f"above and in {report.path}. The numbers are of the others."
+        )
 
 
 def _steps(run: Run) -> list[int | None]:
@@ -111,6 +149,11 @@ def _summary(report: Report, step: int, config_hash: str) -> None:
     print(f"\ncheckpoint of step {step}")
     for n in numbers:
         print(f"  {n.name:<{width}}  {n}{'   ' + n.note if n.note else ''}")
+    lost = report.lost(step, config_hash)
+    for image in lost[:SHOWN]:
+        print(f"  {image.name}: image {image.index} has no likelihood: {image.reason}")
+    if len(lost) > SHOWN:
+        print(f"  and {len(lost) - SHOWN} more: see {report.path}")
 
 
 def evaluate_loss(task: Task) -> None:
@@ -125,7 +168,7 @@ def evaluate_loss(task: Task) -> None:
     def compute(rows: range) -> dict[str, np.ndarray]:
         noise = Noise(stream_seed(e.seed, Use.EVAL_LOSS), rows, e.device)
         x0 = e.data.training_batch(arrays.images[rows.start : rows.stop].to(e.device), noise)
-        cond = e.task.conditions(x0, arrays.labels[rows.start : rows.stop])
+        cond = e.task.network_conditions(x0, arrays.labels[rows.start : rows.stop])
         losses = e.loss(e.loss_model, x0, noise, **cond)  # type: ignore[arg-type]
         return {"loss": losses.values.double().cpu().numpy()}
 
@@ -150,4 +193,5 @@ TASKS: dict[str, Callable[[Task], None]] = {
     "enable_bpd": evaluate_bpd,
     "enable_sampling": evaluate_sampling,
     "enable_accuracy": evaluate_accuracy,
+    "enable_restoration": evaluate_restoration,
 }

@@ -8,14 +8,18 @@ import math
 import numpy as np
 import torch
 
+import likelihood.vlb
 from likelihood import variational_bound
 from models.classifier import NoisyClassifier
+from run_lib.dequantisation import dequantisation
+from run_lib.draws import precise_enough
 from run_lib.eval_task import Task
-from run_lib.files import atomic
+from run_lib.evaluate_likelihood import make_draws
+from run_lib.likelihood_errors import spread
 from run_lib.metrics import proportion
 from run_lib.report import Number
 from run_lib.streams import Use, stream_seed
-from sde_lib.discrete import DiscreteDiffusion
+from sde_lib.integrate import Outcome
 from sde_lib.noise import Noise
 from sde_lib.respacing import kept_levels
 
@@ -23,57 +27,84 @@ from sde_lib.respacing import kept_levels
 def evaluate_vlb(task: Task) -> None:
     """The variational bound of the chosen split: total, prior, steps and reconstruction, image by image.
 
-    ``vlb_<split>_<step>.npz`` holds them in nats, with the cost of each step and the errors at each time.
+    ``vlb_<split>_<step>.npz`` holds them in nats, with the cost of each step and the errors at each time. With
+    ``eval.bpd_bound_of=density`` it bounds the density of dequantised data, at the very points of the ODE's.
     """
     e, settings = task.experiment, task.experiment.evaluation
-    split = settings.split
-    unit = "bits/dim" if e.data.levels else "nats"
-    headline = f"{'vlb' if e.data.levels else 'vlb nats'}/{split}"
-    if task.report.has(headline, task.state.step, e.config_hash):
+    split, step = settings.split, task.state.step
+    density = settings.bpd_bound_of == "density" and e.data.levels > 0
+    headline = f"{'vlb' if e.data.levels else 'vlb nats'}{' of density' if density else ''}/{split}"
+    if task.report.has(headline, step, e.config_hash):
         return
     chain = e.bound_model.process
-    assert isinstance(chain, DiscreteDiffusion), "the check before any work refuses others"
+    assert isinstance(chain, likelihood.vlb.NEEDS), "the check before any work refuses others"
     times = None
     if settings.bpd_respacing is not None:
         times = torch.tensor(kept_levels(chain.num_levels, settings.bpd_respacing)[::-1])
-    arrays = e.data.load(split)
-    images, repeats = settings.bpd_num_images or len(arrays), settings.bpd_repeats
+    arrays, draws = e.data.load(split), make_draws(task)
+    dequantise = dequantisation(task) if density else None
 
+    @torch.no_grad()
     def compute(rows: range) -> dict[str, np.ndarray]:
-        which = torch.arange(rows.start, rows.stop) % images
-        noise = Noise(stream_seed(e.seed, Use.LIKELIHOOD), rows, e.device)
-        x0 = e.data.at_levels(arrays.images[which].to(e.device))
+        which = draws.images(rows)
+        noise = Noise(stream_seed(e.seed, Use.LIKELIHOOD), draws.streams(rows), e.device)
+        levels, log_q = arrays.images[which].to(e.device), torch.zeros(len(rows), dtype=torch.float64)
+        if dequantise is None:
+            x0 = e.data.at_levels(levels)
+        else:
+            drawn = dequantise(levels, noise)
+            x0, log_q = drawn.x, drawn.log_q
         found = variational_bound(
-            e.bound_model, x0, noise, bins=e.data.bins, variance=settings.bpd_variance, times=times,  # type: ignore[arg-type]
-            **e.task.conditions(x0, arrays.labels[which]),
+            e.bound_model, x0, noise, bins=None if density else e.data.bins, variance=settings.bpd_variance,  # type: ignore[arg-type]
+            times=times, **e.task.network_conditions(x0, arrays.labels[which]),
         )  # fmt: skip
-        parts = {"total": found.total, "prior": found.prior, "reconstruction": found.reconstruction,
-                 "steps": found.steps, "x0_mse": found.x0_mse, "eps_mse": found.eps_mse}  # fmt: skip
+        parts = {"total": found.total + log_q.to(found.total), "prior": found.prior, "steps": found.steps,
+                 "reconstruction": found.reconstruction, "x0_mse": found.x0_mse, "eps_mse": found.eps_mse}  # fmt: skip
         return {name: part.cpu().numpy() for name, part in parts.items()}
 
-    found = task.batches(f"vlb_{split}", images * repeats, settings.batch_size, compute)
-    path = task.parts.parent.parent / f"vlb_{split}_{task.state.step}.npz"
-    with atomic(path) as partial, partial.open("wb") as file:
-        t = torch.arange(chain.num_levels).flip(0) if times is None else times
-        np.savez(file, t=t.numpy(), **found)  # type: ignore[arg-type]
     scale = 1 / (math.prod(e.data.shape) * math.log(2)) if e.data.levels else 1.0
-    nfe = found["eps_mse"].shape[1]
+    offset = math.log2(e.data.levels / e.data.range) if density else 0.0
 
-    def number(name: str, nats: np.ndarray, note: str) -> Number:
-        values = scale * nats.reshape(repeats, images).mean(0)
-        error = float(values.std(ddof=1) / math.sqrt(images)) if images > 1 else math.nan
-        return task.number(name, float(values.mean()), error, count=images, unit=unit, nfe=nfe,
-                           seconds=float(found["seconds"]), note=note)  # fmt: skip
+    def enough(found: dict[str, np.ndarray]) -> bool:
+        return precise_enough(scale * draws.by_image(found["total"]).mean(0), settings.bpd_target)
+
+    size = draws.batch_size(settings.batch_size)
+    name = f"vlb_{'density_' if density else ''}{split}"
+    found = task.batches(name, len(draws), size, compute, enough if settings.bpd_quick else None)
+    seconds = float(found.pop("seconds"))
+    tables = {key: draws.by_image(values) for key, values in found.items()}
+    used, good = draws.order[: tables["total"].shape[1]], np.isfinite(tables["total"]).all(0)
+    t = torch.arange(chain.num_levels).flip(0) if times is None else times
+    task.save(f"{name}_{step}.npz", t=t.numpy(), index=used, **tables)
+    if not good.all():
+        reason = Outcome.NOT_FINITE.reason
+        task.report.lose(
+            headline, step, e.config_hash, {int(i): reason for i in np.sort(used[np.flatnonzero(~good)])}
+        )
+    if not good.any():
+        return
+    nfe = tables["eps_mse"].shape[2]
+
+    def number(name: str, nats: np.ndarray, note: str, offset: float = 0.0) -> Number:
+        kept = nats[:, good]
+        errors = spread(scale * kept, np.full_like(kept, np.nan), noisy=True)
+        return task.number(name, offset + errors.value, errors.together, count=int(good.sum()), nfe=nfe,
+                           unit="bits/dim" if e.data.levels else "nats", seconds=seconds, note=note,
+                           errors=errors)  # fmt: skip
 
     note = f"upper bound, {nfe} steps, variance {settings.bpd_variance}"
+    note += "; of the density of dequantised data" if density else ""
+    note += f"; {len(used)} of {len(draws.order)} images, in random order" if settings.bpd_quick else ""
+    note += f"; {e.guidance.bound_of}" if e.guidance.bound_of else ""
     task.report.add(
-        number(headline, found["total"], note),
-        number(f"{headline}, prior", found["prior"], "its part: the noisiest level against the prior"),
-        number(f"{headline}, steps", found["steps"].sum(1), "its part: the steps between levels"),
+        number(headline, tables["total"], note, offset),
+        number(f"{headline}, prior", tables["prior"], "its part: the noisiest level against the prior"),
+        number(f"{headline}, steps", tables["steps"].sum(2), "its part: the steps between levels"),
         number(
             f"{headline}, reconstruction",
-            found["reconstruction"],
+            tables["reconstruction"],
             "its part: the data given the cleanest level",
+            offset,
         ),
     )
 

@@ -1,4 +1,4 @@
-"""Likelihoods of data by the probability-flow ODE, beside what they can be compared with."""
+"""Likelihoods of data by the probability-flow ODE."""
 
 from __future__ import annotations
 
@@ -7,37 +7,55 @@ import math
 import numpy as np
 import torch
 
-from likelihood import ExactTrace, Hutchinson, bits_per_dim, log_likelihood
-from run_lib.data import Arrays
-from run_lib.eval_task import Task, mean
-from run_lib.files import atomic
+from likelihood import Divergence, ExactTrace, Hutchinson, HutchPlusPlus, importance_weighted, log_likelihood
+from run_lib.dequantisation import dequantisation
+from run_lib.draws import Draws, precise_enough
+from run_lib.eval_task import Task
+from run_lib.likelihood_errors import spread
+from run_lib.likelihood_references import references
+from run_lib.report import Number
+from run_lib.settings import EvalSettings
 from run_lib.streams import Use, stream_seed
 from sde_lib.integrate import Outcome
 from sde_lib.noise import Noise
 
 
+def make_divergence(settings: EvalSettings) -> Divergence:
+    """The trace as ``eval.bpd_divergence`` says."""
+    if settings.bpd_divergence == "exact":
+        return ExactTrace()
+    if settings.bpd_divergence == "hutch++":
+        return HutchPlusPlus(settings.bpd_rank, settings.bpd_probes)
+    return Hutchinson(settings.bpd_divergence, settings.bpd_probes)
+
+
+def make_draws(task: Task) -> Draws:
+    """The images and repeats of an evaluation, in a random order where it may stop early."""
+    e, settings = task.experiment, task.experiment.evaluation
+    images = settings.bpd_num_images or len(e.data.load(settings.split))
+    seed = stream_seed(e.seed, Use.ORDER) if settings.bpd_quick else None
+    return Draws.of(images, settings.bpd_repeats, seed)
+
+
 def evaluate_ode(task: Task) -> None:
     """Likelihood of the chosen split by the probability-flow ODE: bits/dim and nats, or nats alone."""
     e, settings = task.experiment, task.experiment.evaluation
-    split = settings.split
+    split, step = settings.split, task.state.step
     headline = f"bpd/{split}" if e.data.levels else f"nats/{split}"
-    if task.report.has(headline, task.state.step, e.config_hash):
+    if task.report.has(headline, step, e.config_hash):
         return
-    arrays = e.data.load(split)
-    images, repeats = settings.bpd_num_images or len(arrays), settings.bpd_repeats
-    divergence = (
-        ExactTrace()
-        if settings.bpd_divergence == "exact"
-        else Hutchinson(settings.bpd_divergence, settings.bpd_probes)
-    )
-    dims = math.prod(e.data.shape)
+    arrays, draws = e.data.load(split), make_draws(task)
+    divergence = make_divergence(settings)
+    dequantise = dequantisation(task) if e.data.levels else None
 
+    @torch.no_grad()
     def compute(rows: range) -> dict[str, np.ndarray]:
-        # Row r is repeat r // images of image r % images, with dequantisation noise and probes of its own.
-        which = torch.arange(rows.start, rows.stop) % images
-        noise = Noise(stream_seed(e.seed, Use.LIKELIHOOD), rows, e.device)
-        data = arrays.images[which].to(e.device)
-        x = e.data.dequantized(data, noise) if e.data.levels else data
+        which = draws.images(rows)
+        noise = Noise(stream_seed(e.seed, Use.LIKELIHOOD), draws.streams(rows), e.device)
+        x, log_q = arrays.images[which].to(e.device), torch.zeros(len(rows), dtype=torch.float64)
+        if dequantise is not None:
+            drawn = dequantise(x, noise)
+            x, log_q = drawn.x, drawn.log_q.cpu()
         cond = e.task.conditions(x, arrays.labels[which])
         found = log_likelihood(
             e.model,
@@ -49,79 +67,91 @@ def evaluate_ode(task: Task) -> None:
             method=settings.bpd_solver,
             t_min=settings.t_min,
             truncation=settings.bpd_truncation,
+            max_steps=settings.bpd_max_steps,
             **cond,  # type: ignore[arg-type]
         )
         return {
-            "logp": found.logp.cpu().numpy(),
+            "logp": (found.logp.cpu() - log_q).numpy(),
+            "log_q": log_q.numpy(),
+            "stderr": found.stderr.cpu().numpy(),
             "nfe": found.nfe.cpu().numpy(),
             "outcome": found.outcome.cpu().numpy(),
+            **({"z": found.z.cpu().numpy()} if settings.bpd_latents else {}),
         }
 
-    found = task.batches(f"bpd_{split}", images * repeats, settings.batch_size, compute)
-    logp = found["logp"].reshape(repeats, images)
+    unit = 1 / (math.prod(e.data.shape) * math.log(2)) if e.data.levels else 1.0
+
+    def combined(logp: np.ndarray) -> np.ndarray:
+        if settings.bpd_importance_weighted:
+            return importance_weighted(torch.from_numpy(logp)).numpy()
+        return logp.mean(0)
+
+    def enough(found: dict[str, np.ndarray]) -> bool:
+        return precise_enough(unit * combined(draws.by_image(found["logp"])), settings.bpd_target)
+
+    size = draws.batch_size(settings.batch_size)
+    found = task.batches(f"bpd_{split}", len(draws), size, compute, enough if settings.bpd_quick else None)
+    seconds = float(found.pop("seconds"))
+    tables = {name: draws.by_image(values) for name, values in found.items()}
+    logp = tables["logp"]
+    used = draws.order[: logp.shape[1]]
     good = np.isfinite(logp).all(0)
-    for index in np.flatnonzero(~good)[:20]:
-        reason = (
-            Outcome(int(found["outcome"].reshape(repeats, images)[:, index].max()))
-            .name.lower()
-            .replace("_", " ")
-        )
-        print(f"image {index} of the {split} split has no likelihood: {reason}")
+    if latents := ({"z": tables.pop("z")} if settings.bpd_latents else {}):
+        task.save(f"latents_{split}_{step}.npz", index=used, **latents)
+    task.save(f"likelihood_{split}_{step}.npz", index=used, **tables)
+    if not good.all():
+        worst = tables["outcome"].max(0)
+        reasons = {int(used[i]): _reason(int(worst[i])) for i in np.flatnonzero(~good)}
+        task.report.lose(headline, step, e.config_hash, dict(sorted(reasons.items())))
     if not good.any():
-        raise ValueError(
-            f"no image of the {split} split has a likelihood; the model explodes or the data are not finite."
-        )
-    per_image = logp[:, good].mean(0)
-    with (
-        atomic(task.parts.parent.parent / f"likelihood_{split}_{task.state.step}.npz") as partial,
-        partial.open("wb") as file,
-    ):
-        np.savez(file, logp=logp, nfe=found["nfe"].reshape(repeats, images))
-    draws = f"{repeats} {'dequantisation' if e.data.levels else 'draw'}{'s' if repeats > 1 else ''} a sample"
-    note = f"ODE, {settings.bpd_divergence}, {draws}"
-    common = {"count": int(good.sum()), "nfe": float(found["nfe"].mean()), "seconds": float(found["seconds"])}
-    nats, nats_error = mean(-per_image)
-    numbers = [task.number(f"nats/{split}", nats, nats_error, unit="nats", note=note, **common)]  # type: ignore[arg-type]
-    if e.data.density is not None:
-        exact = -e.data.density.log_density(arrays.images[:images].to(e.device)).cpu().numpy()[good]
-        numbers.append(
-            task.number(
-                f"nats/{split}, exact",
-                *mean(exact),
-                count=int(good.sum()),
-                unit="nats",
-                note="reference: the density in closed form, of the same samples",
-            )
-        )
+        return
+    errors = spread(
+        logp[:, good],
+        tables["stderr"][:, good],
+        noisy=bool(e.data.levels) or settings.bpd_truncation == "noised",
+        importance_weighted=settings.bpd_importance_weighted,
+    )
+    note, common = _note(task, len(used), len(draws.order)), {"count": int(good.sum()), "seconds": seconds}
+    nfe = float(tables["nfe"][:, good].mean())
+
+    def number(name: str, scale: float, offset: float, unit: str) -> Number:
+        scaled = errors.scaled(scale)
+        return task.number(
+            name, offset - scale * errors.value, scaled.together, unit=unit, nfe=nfe, note=note, errors=scaled,
+            **common,  # type: ignore[arg-type]
+        )  # fmt: skip
+
+    numbers = [number(f"nats/{split}", 1.0, 0.0, "nats")]
     if e.data.levels:
-        bits = bits_per_dim(
-            torch.from_numpy(per_image), dims, levels=e.data.levels, data_range=e.data.range
-        ).numpy()
-        value, stderr = mean(bits)
-        numbers += [
-            task.number(headline, value, stderr, unit="bits/dim", note=note, **common),  # type: ignore[arg-type]
-            task.number(
-                "bpd/uniform density",
-                math.log2(e.data.levels),
-                None,
-                count=0,
-                unit="bits/dim",
-                note="log2(levels)",
-            ),
-            task.number(
-                f"bpd/pixel histograms, {split}",
-                *_histogram_bpd(e.data.load("train"), arrays, e.data.levels),
-                count=len(arrays),
-                unit="bits/dim",
-                note="independent pixels, fitted to the training split",
-            ),
-        ]
-    task.report.add(*numbers)
+        numbers.append(number(headline, unit, math.log2(e.data.levels / e.data.range), "bits/dim"))
+    task.report.add(*numbers, *references(task, arrays, used[good]))
 
 
-def _histogram_bpd(train: Arrays, test: Arrays, levels: int) -> tuple[float, float]:
-    """Bits/dim of a model with independent pixels: each one's histogram over training images, plus one count."""
-    fitted, asked = (a.images.flatten(1).long().numpy() for a in (train, test))
-    counts = np.stack([np.bincount(column, minlength=levels) + 1.0 for column in fitted.T])
-    bits = -np.log2(counts / counts.sum(1, keepdims=True))
-    return mean(bits[np.arange(fitted.shape[1]), asked].mean(1))
+def _reason(outcome: int) -> str:
+    # A solved ODE can end where the prior's density is none.
+    return Outcome(outcome or Outcome.NOT_FINITE).reason
+
+
+def _note(task: Task, used: int, asked: int) -> str:
+    e, s = task.experiment, task.experiment.evaluation
+    parts = [f"ODE, {s.bpd_solver} at {s.bpd_rtol:g}", s.bpd_divergence]
+    if s.bpd_divergence != "exact":
+        parts.append(f"{s.bpd_probes} probe{'s' if s.bpd_probes > 1 else ''}")
+    draws = (
+        f"{s.bpd_repeats} {'dequantisation' if e.data.levels else 'draw'}{'s' if s.bpd_repeats > 1 else ''}"
+    )
+    kind = f"{s.bpd_dequantisation} " if e.data.levels else ""
+    parts.append(f"{kind}{draws} a sample{', importance-weighted' if s.bpd_importance_weighted else ''}")
+    t_min = e.model.process.t_min if s.t_min is None else s.t_min  # type: ignore[attr-defined]
+    parts.append(
+        f"density of states at t={t_min:g}, score_sde's convention"
+        if s.bpd_truncation == "state"
+        else f"lower bound through noise at t={t_min:g}"
+    )
+    if s.bpd_quick:
+        parts.append(f"{used} of {asked} images, in random order, to a standard error of {s.bpd_target:g}")
+    if not e.data.levels:
+        parts.append("continuous data: nats only")
+    if e.guidance.likelihood_of:
+        parts.append(e.guidance.likelihood_of)
+    return "; ".join(parts)

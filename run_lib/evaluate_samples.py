@@ -36,13 +36,14 @@ def evaluate_sampling(task: Task) -> None:
 
     found = task.batches("samples", settings.num_samples, e.sampling.batch_size, compute)
     shown = torch.from_numpy(found["levels"][: e.sampling.grid_size])
-    save_png(picture(shown, e.data), task.parts.parent.parent / f"samples_{task.state.step}.png")
+    if task.processes.leads:
+        save_png(picture(shown, e.data), task.parts.parent.parent / f"samples_{task.state.step}.png")
     fake = found["levels"].reshape(settings.num_samples, -1).astype(np.float64)
     train, test = (splits[s].images.flatten(1).double().numpy() for s in ("train", "test"))
     task.report.add(
         *_sample_numbers(task, fake, train, test, float(found["nfe"].mean()), float(found["seconds"]))
     )
-    if e.num_classes:
+    if found["labels"].size:
         task.report.add(
             *_label_numbers(
                 task,

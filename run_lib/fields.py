@@ -117,14 +117,13 @@ def complete(config: ConfigDict) -> ConfigDict:
     """
     check_fields(config)
     full, defaults = default_config(), default_config()
-    for section, given in config.items():
-        with full.ignore_type():
+    with full.ignore_type():  # of all sections, once: entering it walks over every field
+        for section, given in config.items():
             if not isinstance(given, ConfigDict):
                 full[section] = given
                 continue
             for field, value in given.items():
-                with full[section].ignore_type():
-                    full[section][field] = value
+                full[section][field] = value
     for (section, spelling), field in SPELLINGS.items():
         values, given = full[section], config.get(section, {})
         if values[spelling] is not None:

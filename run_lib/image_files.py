@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from PIL import Image
 
 from run_lib.data import Arrays, register_dataset
 
@@ -57,20 +58,21 @@ def read_images(
 
 
 def _read(path: Path, shape: tuple[int, ...], crop: int | None) -> np.ndarray:
-    from PIL import Image
-
     channels, height, width = shape
     with Image.open(path) as file:
-        image = file.convert("L" if channels == 1 else "RGB")
-    # The largest centred box of the wanted proportions, or of the given side.
+        image = fit(file.convert("L" if channels == 1 else "RGB"), height, width, crop)
+    pixels = np.asarray(image, dtype=np.uint8)
+    return pixels[None] if channels == 1 else pixels.transpose(2, 0, 1)
+
+
+def fit(image: Image.Image, height: int, width: int, crop: int | None = None) -> Image.Image:
+    """The largest centred box of the wanted proportions, or the centred square of side ``crop``, resized."""
     scale = min(image.width / width, image.height / height)
     box_width, box_height = (crop, crop) if crop else (round(width * scale), round(height * scale))
     left, top = (image.width - box_width) // 2, (image.height - box_height) // 2
     # Cut before resizing: the filter would see beyond a box given to ``resize``.
     image = image.crop((left, top, left + box_width, top + box_height))
-    image = image.resize((width, height), Image.Resampling.BICUBIC)
-    pixels = np.asarray(image, dtype=np.uint8)
-    return pixels[None] if channels == 1 else pixels.transpose(2, 0, 1)
+    return image.resize((width, height), Image.Resampling.BICUBIC)
 
 
 @register_dataset(name="celeba")

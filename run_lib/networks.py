@@ -41,7 +41,7 @@ def build_network(section: Section, setting: Setting, *, weights: bool, **contex
     values = section.values
     factory = register_model[values.name]
     levels = setting.time.sigmas_by_label()
-    context |= {"sigmas": levels, "num_classes": values.num_classes or None}
+    context |= {"sigmas": levels}
     if (scaled := _scale_by_sigma(section, setting, levels)) is not None:
         context["scale_by_sigma"] = scaled
     if values.fir is not None:

@@ -25,18 +25,31 @@ def picture(samples: Tensor, data: DataSpec) -> np.ndarray:
 
 
 def _image_grid(samples: Tensor, data: DataSpec) -> np.ndarray:
-    from torchvision.utils import make_grid  # takes as long to import as all of torch
-
     x = samples.cpu().float()
     if data.levels:
         x = x / (data.levels - 1)
     else:
         low, high = float(x.min()), float(x.max())
         x = (x - low) / max(high - low, 1e-12)
+    return _framed(x, math.ceil(math.sqrt(len(x))))
+
+
+def rows_of_images(rows: Sequence[Sequence[Tensor]]) -> np.ndarray:
+    """(H, W, 3) uint8: rows of images, intensities (C, H, W), all of one size; shorter rows end in grey."""
+    columns = max(len(row) for row in rows)
+    blank = torch.full_like(rows[0][0], 0.5)
+    x = torch.stack([image for row in rows for image in (*row, *[blank] * (columns - len(row)))])
+    return _framed(x.cpu().float().clamp(0, 1), columns)
+
+
+def _framed(x: Tensor, columns: int) -> np.ndarray:
+    """Intensities (B, C, H, W) in a grid, small ones enlarged without smoothing."""
+    from torchvision.utils import make_grid  # takes as long to import as all of torch
+
     x = x[:, :3] if x.shape[1] >= 3 else x[:, :1].expand(-1, 3, -1, -1)
     zoom = max(1, SMALLEST // max(x.shape[-2:]))
     x = x.repeat_interleave(zoom, -1).repeat_interleave(zoom, -2)
-    grid = make_grid(x, nrow=math.ceil(math.sqrt(len(x))), padding=2, pad_value=0.5)
+    grid = make_grid(x, nrow=columns, padding=2, pad_value=0.5)
     return (grid * 255).round().byte().permute(1, 2, 0).numpy()
 
 
@@ -53,8 +66,14 @@ def _scatter(samples: Tensor) -> np.ndarray:
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()
 
 
+def eight_bits(intensity: Tensor) -> np.ndarray:
+    """Intensities (C, H, W) in [0, 1] of 1 or 3 channels to uint8, (H, W) or (H, W, 3), clipped and rounded."""
+    pixels = (intensity.cpu().clamp(0, 1) * 255).round().byte()
+    return pixels[0].numpy() if len(pixels) == 1 else pixels.permute(1, 2, 0).numpy()
+
+
 def save_png(pixels: np.ndarray, path: Path) -> None:
-    """Write (H, W, 3) uint8 losslessly."""
+    """Write (H, W, 3) or (H, W) uint8 losslessly."""
     with atomic(path) as partial:
         Image.fromarray(pixels).save(partial, format="PNG")
 

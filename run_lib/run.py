@@ -12,6 +12,7 @@ from run_lib.build import Experiment
 from run_lib.optimise import make_optimizer, make_scaler
 from run_lib.start import load_published, resume
 from run_lib.state import Checkpoints, TrainState
+from run_lib.stored_grids import load_grid
 
 
 @dataclass(frozen=True)
@@ -60,8 +61,10 @@ class Run:
             resume(state, e.resume_from)
         return state
 
-    def trained_state(self, step: int | None = None) -> TrainState:
+    def trained_state(self, step: int | None = None, *, grid: bool = True) -> TrainState:
         """The state of a checkpoint, the latest unless a step is given; exact scores need none.
+
+        With ``sampling.grid=optimised`` the sampler takes the times stored beside it, unless ``grid`` is off.
 
         Raises:
             ValueError: there is no such checkpoint; the message says how to make it.
@@ -88,4 +91,14 @@ class Run:
         if self.experiment.used_ema_rate is not None:
             state.ema = state.averages[self.experiment.used_ema_rate]
         state.network.eval()
+        if grid:
+            load_grid(self.experiment, self.grids_path(path))
         return state
+
+    def grids_path(self, checkpoint: Path | None) -> Path:
+        """Where the optimised time grids of a checkpoint are; None: of weights that are no checkpoint of ours."""
+        return (
+            self.checkpoints.grids(checkpoint)
+            if checkpoint
+            else self.checkpoints.folder / "initial.grids.json"
+        )

@@ -6,7 +6,7 @@ import torch
 
 from models.denoised import Clip, Denoised, DynamicThreshold, register_denoised_fn
 from models.noise_model import Model
-from run_lib import image_files  # noqa: F401 - registers its data sets
+from run_lib import image_files, optimised_grid  # noqa: F401 - register data sets and a grid
 from run_lib.data import DataSpec
 from run_lib.fields import Section
 from run_lib.objectives import need
@@ -15,7 +15,7 @@ from samplers.ode import ODESampler
 from samplers.pc import PCSampler
 from sde_lib.base import SDE, Process
 from sde_lib.discrete import DiscreteDiffusion
-from sde_lib.grids import Grid, register_grid
+from sde_lib.grids import Grid, LogSNR, register_grid
 from sde_lib.registry import unknown_name
 from sde_lib.respacing import kept_levels
 
@@ -35,12 +35,12 @@ def denoised(section: Section, model: Model, data: DataSpec) -> Model:
     return Denoised(model, Clip(*limits)) if values.clip_denoised else model
 
 
-def _times(section: Section, process: Process, grid: Grid) -> torch.Tensor:
+def _times(section: Section, process: Process, grid: Grid, num_steps: int) -> torch.Tensor:
     """The sampler's times: ``respacing``'s levels where it is set, else ``num_steps`` times of the grid."""
     values = section.values
     section.taken |= {"respacing"}
     if values.respacing is None:
-        return grid.times(process, values.num_steps)
+        return grid.times(process, num_steps)
     need(process, DiscreteDiffusion, f"sampling.respacing={values.respacing!r}")
     if values.grid != "uniform":
         raise ValueError(
@@ -49,6 +49,23 @@ def _times(section: Section, process: Process, grid: Grid) -> torch.Tensor:
         )
     chain: DiscreteDiffusion = process  # type: ignore[assignment]
     return torch.tensor(kept_levels(chain.num_levels, values.respacing)[::-1])
+
+
+def grid_times(section: Section, process: Process, num_steps: int | None) -> torch.Tensor:
+    """The times that the section's grid gives for ``num_steps``; None: for those of the section.
+
+    Raises:
+        ValueError: another number of steps and ``respacing``, which says how many.
+    """
+    name = section.values.grid
+    grid = section.construct(register_grid[name])
+    need(process, grid.needs, f"grid {name!r}")
+    if num_steps is not None and section.values.respacing is not None:
+        raise ValueError(
+            f"num_steps={num_steps} and sampling.respacing={section.values.respacing!r} both say how many steps "
+            f"to take: unset one."
+        )
+    return _times(section, process, grid, section.values.num_steps if num_steps is None else num_steps)
 
 
 def build_sampler(section: Section, model: Model) -> PCSampler | ODESampler:
@@ -72,7 +89,8 @@ def build_sampler(section: Section, model: Model) -> PCSampler | ODESampler:
         ("grid", values.grid, grid),
     ):
         need(process, component.needs, f"{what} {name!r}")
-    times = _times(section, process, grid)
+    # An optimised grid's times are loaded with the weights; until then they are where its search begins.
+    times = _times(section, process, LogSNR() if values.grid == "optimised" else grid, values.num_steps)
     if predictor.encodes:
         raise ValueError(
             f"predictor {values.predictor!r} encodes data into noise; to sample take another, such as ddim."

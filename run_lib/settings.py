@@ -109,11 +109,32 @@ class ConvertSettings(Settings):
 
 
 @dataclass(frozen=True)
+class TuneSettings(Settings):
+    sweep: str
+    repeats: int
+    num_samples: int
+    metric: str | None
+    features: str
+    confidence: float
+    processes: int
+    folder: str
+    rows: int
+    grid: bool
+    pilot_samples: int
+
+    def __post_init__(self) -> None:
+        self.require("tune", {"repeats": 2, "num_samples": 2, "processes": 1, "rows": 0, "pilot_samples": 1})
+        if not 0 < self.confidence < 1:
+            raise ValueError(f"config.tune.confidence lies between 0 and 1, got {self.confidence}.")
+
+
+@dataclass(frozen=True)
 class EvalSettings(Settings):
     enable_loss: bool
     enable_bpd: bool
     enable_sampling: bool
     enable_accuracy: bool
+    enable_restoration: bool
     accuracy_levels: int
     batch_size: int
     num_samples: int
@@ -122,8 +143,21 @@ class EvalSettings(Settings):
     bpd_respacing: str | None
     bpd_dataset: str
     dataset: str | None
-    bpd_divergence: Literal["rademacher", "gaussian", "exact"]
+    bpd_levels: int
+    bpd_bound_of: str
+    bpd_divergence: Literal["rademacher", "gaussian", "hutch++", "exact"]
+    bpd_rank: int
     bpd_repeats: int
+    bpd_importance_weighted: bool
+    bpd_quick: bool
+    bpd_target: float
+    bpd_latents: bool
+    bpd_dequantisation: str
+    dequantisation_steps: int
+    dequantisation_batch_size: int
+    dequantisation_lr: float
+    dequantisation_width: int
+    bpd_max_steps: int
     bpd_num_images: int
     bpd_rtol: float
     bpd_atol: float
@@ -161,9 +195,37 @@ class EvalSettings(Settings):
                 f"unknown config.eval.bpd_truncation {self.bpd_truncation!r}; known: "
                 f"{', '.join(get_args(Truncation))}."
             )
-        if self.bpd_divergence not in ("rademacher", "gaussian", "exact"):
+        if self.bpd_divergence not in ("rademacher", "gaussian", "hutch++", "exact"):
             raise ValueError(
-                f"config.eval.bpd_divergence is 'rademacher', 'gaussian' or 'exact', got {self.bpd_divergence!r}."
+                f"config.eval.bpd_divergence is 'rademacher', 'gaussian', 'hutch++' or 'exact', got "
+                f"{self.bpd_divergence!r}."
+            )
+        self._check_dequantisation()
+        if not self.bpd_target > 0:
+            raise ValueError(f"config.eval.bpd_target must be positive, got {self.bpd_target}.")
+
+    def _check_dequantisation(self) -> None:
+        least: dict[str, float] = {
+            "bpd_levels": 2,
+            "bpd_max_steps": 1,
+            "bpd_rank": 1,
+            "dequantisation_steps": 1,
+        }
+        self.require("eval", {**least, "dequantisation_batch_size": 1, "dequantisation_width": 1})
+        if self.bpd_dequantisation not in ("uniform", "variational"):
+            raise ValueError(
+                unknown_name(
+                    "config.eval.bpd_dequantisation", self.bpd_dequantisation, ["uniform", "variational"]
+                )
+            )
+        if self.bpd_bound_of not in ("levels", "density"):
+            raise ValueError(
+                unknown_name("config.eval.bpd_bound_of", self.bpd_bound_of, ["levels", "density"])
+            )
+        if self.bpd_importance_weighted and (self.bpd_divergence != "exact" or self.bpd_repeats < 2):
+            raise ValueError(
+                "config.eval.bpd_importance_weighted averages probabilities, which probes would bias upwards, over "
+                "repeats: set bpd_divergence='exact' and bpd_repeats to 2 or more."
             )
 
     @property

@@ -140,6 +140,10 @@ class Checkpoints:
     def path(self, step: int) -> Path:
         return self.folder / f"step_{step:08d}.pt"
 
+    def grids(self, checkpoint: Path) -> Path:
+        """The file of its optimised time grids."""
+        return checkpoint.with_suffix(".grids.json")
+
     def steps(self) -> list[int]:
         """Steps for which there is a file, ascending."""
         matches = (re.fullmatch(r"step_(\d+)\.pt", p.name) for p in self.folder.glob("step_*.pt"))
@@ -154,3 +158,4 @@ class Checkpoints:
         for step in self.steps()[:-1]:
             if step % multiple_of:
                 self.path(step).unlink()
+                self.grids(self.path(step)).unlink(missing_ok=True)

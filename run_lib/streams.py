@@ -16,6 +16,13 @@ class Use(enum.IntEnum):
     LIKELIHOOD = 5
     EVAL_LOSS = 6
     BOOTSTRAP = 7
+    CONTROL = 8
+    MEASUREMENT = 9
+    OPERATOR = 10
+    TUNING = 11
+    PILOT = 12
+    DEQUANTISATION = 13
+    ORDER = 14
 
 
 def stream_seed(seed: int, use: Use) -> int:

@@ -11,8 +11,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from run_lib.data import Arrays, DataSpec, check_labels, draw_labels
+from run_lib.asked import Asked, LabelDropout
+from run_lib.data import Arrays, DataSpec, check_labels
 from run_lib.low_res import BaseImages
+from sde_lib.noise import Noise
 
 Conditions = dict[str, Tensor]
 """The network's conditioning by the names of its arguments."""
@@ -28,9 +30,22 @@ class TrainingTask(abc.ABC):
     generates: ClassVar[bool] = True
 
     @abc.abstractmethod
-    def conditions(self, x0: Tensor, labels: Tensor) -> Conditions:
+    def network_conditions(self, x0: Tensor, labels: Tensor) -> Conditions:
         """What the network is told beside noisy data, of data ``x0`` in the network's range and their
         labels."""
+
+    def conditions(self, x0: Tensor, labels: Tensor) -> Conditions:
+        """What the model is told, guided or not: its guidance may need labels that the network is not told."""
+        return self.network_conditions(x0, labels)
+
+    @property
+    def restores_test_images(self) -> bool:
+        """Whether sample k is made from what is left of test image k."""
+        return False
+
+    def training_labels(self, labels: Tensor, noise: Noise) -> Tensor:
+        """The labels that a training step sees of the data's."""
+        return labels
 
     @abc.abstractmethod
     def sampling_conditions(self, indices: Sequence[int], device: torch.device) -> Conditions:
@@ -51,23 +66,35 @@ class TrainingTask(abc.ABC):
 
 @dataclass(frozen=True)
 class Diffusion(TrainingTask):
-    """Data, given their class where there are classes."""
+    """Data, given their class where there are classes.
+
+    Args:
+        num_classes: that the network is told; 0 for none.
+        asked: the classes of samples, the network's or those of the classifier that guides it.
+        dropout: of labels in training.
+    """
 
     num_classes: int
+    asked: Asked
+    dropout: LabelDropout
 
-    def conditions(self, x0: Tensor, labels: Tensor) -> Conditions:
+    def network_conditions(self, x0: Tensor, labels: Tensor) -> Conditions:
         return {"y": labels.to(x0.device)} if self.num_classes else {}
 
+    def conditions(self, x0: Tensor, labels: Tensor) -> Conditions:
+        return {"y": labels.to(x0.device)} if self.asked else {}
+
+    def training_labels(self, labels: Tensor, noise: Noise) -> Tensor:
+        return self.dropout(labels, noise)
+
     def sampling_conditions(self, indices: Sequence[int], device: torch.device) -> Conditions:
-        if not self.num_classes:
-            return {}
-        return {"y": draw_labels(len(indices), self.num_classes, indices[0]).to(device)}
+        return {"y": self.asked.of(indices).to(device)} if self.asked else {}
 
     def sampling_labels(self, count: int) -> Tensor | None:
-        return draw_labels(count, self.num_classes, 0) if self.num_classes else None
+        return self.asked.of(range(count)) if self.asked else None
 
     def check(self, arrays: Arrays, where: str) -> None:
-        check_labels(arrays.labels, self.num_classes, where)
+        check_labels(arrays.labels, self.num_classes or self.asked.num_classes, where)
 
 
 @dataclass(frozen=True)
@@ -79,13 +106,22 @@ class SuperResolution(TrainingTask):
         num_classes: 0 for none.
         size: of the smaller images, (height, width); in training they are means over areas.
         base: smaller images to sample from.
+        dropout: of labels in training.
     """
 
     num_classes: int
     size: tuple[int, ...]
     base: BaseImages
+    dropout: LabelDropout
 
-    def conditions(self, x0: Tensor, labels: Tensor) -> Conditions:
+    @property
+    def restores_test_images(self) -> bool:
+        return not self.base.path
+
+    def training_labels(self, labels: Tensor, noise: Noise) -> Tensor:
+        return self.dropout(labels, noise)
+
+    def network_conditions(self, x0: Tensor, labels: Tensor) -> Conditions:
         return {**self._classes(labels.to(x0.device)), "low_res": F.interpolate(x0, self.size, mode="area")}
 
     def sampling_conditions(self, indices: Sequence[int], device: torch.device) -> Conditions:
@@ -109,7 +145,7 @@ class Classification(TrainingTask):
     generates: ClassVar[bool] = False
     num_classes: int
 
-    def conditions(self, x0: Tensor, labels: Tensor) -> Conditions:
+    def network_conditions(self, x0: Tensor, labels: Tensor) -> Conditions:
         return {"y": labels.to(x0.device)}
 
     def sampling_conditions(self, indices: Sequence[int], device: torch.device) -> Conditions:

@@ -117,7 +117,8 @@ def training_losses(e: Experiment, arrays: Arrays, step: int, rows: range) -> Lo
     noise = Noise(seed, torch.arange(start, start + len(rows)), e.device)
     e.network.train()
     with autocast(e):
-        return _losses(e, arrays.images[chosen], arrays.labels[chosen], noise)
+        labels = e.task.training_labels(arrays.labels[chosen], noise)
+        return _losses(e, arrays.images[chosen], labels, noise)
 
 
 def autocast(e: Experiment) -> torch.autocast:
@@ -138,7 +139,7 @@ def validation_loss(e: Experiment, state: TrainState, held_out: Arrays) -> float
 
 def _losses(e: Experiment, images: Tensor, labels: Tensor, noise: Noise) -> Losses:
     x0 = e.data.training_batch(images.to(e.device), noise)
-    return e.loss(e.loss_model, x0, noise, **e.task.conditions(x0, labels))  # type: ignore[arg-type]
+    return e.loss(e.loss_model, x0, noise, **e.task.network_conditions(x0, labels))  # type: ignore[arg-type]
 
 
 def update(state: TrainState, rate: float, clip: float) -> Tensor:

@@ -37,7 +37,19 @@ THIRD_PARTY = {
     "likelihood": {"torch", "numpy", "scipy"},
     "configs": {"ml_collections"},
 }
-CONFIG_READERS = {"build", "fields", "objectives", "samplers", "settings", "command_line"}
+CONFIG_READERS = {
+    "build",
+    "chains",
+    "sweep",
+    "section_files",
+    "edit_settings",
+    "fields",
+    "objectives",
+    "samplers",
+    "settings",
+    "command_line",
+    "guidance",
+}
 """Of run_lib: ``build``, what it is made of, and what parses the flag."""
 
 

@@ -20,4 +20,5 @@ def get_config() -> ConfigDict:
     sampling.clip_denoised = True
 
     config.eval.bpd_method = "vlb"
+    config.eval.bpd_respacing = "100"  # of the chain that the samples are of
     return config

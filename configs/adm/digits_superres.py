@@ -12,9 +12,17 @@ def get_config() -> ConfigDict:
     config.data.low_res_size = 8
     config.model.name = "adm_superres"
     config.model.num_classes = 0
-    config.training.task = "superres"
-    config.training.n_iters = 700
-    config.training.snapshot_freq = 700
-    config.sampling.respacing = "50"
-    config.eval.enable_sampling = False
+
+    training = config.training
+    training.task = "superres"
+    training.n_iters = 500
+    training.snapshot_freq = 500
+
+    config.sampling.respacing = "25"
+    config.sampling.batch_size = 90
+
+    evaluation = config.eval
+    evaluation.enable_bpd = False
+    evaluation.enable_sampling = False
+    evaluation.enable_restoration = True
     return config

@@ -154,14 +154,15 @@ def test_without_convolution_ddpm_blocks_resample_by_mean_and_repetition() -> No
     )
 
 
-def test_a_positional_network_divides_by_the_sigma_of_the_truncated_label() -> None:
-    """SMLD's discrete configs: the label is an index into the descending levels; 1.9 truncates to 1."""
+def test_a_positional_network_divides_by_the_sigma_of_its_label() -> None:
+    """SMLD's discrete configs: the label is an index into the descending levels. A fractional one, which
+    ``sampling.chain=interpolated`` gives, is as far between their logarithms: of 5 and 0.5, halfway sqrt(2.5)."""
     plain = small(embedding="positional")
     scaled = small(embedding="positional", scale_by_sigma=True, sigmas=[50.0, 5.0, 0.5])
-    x, labels = draw(2, 3, 8, 8), torch.tensor([1.9, 0.0])
-    torch.testing.assert_close(
-        scaled(x, labels), plain(x, labels) / torch.tensor([5.0, 50.0]).reshape(2, 1, 1, 1)
-    )
+    x = draw(2, 3, 8, 8)
+    for labels, sigmas in (([1.0, 0.0], [5.0, 50.0]), ([1.5, 2.0], [2.5**0.5, 0.5])):
+        told = torch.tensor(labels)
+        torch.testing.assert_close(scaled(x, told), plain(x, told) / torch.tensor(sigmas).reshape(2, 1, 1, 1))
 
 
 @pytest.mark.parametrize("embedding", ["fourier", "positional"])

@@ -131,15 +131,20 @@ def test_learned_variances_train_and_their_bound_adds_up(tmp_path: Path) -> None
     assert found["vlb/test"]["value"] == pytest.approx(sum(parts))
     assert found["vlb/test"]["nfe"] == 20
     held = np.load(tmp_path / "eval" / "vlb_test_6.npz")
-    assert held["steps"].shape == (6, 19)
+    assert held["steps"].shape == (1, 6, 19)  # repeats, images, steps
     bits = held["total"] / (64 * math.log(2))
     assert found["vlb/test"]["value"] == pytest.approx(bits.mean())
     assert np.load(tmp_path / "samples" / "samples.npz")["arr_1"].tolist() == [0, 1, 2, 3, 4, 5]
 
 
 def test_bound_and_flow_in_one_report(tmp_path: Path) -> None:
-    """A network trained on the chain and sampled as an SDE has both numbers, of the same images."""
-    settings = {"training__continuous": False, "eval__bpd_method": "both", "model__num_scales": 20}
+    """A network of classes trained on the chain and sampled as an SDE has both numbers, of the same images."""
+    settings = {
+        "model__num_classes": 10,
+        "training__continuous": False,
+        "eval__bpd_method": "both",
+        "model__num_scales": 20,
+    }
     settings |= {"training__times": "uniform", "eval__enable_sampling": False, "eval__enable_loss": False}
     run(TINY, "train", tmp_path, **settings)
     run(TINY, "eval", tmp_path, **settings)
@@ -237,7 +242,8 @@ def test_labels_that_the_network_cannot_be_told_are_refused() -> None:
         ),
         ({"training__objective": "kll"}, "Did you mean 'kl'"),
         ({"training__objective": "mse", "training__weighting": "v"}, "has its own weights"),
-        ({"training__task": "superres"}, "set data.low_res_size"),
+        ({"training__task": "superres"}, "needs a network that sees the small image"),
+        ({"training__task": "superres", "model__name": "adm_superres"}, "set data.low_res_size"),
         ({"data__low_res_size": 4}, "are for training.task='superres'"),
         ({"training__task": "classifier"}, "does not classify"),
         ({"sampling__clip_denoised": True, "sampling__dynamic_threshold": 0.9}, "set one"),
@@ -261,6 +267,29 @@ def test_a_chain_is_needed_where_levels_are_counted() -> None:
             experiment(data__uniform_dequantization=False, **fields)
 
 
+def test_enlarged_test_images_are_compared_with_the_test_images(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Samples one level too bright everywhere: PSNR 20 log10(16), and small images one level too bright."""
+    import run_lib.evaluate_restoration as restoration
+    from run_lib.sample import Batch
+
+    e = experiment(**SUPERRES)
+    truth = e.data.load("test").images
+
+    def one_level_brighter(e: Experiment, rows: range) -> Batch:
+        return Batch(truth[rows.start : rows.stop].int() + 1, None, 7)
+
+    monkeypatch.setattr(restoration, "draw", one_level_brighter)
+    run(TINY, "train", tmp_path, **SUPERRES)
+    only = {"eval__enable_bpd": False, "eval__enable_sampling": False, "eval__enable_restoration": True}
+    run(TINY, "eval", tmp_path, **SUPERRES, **only)
+    found = numbers(tmp_path)
+    assert found["psnr/test images"]["value"] == pytest.approx(20 * math.log10(16), rel=1e-12)
+    assert found["error of small images"]["value"] == pytest.approx(1, rel=1e-5)
+    assert found["psnr/bicubic enlargement"]["value"] < 20 * math.log10(16)
+
+
 @pytest.mark.parametrize("name", ["digits", "digits_learned", "digits_classifier", "digits_superres"])
 def test_configurations_of_the_digits_run(name: str, tmp_path: Path) -> None:
     """Whole, in miniature."""
@@ -272,6 +301,7 @@ def test_configurations_of_the_digits_run(name: str, tmp_path: Path) -> None:
         "model__num_groups": 4,
         "model__num_scales": 10,
         "sampling__respacing": "3",
+        "eval__bpd_respacing": "3",
         "sampling__num_samples": 4,
         "eval__num_samples": 70,
         "eval__bpd_num_images": 3,

@@ -141,7 +141,9 @@ def test_a_batch_shrinks_by_an_eighth_at_a_time() -> None:
     assert all(b <= 7 / 8 * a for a, b in zip(distinct, distinct[1:]))
     # Those that wait are right all the same, and their evaluations are their own.
     torch.testing.assert_close(s.y[:, 0], torch.exp(-rates), rtol=0, atol=1e-4)
-    alone = integrate(lambda t, y, rows: -rates[:1, None] * y, torch.ones(1, 1, dtype=torch.float64), 0.0, 1.0)
+    alone = integrate(
+        lambda t, y, rows: -rates[:1, None] * y, torch.ones(1, 1, dtype=torch.float64), 0.0, 1.0
+    )
     assert int(s.nfe[0]) == int(alone.nfe[0])
 
 

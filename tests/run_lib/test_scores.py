@@ -1,0 +1,115 @@
+"""Scores of samples against closed forms, and comparisons of settings that share their seeds."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import scipy.stats
+import torch
+
+from models.analytic import GaussianMixtureScore, GaussianScore
+from run_lib.comparison import compare, run_around, t_interval
+from run_lib.scores import AgainstData, AgainstModes, Scorer
+from sde_lib import VPSDE
+
+
+def values(scorer: Scorer, samples: np.ndarray) -> dict[str, float]:
+    return {score.metric: score.value for score in scorer.scores(samples)}
+
+
+def test_gaussian_in_closed_form() -> None:
+    """Samples of N(m', s'^2): squared 2-Wasserstein distance sum (m - m')^2 + (s - s')^2, and the mean of
+    ((x - m) / s)^2, which is ((m - m')^2 + s'^2) / s^2 averaged over coordinates."""
+    mean, std = np.array([1.0, -0.5, 0.0]), np.array([0.5, 0.2, 2.0])
+    target = GaussianScore(process=VPSDE(), mean=mean.tolist(), std=std.tolist())
+    rng = np.random.default_rng(0)
+    other_mean, other_std = mean + np.array([0.1, 0.0, -0.3]), std * [1.2, 1.0, 0.7]
+    samples = other_mean + other_std * rng.standard_normal((200_000, 3))
+    found = values(AgainstModes(target.modes((3,)), len(samples)), samples)
+    assert found["frechet"] == pytest.approx(
+        ((mean - other_mean) ** 2 + (std - other_std) ** 2).sum(), rel=0.02
+    )
+    assert found["variance"] == pytest.approx(
+        ((((other_mean - mean) ** 2) + other_std**2) / std**2).mean(), rel=0.01
+    )
+    assert list(values(AgainstModes(target.modes((3,)), 3), samples[:3])) == ["variance"], (
+        "no covariance of 3"
+    )
+
+
+def test_modes_in_closed_form() -> None:
+    """Weights 1/4 and 3/4; shares 1/2 and 1/2: the total variation distance is 1/4. Each sample lies 1.5 stds
+    of its mode from its centre in either coordinate: the variance is 2.25 times the target's."""
+    target = GaussianMixtureScore(
+        process=VPSDE(), means=[[0.0, 0.0], [5.0, 0.0]], stds=[0.1, 0.2], weights=[1.0, 3.0]
+    )
+    signs = np.array([[1, 1], [1, -1], [-1, 1], [-1, -1]])
+    samples = np.concatenate([1.5 * 0.1 * signs, [5.0, 0.0] + 1.5 * 0.2 * signs])
+    found = values(AgainstModes(target.modes((2,)), len(samples)), samples)
+    assert found["weights"] == pytest.approx(0.25)
+    assert found["variance"] == pytest.approx(2.25)
+
+
+def test_moments_of_a_mixture() -> None:
+    """Many exact draws are as near to the closed moments as two sets of draws are to one another."""
+    target = GaussianMixtureScore(
+        process=VPSDE(), means=[[0.0, 0.0], [5.0, 1.0]], stds=[0.1, 0.2], weights=[1.0, 3.0]
+    )
+    rng = np.random.default_rng(0)
+    mode = (rng.random(100_000) < 0.75).astype(int)
+    draws = np.array([[0.0, 0.0], [5.0, 1.0]])[mode] + np.array([0.1, 0.2])[mode][
+        :, None
+    ] * rng.standard_normal((100_000, 2))
+    found = values(AgainstModes(target.modes((2,)), len(draws)), draws)
+    assert found["frechet"] < 1e-3
+    assert found["weights"] < 0.01
+    assert found["variance"] == pytest.approx(1, abs=0.01)
+
+
+def test_modes_are_of_the_shape_of_a_sample() -> None:
+    """A number stands for every coordinate."""
+    modes = GaussianScore(process=VPSDE(), mean=0.5, std=torch.full((1, 2, 3), 2.0).tolist()).modes((1, 2, 3))
+    assert modes.means.tolist() == [[0.5] * 6]
+    assert modes.stds.tolist() == [[2.0] * 6]
+    assert modes.weights.tolist() == [1.0]
+
+
+def test_real_data_score_best() -> None:
+    """The data themselves: no distance, and each sample within its own neighbourhood."""
+    real = np.random.default_rng(0).standard_normal((300, 5))
+    found = values(AgainstData(real, "pixels", 300), real)
+    assert found["frechet"] == pytest.approx(0, abs=1e-9)
+    assert found["precision"] == found["recall"] == 1
+    assert values(AgainstData(real, "pixels", 300), real + np.eye(5)[0])["frechet"] == pytest.approx(1)
+
+
+def test_interval_is_students() -> None:
+    """scipy's, of which ours is the half width."""
+    held = np.array([1.0, 2.0, 4.0, 3.5])
+    low, high = scipy.stats.t.interval(0.9, 3, held.mean(), scipy.stats.sem(held))
+    found = t_interval(held, 0.9)
+    assert (found.mean - found.half, found.mean + found.half) == pytest.approx((low, high))
+
+
+def test_differences_are_paired() -> None:
+    """Seeds differ by 10, settings by 1: unpaired intervals overlap, paired ones tell the settings apart."""
+    seeds = np.array([0.0, 10.0, 20.0, 30.0])
+    wobble = np.array([0.1, -0.1, 0.05, -0.05])
+    losses = np.stack([seeds + 1, seeds + wobble, seeds + 0.02 - wobble])
+    assert t_interval(losses[0], 0.95).half > 10
+    found = compare(losses, 0.95)
+    assert found.best == 1
+    assert found.equal == (False, True, True)
+
+
+@pytest.mark.parametrize(
+    ("equal", "expected"),
+    [
+        ([True, True, True, True], [0, 1, 2, 3]),
+        ([True, False, True, True], [2, 3]),
+        ([False, False, True, False], [2]),
+    ],
+)
+def test_interval_has_no_gap(equal: list[bool], expected: list[int]) -> None:
+    """What lies beyond a value that is worse is not in the interval around the best, 2."""
+    assert run_around(2, equal, range(4)) == expected
