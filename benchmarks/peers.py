@@ -64,7 +64,12 @@ def diffusers_peers() -> Iterator[Peer]:
     import diffusers
 
     base = {"num_train_timesteps": 1000, "beta_start": 1e-4, "beta_end": 0.02, "beta_schedule": "linear"}
-    grids = {"log": {"use_exponential_sigmas": True}, "karras": {"use_karras_sigmas": True}, "default": {}}
+    grids: dict[str, dict[str, Any]] = {
+        "log": {"use_exponential_sigmas": True},
+        "karras": {"use_karras_sigmas": True},
+        "default": {},
+        "trailing": {"timestep_spacing": "trailing"},
+    }
     for grid, options in grids.items():
         for order in (2, 3):
             for kind in ("dpmsolver++", "dpmsolver"):
@@ -89,6 +94,12 @@ def diffusers_peers() -> Iterator[Peer]:
             )
         yield _scheduler(
             f"diffusers Heun {grid}", diffusers.HeunDiscreteScheduler, base | options, evaluations=2
+        )
+    for kind in ("dpmsolver++", "dpmsolver"):
+        yield _scheduler(
+            f"diffusers DPMSolverMultistep {kind} 2 lu",
+            diffusers.DPMSolverMultistepScheduler,
+            base | {"use_lu_lambdas": True, "algorithm_type": kind, "final_sigmas_type": "sigma_min"},
         )
 
 
@@ -171,11 +182,11 @@ def azula_peers() -> Iterator[Peer]:
             for order in orders:
                 yield Peer(
                     f"azula {name} {order} {grid}",
-                    _azula(getattr(azula.sample, f"{name}Sampler"), {"order": order}, grid),
+                    azula_run(getattr(azula.sample, f"{name}Sampler"), {"order": order}, grid),
                 )
 
 
-def _azula(factory: Any, options: dict[str, Any], grid: str) -> Callable[..., Tensor | None]:
+def azula_run(factory: Any, options: dict[str, Any], grid: str) -> Callable[..., Tensor | None]:
     high, low = ends()
 
     class Levels:

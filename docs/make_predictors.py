@@ -35,10 +35,12 @@ Written by `python docs/make_predictors.py`, which runs every registered predict
 edit.
 
 - **Processes**: `any SDE` includes one of your own with a drift and a diffusion; `any Gaussian` one with a
-  marginal.
+  marginal; `chain, real index` is a network trained on a chain with `sampling.chain=interpolated`.
 - **Settings**: `form` is the view of the model that is interpolated, whatever the network outputs; `deis`
   and `lms` interpolate eps, `sa_solver` and `sde_dpm_solver_multistep` x0.
 - **Order**: of convergence to the probability flow, confirmed by the tests; `-` for stochastic predictors.
+  Weakly, `heun` with churn is of order 2 for a churn that falls as one over the steps (EDM's S_churn fixed)
+  and of order 1 for one that stays the same.
 - **NFE**: evaluations a step. One more evaluation, the closing estimate of clean data, ends every run with
   `noise_removal`: N times are N - 1 steps. No step goes to zero noise.
 - **Memory**: whether earlier evaluations are used. The loop clears it when a corrector or a constraint has

@@ -38,7 +38,10 @@ def up(process: GaussianProcess, x: Tensor, t: Tensor, to: Tensor, z: Tensor) ->
 class Heun(Predictor):
     """EDM's sampler: noise up by ``churn``, then one Heun step (Karras et al. 2022, algorithms 1-2).
 
-    Order 2 without churn; two evaluations a step. On a chain the raised level is the nearest one.
+    Order 2 without churn; two evaluations a step. With churn the law's order is 2 as long as ``churn`` falls as
+    one over the number of steps, as the paper's does (S_churn fixed), and 1 where it stays the same: the way
+    down from a raised level then does not shorten with the steps. On a chain the raised level is the nearest
+    one.
 
     Args:
         churn: share by which sigma/alpha is raised before a step, in [0, sqrt(2) - 1]: the paper's gamma,

@@ -187,11 +187,12 @@ def test_adaptive_sde_gives_up_with_what_to_do() -> None:
 
 
 QUICK = [ExponentialAdams(), Heun(churn=0.1)]
+MORE = [*PER_STEP, Restart(), *(register_predictor[n]() for n in register_predictor if n != "adaptive_sde")]
 
 
 @pytest.mark.parametrize(
     "predictor",
-    [*QUICK, *(pytest.param(p, marks=pytest.mark.slow) for p in [*PER_STEP, Restart()] if p not in QUICK)],
+    [*QUICK, *(pytest.param(p, marks=pytest.mark.slow) for p in dict.fromkeys(MORE) if p not in QUICK)],
     ids=str,
 )
 def test_steps_compile_without_a_break(predictor: Predictor) -> None:
@@ -219,6 +220,21 @@ def test_steps_compile_without_a_break(predictor: Predictor) -> None:
     with torch.no_grad():
         compiled = torch.compile(steps, backend="eager", fullgraph=True)(x)
         assert torch.allclose(compiled, steps(x), rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.slow
+def test_adaptive_steps_compile_with_breaks() -> None:
+    """Whether all have arrived is asked of the device, so that it is compiled in pieces; the same numbers."""
+    run = sampler("vp", AdaptiveSDE(relative=0.2, absolute=0.1), 2)
+    t, s = (time.expand(2) for time in run.times)
+    x = Noise(5, range(2), dtype=torch.float64).normal((2, 3))
+
+    def step(x: torch.Tensor) -> torch.Tensor:
+        return run.predictor.update_fn(run.model, x, t, s, Noise(6, range(2), dtype=torch.float64)).x
+
+    torch._dynamo.reset()
+    with torch.no_grad():
+        assert torch.allclose(torch.compile(step, backend="eager")(x), step(x), rtol=1e-10, atol=1e-10)
 
 
 @pytest.mark.parametrize(

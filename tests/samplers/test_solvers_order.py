@@ -24,6 +24,7 @@ from models.time_encoding import Time
 from samplers import PCSampler, Predictor, register_predictor
 from samplers.correctors.none import NoneCorrector
 from samplers.predictors.adams import ExponentialAdams
+from samplers.predictors.bespoke import Bespoke
 from samplers.predictors.deis import DEIS, LinearMultistep
 from samplers.predictors.dpm_solver import DPMSolverMultistep, DPMSolverSinglestep
 from samplers.predictors.heun import Heun
@@ -58,6 +59,7 @@ SOLVERS: list[Predictor] = [
     SASolver(explicit=2, implicit=3, tau=0),
     SASolver(explicit=3, implicit=0, tau=0),
     Heun(),
+    Bespoke(),
 ]
 
 
