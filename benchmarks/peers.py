@@ -12,7 +12,7 @@ import importlib.util
 import sys
 import types
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -214,14 +214,19 @@ def azula_run(factory: Any, options: dict[str, Any], grid: str) -> Callable[...,
     return run
 
 
+Makers = Sequence[tuple[str, Callable[[], Iterator[Peer]]]]
+"""A package, and what makes its peers."""
+
+
+def of_installed(makers: Makers) -> list[Peer]:
+    """The settings of every peer whose package can be imported."""
+    return [
+        peer for package, peers in makers if importlib.util.find_spec(package) is not None for peer in peers()
+    ]
+
+
 def installed() -> list[Peer]:
-    """The settings of every peer that can be imported."""
-    found: list[Peer] = []
-    for package, peers in (
-        ("diffusers", diffusers_peers),
-        ("k_diffusion", k_diffusion_peers),
-        ("azula", azula_peers),
-    ):
-        if importlib.util.find_spec(package) is not None:
-            found.extend(peers())
-    return found
+    """The deterministic ones."""
+    return of_installed(
+        [("diffusers", diffusers_peers), ("k_diffusion", k_diffusion_peers), ("azula", azula_peers)]
+    )

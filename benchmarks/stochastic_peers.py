@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmarks.peers import Denoise, Peer, azula_run, k_diffusion_sampling, ratios
+from benchmarks.peers import Denoise, Peer, azula_run, k_diffusion_sampling, of_installed, ratios
 
 SEED = 7
 
@@ -119,13 +118,7 @@ def azula_peers() -> Iterator[Peer]:
 
 
 def installed() -> list[Peer]:
-    """The settings of every peer that can be imported."""
-    found: list[Peer] = []
-    for package, peers in (
-        ("diffusers", diffusers_peers),
-        ("k_diffusion", k_diffusion_peers),
-        ("azula", azula_peers),
-    ):
-        if importlib.util.find_spec(package) is not None:
-            found.extend(peers())
-    return found
+    """The stochastic ones that can be imported."""
+    return of_installed(
+        [("diffusers", diffusers_peers), ("k_diffusion", k_diffusion_peers), ("azula", azula_peers)]
+    )

@@ -22,14 +22,14 @@ Sampler = Callable[..., tuple[Tensor, int]]
 """model -> (samples in the data's scale, network evaluations)."""
 
 
-def _as_model(model: Model | Network, sde: SDE, continuous: bool) -> Model:
+def as_model(model: Model | Network, sde: SDE, continuous: bool) -> Model:
     """A bare network is read by the convention of its process."""
     if isinstance(model, Model):
         return model
     return convention(register_sde.name_of(type(sde)), sde, continuous).sampling.model(model)
 
 
-def _with_settings(component: type, **settings: object) -> object:
+def with_settings(component: type, **settings: object) -> object:
     """The component with those of the settings that it has."""
     known = inspect.signature(component).parameters
     return component(**{name: value for name, value in settings.items() if name in known})
@@ -77,9 +77,9 @@ def get_pc_sampler(
 
     def pc_sampler(model: Model | Network) -> tuple[Tensor, int]:
         sampler = PCSampler(
-            model=_as_model(model, sde, continuous),
-            predictor=_with_settings(predictor, probability_flow=probability_flow),  # type: ignore[arg-type]
-            corrector=_with_settings(corrector, snr=snr),  # type: ignore[arg-type]
+            model=as_model(model, sde, continuous),
+            predictor=with_settings(predictor, probability_flow=probability_flow),  # type: ignore[arg-type]
+            corrector=with_settings(corrector, snr=snr),  # type: ignore[arg-type]
             times=times,
             n_steps_each=n_steps,
             noise_removal=denoise,
@@ -115,7 +115,7 @@ def get_ode_sampler(
     first = itertools.count(0, shape[0])
 
     def ode_sampler(model: Model | Network, z: Tensor | None = None) -> tuple[Tensor, int]:
-        sampler = ODESampler(_as_model(model, sde, continuous), rtol, atol, method, denoise, t_end=eps)
+        sampler = ODESampler(as_model(model, sde, continuous), rtol, atol, method, denoise, t_end=eps)
         if z is None:
             start = next(first)
             z = sde.prior_sampling(shape, Noise(seed, range(start, start + shape[0]), device))

@@ -11,7 +11,7 @@ from models.base import Network
 from models.classifier import Classifier, NoisyClassifier
 from models.noise_model import Model
 from models.time_encoding import NoiseLevel
-from samplers.ancestor import _as_model, get_pc_sampler
+from samplers.ancestor import as_model, get_pc_sampler
 from samplers.base import Corrector, Predictor
 from samplers.correctors.none import NoneCorrector
 from samplers.guidance.classifier import ClassifierGuidance
@@ -75,7 +75,7 @@ def get_pc_conditional_sampler(
     if classifier_params is not None:
         classifier.load_state_dict(dict(classifier_params))
     noisy.to(device).requires_grad_(False).eval()
-    guided = ClassifierGuidance(_as_model(score_model, sde, continuous).to(device), noisy, scale)
+    guided = ClassifierGuidance(as_model(score_model, sde, continuous).to(device), noisy, scale)
     sampler = get_pc_sampler(
         sde,
         shape,

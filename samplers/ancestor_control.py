@@ -10,7 +10,7 @@ from torch import Tensor
 
 from models.base import Network
 from models.noise_model import Model
-from samplers.ancestor import _as_model, _with_settings
+from samplers.ancestor import as_model, with_settings
 from samplers.base import Constraint, Corrector, Predictor
 from samplers.constraints.replacement import Replacement
 from samplers.operators.grey import Grey
@@ -120,9 +120,9 @@ class _Runs:
     def __call__(self, model: Model | Network, data: Tensor, constraint: Constraint) -> Tensor:
         end = self.sde.t_end if self.eps is None else self.eps
         sampler = PCSampler(
-            model=_as_model(model, self.sde, self.continuous),
-            predictor=_with_settings(self.predictor, probability_flow=self.probability_flow),  # type: ignore[arg-type]
-            corrector=_with_settings(self.corrector, snr=self.snr),  # type: ignore[arg-type]
+            model=as_model(model, self.sde, self.continuous),
+            predictor=with_settings(self.predictor, probability_flow=self.probability_flow),  # type: ignore[arg-type]
+            corrector=with_settings(self.corrector, snr=self.snr),  # type: ignore[arg-type]
             times=torch.linspace(self.sde.T, end, self.num_steps or self.sde.N, dtype=torch.float64),
             n_steps_each=self.n_steps,
             noise_removal=self.denoise,
