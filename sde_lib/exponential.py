@@ -98,7 +98,7 @@ def weights(
     now: Marginal,
     then: Marginal,
     nodes: Sequence[Tensor],
-    tau: float = 0.0,
+    tau: float | Tensor = 0.0,
     variable: Variable = "log",
 ) -> Weights:
     """A step from ``now`` to ``then`` with f the polynomial through its values at ``nodes``.
@@ -107,7 +107,7 @@ def weights(
         form: the view that is interpolated.
         now, then: the levels, of times (B,).
         nodes: log(alpha/sigma) of each value, (B,).
-        tau: noise strength; zero for ``v``.
+        tau: noise strength, of all or (B,) of each; zero for ``v``.
         variable: what the polynomial is in.
     """
     l_t, l_s = log_ratio(now), log_ratio(then)
@@ -131,4 +131,5 @@ def weights(
     if variable == "ratio":
         at, nodes = torch.exp(-at), [torch.exp(-node) for node in nodes]
     values = tuple((kernel * basis).sum(0) for basis in lagrange(at, nodes))
-    return Weights(state, values, then.sigma * variance.sqrt() if tau else None)
+    still = not isinstance(tau, Tensor) and tau == 0
+    return Weights(state, values, None if still else then.sigma * variance.sqrt())

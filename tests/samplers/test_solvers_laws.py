@@ -96,24 +96,28 @@ def sde_dpm_2m(levels: list[Level], x: Form, draw: Draws) -> Form:
     return x
 
 
-def sa_solver(tau: float) -> Chain:
-    """Xue et al. 2023, algorithm 1, two values in both formulas; the corrector keeps the step's noise."""
+def sa_solver(strength: float, low: float = 0.0, high: float = math.inf, final: bool = False) -> Chain:
+    """Xue et al. 2023, algorithm 1, two values in both formulas; the corrector keeps the step's noise.
+
+    Steps that set out from sigma/alpha in (low, high] are noisy; with ``final`` the last one has no slope.
+    """
 
     def run(levels: list[Level], x: Form, draw: Draws) -> Form:
-        k, past = 1 + tau**2, []
+        past: list[tuple[Level, Form, Form, Form]] = []
         for index, (now, then) in enumerate(zip(levels[:-1], levels[1:])):
             x0 = now.x0(x)
             if index:
                 last, y, f, n = past[-1]
-                one, slope = line(last, now, k)
+                one, slope = line(last, now, 1 + tau**2)
                 keep = now.s / last.s * math.exp(-(tau**2) * (now.l - last.l))
                 x = keep * y + (now.a * one) * f + (now.a * slope / (now.l - last.l)) * (x0 - f) + n
-            one, slope = line(now, then, k)
+            tau = strength if low < now.r <= high else 0.0
+            one, slope = line(now, then, 1 + tau**2)
             h = then.l - now.l
             noise = (then.s * math.sqrt(-math.expm1(-2 * tau**2 * h))) * draw()
             past.append((now, x, x0, noise))
             x = (then.s / now.s * math.exp(-(tau**2) * h)) * x + (then.a * one) * x0
-            if index:
+            if index and not (final and index == len(levels) - 2):
                 last, _, f, _ = past[-2]
                 x = x + (then.a * slope / (now.l - last.l)) * (x0 - f)
             x = x + noise
@@ -181,6 +185,7 @@ def restart(levels: list[Level], x: Form, draw: Draws) -> Form:
         ("ddpm", SDEDPMSolverMultistep(2), sde_dpm_2m),
         ("vp", SASolver(explicit=2, implicit=2, tau=1.0), sa_solver(1.0)),
         ("ve", SASolver(explicit=2, implicit=2, tau=0.4), sa_solver(0.4)),
+        ("vp", SASolver(2, 2, 0.7, 0.1, 2.0, lower_order_final=True), sa_solver(0.7, 0.1, 2.0, final=True)),
         ("vp", SEEDS(stages=2, form="eps"), seeds_2),
         ("ve", Restart(restart_low=0.1, restart_high=0.3, repeats=2, inner=2), restart),
     ],
