@@ -83,6 +83,13 @@ class Noise:
         branch.draws = 0
         return branch
 
+    def at(self, place: Tensor) -> Noise:
+        """Streams of their own for an integer of each sample, (B,): the same place, the same draws."""
+        there = copy.copy(self)
+        there._keys = mix(mix(self._keys + _MIX_2) + place * _GAMMA)
+        there.draws = 0
+        return there
+
     def _size(self, shape: Sequence[int]) -> int:
         if shape[0] != len(self):
             raise ValueError(
