@@ -104,6 +104,7 @@ def sa_solver(strength: float, low: float = 0.0, high: float = math.inf, final: 
 
     def run(levels: list[Level], x: Form, draw: Draws) -> Form:
         past: list[tuple[Level, Form, Form, Form]] = []
+        tau = 0.0
         for index, (now, then) in enumerate(zip(levels[:-1], levels[1:])):
             x0 = now.x0(x)
             if index:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import itertools
+import math
 from typing import Any
 
 import pytest
@@ -179,6 +180,15 @@ def test_adaptive_sde_reaches_the_law_and_refines_with_its_tolerance() -> None:
         assert result.x.mean().item() == pytest.approx(0.3, abs=4 * 0.5 / 64)
         assert result.x.std().item() == pytest.approx(0.5, abs=4 * 0.5 / 90)
     assert nfe[1] > 1.5 * nfe[0]
+
+
+def test_adaptive_sde_does_not_favour_noise_that_makes_small_errors() -> None:
+    """2048 values of standard deviation 0.5: five standard errors. A refused step's noise drawn afresh gives 0.61."""
+    process = CASES["vp"].process
+    times = torch.tensor([process.start, process.t_end], dtype=torch.float64)
+    run = PCSampler(exact(process), AdaptiveSDE(relative=0.1, absolute=0.04), NoneCorrector(), times)
+    x = run.sample((1024, 2), Noise(3, range(1024), dtype=torch.float64)).x
+    assert x.std().item() == pytest.approx(0.5, abs=5 * 0.5 / math.sqrt(2 * 2048))
 
 
 def test_adaptive_sde_gives_up_with_what_to_do() -> None:
