@@ -15,7 +15,7 @@ from samplers.correctors.none import NoneCorrector
 from samplers.pc import PCSampler
 from samplers.predictors.adams import ExponentialAdams
 from sde_lib.base import GaussianProcess
-from sde_lib.grids import Density, Grid, LogSNR
+from sde_lib.grids import Cosine, Density, Grid, Karras, LogSNR
 from sde_lib.noise import Noise
 
 
@@ -26,7 +26,7 @@ class OptimisedGrid:
     Attributes:
         grid: to be stored: its ``log_density`` is a few numbers.
         error: root mean square of the pilot's results against the reference.
-        before: the same on the grid from which the search set out.
+        before: the same of the best start.
         nfe: evaluations of the pilot batch.
     """
 
@@ -43,25 +43,27 @@ def optimise_grid(
     shape: Sequence[int],
     noise: Noise,
     *,
-    start: Sequence[float] = (0.0,) * 6,
+    starts: Sequence[Grid] = (LogSNR(), Cosine(), Karras()),
+    levels: int = 6,
     trials: int = 120,
     reference_steps: int = 200,
 ) -> OptimisedGrid:
     """Place the steps where the pilot's own error is least (Watson et al. 2021; Sabour et al. 2024, in
     spirit).
 
-    The pilot is a batch from the prior, solved once by a finely stepped method of order four. Nelder and
-    Mead's search then moves the logarithm of the density in log(sigma/alpha), at a few levels, so that
-    ``predictor`` in ``num_steps`` evaluations comes nearest to those results, in root mean square. For
-    deterministic predictors, whose results can be compared.
+    The pilot is a batch from the prior, solved once by a finely stepped method of order four. From the best of
+    ``starts``, Nelder and Mead's search moves the logarithm of the density in log(sigma/alpha), at a few
+    levels, so that ``predictor`` in ``num_steps`` evaluations comes nearest to those results, in root mean
+    square. For deterministic predictors, whose results can be compared.
 
     The largest errors are those of samples that end in another mode: at few evaluations take a pilot large
-    enough to hold some, and more than one start, to find a grid that spends its steps where modes part.
+    enough to hold some, to find a grid that spends its steps where modes part.
 
     Args:
         model, predictor, num_steps: what the grid is for.
         shape, noise: of the pilot, (B, ...): a few dozen samples.
-        start: the log density from which to search, and by its length at how many levels; zeros are ``log_snr``.
+        starts: grids with which to compare, and from the best of which to search.
+        levels: at which the density is free, its first value aside.
         trials: runs of the pilot: the cost is about trials * num_steps + reference_steps evaluations.
         reference_steps: of the reference solution.
 
@@ -92,7 +94,8 @@ def optimise_grid(
         return float((result - reference).square().mean().sqrt())
 
     # The density's constant is free: the first value stays.
-    first = np.asarray(start, dtype=np.float64)[1:] - start[0]
+    tried = [np.array(Density.like(grid, process, levels).log_density[1:]) for grid in starts]
+    first = min(tried, key=error)
     simplex = np.concatenate([first[None], first + 0.7 * np.eye(len(first))])
     found = scipy.optimize.minimize(
         lambda free: np.log(error(free)),

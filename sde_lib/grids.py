@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal, get_args
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -133,12 +134,28 @@ class Density(Grid):
 
     Args:
         log_density: at two or more equally spaced levels of log(sigma/alpha), from the prior's to
-        ``t_end``'s, up
-            to a constant; zeros are the ``log_snr`` grid.
+            ``t_end``'s, up to a constant; zeros are the ``log_snr`` grid.
     """
 
     needs: ClassVar[type] = GaussianProcess
     log_density: Sequence[float] = (0.0, 0.0)
+
+    @classmethod
+    def like(cls, grid: Grid, process: GaussianProcess, levels: int) -> Density:
+        """The density of another grid's steps, read at ``levels`` levels; the first value is zero."""
+        placed = grid.place(process, torch.linspace(0, 1, 4097, dtype=torch.float64))
+        logs = -process.marginal(process.time(placed)).log_snr / 2
+        # A chain's times fall in runs on one level each: a run counts as its middle.
+        position, first, counts = np.unique(
+            ((logs - logs[0]) / (logs[-1] - logs[0])).numpy(), return_index=True, return_counts=True
+        )
+        share = (first + (counts - 1) / 2) / (len(placed) - 1)
+        reach = 1 / (8 * (levels - 1))
+        knots = np.linspace(0, 1, levels)
+        low, high = (knots - reach).clip(0), (knots + reach).clip(max=1)
+        passed = np.interp(high, position, share) - np.interp(low, position, share)
+        values = np.log(passed / (high - low))
+        return cls(tuple((values - values[0]).tolist()))
 
     def __post_init__(self) -> None:
         if len(self.log_density) < 2:

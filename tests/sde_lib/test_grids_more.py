@@ -54,6 +54,34 @@ def test_density_ratio_is_the_ratio_of_step_lengths() -> None:
     assert lengths[-1] == pytest.approx(3 / (n * math.log(4)) / 4, rel=0.01)
 
 
+@pytest.mark.parametrize("name", ["vp", "ve", "ddpm"])
+def test_density_like_the_cosine_grid(name: str) -> None:
+    """Of an angle a in log(sigma/alpha): the share of the steps about each level is the angle that it spans.
+
+    A chain's clean end has one level within reach, so that its density there is its own.
+    """
+    o, process, levels = CASES[name].oracle, CASES[name].process, 4
+    top, low = (math.log(o.sigma(t) / o.alpha(t)) for t in (o.start, o.end))
+    reach = 1 / (8 * (levels - 1))
+
+    def density(position: float) -> float:
+        ends = [min(max(position + d, 0.0), 1.0) for d in (-reach, reach)]
+        angles = [math.atan(math.exp(top + (low - top) * p)) for p in ends]
+        return math.log((angles[0] - angles[1]) / (ends[1] - ends[0]))
+
+    expected = [density(k / (levels - 1)) - density(0.0) for k in range(levels)]
+    found = Density.like(Cosine(), process, levels).log_density  # type: ignore[arg-type]
+    if name == "ddpm":
+        assert found[:-1] == pytest.approx(expected[:-1], abs=0.05)
+    else:
+        assert found == pytest.approx(expected, abs=1e-3)
+
+
+def test_density_like_the_log_grid_is_flat() -> None:
+    flat = Density.like(LogSNR(), CASES["vp"].process, 6).log_density  # type: ignore[arg-type]
+    assert flat == pytest.approx([0.0] * 6, abs=1e-9)
+
+
 def test_explicit_times_are_taken_as_they_are() -> None:
     assert Explicit([0.8, 0.5, 0.1]).times(CASES["vp"].process, 3).tolist() == [0.8, 0.5, 0.1]
     assert Explicit([700, 30, 2]).times(CASES["ddpm"].process, 3).tolist() == [700, 30, 2]
@@ -132,7 +160,8 @@ def test_pilot_lowers_the_error_on_other_samples() -> None:
         steps,
         (4, 8),
         Noise(0, range(4), dtype=torch.float64),
-        start=(0.0,) * 4,
+        starts=(LogSNR(),),
+        levels=4,
         trials=40,
         reference_steps=80,
     )
