@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import inspect
 import json
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +17,7 @@ from models import conventions, register_model
 from models.analytic import ExactScore
 from models.base import Network
 from models.classifier import NoisyClassifier
-from models.noise_model import Model, NoiseModel
+from models.noise_model import NoiseModel
 from models.variances import check_variance_output, wrong_channels
 from run_lib import image_files  # noqa: F401 - registers its data sets
 from run_lib.asked import Asked, LabelDropout
@@ -28,8 +25,9 @@ from run_lib.bound_model import build_bound_model
 from run_lib.chains import check_labels_between, sampled_chain
 from run_lib.data import Arrays, DataSpec, Loader, as_shape, register_dataset
 from run_lib.edit_settings import Edits
+from run_lib.experiment import Experiment
 from run_lib.fields import Section, complete
-from run_lib.guidance import Guidance, build_guidance, network_classes
+from run_lib.guidance import build_guidance, network_classes
 from run_lib.low_res import BaseImages
 from run_lib.networks import build_network
 from run_lib.objectives import build_classifier_loss, build_loss
@@ -45,69 +43,11 @@ from run_lib.settings import (
 )
 from run_lib.streams import Use, stream_seed
 from run_lib.tasks import Classification, Diffusion, SuperResolution, TrainingTask, check_size
-from samplers.ode import ODESampler
-from samplers.pc import PCSampler
 from sde_lib.base import Process, register_sde
 from sde_lib.registry import unknown_name
 
 TIME_LABELS = {"time": conventions.Time, "sigma": conventions.NoiseLevel}
 """Labels that a network may ask for, whatever the convention of its process."""
-
-
-@dataclass(frozen=True)
-class Experiment:
-    """Everything a run needs, built and checked.
-
-    ``model`` is what samplers and likelihoods evaluate, guided where ``guidance`` says so, ``training_model``
-    what the loss does: the same network, on the chain for discrete training. ``bound_model`` is the latter as
-    the variational bound has it, on levels cut from it for continuous training; ``loss_model`` is what the loss
-    evaluates: ``training_model``, or a classifier.
-    """
-
-    network: Network
-    model: Model
-    guidance: Guidance
-    training_model: NoiseModel
-    loss_model: NoiseModel | NoisyClassifier
-    bound_model: Model
-    sampler: PCSampler | ODESampler
-    task: TrainingTask
-    loss: Loss | ClassifierLoss
-    data: DataSpec
-    num_classes: int
-    ema_rate: float
-    ema_rates: tuple[float, ...]
-    used_ema_rate: float | None
-    ema_warmup: bool
-    init_from: str
-    init_from_ema: bool
-    resume_from: str
-    training: TrainSettings
-    optim: OptimSettings
-    sampling: SampleSettings
-    evaluation: EvalSettings
-    convert: ConvertSettings
-    tuning: TuneSettings
-    stored_grid: bool
-    edits: Edits
-    device: torch.device
-    seed: int
-    config: Mapping[str, Any]
-    values: Mapping[str, Any]
-
-    @property
-    def trainable(self) -> bool:
-        """Exact scores have nothing to train."""
-        return any(p.requires_grad for p in self.network.parameters())
-
-    @property
-    def sampling_seed(self) -> int:
-        return self.seed if self.sampling.seed is None else self.sampling.seed
-
-    @property
-    def config_hash(self) -> str:
-        """Twelve hexadecimal digits of the resolved configuration's SHA-256."""
-        return hashlib.sha256(json.dumps(self.config, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def build(config: ConfigDict, *, weights: bool = True) -> Experiment:

@@ -9,10 +9,10 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from run_lib.build import Experiment
 from run_lib.control_build import SECTION, build_restoration
 from run_lib.control_files import Cost, ResultFiles
 from run_lib.control_report import facts
+from run_lib.experiment import Experiment
 from run_lib.fidelity import fidelity
 from run_lib.inputs import Fitting, Inputs, Skipped, finish, image_labels, load, open_inputs
 from run_lib.interpolation import interpolations

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from run_lib.build import Experiment
+from run_lib.experiment import Experiment
 from run_lib.objectives import need
 from run_lib.restorations import LinearRestoration, Method, NoisedEdit, Projected, Restoration, Wrapped
 from run_lib.streams import Use, stream_seed

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from likelihood import Dequantisation, UniformDequantisation, VariationalDequantisation, fit_dequantisation
-from run_lib.build import Experiment
 from run_lib.eval_task import Task
+from run_lib.experiment import Experiment
 from run_lib.files import atomic
 from run_lib.streams import Use, stream_seed
 

@@ -8,11 +8,12 @@ import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
-from run_lib.build import Experiment
+from run_lib.experiment import Experiment
 from run_lib.files import atomic
 from run_lib.likelihood_errors import Spread
 from run_lib.processes import Processes
@@ -62,11 +63,11 @@ class Task:
             number, stderr_images=errors.images, stderr_draws=errors.draws, stderr_probes=errors.probes
         )
 
-    def save(self, name: str, **arrays: np.ndarray) -> None:
+    def save(self, name: str, **arrays: Any) -> None:
         """Arrays beside the report, written by the first process."""
         if self.processes.leads:
             with atomic(self.report.path.parent / name) as partial, partial.open("wb") as file:
-                np.savez(file, **arrays)  # type: ignore[arg-type]
+                np.savez(file, **arrays)
 
     def batch(
         self, name: str, index: int, compute: Callable[[], dict[str, np.ndarray]]
@@ -80,10 +81,10 @@ class Task:
             except (ValueError, zipfile.BadZipFile, EOFError):
                 path.unlink()
         started = time.perf_counter()
-        arrays = compute()
+        arrays: dict[str, Any] = dict(compute())
         arrays["seconds"] = np.array(time.perf_counter() - started)
         with atomic(path) as partial, partial.open("wb") as file:
-            np.savez(file, **arrays)  # type: ignore[arg-type]
+            np.savez(file, **arrays)
         return arrays
 
     def batches(

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from run_lib.build import Experiment
 from run_lib.eval_task import Task
+from run_lib.experiment import Experiment
 from run_lib.metrics import (
     Gaussian,
     Labelled,

@@ -7,7 +7,6 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 from ml_collections import ConfigDict
@@ -19,6 +18,7 @@ from models.classifier import Classifier, NoisyClassifier
 from models.noise_model import Model, NoiseModel
 from run_lib.asked import Asked
 from run_lib.data import DataSpec
+from run_lib.experiment import Experiment, Guidance
 from run_lib.fields import Section, complete
 from run_lib.state import Checkpoints, read_checkpoint
 from samplers.guidance import (
@@ -32,28 +32,8 @@ from samplers.guidance import (
 from sde_lib.base import GaussianProcess, Process
 from sde_lib.registry import snake_case, unknown_name
 
-if TYPE_CHECKING:
-    from run_lib.build import Experiment
-
-Builder = Callable[[ConfigDict], "Experiment"]
+Builder = Callable[[ConfigDict], Experiment]
 """``build``, which a classifier's own configuration needs."""
-
-
-@dataclass(frozen=True)
-class Guidance:
-    """What ``config.guidance`` makes of a model.
-
-    Attributes:
-        model: guided; the model itself for ``none``.
-        asked: the classes that samples are asked for.
-        likelihood_of: what the flow's likelihood is the likelihood of; empty for p(x).
-        bound_of: the same of the variational bound, which sees the model without guidance.
-    """
-
-    model: Model
-    asked: Asked
-    likelihood_of: str = ""
-    bound_of: str = ""
 
 
 def build_guidance(config: ConfigDict, model: NoiseModel, data: DataSpec, build: Builder | None) -> Guidance:

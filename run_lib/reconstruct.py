@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from run_lib.build import Experiment
 from run_lib.claim import claim, fingerprint
 from run_lib.error_table import ErrorTable
+from run_lib.experiment import Experiment
 from run_lib.files import write_json
 from run_lib.inputs import Fitting, Inputs, Skipped, finish, image_labels, load, open_inputs, output_names
 from run_lib.pictures import eight_bits, save_png

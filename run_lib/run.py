@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from models.ema import EMA
-from run_lib.build import Experiment
+from run_lib.experiment import Experiment
 from run_lib.optimise import make_optimizer, make_scaler
 from run_lib.start import load_published, resume
 from run_lib.state import Checkpoints, TrainState

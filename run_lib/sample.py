@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from run_lib.build import Experiment
+from run_lib.experiment import Experiment
 from run_lib.files import atomic, write_json
 from run_lib.pictures import picture, save_gif, save_png
 from run_lib.run import Run

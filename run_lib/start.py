@@ -8,7 +8,7 @@ from models.checkpoints import load_training, load_weights
 from models.checkpoints.diffusers import describe_folder
 from models.checkpoints.diffusers_folder import is_folder
 from models.checkpoints.diffusers_schedule import NoiseSchedule
-from run_lib.build import Experiment
+from run_lib.experiment import Experiment
 from run_lib.state import TrainState
 from sde_lib.base import GaussianProcess, register_sde
 

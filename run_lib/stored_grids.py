@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from run_lib.build import Experiment
+from run_lib.experiment import Experiment
 from run_lib.files import write_json
 from run_lib.streams import Use, stream_seed
 from samplers.ode import ODESampler

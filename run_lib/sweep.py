@@ -12,7 +12,8 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from configs.base import get_config as default_config
-from run_lib.build import Experiment, build
+from run_lib.build import build
+from run_lib.experiment import Experiment
 from sde_lib.registry import unknown_name
 
 Value = float | int | bool | str

@@ -10,8 +10,8 @@ from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 from losses.base import Losses
-from run_lib.build import Experiment
 from run_lib.data import Arrays, shuffled_rows
+from run_lib.experiment import Experiment
 from run_lib.optimise import learning_rate
 from run_lib.pictures import picture, to_tensorboard
 from run_lib.run import Run

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from run_lib.build import Experiment
 from run_lib.comparison import compare
+from run_lib.experiment import Experiment
 from run_lib.files import write_json
 from run_lib.findings import Findings, Row
 from run_lib.run import Run

@@ -9,7 +9,8 @@ import pytest
 import torch
 from ml_collections import ConfigDict
 
-from run_lib.build import Experiment, build
+from run_lib.build import build
+from run_lib.experiment import Experiment
 from run_lib.fields import Section
 
 

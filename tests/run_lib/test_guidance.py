@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from run_lib.build import Experiment, build
+from run_lib.build import build
+from run_lib.experiment import Experiment
 from run_lib.run import Run
 from run_lib.train import training_losses
 from tests.run_lib.program import ROOT, TINY, numbers, program, run, written

@@ -11,8 +11,9 @@ import pytest
 import torch
 from ml_collections import ConfigDict
 
-from run_lib.build import Experiment, build
+from run_lib.build import build
 from run_lib.data import Arrays
+from run_lib.experiment import Experiment
 from run_lib.run import Run
 from run_lib.train import backward
 from tests.run_lib.program import ROOT, TINY, numbers, program, run
