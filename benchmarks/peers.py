@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from benchmarks import toys
+from sde_lib.grids import Cosine, Grid, Karras, LogSNR, Uniform
 
 Denoise = Callable[[Tensor, Tensor], Tensor]
 """x / alpha and sigma/alpha (0-d) to E[x_0]."""
@@ -46,18 +47,14 @@ def denoiser(target: str) -> Denoise:
     return denoise
 
 
-def ends() -> Tensor:
-    """The largest and the smallest sigma/alpha, (2,), float64."""
-    level = toys.PROCESS.marginal(torch.tensor([toys.PROCESS.start, toys.PROCESS.t_end]))
-    return level.sigma / level.alpha
+GRIDS: dict[str, Grid] = {"log": LogSNR(), "karras": Karras(), "cosine": Cosine(), "uniform": Uniform()}
+"""Of libraries that take any noise levels."""
 
 
 def ratios(n: int, grid: str) -> Tensor:
-    high, low = ends()
-    u = torch.linspace(0, 1, n, dtype=torch.float64)
-    if grid == "log":
-        return torch.exp(high.log() + u * (low.log() - high.log()))
-    return (high ** (1 / 7) + u * (low ** (1 / 7) - high ** (1 / 7))) ** 7
+    """sigma/alpha of a grid's ``n`` times, (n,), float64."""
+    level = toys.PROCESS.marginal(GRIDS[grid].times(toys.PROCESS, n))
+    return level.sigma / level.alpha
 
 
 def diffusers_peers() -> Iterator[Peer]:
@@ -153,7 +150,7 @@ def k_diffusion_peers() -> Iterator[Peer]:
         "dpmpp_2s": (sampling.sample_dpmpp_2s_ancestral, 2, {"eta": 0.0}),
         **{f"lms {order}": (sampling.sample_lms, 1, {"order": order}) for order in (2, 3, 4)},
     }
-    for grid in ("log", "karras"):
+    for grid in GRIDS:
         for name, (method, cost, options) in methods.items():
             yield Peer(f"k-diffusion {name} {grid}", _k_diffusion(method, cost, options, grid))
 
@@ -177,7 +174,7 @@ def azula_peers() -> Iterator[Peer]:
     import azula.sample
 
     names = {"zAB": (2, 3, 4), "vAB": (2, 3, 4), "zEAB": (2, 3, 4), "xEAB": (2, 3, 4)}
-    for grid in ("log", "karras"):
+    for grid in GRIDS:
         for name, orders in names.items():
             for order in orders:
                 yield Peer(
@@ -187,16 +184,11 @@ def azula_peers() -> Iterator[Peer]:
 
 
 def azula_run(factory: Any, options: dict[str, Any], grid: str) -> Callable[..., Tensor | None]:
-    high, low = ends()
-
     class Levels:
         def __call__(self, t: Tensor) -> tuple[Tensor, Tensor]:
-            if grid == "log":
-                ratio = torch.exp(low.log() + t * (high.log() - low.log()))
-            else:
-                ratio = (low ** (1 / 7) + t * (high ** (1 / 7) - low ** (1 / 7))) ** 7
-            alpha = 1 / torch.sqrt(1 + ratio**2)
-            return alpha, alpha * ratio
+            time = GRIDS[grid].place(toys.PROCESS, 1 - t.reshape(-1)).reshape(t.shape)
+            level = toys.PROCESS.marginal(time)
+            return level.alpha, level.sigma
 
     def run(denoise: Denoise, x: Tensor, n: int) -> Tensor | None:
         class Exact:

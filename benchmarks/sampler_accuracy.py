@@ -2,17 +2,16 @@
 
     python -m benchmarks.sampler_accuracy             the table, into benchmarks/RESULTS.md
     python -m benchmarks.sampler_accuracy --optimise  first makes grids and solvers anew, from pilot runs
-    python -m benchmarks.sampler_accuracy --bespoke   first makes the bespoke solvers anew
 
 The score is exact, so that all error is the sampler's. Error: root mean square per dimension of the result
 against a converged reference; one evaluation at the smallest level, sigma/alpha = 0.0100, closes every run.
 The Gaussian's is the largest at this budget or any larger one, because a scalar error crosses zero by luck.
-At few evaluations the mixture's is made by the few samples that end in another mode: of 1024 draws perhaps
-four, so that it is known to a quarter of itself. Peers are run with the exact denoiser at their own levels,
-each with every grid and order that it has; the best setting on these very draws is shown. Grids and bespoke
-solvers are optimised by `samplers.pilot` and `samplers.bespoke` on prior draws of another seed than they are
-judged on; the best on the pilot is shown. The last rows are the figures to beat: the best of six libraries
-measured earlier on other modes and draws.
+At few evaluations the mixture's is made by the few samples that end in another mode: of 4096 draws a handful
+to some tens. Peers are run with the exact denoiser at their own levels, each with every grid and order that it
+has, ours with every method on every named grid, and the best setting on these very draws is shown. Grids are
+optimised for the root mean square by `samplers.pilot`, and the mixture's bespoke solvers for the many samples
+that keep to their mode by `samplers.bespoke`, on prior draws of another seed than they are judged on. The last
+rows are the figures to beat: the best of six libraries measured earlier on other modes and draws.
 """
 
 from __future__ import annotations
@@ -20,10 +19,10 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from torch import Tensor
@@ -31,20 +30,22 @@ from torch import Tensor
 from benchmarks import peers, toys
 from benchmarks.report import described, write_section
 from samplers import PCSampler, Predictor
-from samplers.bespoke import STARTS as BESPOKE_STARTS
 from samplers.bespoke import optimise_bespoke
 from samplers.correctors.none import NoneCorrector
 from samplers.pilot import optimise_grid
 from samplers.predictors.adams import ExponentialAdams
 from samplers.predictors.bespoke import Bespoke
+from samplers.predictors.unipc import BH, UniPC
+from samplers.predictors.unipc import Form as UniPCForm
 from sde_lib import Noise
-from sde_lib.grids import Cosine, Density, Explicit, Grid, LogSNR
+from sde_lib.exponential import Form
+from sde_lib.grids import Cosine, Density, Explicit, Grid, Karras, LogSNR, Quadratic
 
 HERE = Path(__file__).parent
 GRIDS, BESPOKE = HERE / "sampler_grids.json", HERE / "sampler_bespoke.json"
 BUDGETS = (5, 8, 10, 15, 20, 30, 50, 100)
 TARGETS = ("gaussian", "mixture")
-COUNT, SEED, PILOT_SEED = {"gaussian": 128, "mixture": 1024}, 1, 2
+COUNT, SEED, PILOT_SEED = {"gaussian": 128, "mixture": 4096}, 1, 2
 REFERENCE_STEPS = 1000
 TO_BEAT = {
     "Gaussian, envelope": (1.2e-2, 9.1e-4, 5.6e-4, 2.5e-4, 9.0e-5, 3.7e-6, 3.7e-6, 7.9e-8),
@@ -90,40 +91,51 @@ def measure(name: str, run: Callable[[int], Tensor | None], exact: Tensor) -> Ro
     return Row(name, tuple(rms), tuple(median))
 
 
+FORMS: tuple[Form, ...] = ("v", "x0", "eps")
+METHODS: dict[str, Predictor] = {
+    **{
+        f"adams {form} {order}{' corrected' * corrected}": ExponentialAdams(order, form, corrected)
+        for form, order, corrected in itertools.product(FORMS, (2, 3, 4, 5), (False, True))
+        if order < 5 or corrected
+    },
+    **{
+        f"unipc {form} {order} {bh}": UniPC(order, form, bh)
+        for form, order, bh in itertools.product(get_args(UniPCForm), (1, 2, 3), get_args(BH))
+        if order < 3 or bh == "bh2"  # of three values on, both are one method
+    },
+}
+NAMED = {"log_snr": LogSNR(), "cosine": Cosine(), "quadratic": Quadratic(), "karras": Karras()}
+
+
 def ours(target: str, x: Tensor, exact: Tensor) -> Iterator[Row]:
-    """Every form and order on the log grid, and the grids that were optimised for a budget."""
-    for form in ("v", "x0", "eps"):
-        for order in (2, 3, 4, 5):
-            for corrected in (False, True):
-                if order == 5 and not corrected:
-                    continue
-                method = ExponentialAdams(order=order, form=form, corrected=corrected)  # type: ignore[arg-type]
-                name = f"adams {form} {order}{' corrected' * corrected}, log_snr"
-                yield measure(name, lambda n, m=method: solve(target, m, LogSNR(), n, x), exact)  # type: ignore[misc]
+    """Every method on every named grid; grids, and for the mixture solvers, made for a budget by a pilot."""
+    for (method, predictor), (name, grid) in itertools.product(METHODS.items(), NAMED.items()):
+        yield measure(
+            f"{method}, {name}",
+            lambda n, p=predictor, g=grid: solve(target, p, g, n, x),  # type: ignore[misc]
+            exact,
+        )
     stored = [entry for entry in read(GRIDS) if entry["target"] == target]
     best = {
         n: min((e for e in stored if e["budget"] == n), key=lambda e: e["pilot"], default=None)
         for n in BUDGETS
     }
 
-    def run(n: int) -> Tensor | None:
-        entry = best[n]
-        if entry is None:
+    def optimised(n: int) -> Tensor | None:
+        if best[n] is None:
             return None
-        method = ExponentialAdams(order=entry["order"], form=entry["form"], corrected=entry["corrected"])
-        return solve(target, method, Density(entry["log_density"]), n, x)
+        return solve(target, METHODS[best[n]["method"]], Density(best[n]["log_density"]), n, x)
 
-    yield measure("adams, optimised grid", run, exact)
-    for power in POWERS:
-        made = {e["budget"]: e for e in read(BESPOKE) if (e["target"], e["power"]) == (target, power)}
+    yield measure("optimised grid", optimised, exact)
+    made = {entry["budget"]: entry for entry in read(BESPOKE)}
 
-        def bespoke(n: int, made: dict[int, Any] = made) -> Tensor | None:
-            if n not in made:
-                return None
-            return solve(target, Bespoke(made[n]["shares"]), Explicit(made[n]["times"]), n, x)
+    def bespoke(n: int) -> Tensor | None:
+        if n not in made:
+            return None
+        return solve(target, Bespoke(made[n]["shares"]), Explicit(made[n]["times"]), n, x)
 
-        if made:
-            yield measure(f"bespoke, power {power:g}", bespoke, exact)
+    if target == "mixture":
+        yield measure("bespoke", bespoke, exact)
 
 
 def read(path: Path) -> list[dict[str, Any]]:
@@ -135,78 +147,52 @@ def write(path: Path, entries: list[dict[str, Any]]) -> None:
     path.write_text("[\n" + ",\n".join(json.dumps(e) for e in entries) + "\n]\n")
 
 
-FEW = [
-    ("v", 2, False),
-    ("v", 3, False),
-    ("x0", 2, False),
-    ("eps", 2, False),
-    ("eps", 3, False),
-    ("x0", 3, True),
-]
-MEDIUM = [("v", 3, False), ("x0", 2, False), ("eps", 3, False), ("x0", 4, False), ("x0", 5, True)]
-MANY = [("v", 4, False), ("x0", 4, False), ("x0", 5, True)]
-STARTS = ((0.0,) * 6, (1.5, 1.5, 1.0, 0.0, 0.0, -1.0))
-"""Equal steps in log(sigma/alpha), and more of them where the modes part."""
+FEW = ("adams v 2", "adams v 3", "adams eps 3", "adams x0 3 corrected", "unipc x0 1 bh1", "unipc x0 2 bh2")
+MEDIUM = ("adams v 3", "adams eps 3", "adams x0 4", "adams x0 5 corrected", "unipc x0 2 bh2")
+MANY = ("adams v 4", "adams x0 4", "adams x0 5 corrected")
+PILOT = {"gaussian": 16, "mixture": 8192}
+"""Prior draws of a pilot; up to 15 evaluations the mixture's errors are those of the few that end in another mode."""
 
 
 def optimise(targets: list[str], budgets: list[int]) -> None:
-    """Each candidate's grid from a pilot of prior draws; the best of its starts is kept."""
+    """A grid for each of the likely methods."""
     entries = [e for e in read(GRIDS) if e["target"] not in targets or e["budget"] not in budgets]
     for target, n in itertools.product(targets, budgets):
-        for form, order, corrected in FEW if n <= 10 else MEDIUM if n <= 20 else MANY:
-            method = ExponentialAdams(order=order, form=form, corrected=corrected)  # type: ignore[arg-type]
-            # Few evaluations err by whole modes, seldom: the pilot must hold such samples.
-            count = 16 if target == "gaussian" else 512 if n <= 15 else 128 if n <= 20 else 48
-            found = min(
-                (
-                    optimise_grid(
-                        toys.model(target),
-                        method,
-                        n,
-                        (count, toys.DIM),
-                        Noise(PILOT_SEED, range(count), dtype=torch.float64),
-                        start=start,
-                        trials=150,
-                        reference_steps=300,
-                    )
-                    for start in STARTS[: 2 if n <= 15 else 1]
-                ),
-                key=lambda f: f.error,
+        for method in FEW if n <= 10 else MEDIUM if n <= 20 else MANY:
+            count = PILOT[target] if n <= 15 else min(PILOT[target], 128)
+            found = optimise_grid(
+                toys.model(target),
+                METHODS[method],
+                n,
+                (count, toys.DIM),
+                Noise(PILOT_SEED, range(count), dtype=torch.float64),
+                trials=150,
+                reference_steps=300,
             )
-            print(
-                f"{target} {n} {form} {order} {corrected}: {found.before:.1e} -> {found.error:.1e}",
-                flush=True,
-            )
+            print(f"{target} {n} {method}: {found.before:.1e} -> {found.error:.1e}", flush=True)
             entries.append({
-                "target": target, "budget": n, "form": form, "order": order, "corrected": corrected,
-                "pilot": found.error, "log_density": [round(v, 4) for v in found.grid.log_density],
+                "target": target, "budget": n, "method": method, "pilot": found.error,
+                "log_density": [round(v, 4) for v in found.grid.log_density],
             })  # fmt: skip
             write(GRIDS, entries)
 
 
-POWERS = (2.0, 0.25)
-"""Which mean over the samples a bespoke solver is made for: the root mean square, and nearly the median."""
-
-
 def optimise_solvers(budgets: list[int]) -> None:
-    """The mixture's bespoke solvers, up to 15 evaluations."""
+    """The mixture's bespoke solvers, up to 15 evaluations, made for the many samples that keep to their mode."""
     wanted = [n for n in budgets if n <= 15]
     entries = [e for e in read(BESPOKE) if e["budget"] not in wanted]
-    for n, power in itertools.product(wanted, POWERS):
-        count = 2048 if power == 2 else 512
+    for n in wanted:
         found = optimise_bespoke(
             toys.model("mixture"),
             n,
-            (count, toys.DIM),
-            Noise(PILOT_SEED, range(count), dtype=torch.float64),
-            starts=BESPOKE_STARTS if n <= 10 else (LogSNR(), Cosine()),
-            power=power,
+            (1024, toys.DIM),
+            Noise(PILOT_SEED, range(1024), dtype=torch.float64),
+            power=0.25,
             iterations=60,
         )
-        print(f"mixture {n} bespoke {power:g}: {found.before:.1e} -> {found.error:.1e}", flush=True)
+        print(f"mixture {n} bespoke: {found.before:.1e} -> {found.error:.1e}", flush=True)
         entries.append({
-            "target": "mixture", "budget": n, "power": power, "pilot": found.error,
-            "times": [round(t, 5) for t in found.grid.listed_times],
+            "budget": n, "times": [round(t, 5) for t in found.grid.listed_times],
             "shares": [[round(share, 6) for share in row] for row in found.predictor.shares],
         })  # fmt: skip
         write(BESPOKE, entries)
@@ -232,17 +218,23 @@ def table(title: str, rows: dict[str, list[Row]], column: Callable[[Row], tuple[
         add("", [r.name if column(r)[k] < float("inf") else "" for k, r in enumerate(best)])
     mine = [r for group, members in rows.items() if group.startswith("score-pc") for r in members]
     others = [r for group, members in rows.items() if not group.startswith("score-pc") for r in members]
-    ours = [column(r)[k] for k, r in enumerate(best_of(mine))]
-    theirs = [column(r)[k] for k, r in enumerate(best_of(others))] if others else [float("nan")] * len(ours)
-    add("ours / best peer", [f"{a / b:.2g}" for a, b in zip(ours, theirs, strict=True)])
+
+    def over(label: str, members: list[Row], figures: Sequence[float]) -> None:
+        values = [column(r)[k] for k, r in enumerate(best_of(members))]
+        add(label, [f"{a / b:.2g}" for a, b in zip(values, figures, strict=True)])
+
+    if others:
+        theirs = [column(r)[k] for k, r in enumerate(best_of(others))]
+        over("named grids / best peer", rows["score-pc, named grids"], theirs)
+        over("ours / best peer", mine, theirs)
     add("to beat", [figure(value) for value in TO_BEAT[title]])
-    add("ours / to beat", [f"{a / b:.2g}" for a, b in zip(ours, TO_BEAT[title], strict=True)])
+    over("ours / to beat", mine, TO_BEAT[title])
     return [*lines, ""]
 
 
 def group_of(name: str) -> str:
     kind = (
-        "bespoke solver" if "bespoke" in name else "optimised grid" if "optimised" in name else "log_snr grid"
+        "bespoke solver" if "bespoke" in name else "optimised grid" if "optimised" in name else "named grids"
     )
     return f"score-pc, {kind}"
 
@@ -253,17 +245,14 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--optimise", action="store_true", help="make grids and solvers anew, first")
-    parser.add_argument(
-        "--bespoke", action="store_true", help="make the mixture's bespoke solvers anew, first"
-    )
     parser.add_argument("--targets", nargs="*", default=TARGETS, choices=TARGETS, help="whose")
     parser.add_argument("--budgets", nargs="*", default=BUDGETS, choices=BUDGETS, type=int, help="for which")
     parser.add_argument("--count", type=int, default=COUNT["mixture"], help="draws from the mixture's prior")
     arguments = parser.parse_args()
     if arguments.optimise:
         optimise(arguments.targets, arguments.budgets)
-    if arguments.bespoke or (arguments.optimise and "mixture" in arguments.targets):
-        optimise_solvers(arguments.budgets)
+        if "mixture" in arguments.targets:
+            optimise_solvers(arguments.budgets)
     lines = ["## Accuracy of deterministic samplers", "", *described(__doc__)]
     for target in TARGETS:
         x = toys.prior(arguments.count if target == "mixture" else COUNT[target], SEED)
