@@ -66,8 +66,10 @@ class CorrelatedGaussianScore(ExactScore):
             )
 
     def draw(self, shape: Sequence[int], noise: Noise) -> Tensor:
-        z = noise.normal(shape).flatten(1).double() * self.variances.sqrt()
-        return (self.mean + z @ self.axes.T).to(noise.dtype).reshape(tuple(shape))
+        # By the symmetric root of the covariance, which is one matrix; its eigenvectors are any machine's choice.
+        root = (self.axes * self.variances.sqrt()) @ self.axes.T
+        z = noise.normal(shape).flatten(1).double()
+        return (self.mean + z @ root).to(noise.dtype).reshape(tuple(shape))
 
     def log_density(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         along = (x.double().flatten(1) - self.mean) @ self.axes

@@ -40,6 +40,16 @@ def test_draws_and_density_are_those_of_the_covariance() -> None:
     assert torch.allclose(torch.cov(x.T), torch.tensor(COVARIANCE, dtype=torch.float64), rtol=0, atol=0.035)
 
 
+def test_draws_do_not_hang_on_the_choice_of_eigenvectors() -> None:
+    """They are mean + C^(1/2) z, the symmetric root, here of a covariance with a repeated eigenvalue."""
+    rotation = torch.linalg.qr(torch.tensor([[1.0, 2.0, 0.0], [0.0, 1.0, 3.0], [1.0, 0.0, 1.0]]).double()).Q
+    root = rotation @ torch.diag(torch.tensor([0.5, 2.0, 2.0]).double()) @ rotation.T
+    network = CorrelatedGaussianScore(process=VPSDE(), covariance=root @ root, mean=MEAN)
+    z = Noise(1, range(5), dtype=torch.float64).normal((5, 3))
+    expected = torch.tensor(MEAN, dtype=torch.float64) + z @ root
+    assert torch.allclose(network.draw((5, 3), Noise(1, range(5), dtype=torch.float64)), expected)
+
+
 def test_what_is_no_covariance_is_refused() -> None:
     for covariance, mean, message in [
         ([[1.0, 0.5]], 0.0, r"symmetric matrix \(D, D\), got shape \(1, 2\)"),

@@ -29,7 +29,6 @@ from models.noise_model import Model
 from samplers.constraints import Replacement, repaint
 from samplers.inverse import DPS, MomentMatching, PseudoInverseGuidance
 from sde_lib import Noise
-from sde_lib.grids import LogSNR
 from tests.oracles import CASES
 
 
@@ -101,14 +100,16 @@ def test_pseudo_inverse_guidance_samples_the_posterior_of_data_of_its_variance(
     assert found.covariance < 1.5 * found.floor
 
 
-def ddim_law(problem: Problem, steps: int, kind: str) -> Law:
-    """The law of DDIM's output on Gaussian data, where each step is affine: x -> M x + b, then the projection."""
+def ddim_law(problem: Problem, times: list[float], kind: str) -> Law:
+    """The law of DDIM's output on Gaussian data, where each step is affine: x -> M x + b, then the projection.
+
+    Where times rise, the step is the forward process.
+    """
     o, p = CASES["vp"].oracle, law(problem.data)
     mean, C = p.means[0].numpy(), p.covariances[0].numpy()
     A, y, eye = dense(problem.operator).numpy(), problem.y.double().flatten().numpy(), np.eye(SIZE)
     inverse = np.linalg.pinv(A)
     P = inverse @ A
-    times = LogSNR().times(CASES["vp"].process, steps).tolist()
     m, S = np.zeros(SIZE), np.eye(SIZE)
 
     def project(m: np.ndarray, S: np.ndarray, alpha: float, sigma: float) -> tuple[np.ndarray, np.ndarray]:
@@ -127,10 +128,14 @@ def ddim_law(problem: Problem, steps: int, kind: str) -> Law:
 
     m, S = project(m, S, o.alpha(times[0]), o.sigma(times[0]))
     for t, s in zip(times[:-1], times[1:]):
-        K, k = data_estimate(o.alpha(t), o.sigma(t))
-        ratio = o.sigma(s) / o.sigma(t)
-        M = ratio * eye + (o.alpha(s) - ratio * o.alpha(t)) * K
-        m, S = M @ m + (o.alpha(s) - ratio * o.alpha(t)) * k, M @ S @ M.T
+        if s > t:
+            kept = o.alpha(s) / o.alpha(t)
+            m, S = kept * m, kept**2 * S + (o.sigma(s) ** 2 - (kept * o.sigma(t)) ** 2) * eye
+        else:
+            K, k = data_estimate(o.alpha(t), o.sigma(t))
+            ratio = o.sigma(s) / o.sigma(t)
+            M = ratio * eye + (o.alpha(s) - ratio * o.alpha(t)) * K
+            m, S = M @ m + (o.alpha(s) - ratio * o.alpha(t)) * k, M @ S @ M.T
         m, S = project(m, S, o.alpha(s), o.sigma(s))
     K, k = data_estimate(o.alpha(times[-1]), o.sigma(times[-1]))
     m, S = project(K @ m + k, K @ S @ K.T, 1.0, 0.0)
@@ -138,22 +143,22 @@ def ddim_law(problem: Problem, steps: int, kind: str) -> Law:
 
 
 def test_replacement_has_the_bias_that_it_must() -> None:
-    """Its law is known, and is not the posterior: the hidden half is drawn towards the prior's mean.
+    """Its law is known, and is not the posterior: the hidden half's mean is drawn back towards the prior's.
 
-    The mean is off by about a third of a standard deviation; RePaint takes most of that away.
+    By its law, 0.67 of the way for this measurement, and 0.69 to 0.79 for five others.
     """
     problem = Problem("correlated", OPERATORS["mask"], 0.0)
     constraints = (Replacement(problem.operator, problem.measurements),)
     run = problem.sampler(problem.model, "ddim", 50, constraints=constraints)
     x = run.sample((COUNT, *SHAPE), Noise(0, range(COUNT))).x
-    predicted, exact = ddim_law(problem, 50, "replacement"), problem.posterior
+    predicted, exact = ddim_law(problem, run.times.tolist(), "replacement"), problem.posterior
     found = errors(x, predicted.mean, predicted.covariance)
     assert found.mean < 0.03
     assert found.covariance < 1.5 * found.floor
     hidden = slice(8, None)
-    bias, towards = predicted.mean - exact.mean, law("correlated").mean - exact.mean
-    assert 0.3 < float(bias.norm() / exact.covariance.trace().sqrt()) < 0.5
-    assert float(torch.cosine_similarity(bias[hidden], towards[hidden], dim=0)) > 0.9
+    bias, towards = ((m - exact.mean)[hidden] for m in (predicted.mean, law("correlated").mean))
+    assert float(bias @ towards / towards.square().sum()) == pytest.approx(0.67, abs=0.01)
+    assert float(torch.cosine_similarity(bias, towards, dim=0)) > 0.99
 
 
 def test_dps_has_the_bias_that_it_must() -> None:
@@ -162,7 +167,7 @@ def test_dps_has_the_bias_that_it_must() -> None:
     guided = DPS(problem.model, problem.operator, noise_std=0.3, weight="likelihood")
     run = problem.sampler(guided, "ddim", 50)
     x = run.sample((COUNT, *SHAPE), Noise(0, range(COUNT)), measurement=problem.measurements).x
-    predicted, exact = ddim_law(problem, 50, "dps"), problem.posterior
+    predicted, exact = ddim_law(problem, run.times.tolist(), "dps"), problem.posterior
     found = errors(x, predicted.mean, predicted.covariance)
     assert found.mean < 0.03
     assert found.covariance < 1.5 * found.floor
@@ -172,15 +177,23 @@ def test_dps_has_the_bias_that_it_must() -> None:
 
 
 @pytest.mark.slow
-def test_repaint_takes_most_of_replacements_bias_away() -> None:
+def test_repaint_has_the_law_that_it_must() -> None:
+    """Along the walk up and down, nearer to the posterior as the passes grow: ten leave less than half the bias."""
     problem = Problem("correlated", OPERATORS["mask"], 0.0)
     constraints = (Replacement(problem.operator, problem.measurements),)
     plain = problem.sampler(problem.model, "ddim", 50, constraints=constraints)
-    found = [problem.errors(repaint(plain, jump_length=10, resamplings=n)).mean for n in (1, 3, 10)]
-    # Without jumps it is the plain sampler.
-    assert found[0] == pytest.approx(problem.errors(plain).mean)
-    assert found[1] < 0.7 * found[0]
-    assert found[2] < 0.3 * found[0]
+    bias = []
+    for passes in (1, 3, 10):
+        run = repaint(plain, jump_length=10, resamplings=passes)
+        predicted = ddim_law(problem, run.times.tolist(), "replacement")
+        found = errors(
+            run.sample((COUNT, *SHAPE), Noise(0, range(COUNT))).x, predicted.mean, predicted.covariance
+        )
+        assert found.mean < 0.03
+        assert found.covariance < 1.5 * found.floor
+        bias.append(float((predicted.mean - problem.posterior.mean).norm()))
+    assert bias[0] > bias[1] > bias[2]
+    assert bias[2] < 0.5 * bias[0]
 
 
 @pytest.mark.slow
