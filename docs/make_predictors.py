@@ -21,13 +21,14 @@ from samplers import MultistepPredictor, PCSampler, Predictor, register_predicto
 from samplers.correctors.none import NoneCorrector
 from sde_lib import SDE, VESDE, VPSDE, DiscreteDiffusion, Noise, Process, subVPSDE
 from sde_lib.chain_sde import InterpolatedChain
+from sde_lib.edm import EDM
 from sde_lib.grids import LogSNR, Uniform
 from sde_lib.schedules import linear_betas
 
 PAGE = Path(__file__).parent / "predictors.md"
 CHAIN = DiscreteDiffusion.ddpm(linear_betas(1000))
 PROCESSES: dict[str, Process] = {
-    "VP": VPSDE(), "subVP": subVPSDE(), "VE": VESDE(), "chain": CHAIN, "chain, real index": InterpolatedChain(CHAIN),
+    "VP": VPSDE(), "subVP": subVPSDE(), "VE": VESDE(), "EDM": EDM(), "chain": CHAIN, "chain, real index": InterpolatedChain(CHAIN),
 }  # fmt: skip
 HEAD = """# Predictors
 

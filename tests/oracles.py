@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from sde_lib import VESDE, VPSDE, DiscreteDiffusion, Noise, Process, subVPSDE
+from sde_lib.edm import EDM
 from sde_lib.schedules import cosine_betas, geometric_sigmas, linear_betas
 
 BETA_0, BETA_1, SIGMA_0, SIGMA_1, LEVELS = 0.1, 20.0, 0.01, 50.0, 1000
@@ -98,6 +99,19 @@ VE = Oracle(
 )
 
 
+EDM_80 = Oracle(
+    alpha=lambda t: 1.0,
+    sigma=lambda t: t,
+    ratio=lambda t: 1.0,
+    prior_std=80.0,
+    start=80.0,
+    end=0.002,
+    drift=lambda t: 0.0,
+    # d(sigma^2)/dt = 2 t
+    diffusion=lambda t: math.sqrt(2 * t),
+)
+
+
 def ddpm_oracle(betas: np.ndarray) -> Oracle:
     """alpha_bar by the recursion, in extended precision; index -1 is clean."""
     kept = np.concatenate([[1.0], np.cumprod(1 - betas.astype(np.longdouble))])
@@ -153,11 +167,12 @@ CASES: dict[str, Case] = {
     "vp": Case(VPSDE(), VP),
     "subvp": Case(subVPSDE(), SUBVP),
     "ve": Case(VESDE(), VE),
+    "edm": Case(EDM(), EDM_80),
     "ddpm": Case(DiscreteDiffusion.ddpm(linear_betas(LEVELS)), ddpm_oracle(LINEAR_BETAS)),
     "ddpm_cosine": Case(DiscreteDiffusion.ddpm(cosine_betas(LEVELS)), ddpm_oracle(COSINE_BETAS)),
     "smld": Case(DiscreteDiffusion.smld(geometric_sigmas(LEVELS)), SMLD),
 }
-SDES = ["vp", "subvp", "ve"]
+SDES = ["vp", "subvp", "ve", "edm"]
 CHAINS = ["ddpm", "ddpm_cosine", "smld"]
 
 

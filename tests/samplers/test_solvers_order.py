@@ -41,6 +41,7 @@ CASES_HERE: dict[str, Case] = {
     "vp": CASES["vp"],
     "subvp": CASES["subvp"],
     "ve": CASES["ve"],
+    "edm": CASES["edm"],
     "chain": dataclasses.replace(CASES["ddpm"], process=InterpolatedChain(CASES["ddpm"].process)),  # type: ignore[arg-type]
 }
 SOLVERS: list[Predictor] = [
