@@ -199,6 +199,7 @@ def get_config() -> ConfigDict:
     sampling.churn = _unset(float)
     sampling.churn_low = _unset(float)
     sampling.churn_high = _unset(float)
+    sampling.churn_noise = _unset(float)
     sampling.restart_low = _unset(float)
     sampling.restart_high = _unset(float)
     sampling.repeats = _unset(int)

@@ -47,18 +47,23 @@ class Heun(Predictor):
         churn: share by which sigma/alpha is raised before a step, in [0, sqrt(2) - 1]: the paper's gamma,
             which is S_churn over the number of steps.
         churn_low, churn_high: between which values of sigma/alpha it is (the paper's S_tmin and S_tmax).
+        churn_noise: standard deviation of the noise that raises it, 1 for the exact amount (the paper's S_noise,
+            1 to 1.007).
     """
 
     needs: ClassVar[type] = GaussianProcess
     churn: float = 0.0
     churn_low: float = 0.0
     churn_high: float = float("inf")
+    churn_noise: float = 1.0
 
     def __post_init__(self) -> None:
         if not 0 <= self.churn <= 2**0.5 - 1:
             raise ValueError(f"heun's churn lies in [0, sqrt(2) - 1], got {self.churn}.")
         if not 0 <= self.churn_low <= self.churn_high:
             raise ValueError("heun's churn_low must be positive and no larger than churn_high.")
+        if self.churn_noise <= 0:
+            raise ValueError(f"heun's churn_noise is a standard deviation above 0, got {self.churn_noise}.")
 
     @property
     def order(self) -> int | None:
@@ -73,6 +78,6 @@ class Heun(Predictor):
             inside = (ratio >= self.churn_low) & (ratio <= self.churn_high)
             # Not above the prior, and never below t, where rounding to a chain's levels might lead.
             to = torch.where(inside, raised, t).clamp(max=process.start).maximum(t)
-            x, t = up(process, x, t, to, noise.normal(x.shape)), to
+            x, t = up(process, x, t, to, self.churn_noise * noise.normal(x.shape)), to
         x = heun_step(model, x, t, s)
         return Step(x, x)

@@ -162,6 +162,16 @@ def heun(now: Level, then: Level, x: Form) -> Form:
     return then.a * (y + ((then.r - now.r) / 2) * (d + d2))
 
 
+def churned(levels: list[Level], x: Form, draw: Draws) -> Form:
+    """Karras et al. 2022, algorithm 2, VE form: gamma = 0.3 between 0.1 and 5, S_noise = 1.1."""
+    for now, then in zip(levels[:-1], levels[1:]):
+        raised = object.__new__(Level)
+        raised.r = raised.s = now.r * (1.3 if 0.1 <= now.r <= 5 else 1.0)
+        raised.a, raised.l = 1.0, -math.log(raised.r)
+        x = heun(raised, then, x + 1.1 * math.sqrt(raised.r**2 - now.r**2) * draw())
+    return x
+
+
 def restart(levels: list[Level], x: Form, draw: Draws) -> Form:
     """Xu et al. 2023, algorithm 1, VE form: from 0.1 up to 0.3 twice, two Heun steps down."""
     done = False
@@ -188,6 +198,7 @@ def restart(levels: list[Level], x: Form, draw: Draws) -> Form:
         ("ve", SASolver(explicit=2, implicit=2, tau=0.4), sa_solver(0.4)),
         ("vp", SASolver(2, 2, 0.7, 0.1, 2.0, lower_order_final=True), sa_solver(0.7, 0.1, 2.0, final=True)),
         ("vp", SEEDS(stages=2, form="eps"), seeds_2),
+        ("edm", Heun(churn=0.3, churn_low=0.1, churn_high=5.0, churn_noise=1.1), churned),
         ("ve", Restart(restart_low=0.1, restart_high=0.3, repeats=2, inner=2), restart),
     ],
 )

@@ -258,6 +258,7 @@ def test_adaptive_steps_compile_with_breaks() -> None:
         (lambda: SASolver(tau=-1), "0 or more, got -1"),
         (lambda: SASolver(tau_low=2.0, tau_high=1.0), "0 <= tau_low < tau_high; got 2.0 and 1.0"),
         (lambda: SEEDS(form="v"), "'x0' or 'eps', got 'v'"),  # type: ignore[arg-type]
+        (lambda: Heun(churn_noise=0.0), "standard deviation above 0, got 0"),
         (lambda: Heun(churn=0.5), r"\[0, sqrt\(2\) - 1\], got 0.5"),
         (lambda: Restart(restart_low=0.3, restart_high=0.1), "0 < low < high"),
         (lambda: Restart(repeats=0), "at least 1"),
