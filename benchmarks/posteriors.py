@@ -37,7 +37,7 @@ mean square), and of their covariance, in its Frobenius norm. *Exact* is what as
 
 What to expect, and what the tests hold: moment matching is exact on Gaussians, pseudo-inverse guidance on
 independent ones of its `data_std`; replacement is exact where the measured part says nothing of the rest,
-and otherwise drawn towards the prior, most of which RePaint puts right; DPS is approximate everywhere; on
+and otherwise drawn towards the prior, a third or more of which RePaint puts right; DPS is approximate everywhere; on
 mixtures all are.
 
 """
