@@ -11,8 +11,16 @@ from torch import Tensor
 from models.noise_model import Model
 from samplers.base import Predictor, Step, register_predictor
 from sde_lib.base import SDE, expand
-from sde_lib.brownian import BrownianPath
+from sde_lib.brownian import DEPTH, BrownianPath
 from sde_lib.noise import Noise
+
+
+def rung(wanted: Tensor) -> Tensor:
+    """The longest of 2^(-k/4), k = 0, 1, ..., that is no longer than ``wanted``, in whole units of the path's."""
+    unit = 2.0**-DEPTH
+    # A rung is its own, whatever the logarithm rounds to.
+    longest = torch.exp2(torch.floor(4 * torch.log2(wanted.clamp(unit, 1)) + 1e-6) / 4)
+    return (longest / unit).floor() * unit
 
 
 @register_predictor(name="adaptive_sde")
@@ -26,9 +34,10 @@ class AdaptiveSDE(Predictor):
     next is ``safety`` error^-exponent times as long. Goes from t to s in as many steps of two evaluations as
     it takes, for which it asks the device; a grid of two times leaves all of the way to it.
 
-    Each sample keeps to one Brownian path. Theirs draws a refused step's noise afresh, which favours noise that
-    makes small errors: on a Gaussian in two dimensions that gives a standard deviation of 0.42 where 0.35 is
-    right.
+    Each sample keeps to one Brownian path, and its steps to a ladder of lengths, so that rounding does not lead
+    it to other places of a path that is rough at every scale. Theirs draws a refused step's noise afresh, which
+    favours noise that makes small errors: on a Gaussian in two dimensions that gives a standard deviation of
+    0.42 where 0.35 is right.
 
     Args:
         relative: relative tolerance (0.01 to 0.05 in the paper).
@@ -54,24 +63,25 @@ class AdaptiveSDE(Predictor):
 
     def update_fn(self, model: Model, x: Tensor, t: Tensor, s: Tensor, noise: Noise) -> Step:
         sde: SDE = model.process  # type: ignore[assignment]
-        first, whole = t, t - s
+        start, whole = t, t - s
         path, walked = BrownianPath(noise, x.shape), torch.zeros_like(x)
         mean, previous = x, x
-        length = (self.first_step * sde.T * torch.ones_like(t)).minimum(t - s)
+        # The way in shares of the whole: how far it is done, and how far to go next.
+        done, wanted = torch.zeros_like(t), self.first_step * sde.T / whole
         for _ in range(self.most_steps):
-            moving = t > s
+            moving = done < 1
             if not bool(moving.any()):
                 return Step(x, mean)
             # A sample that has arrived stands still: a step of length zero from its time.
-            length = torch.where(moving, length.minimum(t - s), torch.zeros_like(t))
-            then = torch.where(length == t - s, s, t - length)
-            reached = path((first - then) / whole)
+            step = rung(wanted).minimum(1 - done)
+            length, then = step * whole, torch.where(done + step == 1, s, start - (done + step) * whole)
+            reached = path(done + step)
             fresh = expand(whole.sqrt(), x) * (reached - walked)
-            start = self._move(model, sde, x, x, t, length)
+            first = self._move(model, sde, x, x, t, length)
             here, there = (expand(sde.sde(x, at).diffusion, x) for at in (t, then))
-            trial = start + here * fresh
-            end = self._move(model, sde, x, trial, then, length)
-            improved = (start + end) / 2
+            trial = first + here * fresh
+            second = self._move(model, sde, x, trial, then, length)
+            improved = (first + second) / 2
             new = improved + (here + there) / 2 * fresh
             tolerance = (self.relative * torch.maximum(trial.abs(), previous.abs())).clamp(min=self.absolute)
             error = ((trial - new) / tolerance).flatten(1).double().square().mean(1).sqrt()
@@ -79,8 +89,8 @@ class AdaptiveSDE(Predictor):
             taken = accepted.reshape(-1, *(1,) * (x.ndim - 1))
             x, mean = torch.where(taken, new, x), torch.where(taken, improved, mean)
             previous, walked = torch.where(taken, trial, previous), torch.where(taken, reached, walked)
-            t = torch.where(accepted, then, t)
-            length = length * self.safety * error.clamp(min=1e-6) ** -self.exponent
+            t, done = torch.where(accepted, then, t), torch.where(accepted, done + step, done)
+            wanted = step * self.safety * error.clamp(min=1e-6) ** -self.exponent
         raise ValueError(
             f"adaptive_sde did not arrive in {self.most_steps} steps; loosen relative={self.relative} "
             f"or absolute={self.absolute}."

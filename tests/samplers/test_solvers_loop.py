@@ -191,6 +191,18 @@ def test_adaptive_sde_does_not_favour_noise_that_makes_small_errors() -> None:
     assert x.std().item() == pytest.approx(0.5, abs=5 * 0.5 / math.sqrt(2 * 2048))
 
 
+def test_adaptive_sde_forgives_rounding() -> None:
+    """A start that is 1e-13 away ends no farther away than steps on the same times carry it: 1e-10."""
+    process = CASES["vp"].process
+    times = torch.tensor([process.start, process.t_end], dtype=torch.float64)
+    run = PCSampler(exact(process), AdaptiveSDE(relative=0.1, absolute=0.04), NoneCorrector(), times)
+    x = Noise(4, range(64), dtype=torch.float64).normal((64, 2))
+    near, far = (
+        list(run.iterate(x + d, Noise(3, range(64), dtype=torch.float64)))[-1].x for d in (0.0, 1e-13)
+    )
+    assert torch.allclose(near, far, rtol=0, atol=1e-10)
+
+
 def test_adaptive_sde_gives_up_with_what_to_do() -> None:
     with pytest.raises(ValueError, match=r"did not arrive in 3 steps; loosen relative"):
         sampler("vp", AdaptiveSDE(most_steps=3), 2).sample((2, 3), Noise(0, range(2)))
