@@ -279,7 +279,7 @@ def main() -> None:
     lines = ["## Accuracy of deterministic samplers", "", *described(__doc__)]
     if arguments.count != COUNT["mixture"]:
         targets, name = TARGETS[1:], f"sampler_accuracy_{arguments.count}"
-        lines = [f"## The same, on the first {arguments.count} draws of the mixture", ""]
+        lines = [f"## Accuracy of deterministic samplers, first {arguments.count} draws of the mixture", ""]
     for target in targets:
         x = toys.prior(arguments.count if target == "mixture" else COUNT[target], SEED)
         exact, denoise = reference(target, x), peers.denoiser(target)

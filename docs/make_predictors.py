@@ -28,7 +28,8 @@ from sde_lib.schedules import linear_betas
 PAGE = Path(__file__).parent / "predictors.md"
 CHAIN = DiscreteDiffusion.ddpm(linear_betas(1000))
 PROCESSES: dict[str, Process] = {
-    "VP": VPSDE(), "subVP": subVPSDE(), "VE": VESDE(), "EDM": EDM(), "chain": CHAIN, "chain, real index": InterpolatedChain(CHAIN),
+    "VP": VPSDE(), "subVP": subVPSDE(), "VE": VESDE(), "EDM": EDM(),
+    "chain": CHAIN, "chain, real index": InterpolatedChain(CHAIN),
 }  # fmt: skip
 HEAD = """# Predictors
 
