@@ -36,6 +36,13 @@ class Peer:
     name: str
     run: Callable[[Denoise, Tensor, int], Tensor | None]
 
+    def attempt(self, denoise: Denoise, x: Tensor, n: int) -> Tensor | None:
+        """``run``, and None where the library fails for this number of steps."""
+        try:
+            return self.run(denoise, x, n)
+        except (ValueError, IndexError, RuntimeError):
+            return None
+
 
 def denoiser(target: str) -> Denoise:
     model, process = toys.model(target), toys.PROCESS

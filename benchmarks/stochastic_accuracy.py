@@ -179,15 +179,12 @@ def main() -> None:
     floor = quality(exact_draws(count, 6), target)
     runs: Runs = {f"score-pc {name}": run for name, run in ours(x).items()}
     for peer in stochastic_peers.installed():
-        runs[peer.name] = lambda n, p=peer: p.run(denoise, x, n)  # type: ignore[misc]
+        runs[peer.name] = lambda n, p=peer: p.attempt(denoise, x, n)  # type: ignore[misc]
     found: dict[str, list[Quality | None]] = {}
     for name, run in runs.items():
         results = []
         for n in BUDGETS:
-            try:
-                result = run(n)
-            except (ValueError, IndexError, RuntimeError):  # a peer that has no such number of steps
-                result = None
+            result = run(n)
             results.append(
                 None if result is None or not bool(result.isfinite().all()) else quality(result, target)
             )
