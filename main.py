@@ -11,12 +11,12 @@ from pathlib import Path
 from absl import flags
 from ml_collections import config_flags
 
-from run_lib.build import build
-from run_lib.command_line import default_workdir, parse
+from run_lib.config.build import build
+from run_lib.config.command_line import default_workdir, parse
+from run_lib.evaluation.report import IncompleteError
 from run_lib.files import writable, write_json
 from run_lib.modes import MODES, WITHOUT_WEIGHTS
 from run_lib.processes import refuse_several
-from run_lib.report import IncompleteError
 from run_lib.run import Run
 from sde_lib.registry import unknown_name
 

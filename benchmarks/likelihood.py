@@ -30,14 +30,14 @@ import torch
 from sklearn.datasets import load_digits
 from torch import Tensor
 
-import models.adm  # noqa: F401 - registers the network
+import models.networks.adm  # noqa: F401 - registers the network
 from likelihood import Hutchinson, bits_per_dim, log_likelihood
 from likelihood.dequantise import UniformDequantisation
 from losses import DenoisingLoss
 from losses.times import StratifiedTimes
 from models.base import register_model
-from models.noise_model import NoiseModel
-from models.time_encoding import Time
+from models.prediction.noise_model import NoiseModel
+from models.prediction.time_encoding import Time
 from sde_lib import VPSDE, Noise, expand
 
 WEIGHTS = pathlib.Path("runs/benchmarks/likelihood.pt")

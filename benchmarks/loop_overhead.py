@@ -19,9 +19,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from models.ddpm import DDPM
-from models.noise_model import NoiseModel
-from models.time_encoding import Time
+from models.networks.ddpm import DDPM
+from models.prediction.noise_model import NoiseModel
+from models.prediction.time_encoding import Time
 from samplers import Corrector, PCSampler
 from samplers.correctors.langevin import Langevin
 from samplers.correctors.none import NoneCorrector

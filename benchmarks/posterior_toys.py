@@ -9,11 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from models.analytic import GaussianMixtureScore, GaussianScore
 from models.base import Network
-from models.correlated_gaussian import CorrelatedGaussianScore
-from models.noise_model import Model, NoiseModel
-from models.time_encoding import Time
+from models.exact.correlated_gaussian import CorrelatedGaussianScore
+from models.exact.mixtures import GaussianMixtureScore, GaussianScore
+from models.prediction.noise_model import Model, NoiseModel
+from models.prediction.time_encoding import Time
 from samplers import Constraint, PCSampler, register_corrector, register_predictor
 from samplers.operators import LinearOperator, register_operator
 from sde_lib import VPSDE, Noise, Process

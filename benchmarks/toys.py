@@ -7,10 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from models.analytic import GaussianScore
 from models.base import Network
-from models.noise_model import NoiseModel
-from models.time_encoding import Time
+from models.exact.mixtures import GaussianScore
+from models.prediction.noise_model import NoiseModel
+from models.prediction.time_encoding import Time
 from sde_lib import DiscreteDiffusion, Noise
 from sde_lib.chain_sde import InterpolatedChain
 from sde_lib.schedules import linear_betas

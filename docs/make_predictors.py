@@ -14,9 +14,9 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from models.analytic import GaussianScore
-from models.noise_model import NoiseModel
-from models.time_encoding import Time
+from models.exact.mixtures import GaussianScore
+from models.prediction.noise_model import NoiseModel
+from models.prediction.time_encoding import Time
 from samplers import MultistepPredictor, PCSampler, Predictor, register_predictor
 from samplers.correctors.none import NoneCorrector
 from sde_lib import SDE, VESDE, VPSDE, DiscreteDiffusion, Noise, Process, subVPSDE

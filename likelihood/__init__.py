@@ -1,12 +1,12 @@
 """Log-likelihoods and bits per dimension."""
 
-from likelihood.ancestor import get_likelihood_fn
 from likelihood.bits import bits_per_dim
 from likelihood.denoising_bound import DenoisingBound
 from likelihood.dequantise import Dequantisation, Dequantised, UniformDequantisation, importance_weighted
 from likelihood.divergence import Divergence, ExactTrace, Hutchinson, HutchPlusPlus
 from likelihood.fit_dequantisation import fit_dequantisation
 from likelihood.ode import Failure, Likelihood, log_likelihood
+from likelihood.score_sde import get_likelihood_fn
 from likelihood.variational_dequantise import VariationalDequantisation
 from likelihood.vlb import VariationalBound, variational_bound
 

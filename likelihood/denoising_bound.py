@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from models.noise_model import Model
+from models.prediction.noise_model import Model
 from sde_lib.base import GaussianSDE, expand
 from sde_lib.noise import Noise
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from likelihood.denoising_bound import DenoisingBound
 from likelihood.frozen import frozen
 from likelihood.variational_dequantise import VariationalDequantisation
-from models.noise_model import Model
+from models.prediction.noise_model import Model
 from sde_lib.noise import Noise
 
 Conditions = Callable[[Tensor, Tensor], dict[str, Any]]

@@ -13,7 +13,7 @@ from torch import Tensor
 from likelihood.divergence import Divergence, Hutchinson
 from likelihood.flow import Coordinates, make_flow
 from likelihood.frozen import frozen
-from models.noise_model import Model
+from models.prediction.noise_model import Model
 from sde_lib.base import GaussianProcess, Process
 from sde_lib.integrate import TABLEAUS, Outcome, integrate, integrate_scipy, rms
 from sde_lib.noise import Noise

@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from models.bound import bound_term, prior_term
-from models.noise_model import Model
-from models.reverse import Variance
+from models.prediction.bound import bound_term, prior_term
+from models.prediction.noise_model import Model
+from models.prediction.reverse import Variance
 from sde_lib.discrete import DiscreteDiffusion
 from sde_lib.gaussian import Bins
 from sde_lib.noise import Noise

@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from losses.times import TimeSampler
-from models.noise_model import Model, Prediction
+from models.prediction.noise_model import Model, Prediction
 from sde_lib.base import Perturbed, Process
 from sde_lib.noise import Noise
 

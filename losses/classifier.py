@@ -9,7 +9,7 @@ from torch import Tensor
 
 from losses.base import Losses
 from losses.times import TimeSampler
-from models.classifier import NoisyClassifier
+from models.prediction.classifier import NoisyClassifier
 from sde_lib.noise import Noise
 
 

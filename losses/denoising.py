@@ -9,7 +9,7 @@ from torch import Tensor
 from losses.base import Loss
 from losses.times import TimeSampler
 from losses.weightings import EpsWeighting, Weighting
-from models.noise_model import Prediction
+from models.prediction.noise_model import Prediction
 from sde_lib.base import Perturbed, Process, expand
 
 

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from losses.base import Loss
 from losses.times import TimeSampler
-from models.bound import bound_term
-from models.noise_model import Prediction
-from models.reverse import Variance
+from models.prediction.bound import bound_term
+from models.prediction.noise_model import Prediction
+from models.prediction.reverse import Variance
 from sde_lib.base import GaussianProcess, Perturbed, Process, expand
 from sde_lib.discrete import DiscreteDiffusion
 from sde_lib.gaussian import Bins

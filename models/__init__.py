@@ -1,10 +1,12 @@
 """Networks, and what makes a network a model of a process. Importing this package registers ours."""
 
-from models import adm, adm_encoder, analytic, correlated_gaussian, ddpm, ncsn, ncsnpp, ncsnv2
 from models.base import Network, register_model
 from models.describe import count_parameters, describe
 from models.ema import EMA
-from models.noise_model import Model, NoiseModel, Prediction
+from models.exact import correlated_gaussian
+from models.exact import mixtures as analytic
+from models.networks import adm, adm_encoder, ddpm, ncsn, ncsnpp, ncsnv2
+from models.prediction.noise_model import Model, NoiseModel, Prediction
 
 __all__ = [
     "EMA",

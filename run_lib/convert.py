@@ -14,10 +14,10 @@ from models.checkpoints.diffusers import export_diffusers
 from models.checkpoints.diffusers_schedule import NoiseSchedule
 from models.checkpoints.ours import save_weights
 from models.checkpoints.training import over_all
-from run_lib.experiment import Experiment
+from run_lib.config.experiment import Experiment
 from run_lib.files import atomic
 from run_lib.run import Run
-from run_lib.state import TrainState
+from run_lib.training.state import TrainState
 from sde_lib.registry import unknown_name
 from sde_lib.schedules import geometric_sigmas
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from run_lib.control import control
 from run_lib.convert import convert
 from run_lib.describe import describe
-from run_lib.evaluate import check, evaluate
-from run_lib.reconstruct import reconstruct
+from run_lib.editing.control import control
+from run_lib.editing.reconstruct import reconstruct
+from run_lib.evaluation.evaluate import check, evaluate
 from run_lib.run import Run
 from run_lib.sample import sample
-from run_lib.train import train
-from run_lib.tune import tune
+from run_lib.training.loop import train
+from run_lib.tuning.tune import tune
 
 
 def everything(run: Run) -> None:

@@ -8,11 +8,11 @@ from pathlib import Path
 import torch
 
 from models.ema import EMA
-from run_lib.experiment import Experiment
-from run_lib.optimise import make_optimizer, make_scaler
-from run_lib.start import load_published, resume
-from run_lib.state import Checkpoints, TrainState
-from run_lib.stored_grids import load_grid
+from run_lib.config.experiment import Experiment
+from run_lib.training.optimisers import make_optimizer, make_scaler
+from run_lib.training.state import Checkpoints, TrainState
+from run_lib.training.warm_start import load_published, resume
+from run_lib.tuning.stored_grids import load_grid
 
 
 @dataclass(frozen=True)

@@ -13,11 +13,11 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from run_lib.experiment import Experiment
+from run_lib.config.experiment import Experiment
 from run_lib.files import atomic, write_json
 from run_lib.pictures import picture, save_gif, save_png
 from run_lib.run import Run
-from run_lib.streams import Use, stream_seed
+from run_lib.seeds import Use, stream_seed
 from samplers.pc import PCSampler
 from sde_lib.noise import Noise
 

@@ -1,9 +1,6 @@
 """Samplers: predictors, correctors, the loop that runs them, and the probability flow."""
 
 from samplers import constraints, correctors, inverse, operators, predictors
-from samplers.ancestor import get_ode_sampler, get_pc_sampler
-from samplers.ancestor_conditional import get_pc_conditional_sampler
-from samplers.ancestor_control import get_pc_colorizer, get_pc_inpainter
 from samplers.base import (
     Advance,
     Constraint,
@@ -18,6 +15,9 @@ from samplers.base import (
 )
 from samplers.ode import ODESampler
 from samplers.pc import PCSampler, SampleResult
+from samplers.score_sde import get_ode_sampler, get_pc_sampler
+from samplers.score_sde_conditional import get_pc_conditional_sampler
+from samplers.score_sde_control import get_pc_colorizer, get_pc_inpainter
 
 __all__ = [
     "Advance",

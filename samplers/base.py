@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from models.noise_model import Model, Prediction
+from models.prediction.noise_model import Model, Prediction
 from sde_lib.base import GaussianProcess, Process
 from sde_lib.noise import Noise
 from sde_lib.registry import Registry

@@ -12,7 +12,7 @@ import scipy.optimize
 import torch
 from torch import Tensor
 
-from models.noise_model import Model
+from models.prediction.noise_model import Model
 from samplers.base import Memory
 from samplers.correctors.none import NoneCorrector
 from samplers.pc import PCSampler

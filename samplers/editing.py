@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from models.noise_model import Model
+from models.prediction.noise_model import Model
 from samplers.correctors.none import NoneCorrector
 from samplers.pc import PCSampler, SampleResult
 from samplers.predictors.ddim import DDIM, ReverseDDIM

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from models.noise_model import Model
+from models.prediction.noise_model import Model
 from samplers.pc import SampleResult
 from sde_lib.base import SDE, expand
 from sde_lib.integrate import TABLEAUS, Outcome, integrate

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from models.noise_model import Model, Watched
+from models.prediction.noise_model import Model, Watched
 from samplers.base import Constraint, Corrector, Memory, Predictor, Step
 from sde_lib.noise import Noise
 

@@ -9,7 +9,7 @@ import numpy as np
 import scipy.optimize
 from torch import Tensor
 
-from models.noise_model import Model
+from models.prediction.noise_model import Model
 from samplers.base import Predictor
 from samplers.correctors.none import NoneCorrector
 from samplers.pc import PCSampler

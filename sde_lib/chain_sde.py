@@ -14,7 +14,7 @@ class InterpolatedChain(nn.Module, GaussianSDE):
 
     Its time is the index, from N - 1 to 0, and real; at an integer it is the chain. Below index 0 there is no
     level, so sampling ends at the first one, with the closing estimate. A network trained on the chain is fed
-    the real index (``models.time_encoding.FractionalIndex``).
+    the real index (``models.prediction.time_encoding.FractionalIndex``).
 
     Args:
         chain: the levels.

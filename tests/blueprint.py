@@ -9,9 +9,9 @@ import pytest
 import torch
 from ml_collections import ConfigDict
 
-from run_lib.build import build
-from run_lib.experiment import Experiment
-from run_lib.fields import Section
+from run_lib.config.build import build
+from run_lib.config.experiment import Experiment
+from run_lib.config.fields import Section
 
 
 class Blueprint:

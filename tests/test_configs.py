@@ -13,8 +13,8 @@ import pytest
 from ml_collections import ConfigDict
 
 from models import count_parameters
-from run_lib.build import build
-from run_lib.fields import complete
+from run_lib.config.build import build
+from run_lib.config.fields import complete
 from tests.blueprint import Blueprint
 
 ROOT = Path(__file__).parents[1]

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from run_lib.command_line import default_workdir
+from run_lib.config.command_line import default_workdir
 from tests.run_lib.cifar import write_cifar10
 from tests.run_lib.conftest import cifar_checksums  # noqa: F401 - a fixture
 from tests.run_lib.program import ROOT, TINY, Outcome, numbers, program, run, written

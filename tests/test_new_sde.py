@@ -15,10 +15,10 @@ import torch
 from torch import Tensor
 
 from losses import DenoisingLoss, TimeSampler, UniformTimes
-from models.analytic import GaussianScore
 from models.base import Network
-from models.noise_model import NoiseModel, Output
-from models.time_encoding import Time
+from models.exact.mixtures import GaussianScore
+from models.prediction.noise_model import NoiseModel, Output
+from models.prediction.time_encoding import Time
 from samplers import Corrector, ODESampler, PCSampler, Predictor
 from samplers.correctors.ald import AnnealedLangevin
 from samplers.correctors.langevin import Langevin

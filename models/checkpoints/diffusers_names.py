@@ -11,11 +11,11 @@ import torch
 from torch import nn
 
 from models.base import Network, register_model
+from models.blocks.layers import ResBlock
+from models.blocks.resample import Downsample, Upsample, fir_kernel
 from models.checkpoints.diffusers_config import UNet2D
-from models.ddpm import DDPM
-from models.layers import ResBlock
-from models.progressive import ProgressiveUNet, Readout
-from models.resample import Downsample, Upsample, fir_kernel
+from models.networks.ddpm import DDPM
+from models.networks.progressive import ProgressiveUNet, Readout
 
 _SINGLE = {
     "input_conv": "conv_in",

@@ -20,8 +20,8 @@ import torch
 from torch import Tensor
 
 from models.base import Network
+from models.blocks.refinenet import RefineNet
 from models.checkpoints.base import Family, register_family
-from models.refinenet import RefineNet
 
 MARKS = frozenset({"begin_conv.weight", "refine1.adapt_convs.0.1_1_conv.weight"})
 LIST_ENTRIES = ("model", "optimizer", "epoch", "step", "ema")

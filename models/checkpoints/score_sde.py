@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 
 from models.base import Network
+from models.blocks.layers import ResBlock
 from models.checkpoints.base import Family, TrainingParts, register_family
 from models.checkpoints.score_sde_names import ancestor_names
-from models.layers import ResBlock
 
 _BUFFER = "sigmas"
 # The Fourier features' frequencies: a parameter that is not trained, hence not averaged.

@@ -7,13 +7,13 @@ from collections.abc import Iterator
 
 from torch import nn
 
-from models.attention import Attention
 from models.base import Network, register_model
-from models.ddpm import DDPM
-from models.embeddings import GaussianFourier
-from models.layers import Pointwise, ResBlock
-from models.progressive import Combine, ProgressiveUNet, Readout
-from models.resample import Downsample, Upsample
+from models.blocks.attention import Attention
+from models.blocks.embeddings import GaussianFourier
+from models.blocks.layers import Pointwise, ResBlock
+from models.blocks.resample import Downsample, Upsample
+from models.networks.ddpm import DDPM
+from models.networks.progressive import Combine, ProgressiveUNet, Readout
 
 
 def ancestor_names(network: Network) -> dict[str, str]:

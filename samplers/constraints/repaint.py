@@ -9,7 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from models.noise_model import Model
+from models.prediction.noise_model import Model
 from samplers.base import Advance, Memory, Predictor, Step
 from samplers.pc import PCSampler
 from sde_lib.base import GaussianProcess, Process, expand

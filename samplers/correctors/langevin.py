@@ -7,7 +7,7 @@ from typing import Literal
 
 from torch import Tensor
 
-from models.noise_model import Model
+from models.prediction.noise_model import Model
 from samplers.base import Corrector, Step, register_corrector
 from sde_lib.base import expand
 from sde_lib.noise import Noise

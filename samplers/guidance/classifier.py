@@ -8,8 +8,8 @@ from typing import Any, Literal, final, get_args
 
 from torch import Tensor
 
-from models.classifier import Classifier
-from models.noise_model import Model, Prediction
+from models.prediction.classifier import Classifier
+from models.prediction.noise_model import Model, Prediction
 from samplers.guidance.base import Guided
 from samplers.guidance.gradient import confined, gradient
 

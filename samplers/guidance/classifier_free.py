@@ -9,7 +9,7 @@ from typing import Any, final
 import torch
 from torch import Tensor
 
-from models.noise_model import Model, Prediction
+from models.prediction.noise_model import Model, Prediction
 from samplers.guidance.base import Guided, rows
 
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from models.noise_model import Model, Prediction
+from models.prediction.noise_model import Model, Prediction
 from samplers.guidance.base import Guided, rows
 from sde_lib.registry import Registry
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from models.noise_model import Model, Prediction
+from models.prediction.noise_model import Model, Prediction
 from samplers.operators.base import LinearOperator, check_measurement, check_noise_std
 from sde_lib.base import GaussianProcess
 from sde_lib.registry import Registry

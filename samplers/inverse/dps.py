@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from models.noise_model import Model
+from models.prediction.noise_model import Model
 from samplers.inverse.base import Estimate, PosteriorModel, register_posterior
 from samplers.operators.base import LinearOperator
 from sde_lib.base import expand

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from models.noise_model import Model
+from models.prediction.noise_model import Model
 from samplers.inverse.base import Estimate, PosteriorModel, register_posterior
 from samplers.operators.base import LinearOperator
 

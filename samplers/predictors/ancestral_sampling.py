@@ -8,8 +8,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from models.noise_model import Model
-from models.reverse import Variance, check_variance, reverse_step
+from models.prediction.noise_model import Model
+from models.prediction.reverse import Variance, check_variance, reverse_step
 from samplers.base import Predictor, Step, register_predictor
 from sde_lib.base import GaussianProcess, expand
 from sde_lib.noise import Noise

@@ -11,7 +11,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from models.noise_model import Model
+from models.prediction.noise_model import Model
 from samplers.base import Advance, Memory, MultistepPredictor, Predictor, register_predictor
 from samplers.predictors.multistep import AdamsStep
 from sde_lib.base import GaussianProcess, Marginal, Process

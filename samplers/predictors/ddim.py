@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from models.noise_model import Model
+from models.prediction.noise_model import Model
 from samplers.base import Predictor, Step, register_predictor
 from sde_lib.base import GaussianProcess, expand
 from sde_lib.noise import Noise

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from torch import Tensor
 
-from models.noise_model import Model, Prediction
+from models.prediction.noise_model import Model, Prediction
 from samplers.base import Advance, Evaluation, Memory, Step
 from sde_lib.base import GaussianProcess, Marginal, expand
 from sde_lib.exponential import Form, Weights, log_ratio

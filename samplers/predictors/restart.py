@@ -9,7 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from models.noise_model import Model
+from models.prediction.noise_model import Model
 from samplers.base import Predictor, Step, register_predictor
 from samplers.predictors.heun import Heun, heun_step, up
 from sde_lib.base import GaussianProcess, Process

@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from models.noise_model import Model
+from models.prediction.noise_model import Model
 from samplers.base import Advance, Memory, MultistepPredictor, Predictor, register_predictor
 from samplers.predictors.multistep import AdamsStep, check_order
 from sde_lib.base import GaussianProcess, Marginal, Process

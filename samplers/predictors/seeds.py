@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from models.noise_model import Model
+from models.prediction.noise_model import Model
 from samplers.base import Predictor, Step, register_predictor
 from samplers.predictors.multistep import check_order, view
 from sde_lib.base import GaussianProcess, Marginal, expand

@@ -10,7 +10,7 @@ from typing import ClassVar, Literal, get_args
 import torch
 from torch import Tensor
 
-from models.noise_model import Model
+from models.prediction.noise_model import Model
 from samplers.base import Advance, Memory, MultistepPredictor, register_predictor
 from samplers.predictors.multistep import AdamsStep, check_order
 from sde_lib.base import GaussianProcess, Marginal

@@ -16,10 +16,10 @@ from torch import Tensor
 
 from likelihood import ExactTrace, Hutchinson, bits_per_dim, log_likelihood
 from likelihood.flow import Coordinates
-from models.analytic import GaussianMixtureScore, GaussianScore
 from models.base import Network
-from models.noise_model import NoiseModel
-from models.time_encoding import Time
+from models.exact.mixtures import GaussianMixtureScore, GaussianScore
+from models.prediction.noise_model import NoiseModel
+from models.prediction.time_encoding import Time
 from sde_lib import SDE, VESDE, VPSDE, Coefficients, GaussianSDE, Marginal, Noise, expand, subVPSDE
 from sde_lib.integrate import Outcome
 

@@ -16,8 +16,8 @@ from torch import Tensor
 
 from likelihood import bits_per_dim, get_likelihood_fn, log_likelihood
 from models.base import Network
-from models.noise_model import NoiseModel
-from models.time_encoding import NoiseLevel, Time
+from models.prediction.noise_model import NoiseModel
+from models.prediction.time_encoding import NoiseLevel, Time
 from sde_lib import SDE, VESDE, VPSDE, Noise, subVPSDE
 
 FIXTURE = pathlib.Path(__file__).parents[1] / "fixtures/score_sde/sde_and_score.npz"

@@ -23,9 +23,9 @@ from likelihood import (
     log_likelihood,
 )
 from likelihood.dequantise import Dequantisation
-from models.analytic import GaussianMixtureScore, GaussianScore
-from models.noise_model import NoiseModel
-from models.time_encoding import Time
+from models.exact.mixtures import GaussianMixtureScore, GaussianScore
+from models.prediction.noise_model import NoiseModel
+from models.prediction.time_encoding import Time
 from sde_lib import VESDE, VPSDE, DiscreteDiffusion, GaussianSDE, Noise, subVPSDE
 from sde_lib.schedules import linear_betas
 

@@ -17,10 +17,10 @@ import pytest
 import torch
 
 from likelihood.vlb import VariationalBound, variational_bound
-from models.analytic import GaussianMixtureScore, GaussianScore
-from models.noise_model import NoiseModel
-from models.reverse import Variance
-from models.time_encoding import Time
+from models.exact.mixtures import GaussianMixtureScore, GaussianScore
+from models.prediction.noise_model import NoiseModel
+from models.prediction.reverse import Variance
+from models.prediction.time_encoding import Time
 from sde_lib.discrete import DiscreteDiffusion
 from sde_lib.gaussian import Bins
 from sde_lib.noise import Noise

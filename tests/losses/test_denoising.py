@@ -20,10 +20,10 @@ from losses import (
     register_weighting,
 )
 from losses.weightings import DataWeighting, EpsWeighting, LikelihoodWeighting, VelocityWeighting, Weighting
-from models.analytic import GaussianScore
 from models.base import Network
-from models.noise_model import NoiseModel, Output
-from models.time_encoding import ChainIndex, Time
+from models.exact.mixtures import GaussianScore
+from models.prediction.noise_model import NoiseModel, Output
+from models.prediction.time_encoding import ChainIndex, Time
 from sde_lib import DiscreteDiffusion, Noise, Process, expand
 from tests.oracles import CASES, COSINE_BETAS, LINEAR_BETAS, SDES, SMLD_SIGMAS, Case, Data
 

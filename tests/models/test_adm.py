@@ -12,9 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.adm import ADM, ADMSuperRes, UNet
-from models.adm_attention import multihead_attention
-from models.adm_blocks import TransposedUpsample, sinusoidal
+from models.blocks.adm_attention import multihead_attention
+from models.blocks.adm_blocks import TransposedUpsample, sinusoidal
+from models.networks.adm import ADM, ADMSuperRes, UNet
 
 LABELS = torch.tensor([2.25, 640.5], dtype=torch.float64)
 SMALL = {

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.analytic import GaussianMixtureScore, GaussianScore
+from models.exact.mixtures import GaussianMixtureScore, GaussianScore
 from sde_lib import DiscreteDiffusion, Noise
 from tests.oracles import CASES, Case
 

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import save_file
 
 from models.checkpoints import load_weights
-from models.ddpm import DDPM
+from models.networks.ddpm import DDPM
 from tests.fixtures.score_sde_files import network_of, payload_of, save
 from tests.fixtures.weights import Fixture
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from models.correlated_gaussian import CorrelatedGaussianScore
+from models.exact.correlated_gaussian import CorrelatedGaussianScore
 from sde_lib import VPSDE, Noise
 from tests.oracles import CASES
 

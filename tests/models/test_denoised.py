@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from models.base import Network
-from models.denoised import Clip, Denoised, DynamicThreshold
-from models.noise_model import NoiseModel
-from models.time_encoding import Time
+from models.prediction.denoised import Clip, Denoised, DynamicThreshold
+from models.prediction.noise_model import NoiseModel
+from models.prediction.time_encoding import Time
 from sde_lib.base import expand
 from sde_lib.noise import Noise
 from sde_lib.vp import VPSDE

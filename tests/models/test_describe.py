@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from models.base import Network
 from models.describe import LayerGroup, count_parameters, describe
-from models.ncsnv2 import NCSNv2For64
+from models.networks.ncsnv2 import NCSNv2For64
 
 
 class Mlp(Network):

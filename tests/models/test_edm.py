@@ -13,9 +13,9 @@ from torch import Tensor
 from losses import DenoisingLoss, EDMWeighting, LogNormalTimes, register_weighting
 from models import register_model
 from models.base import Network
-from models.conventions import convention
-from models.edm import EDMPreconditioned
-from models.noise_model import NoiseModel
+from models.networks.edm import EDMPreconditioned
+from models.prediction.conventions import convention
+from models.prediction.noise_model import NoiseModel
 from samplers import ODESampler
 from sde_lib import EDM, VESDE, Noise
 from sde_lib.base import register_sde

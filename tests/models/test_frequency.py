@@ -11,8 +11,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from models.adm import ADM
-from models.frequency import FreeU, amplify_backbone, scale_low_frequencies
+from models.blocks.frequency import FreeU, amplify_backbone, scale_low_frequencies
+from models.networks.adm import ADM
 
 
 def filtered(image: np.ndarray, scale: float, threshold: int) -> np.ndarray:

@@ -25,12 +25,12 @@ from losses.base import Loss
 from losses.times import UniformLevels
 from losses.vlb import BoundLoss, HybridLoss, OutputLoss
 from models.base import Network
-from models.bound import prior_term
-from models.denoised import Clip, Denoised
-from models.noise_model import Model, NoiseModel, Output
-from models.reverse import Variance, reverse_step
-from models.time_encoding import ChainIndex
-from models.variances import VarianceOutput
+from models.prediction.bound import prior_term
+from models.prediction.denoised import Clip, Denoised
+from models.prediction.noise_model import Model, NoiseModel, Output
+from models.prediction.reverse import Variance, reverse_step
+from models.prediction.time_encoding import ChainIndex
+from models.prediction.variances import VarianceOutput
 from samplers.predictors.ddim import DDIM, ReverseDDIM
 from sde_lib.base import Perturbed, expand
 from sde_lib.discrete import DiscreteDiffusion

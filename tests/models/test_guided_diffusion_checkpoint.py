@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 import torch
 
-from models.adm import ADM, ADMSuperRes
-from models.adm_encoder import ADMEncoder
 from models.base import Network
 from models.checkpoints.guided_diffusion import GuidedDiffusionFamily
 from models.checkpoints.loader import load_weights
+from models.networks.adm import ADM, ADMSuperRes
+from models.networks.adm_encoder import ADMEncoder
 from tests.fixtures.weights import ROOT, Fixture, relative_error
 
 NAMES = sorted(

@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 
 from models.base import Network
+from models.blocks.normalization import get_normalization
 from models.checkpoints.loader import load_weights
 from models.checkpoints.ncsn import NCSNFamily
-from models.ncsn import NCSN
-from models.ncsnv2 import NCSNv2For64, NCSNv2For128, NCSNv2For256
-from models.normalization import get_normalization
+from models.networks.ncsn import NCSN
+from models.networks.ncsnv2 import NCSNv2For64, NCSNv2For128, NCSNv2For256
 from tests.fixtures.weights import Fixture, relative_error
 
 

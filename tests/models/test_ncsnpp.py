@@ -12,8 +12,8 @@ import torch.nn.functional as F
 
 from models.base import register_model
 from models.checkpoints import load_weights
-from models.ncsnpp import NCSNpp
-from models.progressive import ProgressiveUNet
+from models.networks.ncsnpp import NCSNpp
+from models.networks.progressive import ProgressiveUNet
 from tests.fixtures.score_sde_files import network_of, payload_of, save
 from tests.fixtures.weights import Fixture, relative_error
 

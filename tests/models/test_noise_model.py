@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from models.base import Network
-from models.noise_model import NoiseModel, Output, Prediction
-from models.time_encoding import ChainIndex, DescendingLevelOfTime, LevelOfTime, NoiseLevel, Time
+from models.prediction.noise_model import NoiseModel, Output, Prediction
+from models.prediction.time_encoding import ChainIndex, DescendingLevelOfTime, LevelOfTime, NoiseLevel, Time
 from sde_lib import DiscreteDiffusion, Noise
 from tests.oracles import CASES, CHAINS, SDES, Case
 

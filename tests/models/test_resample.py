@@ -8,7 +8,7 @@ import torch
 from scipy.signal import convolve, correlate
 from torch import Tensor
 
-from models.resample import (
+from models.blocks.resample import (
     Downsample,
     Upsample,
     fir_downsample,

@@ -12,8 +12,8 @@ from ml_collections import ConfigDict
 
 from configs.base import get_config as default
 from configs.toy.gaussian_2d import get_config as gaussian
-from models.embeddings import level_at
-from run_lib.build import build
+from models.blocks.embeddings import level_at
+from run_lib.config.build import build
 from sde_lib.chain_sde import InterpolatedChain
 from sde_lib.discrete import DiscreteDiffusion
 from tests.run_lib.program import GAUSSIAN, numbers, program, run

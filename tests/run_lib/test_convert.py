@@ -11,11 +11,11 @@ import torch
 from ml_collections import ConfigDict
 
 from configs.base import get_config as default
-from run_lib.build import build
+from run_lib.config.build import build
 from run_lib.convert import convert
 from run_lib.run import Run
-from run_lib.state import TrainState
-from run_lib.train import train
+from run_lib.training.loop import train
+from run_lib.training.state import TrainState
 
 # TensorBoard's own imports.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")

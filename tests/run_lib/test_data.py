@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import torch
 
-from models.analytic import GaussianMixtureScore
-from run_lib.data import Arrays, DataSpec, cifar10, digits, draw_labels, exact, shuffled_rows
+from models.exact.mixtures import GaussianMixtureScore
+from run_lib.data.spec import Arrays, DataSpec, cifar10, digits, draw_labels, exact, shuffled_rows
 from sde_lib import VPSDE, Noise
 from tests.run_lib.cifar import write_cifar10
 

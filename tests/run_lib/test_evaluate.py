@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from run_lib import evaluate_likelihood, evaluate_samples
+from run_lib.evaluation import ode as evaluate_likelihood
+from run_lib.evaluation import samples as evaluate_samples
 from tests.run_lib.program import GAUSSIAN, ROOT, TINY, numbers, program, run
 
 FIELDS = {"name", "value", "stderr", "count", "unit", "nfe", "seconds", "seed", "config_hash", "step", "note",

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 import torch
 
-from run_lib.build import build
-from run_lib.draws import MINIMUM, Draws, precise_enough
-from run_lib.likelihood_errors import spread
+from run_lib.config.build import build
+from run_lib.evaluation.likelihood_errors import spread
+from run_lib.evaluation.subset import MINIMUM, Draws, precise_enough
 from tests.run_lib.program import GAUSSIAN, ROOT, TINY, numbers, program, run
 from tests.run_lib.tiny import get_config as tiny
 
@@ -173,7 +173,7 @@ def test_any_number_of_axes(shape: str, tmp_path: Path) -> None:
 
 LEVELS_PLUGIN = """
 import torch
-from run_lib.data import Arrays, register_dataset
+from run_lib.data.spec import Arrays, register_dataset
 @register_dataset
 def three_levels(split):
     images = torch.arange(3).repeat(80)[:200].reshape(200, 1).repeat(1, 4).to(torch.uint8)
@@ -298,7 +298,7 @@ def test_where_a_cut_chain_ends(of: str, dequantised: bool, noise: float) -> Non
 
 
 NAN_PLUGIN = """
-from run_lib.data import exact, register_dataset
+from run_lib.data.spec import exact, register_dataset
 @register_dataset
 def spoilt(density, shape, num_draws, split):
     arrays = exact(density, shape, num_draws, split)
@@ -309,9 +309,9 @@ def spoilt(density, shape, num_draws, split):
 
 EXPLODING_PLUGIN = """
 import torch
-from models.analytic import GaussianScore
+from models.exact.mixtures import GaussianScore
 from models.base import register_model
-from models.analytic import ExactScore
+from models.exact.mixtures import ExactScore
 @register_model
 class Exploding(ExactScore):
     def __init__(self, *, process):

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import torch
 
-from run_lib.build import build
-from run_lib.experiment import Experiment
+from run_lib.config.build import build
+from run_lib.config.experiment import Experiment
 from run_lib.run import Run
-from run_lib.train import training_losses
+from run_lib.training.loop import training_losses
 from tests.run_lib.program import ROOT, TINY, numbers, program, run, written
 from tests.run_lib.test_tasks import CHAIN, CLASSIFIER
 from tests.run_lib.tiny import get_config as tiny

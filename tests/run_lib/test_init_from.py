@@ -9,7 +9,7 @@ import pytest
 import torch
 from ml_collections import ConfigDict
 
-from run_lib.build import build
+from run_lib.config.build import build
 from run_lib.run import Run
 from tests.fixtures.score_sde_files import payload_of, save
 from tests.fixtures.weights import Fixture

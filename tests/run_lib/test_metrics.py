@@ -7,7 +7,14 @@ import math
 import numpy as np
 import pytest
 
-from run_lib.metrics import Gaussian, bootstrap, copies, frechet_distance, precision_recall, proportion
+from run_lib.evaluation.metrics import (
+    Gaussian,
+    bootstrap,
+    copies,
+    frechet_distance,
+    precision_recall,
+    proportion,
+)
 
 RNG = np.random.default_rng(0)
 

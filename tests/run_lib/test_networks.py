@@ -9,8 +9,8 @@ import pytest
 import torch
 from ml_collections import ConfigDict
 
-from run_lib.build import build
-from run_lib.fields import complete
+from run_lib.config.build import build
+from run_lib.config.fields import complete
 
 
 def config_of(path: str, **fields: Any) -> ConfigDict:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from run_lib.eval_task import Task
+from run_lib.evaluation.task import Task
 from run_lib.processes import Processes
 from tests.run_lib.program import GAUSSIAN, ROOT, numbers, program
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from run_lib.report import Number, Report
+from run_lib.evaluation.report import Number, Report
 
 NUMBER = Number("bpd/test", 1.5, 0.25, 10, "bits/dim", 80.0, 3.5, 42, "0123456789ab", 6, "ODE")
 

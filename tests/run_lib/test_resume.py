@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 import torch
 
-from run_lib import state, train
+from run_lib.training import loop as train
+from run_lib.training import state
 from tests.run_lib.program import ROOT, TINY, program, run
 
 LAST = "checkpoints/step_00000006.pt"

@@ -7,9 +7,9 @@ import pytest
 import scipy.stats
 import torch
 
-from models.analytic import GaussianMixtureScore, GaussianScore
-from run_lib.comparison import compare, run_around, t_interval
-from run_lib.scores import AgainstData, AgainstModes, Scorer
+from models.exact.mixtures import GaussianMixtureScore, GaussianScore
+from run_lib.tuning.comparison import compare, run_around, t_interval
+from run_lib.tuning.scores import AgainstData, AgainstModes, Scorer
 from sde_lib import VPSDE
 
 

@@ -72,7 +72,7 @@ def test_a_grid_is_for_its_settings(tmp_path: Path) -> None:
 
 def test_grid_of_a_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is beside its checkpoint, goes with it, and evaluation uses it; a classes' network is told them."""
-    import run_lib.stored_grids as stored
+    import run_lib.tuning.stored_grids as stored
     from samplers.pilot import OptimisedGrid
     from sde_lib.grids import Density
 

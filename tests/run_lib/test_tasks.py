@@ -11,11 +11,11 @@ import pytest
 import torch
 from ml_collections import ConfigDict
 
-from run_lib.build import build
-from run_lib.data import Arrays
-from run_lib.experiment import Experiment
+from run_lib.config.build import build
+from run_lib.config.experiment import Experiment
+from run_lib.data.spec import Arrays
 from run_lib.run import Run
-from run_lib.train import backward
+from run_lib.training.loop import backward
 from tests.run_lib.program import ROOT, TINY, numbers, program, run
 from tests.run_lib.tiny import get_config as tiny
 
@@ -272,7 +272,7 @@ def test_enlarged_test_images_are_compared_with_the_test_images(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Samples one level too bright everywhere: PSNR 20 log10(16), and small images one level too bright."""
-    import run_lib.evaluate_restoration as restoration
+    import run_lib.evaluation.restoration as restoration
     from run_lib.sample import Batch
 
     e = experiment(**SUPERRES)

@@ -12,10 +12,10 @@ from torch import nn
 
 from configs.base import get_config as defaults
 from models.ema import EMA
-from run_lib.optimise import learning_rate, make_optimizer
-from run_lib.settings import OptimSettings
-from run_lib.state import TrainState
-from run_lib.train import update
+from run_lib.config.settings import OptimSettings
+from run_lib.training.loop import update
+from run_lib.training.optimisers import learning_rate, make_optimizer
+from run_lib.training.state import TrainState
 from tests.run_lib.program import TINY, program, run
 
 ADAM = replace(OptimSettings.of(defaults().optim), lr=0.1, warmup=4, schedule="cosine")
@@ -54,7 +54,7 @@ def test_update(clip: float) -> None:
 
 BROKEN = """
 import torch
-from run_lib.data import Arrays, register_dataset
+from run_lib.data.spec import Arrays, register_dataset
 
 @register_dataset
 def broken(split):

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from run_lib import tune_jobs
+from run_lib.tuning import jobs as tune_jobs
 from tests.run_lib.program import GAUSSIAN, ROOT, TINY, program, run
 
 LANGEVIN = ROOT / "configs/toy/gaussian_langevin.py"

@@ -8,10 +8,10 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from models.analytic import GaussianMixtureScore, MixtureClassifier
 from models.base import Network
-from models.noise_model import NoiseModel
-from models.time_encoding import Time
+from models.exact.mixtures import GaussianMixtureScore, MixtureClassifier
+from models.prediction.noise_model import NoiseModel
+from models.prediction.time_encoding import Time
 from sde_lib import GaussianProcess, Noise, Process
 from tests.oracles import Case
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.posterior_toys import SHAPE, model
-from models.noise_model import Model
+from models.prediction.noise_model import Model
 from samplers import PCSampler, register_corrector, register_predictor
 from samplers.constraints import Replacement, repaint
 from samplers.inverse import DPS, MomentMatching, PseudoInverseGuidance

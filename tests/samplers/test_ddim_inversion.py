@@ -7,9 +7,9 @@ import math
 
 import torch
 
-from models.analytic import GaussianMixtureScore
-from models.noise_model import NoiseModel
-from models.time_encoding import Time
+from models.exact.mixtures import GaussianMixtureScore
+from models.prediction.noise_model import NoiseModel
+from models.prediction.time_encoding import Time
 from samplers.correctors.none import NoneCorrector
 from samplers.pc import PCSampler
 from samplers.predictors.ddim import DDIM, ReverseDDIM

@@ -9,9 +9,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from models.analytic import GaussianMixtureScore, GaussianScore
-from models.noise_model import NoiseModel
-from models.time_encoding import Time
+from models.exact.mixtures import GaussianMixtureScore, GaussianScore
+from models.prediction.noise_model import NoiseModel
+from models.prediction.time_encoding import Time
 from samplers.correctors.none import NoneCorrector
 from samplers.editing import (
     DDIMInversion,

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 import torch
 
-from models.analytic import GaussianScore
-from models.noise_model import NoiseModel
-from models.time_encoding import Time
+from models.exact.mixtures import GaussianScore
+from models.prediction.noise_model import NoiseModel
+from models.prediction.time_encoding import Time
 from samplers import Corrector, PCSampler, Predictor
 from samplers.correctors.ald import AnnealedLangevin
 from samplers.correctors.langevin import Langevin

@@ -13,11 +13,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from models.analytic import GaussianScore
 from models.base import Network
-from models.denoised import Clip, Denoised
-from models.noise_model import Model, NoiseModel, Output
-from models.time_encoding import Time
+from models.exact.mixtures import GaussianScore
+from models.prediction.denoised import Clip, Denoised
+from models.prediction.noise_model import Model, NoiseModel, Output
+from models.prediction.time_encoding import Time
 from samplers.guidance import (
     ClassifierFreeGuidance,
     ClassifierGuidance,

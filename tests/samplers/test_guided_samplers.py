@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from likelihood import ExactTrace, Hutchinson, log_likelihood
 from models.base import Network
-from models.noise_model import Model
+from models.prediction.noise_model import Model
 from samplers import (
     ODESampler,
     PCSampler,

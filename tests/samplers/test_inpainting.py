@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.analytic import GaussianScore
-from models.noise_model import Model, NoiseModel
-from models.time_encoding import Time
+from models.exact.mixtures import GaussianScore
+from models.prediction.noise_model import Model, NoiseModel
+from models.prediction.time_encoding import Time
 from samplers import (
     MultistepPredictor,
     PCSampler,

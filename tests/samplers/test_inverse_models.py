@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from benchmarks.posterior_toys import SHAPE, SIZE, STD, dense, law, model
-from models.analytic import GaussianScore
-from models.noise_model import NoiseModel, Prediction
-from models.time_encoding import Time
+from models.exact.mixtures import GaussianScore
+from models.prediction.noise_model import NoiseModel, Prediction
+from models.prediction.time_encoding import Time
 from samplers import PCSampler
 from samplers.correctors.none import NoneCorrector
 from samplers.inverse import DPS, MomentMatching, PosteriorModel, PseudoInverseGuidance

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 
 from models.base import Network
-from models.noise_model import NoiseModel
-from models.reverse import Variance
-from models.time_encoding import Time
+from models.prediction.noise_model import NoiseModel
+from models.prediction.reverse import Variance
+from models.prediction.time_encoding import Time
 from samplers.predictors.ancestral_sampling import AncestralSampling
 from sde_lib.base import expand
 from sde_lib.discrete import DiscreteDiffusion

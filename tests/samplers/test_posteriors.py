@@ -25,7 +25,7 @@ from benchmarks.posterior_toys import (
     law,
     model,
 )
-from models.noise_model import Model
+from models.prediction.noise_model import Model
 from samplers.constraints import Replacement, repaint
 from samplers.inverse import DPS, MomentMatching, PseudoInverseGuidance
 from sde_lib import Noise

@@ -15,10 +15,10 @@ import torch
 from torch import Tensor
 
 from configs.base import get_config
-from models.analytic import GaussianMixtureScore, GaussianScore
 from models.base import Network
-from models.noise_model import NoiseModel
-from models.time_encoding import Time
+from models.exact.mixtures import GaussianMixtureScore, GaussianScore
+from models.prediction.noise_model import NoiseModel
+from models.prediction.time_encoding import Time
 from samplers import PCSampler, Predictor, register_predictor
 from samplers.base import Evaluation, Memory
 from samplers.correctors.none import NoneCorrector

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from models.analytic import GaussianScore
-from models.noise_model import NoiseModel
-from models.time_encoding import Time
+from models.exact.mixtures import GaussianScore
+from models.prediction.noise_model import NoiseModel
+from models.prediction.time_encoding import Time
 from samplers import PCSampler, Predictor
 from samplers.correctors.none import NoneCorrector
 from samplers.predictors.dpm_solver import SDEDPMSolverMultistep

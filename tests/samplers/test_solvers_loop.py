@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 import torch
 
-from models.analytic import GaussianScore
-from models.noise_model import NoiseModel
-from models.time_encoding import Time
+from models.exact.mixtures import GaussianScore
+from models.prediction.noise_model import NoiseModel
+from models.prediction.time_encoding import Time
 from samplers import Corrector, MultistepPredictor, PCSampler, Predictor, register_predictor
 from samplers.base import Memory
 from samplers.correctors.langevin import Langevin

@@ -18,9 +18,9 @@ import pytest
 import scipy.integrate
 import torch
 
-from models.analytic import GaussianMixtureScore
-from models.noise_model import NoiseModel
-from models.time_encoding import Time
+from models.exact.mixtures import GaussianMixtureScore
+from models.prediction.noise_model import NoiseModel
+from models.prediction.time_encoding import Time
 from samplers import PCSampler, Predictor, register_predictor
 from samplers.correctors.none import NoneCorrector
 from samplers.predictors.adams import ExponentialAdams

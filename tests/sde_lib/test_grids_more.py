@@ -9,9 +9,9 @@ import math
 import pytest
 import torch
 
-from models.analytic import GaussianScore
-from models.noise_model import NoiseModel
-from models.time_encoding import Time
+from models.exact.mixtures import GaussianScore
+from models.prediction.noise_model import NoiseModel
+from models.prediction.time_encoding import Time
 from samplers import PCSampler
 from samplers.correctors.none import NoneCorrector
 from samplers.pilot import optimise_grid

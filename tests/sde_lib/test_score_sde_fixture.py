@@ -19,8 +19,8 @@ import torch
 from torch import Tensor
 
 from models.base import Network
-from models.noise_model import NoiseModel, Output
-from models.time_encoding import DescendingLevelOfTime, LevelOfTime, NoiseLevel, Time, TimeEncoding
+from models.prediction.noise_model import NoiseModel, Output
+from models.prediction.time_encoding import DescendingLevelOfTime, LevelOfTime, NoiseLevel, Time, TimeEncoding
 from sde_lib import SDE, VESDE, VPSDE, DiscreteDiffusion, GaussianSDE, expand, subVPSDE
 from sde_lib.schedules import geometric_sigmas, linear_betas
 

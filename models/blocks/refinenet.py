@@ -1,0 +1,250 @@
+"""The RefineNet of NCSN and NCSNv2: dilated residual stages, then refinement from deep to shallow.
+
+Source: Lin et al. 2017 (RefineNet), as adapted by Song & Ermon 2019 (NCSN, appendix A) and 2020
+(NCSNv2, appendix B). Blocks are called ``block(x, level)``; the level reaches the conditional
+normalisations and is not looked at elsewhere. Works in one, two and three dimensions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import final
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from models.blocks.normalization import NormFactory, no_norm
+from sde_lib.registry import unknown_name
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Two residual blocks at one scale.
+
+    Attributes:
+        width: channels as a multiple of the network's base width.
+        pool: halve the size on entry.
+        dilation: of the 3x3 convolutions; a dilated stage sees further without losing resolution.
+    """
+
+    width: int
+    pool: bool = False
+    dilation: int = 1
+
+
+@dataclass(frozen=True)
+class Kit:
+    """What all blocks of one network are made with."""
+
+    dims: int  # spatial dimensions
+    act: nn.Module  # without parameters or state, so one serves everywhere
+    norm: NormFactory  # in the residual stages and before the last convolution
+    refine_norm: NormFactory  # before every convolution of the refinement blocks
+    average_pool: bool  # chained pooling by average instead of maximum
+
+    def conv(self, width_in: int, width_out: int, *, dilation: int = 1, bias: bool = True) -> nn.Module:
+        """A 3x3 convolution that keeps the size."""
+        kind = (nn.Conv1d, nn.Conv2d, nn.Conv3d)[self.dims - 1]
+        return kind(width_in, width_out, 3, padding=dilation, dilation=dilation, bias=bias)
+
+    def pool5(self) -> nn.Module:
+        kinds = (nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d) if self.average_pool else (
+            nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d)  # fmt: skip
+        return kinds[self.dims - 1](5, stride=1, padding=2)
+
+
+def activation(name: str) -> nn.Module:
+    """The non-linearity of a name: elu, relu, lrelu (slope 0.2) or swish.
+
+    Raises:
+        ValueError: no non-linearity has this name.
+    """
+    kinds: dict[str, nn.Module] = {
+        "elu": nn.ELU(), "relu": nn.ReLU(), "lrelu": nn.LeakyReLU(0.2), "swish": nn.SiLU()
+    }  # fmt: skip
+    if name.lower() not in kinds:
+        raise ValueError(unknown_name("nonlinearity", name, list(kinds)))
+    return kinds[name.lower()]
+
+
+@final
+class ConvMeanPool(nn.Module):
+    """A convolution, then the mean of every 2x2 cell."""
+
+    def __init__(self, kit: Kit, width_in: int, width_out: int, kernel_size: int) -> None:
+        super().__init__()
+        kind = (nn.Conv1d, nn.Conv2d, nn.Conv3d)[kit.dims - 1]
+        self.conv = kind(width_in, width_out, kernel_size, padding=kernel_size // 2)
+        self.pool = (nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d)[kit.dims - 1](2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.pool(self.conv(x))
+
+
+@final
+class ResidualBlock(nn.Module):
+    """x + conv(act(norm(conv(act(norm(x)))))), the shortcut convolved where a stage begins.
+
+    A dilated stage begins with a dilated 3x3 shortcut, a pooling one with 1x1 and mean pooling.
+    """
+
+    def __init__(
+        self, kit: Kit, width_in: int, width_out: int, *, begins: bool, pool: bool, dilation: int
+    ) -> None:
+        super().__init__()
+        assert begins or width_in == width_out
+        self.act = kit.act
+        self.conv1 = kit.conv(width_in, width_in, dilation=dilation)
+        self.normalize2 = kit.norm(width_in)
+        self.shortcut: nn.Module
+        if begins and pool:
+            self.conv2: nn.Module = ConvMeanPool(kit, width_in, width_out, 3)
+            self.shortcut = ConvMeanPool(kit, width_in, width_out, 1)
+        else:
+            self.conv2 = kit.conv(width_in, width_out, dilation=dilation)
+            self.shortcut = kit.conv(width_in, width_out, dilation=dilation) if begins else nn.Identity()
+        self.normalize1 = kit.norm(width_in)
+
+    def forward(self, x: Tensor, level: Tensor) -> Tensor:
+        h = self.conv1(self.act(self.normalize1(x, level)))
+        h = self.conv2(self.act(self.normalize2(h, level)))
+        return self.shortcut(x) + h
+
+
+@final
+class RefineUnit(nn.Module):
+    """conv(act(norm(x)))."""
+
+    def __init__(self, kit: Kit, width: int) -> None:
+        super().__init__()
+        self.act = kit.act
+        self.norm = kit.refine_norm(width)
+        self.conv = kit.conv(width, width, bias=False)
+
+    def forward(self, x: Tensor, level: Tensor) -> Tensor:
+        return self.conv(self.act(self.norm(x, level)))
+
+
+@final
+class ResidualConvUnits(nn.Module):
+    """``num_blocks`` times x + unit(unit(x))."""
+
+    def __init__(self, kit: Kit, width: int, num_blocks: int) -> None:
+        super().__init__()
+        self.units = nn.ModuleList(RefineUnit(kit, width) for _ in range(2 * num_blocks))
+
+    def forward(self, x: Tensor, level: Tensor) -> Tensor:
+        for first, second in zip(self.units[::2], self.units[1::2], strict=True):
+            x = x + second(first(x, level), level)
+        return x
+
+
+@final
+class ChainedPooling(nn.Module):
+    """act(x) plus a chain of pooled and convolved copies of it: context from a growing window."""
+
+    def __init__(self, kit: Kit, width: int) -> None:
+        super().__init__()
+        self.act, self.pool = kit.act, kit.pool5()
+        self.convs = nn.ModuleList(kit.conv(width, width, bias=False) for _ in range(2))
+        self.norms = nn.ModuleList(kit.refine_norm(width) for _ in range(2))
+
+    def forward(self, x: Tensor, level: Tensor) -> Tensor:
+        x = path = self.act(x)
+        for norm, conv in zip(self.norms, self.convs, strict=True):
+            path = conv(self.pool(norm(path, level)))
+            x = x + path
+        return x
+
+
+@final
+class Fusion(nn.Module):
+    """The sum of maps of several scales, each convolved and interpolated to one size."""
+
+    def __init__(self, kit: Kit, widths: Sequence[int], width_out: int) -> None:
+        super().__init__()
+        self.mode = ("linear", "bilinear", "trilinear")[kit.dims - 1]
+        self.convs = nn.ModuleList(kit.conv(width, width_out) for width in widths)
+        self.norms = nn.ModuleList(kit.refine_norm(width) for width in widths)
+
+    def forward(self, xs: Sequence[Tensor], level: Tensor, size: Sequence[int]) -> Tensor:
+        maps = [conv(norm(x, level)) for x, norm, conv in zip(xs, self.norms, self.convs, strict=True)]
+        resized = [F.interpolate(h, size=list(size), mode=self.mode, align_corners=True) for h in maps]
+        return sum(resized[1:], resized[0])
+
+
+@final
+class RefineBlock(nn.Module):
+    """Adapt each input, fuse them at the first one's size, pool, convolve."""
+
+    def __init__(self, kit: Kit, widths: Sequence[int], width_out: int, *, last: bool) -> None:
+        super().__init__()
+        self.adapt_convs = nn.ModuleList(ResidualConvUnits(kit, width, 2) for width in widths)
+        self.output_convs = ResidualConvUnits(kit, width_out, 3 if last else 1)
+        self.msf = Fusion(kit, widths, width_out) if len(widths) > 1 else None
+        self.crp = ChainedPooling(kit, width_out)
+
+    def forward(self, xs: Sequence[Tensor], level: Tensor) -> Tensor:
+        hs = [adapt(x, level) for adapt, x in zip(self.adapt_convs, xs, strict=True)]
+        h = hs[0] if self.msf is None else self.msf(hs, level, xs[0].shape[2:])
+        return self.output_convs(self.crp(h, level), level)
+
+
+@final
+class RefineNet(nn.Module):
+    """The whole map from a state to an output of the same shape.
+
+    ``stages`` run from shallow to deep. ``refine[0]`` belongs to the deepest stage; each further one
+    fuses the next shallower stage with what came before.
+
+    Args:
+        in_channels: channels of the state and of the output.
+        width: base width (the references' ``ngf`` or ``nf``).
+        stages: the residual stages.
+        kit: what blocks are made with.
+    """
+
+    def __init__(self, *, in_channels: int, width: int, stages: Sequence[Stage], kit: Kit) -> None:
+        super().__init__()
+        self.pools = sum(stage.pool for stage in stages)
+        self.act = kit.act
+        self.begin_conv = kit.conv(in_channels, width)
+        self.normalizer = kit.norm(width)
+        self.end_conv = kit.conv(width, in_channels)
+        widths = [width * stage.width for stage in stages]
+        self.stages = nn.ModuleList()
+        for i, stage in enumerate(stages):
+            before, dilation = widths[max(i - 1, 0)], stage.dilation
+            self.stages.append(nn.ModuleList([
+                ResidualBlock(kit, before, widths[i], begins=i > 0, pool=stage.pool, dilation=dilation),
+                ResidualBlock(kit, widths[i], widths[i], begins=False, pool=False, dilation=dilation),
+            ]))  # fmt: skip
+        self.refine = nn.ModuleList()
+        for i in reversed(range(len(stages))):
+            deepest = i == len(stages) - 1
+            inputs = [widths[i]] if deepest else [widths[i], widths[i]]
+            self.refine.append(RefineBlock(kit, inputs, widths[max(i - 1, 0)], last=i == 0))
+
+    def forward(self, x: Tensor, level: Tensor) -> Tensor:
+        h, features = self.begin_conv(x), []
+        for blocks in self.stages:
+            for block in blocks:  # type: ignore[attr-defined]  # a ModuleList iterates
+                h = block(h, level)
+            features.append(h)
+        fused: list[Tensor] = []
+        for refine, feature in zip(self.refine, reversed(features), strict=True):
+            fused = [refine([feature, *fused], level)]
+        return self.end_conv(self.act(self.normalizer(fused[0], level)))
+
+
+def make_kit(*, dims: int, nonlinearity: str, norm: NormFactory, conditional: bool) -> Kit:
+    """NCSN's kit if ``conditional`` (normalised refinement, average pooling), else NCSNv2's.
+
+    Raises:
+        ValueError: an unknown non-linearity, or not one to three dimensions.
+    """
+    if dims not in (1, 2, 3):
+        raise ValueError(f"dims={dims}: a RefineNet has 1, 2 or 3 spatial dimensions.")
+    refine_norm = norm if conditional else no_norm
+    return Kit(dims, activation(nonlinearity), norm, refine_norm, average_pool=conditional)

@@ -1,0 +1,1 @@
+"""Models whose score is known in closed form."""

@@ -1,0 +1,209 @@
+"""ADM's encoder with a pool: the classifier of noisy images that guides sampling."""
+
+from __future__ import annotations
+
+import abc
+import math
+from collections.abc import Sequence
+from typing import Any, Literal, final
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from models.base import Network, register_model
+from models.blocks.adm_attention import AttentionPool
+from models.blocks.adm_blocks import TimeEmbedding, conv, group_norm
+from models.networks.adm_stages import (
+    BlockFactory,
+    attention_at,
+    check_sample,
+    encoder_stages,
+    level_sizes,
+    refuse_unknown,
+)
+
+_HIDDEN = 2048  # width of the spatial pools' hidden layer, as published
+_HIDDEN_GROUPS = 32
+_POOLS = ("adaptive", "attention", "spatial", "spatial_v2")
+
+
+class Readout(nn.Module, abc.ABC):
+    """From the outputs of all stages, the middle's last, to one vector (B, K) per sample."""
+
+    @abc.abstractmethod
+    def forward(self, outputs: Sequence[Tensor]) -> Tensor: ...
+
+
+def spatial_mean(h: Tensor) -> Tensor:
+    """(B, C, ...) -> (B, C)."""
+    return h.flatten(2).mean(dim=-1)
+
+
+@final
+class AdaptiveReadout(Readout):
+    """Spatial mean of the last output, then a linear map that starts at zero."""
+
+    def __init__(self, *, channels: int, out_channels: int, dims: int, norm_groups: int) -> None:
+        super().__init__()
+        self.norm = group_norm(channels, norm_groups)
+        self.conv = conv(dims, channels, out_channels, 1, zero=True)
+
+    def forward(self, outputs: Sequence[Tensor]) -> Tensor:
+        mean = spatial_mean(F.silu(self.norm(outputs[-1])))
+        return self.conv(mean.reshape(*mean.shape, *(1,) * (outputs[-1].ndim - 2))).flatten(1)
+
+
+@final
+class AttentionReadout(Readout):
+    """Attention pool of the last output."""
+
+    def __init__(
+        self, *, channels: int, out_channels: int, head_channels: int, positions: int, norm_groups: int
+    ) -> None:
+        super().__init__()
+        self.norm = group_norm(channels, norm_groups)
+        self.pool = AttentionPool(
+            channels=channels, out_channels=out_channels, head_channels=head_channels, positions=positions
+        )
+
+    def forward(self, outputs: Sequence[Tensor]) -> Tensor:
+        return self.pool(F.silu(self.norm(outputs[-1])))
+
+
+@final
+class SpatialReadout(Readout):
+    """Two dense layers over the spatial means of every stage's output.
+
+    The second version normalises the hidden layer and activates it with SiLU instead of ReLU.
+    """
+
+    def __init__(self, *, channels: int, out_channels: int, normalised: bool) -> None:
+        super().__init__()
+        self.hidden = nn.Linear(channels, _HIDDEN)
+        self.hidden_norm = group_norm(_HIDDEN, _HIDDEN_GROUPS) if normalised else nn.Identity()
+        self.act = nn.SiLU() if normalised else nn.ReLU()
+        self.classes = nn.Linear(_HIDDEN, out_channels)
+
+    def forward(self, outputs: Sequence[Tensor]) -> Tensor:
+        means = torch.cat([spatial_mean(h) for h in outputs], dim=1)
+        return self.classes(self.act(self.hidden_norm(self.hidden(means))))
+
+
+@final
+@register_model(name="adm_encoder")
+class ADMEncoder(Network):
+    """The first half of ADM's U-Net with a pool (Dhariwal and Nichol 2021, section 4 and appendix H).
+
+    Its output is one vector per sample, (B, out_channels): the logits of a classifier.
+
+    Args:
+        image_size: size the network is made for, one number or one per spatial axis; pool "attention"
+            takes this size only.
+        out_channels: number of classes.
+        pool: "adaptive" (mean of the last features), "attention" (the published classifiers'),
+            "spatial" and "spatial_v2" (dense layers over the means of all features).
+
+    The other arguments are those of ``models.networks.adm.UNet``.
+
+    Raises:
+        ValueError: options that do not fit together.
+    """
+
+    classifies = True
+
+    def __init__(
+        self,
+        *,
+        image_size: int | Sequence[int],
+        in_channels: int = 3,
+        out_channels: int = 1000,
+        channels: int = 128,
+        channel_mult: Sequence[float] = (1, 2, 3, 4),
+        num_res_blocks: int = 2,
+        attention_resolutions: Sequence[int] = (32, 16, 8),
+        pool: Literal["adaptive", "attention", "spatial", "spatial_v2"] = "attention",
+        dims: int = 2,
+        num_heads: int = 1,
+        num_head_channels: int | None = 64,
+        use_new_attention_order: bool = False,
+        use_scale_shift_norm: bool = True,
+        resblock_updown: bool = True,
+        conv_resample: bool = True,
+        dropout: float = 0.0,
+        norm_groups: int = 32,
+        use_checkpoint: bool = False,
+    ) -> None:
+        super().__init__()
+        make = BlockFactory(
+            dims=dims,
+            emb_channels=4 * channels,
+            dropout=dropout,
+            film=use_scale_shift_norm,
+            norm_groups=norm_groups,
+            num_heads=num_heads,
+            num_head_channels=num_head_channels,
+            heads_first=not use_new_attention_order,
+            conv_resample=conv_resample,
+            upsample="nearest",
+            resblock_updown=resblock_updown,
+            checkpointed=use_checkpoint,
+        )
+        levels = len(channel_mult)
+        sizes = level_sizes(image_size, dims, levels)
+        self.dims, self.levels, self.in_channels = dims, levels, in_channels
+        self.only_size = sizes[0] if pool == "attention" else None
+
+        self.time_embed = TimeEmbedding(channels=channels, emb_channels=4 * channels)
+        self.conv_in = conv(dims, in_channels, int(channel_mult[0] * channels))
+        encoder = encoder_stages(
+            make,
+            channels=channels,
+            channel_mult=channel_mult,
+            num_res_blocks=num_res_blocks,
+            attention_levels=attention_at(attention_resolutions, image_size, dims, levels),
+        )
+        self.encoder = encoder.stages
+        last = encoder.channels[-1]
+        self.middle = make.middle(last)
+        self.readout: Readout
+        match pool:
+            case "adaptive":
+                self.readout = AdaptiveReadout(
+                    channels=last, out_channels=out_channels, dims=dims, norm_groups=norm_groups
+                )
+            case "attention":
+                if num_head_channels is None:
+                    raise ValueError("pool 'attention' needs num_head_channels; set it or change the pool.")
+                self.readout = AttentionReadout(
+                    channels=last,
+                    out_channels=out_channels,
+                    head_channels=num_head_channels,
+                    positions=math.prod(sizes[-1]),
+                    norm_groups=norm_groups,
+                )
+            case "spatial" | "spatial_v2":
+                self.readout = SpatialReadout(
+                    channels=sum(encoder.channels) + last,
+                    out_channels=out_channels,
+                    normalised=pool == "spatial_v2",
+                )
+            case _:
+                raise ValueError(f"unknown pool {pool!r}; allowed: {', '.join(_POOLS)}.")
+
+    def forward(self, x: Tensor, labels: Tensor, **cond: Any) -> Tensor:
+        refuse_unknown(cond, "none")
+        emb = F.silu(self.time_embed(labels))
+        outputs = [self.conv_in(x)]
+        for stage in self.encoder:
+            outputs.append(stage(outputs[-1], emb))
+        outputs.append(self.middle(outputs[-1], emb))
+        return self.readout(outputs)
+
+    def check_shape(self, shape: Sequence[int]) -> None:
+        check_sample(shape, channels=self.in_channels, dims=self.dims, levels=self.levels)
+        if self.only_size is not None and tuple(shape[1:]) != self.only_size:
+            raise ValueError(
+                f"pool 'attention' has an embedding for images of {self.only_size} only, not "
+                f"{tuple(shape[1:])}; set image_size to the data's or choose another pool."
+            )

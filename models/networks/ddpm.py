@@ -1,0 +1,242 @@
+"""The DDPM U-Net."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import Any, cast, final
+
+import torch
+from torch import Tensor, nn
+
+from models.base import Network, register_model
+from models.blocks.attention import Attention
+from models.blocks.embeddings import ClassEmbedding, TimeEmbedding, level_at, sinusoidal
+from models.blocks.layers import (
+    Pointwise,
+    ResBlock,
+    activation,
+    check_divisible,
+    conv,
+    group_norm,
+    resolutions,
+    spatial_rank,
+)
+from models.blocks.resample import Downsample, Upsample
+
+_GROUPS = 32
+
+
+class Level(nn.Module):
+    """The blocks of one resolution, each with its attention or None, and the change to the next level."""
+
+    def __init__(
+        self, blocks: list[ResBlock], attentions: list[Attention | None], resample: nn.Module | None
+    ) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(blocks)
+        self.attentions = nn.ModuleList(nn.Identity() if a is None else a for a in attentions)
+        self.resample = resample
+
+    def layers(self) -> Iterator[nn.Module]:
+        """What there is, in running order."""
+        for block, attention in zip(self.blocks, self.attentions, strict=True):
+            yield block
+            if not isinstance(attention, nn.Identity):
+                yield attention
+        if self.resample is not None:
+            yield self.resample
+
+
+class Middle(nn.Module):
+    """Block, attention, block, at the lowest resolution."""
+
+    def __init__(self, block_in: ResBlock, attention: Attention, block_out: ResBlock) -> None:
+        super().__init__()
+        self.block_in = block_in
+        self.attention = attention
+        self.block_out = block_out
+
+    def forward(self, h: Tensor, emb: Tensor | None) -> Tensor:
+        return self.block_out(self.attention(self.block_in(h, emb)), emb)
+
+
+@final
+@register_model(name="ddpm")
+class DDPM(Network):
+    """The U-Net of Ho et al. 2020 (appendix B) in the ancestor's arrangement.
+
+    Residual blocks told the time by addition, self-attention where the resolution is listed and in the
+    middle, a skip connection from every block and down-sampling.
+
+    Args:
+        in_channels: of the data (with everything concatenated to it).
+        out_channels: default ``in_channels``; more for learned variances.
+        image_size: int for a square image, or one int per spatial axis (1, 2 or 3 axes). It only says
+            where attention goes: other sizes run too, see ``check_shape``.
+        channels: width of the first level.
+        channel_mult: width of each level, as a multiple.
+        num_res_blocks: per level on the way down; one more on the way up.
+        attention_resolutions: compared with the longer side of the feature map.
+        attention_after_every_up_block: otherwise once per level on the way up, after the last block, as the
+            ancestor has it (the original and diffusers attend after every one).
+        resample_with_conv: convolutions in down- and up-sampling.
+        dropout: before the last convolution of each block.
+        nonlinearity: swish, relu, elu or lrelu.
+        conditional: whether the network is told the time.
+        centered: whether data are in [-1, 1]; otherwise [0, 1], and rescaled on entry.
+        scale_by_sigma: divide the output by ``sigmas[label]`` (the ancestor's networks trained with SMLD).
+        sigmas: noise levels by label, for ``scale_by_sigma``.
+        num_classes: learn an embedding of the class label, keyword ``y`` of ``forward``.
+
+    Raises:
+        ValueError: a size that is none, ``scale_by_sigma`` without ``sigmas``, an unknown nonlinearity.
+    """
+
+    sigmas: Tensor | None
+
+    def __init__(
+        self,
+        *,
+        in_channels: int = 3,
+        out_channels: int | None = None,
+        image_size: int | Sequence[int] = 32,
+        channels: int = 128,
+        channel_mult: Sequence[int] = (1, 2, 2, 2),
+        num_res_blocks: int = 2,
+        attention_resolutions: Sequence[int] = (16,),
+        attention_after_every_up_block: bool = False,
+        resample_with_conv: bool = True,
+        dropout: float = 0.1,
+        nonlinearity: str = "swish",
+        conditional: bool = True,
+        centered: bool = True,
+        scale_by_sigma: bool = False,
+        sigmas: Sequence[float] | Tensor | None = None,
+        num_classes: int | None = None,
+    ) -> None:
+        super().__init__()
+        if scale_by_sigma and sigmas is None:
+            raise ValueError("scale_by_sigma needs sigmas, the noise level of each label; pass sigmas=.")
+        self.in_channels = in_channels
+        self.rank = rank = spatial_rank(image_size)
+        self.factor = 2 ** (len(channel_mult) - 1)
+        self.channels = channels
+        self.centered = centered
+        self.attention_after_every_up_block = attention_after_every_up_block
+        table = torch.as_tensor(sigmas, dtype=torch.float32) if scale_by_sigma else None
+        self.register_buffer("sigmas", table, persistent=False)
+
+        act = activation(nonlinearity)
+        emb_channels = 4 * channels if conditional or num_classes is not None else None
+        self.time_embedding = TimeEmbedding(channels, 4 * channels, act=act) if conditional else None
+        self.class_embedding = None if num_classes is None else ClassEmbedding(num_classes, 4 * channels)
+
+        def block(width_in: int, width_out: int) -> ResBlock:
+            return ResBlock(
+                width_in,
+                width_out,
+                rank=rank,
+                emb_channels=emb_channels,
+                groups=(_GROUPS, _GROUPS),
+                act=act,
+                dropout=dropout,
+                shortcut=None if width_in == width_out else Pointwise(width_in, width_out),
+            )
+
+        attention = partial(Attention, groups=_GROUPS)
+        widths = [channels * mult for mult in channel_mult]
+        attend = [size in tuple(attention_resolutions) for size in resolutions(image_size, len(widths))]
+
+        self.input_conv = conv(rank, in_channels, channels)
+        skips = [channels]
+        down, width = [], channels
+        for level, out_width in enumerate(widths):
+            blocks: list[ResBlock] = []
+            for _ in range(num_res_blocks):
+                blocks.append(block(width, out_width))
+                width = out_width
+                skips.append(width)
+            resample: nn.Module | None = None
+            if level < len(widths) - 1:
+                resample = Downsample(rank, in_channels=width, with_conv=resample_with_conv)
+                skips.append(width)
+            down.append(
+                Level(blocks, [attention(width) if attend[level] else None for _ in blocks], resample)
+            )
+        self.down = nn.ModuleList(down)
+
+        self.middle = Middle(block(width, width), attention(width), block(width, width))
+
+        up = []
+        for level, out_width in reversed(list(enumerate(widths))):
+            blocks = []
+            for _ in range(num_res_blocks + 1):
+                blocks.append(block(width + skips.pop(), out_width))
+                width = out_width
+            last = num_res_blocks
+            attentions = [
+                attention(width) if attend[level] and (attention_after_every_up_block or i == last) else None
+                for i in range(len(blocks))
+            ]
+            resample = Upsample(rank, in_channels=width, with_conv=resample_with_conv) if level else None
+            up.append(Level(blocks, attentions, resample))
+        self.up = nn.ModuleList(up)
+        assert not skips
+
+        self.output_norm = group_norm(width, groups=_GROUPS)
+        self.act = act
+        self.output_conv = conv(
+            rank, width, in_channels if out_channels is None else out_channels, init_scale=0.0
+        )
+
+    @staticmethod
+    def levels(half: nn.ModuleList) -> Iterator[Level]:
+        """The levels of ``down`` or ``up``, as what they are."""
+        return cast("Iterator[Level]", iter(half))
+
+    def check_shape(self, shape: Sequence[int]) -> None:
+        """Refuse a sample shape (C, ...) whose channels, axes or sizes do not fit (see ``Network``)."""
+        check_divisible(shape, channels=self.in_channels, rank=self.rank, factor=self.factor)
+
+    def check_classes(self, y: Tensor) -> None:
+        """Refuse class labels out of range; call it before a run, it waits for the device."""
+        if self.class_embedding is None:
+            raise ValueError("this network knows no classes (num_classes is None), but got labels y.")
+        self.class_embedding.check(y)
+
+    def forward(self, x: Tensor, labels: Tensor, *, y: Tensor | None = None, **cond: Any) -> Tensor:
+        """Evaluate; ``labels`` (B,) are embedded as they are, fractions included (see ``Network``)."""
+        if cond:
+            raise ValueError(f"this network takes no condition {', '.join(sorted(cond))}; it knows y only.")
+        emb = self._embed(labels, y)
+        h = self.input_conv(x if self.centered else 2 * x - 1)
+        skips = [h]
+        for level in self.levels(self.down):
+            for block, attention in zip(level.blocks, level.attentions, strict=True):
+                h = attention(block(h, emb))
+                skips.append(h)
+            if level.resample is not None:
+                h = level.resample(h)
+                skips.append(h)
+        h = self.middle(h, emb)
+        for level in self.levels(self.up):
+            for block, attention in zip(level.blocks, level.attentions, strict=True):
+                h = attention(block(torch.cat([h, skips.pop()], dim=1), emb))
+            if level.resample is not None:
+                h = level.resample(h)
+        h = self.output_conv(self.act(self.output_norm(h)))
+        if self.sigmas is not None:
+            h = h / level_at(self.sigmas, labels).reshape(-1, *[1] * (x.ndim - 1))
+        return h
+
+    def _embed(self, labels: Tensor, y: Tensor | None) -> Tensor | None:
+        emb = None
+        if self.time_embedding is not None:
+            emb = self.time_embedding(sinusoidal(labels, self.channels))
+        if self.class_embedding is not None:
+            classes = self.class_embedding(y)
+            emb = classes if emb is None else emb + classes
+        elif y is not None:
+            raise ValueError("this network knows no classes (num_classes is None), but got labels y.")
+        return emb

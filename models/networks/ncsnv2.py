@@ -1,0 +1,132 @@
+"""NCSNv2: one network for all noise levels, its output divided by the level's sigma."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar, final
+
+import torch
+from torch import Tensor
+
+from models.base import Network, register_model
+from models.blocks.normalization import get_normalization, over_space
+from models.blocks.refinenet import RefineNet, Stage, make_kit
+from models.networks.ncsn import check_sizes, refuse
+from sde_lib.schedules import geometric_sigmas
+
+
+def noise_levels(sigma_min: float, sigma_max: float, num_scales: int, spacing: str) -> Tensor:
+    """The table of sigmas, *descending*: entry 0 is ``sigma_max``. (num_scales,) float32.
+
+    Raises:
+        ValueError: an empty or reversed range, or an unknown spacing.
+    """
+    if not 0 < sigma_min <= sigma_max or num_scales < 1:
+        raise ValueError(
+            f"noise levels sigma_min={sigma_min}, sigma_max={sigma_max}, num_scales={num_scales}: "
+            "need 0 < sigma_min <= sigma_max and num_scales >= 1."
+        )
+    if spacing == "geometric":
+        return geometric_sigmas(num_scales, sigma_min, sigma_max).flip(0).float()
+    if spacing == "uniform":
+        return torch.linspace(sigma_max, sigma_min, num_scales, dtype=torch.float64).float()
+    raise ValueError(f"unknown spacing {spacing!r} of the noise levels; allowed: geometric, uniform.")
+
+
+class NCSNv2(Network):
+    """score(x, i) = refinenet(x) / sigmas[i]: the network itself does not see the level.
+
+    The label i is an index into the table *this network holds* (buffer ``sigmas``), which descends
+    from ``sigma_max``, as in both references: label 0 is the largest noise, and the label of the
+    discrete VE process descends with time. (The ancestor's process holds a second, *ascending* table
+    of the same sigmas; labels never index that one.) Labels may come as floats and are rounded; an
+    index outside the table is an error.
+
+    Source: Song & Ermon 2020, appendix B; techniques 3 (division by sigma) and 2 (geometric levels).
+
+    Args:
+        in_channels: channels of the state and of the score.
+        channels: base width (the references' ``nf`` or ``ngf``).
+        sigma_min: the last, smallest noise level.
+        sigma_max: the first, largest noise level.
+        num_scales: number of noise levels, hence of labels.
+        sigma_spacing: geometric, or uniform.
+        normalization: see ``models.blocks.normalization.get_normalization``.
+        nonlinearity: elu, relu, lrelu or swish.
+        centered: the data are centred already (in [-1, 1], or logits); otherwise [0, 1] is mapped
+            to [-1, 1] inside. The original's ``rescaled`` and ``logit_transform`` both mean this.
+        dims: spatial dimensions.
+
+    Raises:
+        ValueError: an unknown normalisation, non-linearity or spacing, an empty range of sigmas, or
+            dims outside 1, 2, 3.
+    """
+
+    output_kind = "score"
+    time_label = "level"
+    stages: ClassVar[Sequence[Stage]]
+    sigmas: Tensor
+
+    def __init__(
+        self,
+        *,
+        in_channels: int = 3,
+        channels: int = 128,
+        sigma_min: float = 0.01,
+        sigma_max: float = 50.0,
+        num_scales: int = 232,
+        sigma_spacing: str = "geometric",
+        normalization: str = "InstanceNorm++",
+        nonlinearity: str = "elu",
+        centered: bool = False,
+        dims: int = 2,
+    ) -> None:
+        super().__init__()
+        self.in_channels, self.dims, self.centered = in_channels, dims, centered
+        table = noise_levels(sigma_min, sigma_max, num_scales, sigma_spacing)
+        self.register_buffer("sigmas", table, persistent=False)
+        norm = get_normalization(normalization)
+        kit = make_kit(dims=dims, nonlinearity=nonlinearity, norm=norm, conditional=False)
+        self.trunk = RefineNet(in_channels=in_channels, width=channels, stages=self.stages, kit=kit)
+
+    def forward(self, x: Tensor, labels: Tensor, **cond: Any) -> Tensor:
+        refuse(cond)
+        level = labels.round().long()
+        # index_select refuses a negative index, which would otherwise count from the end
+        sigma = self.sigmas.index_select(0, level)
+        out = self.trunk(x if self.centered else 2 * x - 1, level)
+        return out / over_space(sigma[:, None], x)
+
+    def check_shape(self, shape: Sequence[int]) -> None:
+        check_sizes(shape, in_channels=self.in_channels, dims=self.dims, factor=2**self.trunk.pools)
+
+
+@final
+@register_model(name="ncsnv2_64")
+class NCSNv2For64(NCSNv2):
+    """NCSNv2 for images below 96 pixels (the original's ``NCSNv2``); halves the size once."""
+
+    stages = (Stage(1), Stage(2, pool=True), Stage(2, dilation=2), Stage(2, dilation=4))
+
+
+@final
+@register_model(name="ncsnv2_128")
+class NCSNv2For128(NCSNv2):
+    """NCSNv2 for 96 to 128 pixels (the original's ``NCSNv2Deeper``); halves the size twice."""
+
+    stages = (Stage(1), Stage(2, pool=True), Stage(2, pool=True), Stage(4, dilation=2), Stage(4, dilation=4))
+
+
+@final
+@register_model(name="ncsnv2_256")
+class NCSNv2For256(NCSNv2):
+    """NCSNv2 for up to 256 pixels (the original's ``NCSNv2Deepest``); halves the size three times."""
+
+    stages = (
+        Stage(1),
+        Stage(2, pool=True),
+        Stage(2, pool=True),
+        Stage(2, pool=True),
+        Stage(4, dilation=2),
+        Stage(4, dilation=4),
+    )

@@ -1,0 +1,1 @@
+"""A network as a model of a process: parameterisations, labels, conventions."""

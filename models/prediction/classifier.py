@@ -1,0 +1,48 @@
+"""A classifier of noisy states."""
+
+from __future__ import annotations
+
+import abc
+from typing import final
+
+import torch
+from torch import Tensor, nn
+
+from models.base import Network
+from models.prediction.time_encoding import TimeEncoding
+from sde_lib.base import Process
+
+
+class Classifier(nn.Module, abc.ABC):
+    """p(y | x_t) of a process.
+
+    Attributes:
+        process: the forward process whose states it is shown.
+    """
+
+    process: Process
+
+    @abc.abstractmethod
+    def forward(self, x: Tensor, t: Tensor) -> Tensor:
+        """Logits (B, classes) of states ``x`` (B, ...) at times ``t`` (B,)."""
+
+
+@final
+class NoisyClassifier(Classifier):
+    """p(y | x_t): a network that is told the time as a model of the same process is (Dhariwal & Nichol
+    2021, section 4).
+
+    Args:
+        network: evaluated as ``network(x, labels)``; one logit for each class.
+        process: the forward process.
+        time: what the network is told about time.
+    """
+
+    def __init__(self, network: Network, process: Process, time: TimeEncoding) -> None:
+        super().__init__()
+        self.network, self.process, self.time = network, process, time
+
+    def forward(self, x: Tensor, t: Tensor) -> Tensor:
+        labels = self.time.labels(t).to(torch.promote_types(x.dtype, torch.float32))
+        logits: Tensor = self.network(x, labels)
+        return logits

@@ -1,0 +1,84 @@
+"""A continuous process cut into levels: a chain, for the variational bound of a network trained on an SDE."""
+
+from __future__ import annotations
+
+import math
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from models.prediction.noise_model import NoiseModel
+from models.prediction.time_encoding import TimeEncoding
+from sde_lib.base import GaussianSDE, Marginal
+from sde_lib.discrete import DiscreteDiffusion
+
+
+class TimeOfLevel(TimeEncoding):
+    """A chain's index as the label of the time at which the level was cut.
+
+    Args:
+        time: what the network is told of the SDE's time.
+        chain: the levels.
+        times: of the levels, cleanest first, (N,).
+    """
+
+    times: Tensor
+
+    def __init__(self, time: TimeEncoding, chain: DiscreteDiffusion, times: Tensor) -> None:
+        super().__init__()
+        self.time, self.chain = time, chain
+        self.register_buffer("times", times, persistent=False)
+
+    def labels(self, t: Tensor) -> Tensor:
+        return self.time.labels(self.times[t])
+
+    def marginal(self, t: Tensor) -> Marginal:
+        return self.chain.marginal(t)
+
+
+class CutLevels:
+    """The network of an SDE on a chain of ``num_levels`` of its times.
+
+    The levels are evenly spaced in log-SNR from T to an end near clean data: a fixed variance costs the square of
+    a step in log-SNR, so no other spacing of as many costs less (where data are spread wider than the noise, a
+    quarter of the square each). The closing step's width is that of p(x_0 | x_t) for such data, sigma / alpha.
+
+    Args:
+        num_levels: of the chain.
+        last_noise: sigma / alpha of the cleanest level; None: that of ``t_end``, the smallest time at which
+            samplers evaluate the model.
+    """
+
+    needs: ClassVar[type] = GaussianSDE
+
+    def __init__(self, num_levels: int, last_noise: float | None = None) -> None:
+        self.num_levels, self.last_noise = num_levels, last_noise
+
+    def __call__(self, model: NoiseModel) -> NoiseModel:
+        """The same network, fed the SDE's labels, as a model of the chain.
+
+        Raises:
+            ValueError: the process has no Gaussian marginal.
+        """
+        process = model.process
+        if not isinstance(process, self.needs):
+            raise ValueError(
+                f"levels are cut from a GaussianSDE, and {type(process).__name__} is none; it has no bound."
+            )
+        ends = process.marginal(process.time([process.t_end, process.start]))  # type: ignore[attr-defined]
+        first, last = ends.log_snr.tolist()
+        if self.last_noise is not None:
+            first = -2 * math.log(self.last_noise)
+        log_snr = torch.linspace(first, last, self.num_levels, dtype=torch.float64)
+        times = process.time_of((-log_snr / 2).exp())  # type: ignore[attr-defined]
+        m = process.marginal(times)  # type: ignore[attr-defined]
+        chain = DiscreteDiffusion(
+            alphas=m.alpha,
+            sigmas=m.sigma,
+            prior_std=process.prior_std,  # type: ignore[attr-defined]
+            closing_std=float(m.sigma[0] / m.alpha[0]),
+        )
+        return NoiseModel(
+            model.network, chain, TimeOfLevel(model.time, chain, times), model.output, model.variance
+        )

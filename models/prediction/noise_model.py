@@ -1,0 +1,249 @@
+"""A network as a model of a process: the only place that knows parameterisations.
+
+A network may output the noise eps, the data x0, the score or the velocity v; a ``Prediction`` is one
+evaluation seen as any of them. With x_t = alpha x0 + sigma eps and r^2 = alpha^2 + sigma^2,
+
+    score = -eps / sigma,    v = (alpha eps - sigma x0) / r,
+
+so that v is Salimans & Ho's (2022) for VP (r = 1) and stays of unit scale for every other process.
+"""
+
+from __future__ import annotations
+
+import abc
+from dataclasses import dataclass, replace
+from typing import Any, Literal, get_args
+
+import torch
+from torch import Tensor, nn
+
+from models.base import Network
+from models.prediction.time_encoding import TimeEncoding
+from models.prediction.variances import LearnedVariance, VarianceOutput, check_variance_output, split_output
+from sde_lib.base import GaussianProcess, Process, expand
+from sde_lib.discrete import DiscreteDiffusion
+
+View = Literal["eps", "x0", "score", "v"]
+"""A way to look at a prediction."""
+
+Output = Literal["eps", "x0", "score", "v", "previous"]
+"""What a network's output means; "previous" is the mean of x_{t-1} given x_t, on a chain."""
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """One evaluation of a model at states ``x``; every view is shaped like ``x``.
+
+    ``alpha`` and ``sigma`` are shaped to multiply ``x``; None where the process has no Gaussian
+    marginal, whose predictions have a score and no other view. ``variance`` is what the network says of
+    the variance of its reverse step; None where it says nothing. ``mean_gradient``, shaped like ``x``, moves
+    the mean of the reverse step by itself times that variance; None: it does not.
+    """
+
+    x: Tensor
+    alpha: Tensor | None
+    sigma: Tensor | None
+    output: Tensor
+    kind: View
+    variance: LearnedVariance | None = None
+    mean_gradient: Tensor | None = None
+
+    def _level(self) -> tuple[Tensor, Tensor]:
+        if self.alpha is None or self.sigma is None:
+            raise ValueError(
+                "this process has no Gaussian marginal, so its predictions have a score only; "
+                "eps, x0 and v need a GaussianSDE or a chain."
+            )
+        return self.alpha, self.sigma
+
+    @property
+    def eps(self) -> Tensor:
+        """The noise: E[eps | x_t]."""
+        if self.kind == "eps":
+            return self.output
+        alpha, sigma = self._level()
+        if self.kind == "x0":
+            return (self.x - alpha * self.output) / sigma
+        if self.kind == "score":
+            return -sigma * self.output
+        r2 = alpha**2 + sigma**2
+        return (sigma * self.x + alpha * r2.sqrt() * self.output) / r2
+
+    @property
+    def x0(self) -> Tensor:
+        """The data: E[x_0 | x_t]."""
+        if self.kind == "x0":
+            return self.output
+        alpha, sigma = self._level()
+        if self.kind == "v":
+            r2 = alpha**2 + sigma**2
+            return (alpha * self.x - sigma * r2.sqrt() * self.output) / r2
+        return (self.x - sigma * self.eps) / alpha
+
+    @property
+    def score(self) -> Tensor:
+        """The score of p_t at x_t."""
+        if self.kind == "score":
+            return self.output
+        _, sigma = self._level()
+        return -self.eps / sigma
+
+    @property
+    def v(self) -> Tensor:
+        """The velocity, from noise to data on the unit circle."""
+        if self.kind == "v":
+            return self.output
+        alpha, sigma = self._level()
+        return (alpha * self.eps - sigma * self.x0) / (alpha**2 + sigma**2).sqrt()
+
+    def __getitem__(self, rows: slice) -> Prediction:
+        """The prediction of some samples of the batch."""
+
+        def of(part: Tensor | None) -> Tensor | None:
+            return None if part is None else part[rows]
+
+        return Prediction(
+            x=self.x[rows],
+            alpha=of(self.alpha),
+            sigma=of(self.sigma),
+            output=self.output[rows],
+            kind=self.kind,
+            variance=self.variance and replace(self.variance, values=self.variance.values[rows]),
+            mean_gradient=of(self.mean_gradient),
+        )
+
+    def detached(self) -> Prediction:
+        """The same without its history of differentiation."""
+        return replace(
+            self,
+            x=self.x.detach(),
+            output=self.output.detach(),
+            variance=self.variance and replace(self.variance, values=self.variance.values.detach()),
+            mean_gradient=None if self.mean_gradient is None else self.mean_gradient.detach(),
+        )
+
+    def plus_score(self, gradient: Tensor) -> Prediction:
+        """The prediction whose score is greater by ``gradient``, (B, ...).
+
+        It is added in the view that the network gave, as no detour by another one is as precise:
+        eps - sigma g, x0 + (sigma^2 / alpha) g, v - (sigma r / alpha) g.
+        """
+        if self.kind == "score":
+            return replace(self, output=self.output + gradient)
+        alpha, sigma = self._level()
+        factor = {
+            "eps": lambda: -sigma,
+            "x0": lambda: sigma**2 / alpha,
+            "v": lambda: -sigma / alpha * (alpha**2 + sigma**2).sqrt(),
+        }[self.kind]()
+        return replace(self, output=self.output + factor * gradient)
+
+
+class Model(nn.Module, abc.ABC):
+    """What samplers and likelihoods evaluate. Guidance wraps one model in another.
+
+    Attributes:
+        process: the forward process whose reverse it models.
+        nfe: network evaluations of a batch so far.
+    """
+
+    process: Process
+    nfe: int
+
+    @abc.abstractmethod
+    def forward(self, x: Tensor, t: Tensor, **cond: Any) -> Prediction:
+        """Evaluate at states ``x`` (B, ...) and times ``t`` (B,)."""
+
+    def given(self, **cond: Any) -> Model:
+        """The same model with its conditioning fixed."""
+        return Given(self, cond) if cond else self
+
+
+class Given(Model):
+    """A model under fixed conditioning."""
+
+    def __init__(self, model: Model, cond: dict[str, Any]) -> None:
+        super().__init__()
+        self.model, self.cond = model, cond
+        self.process = model.process
+
+    @property
+    def nfe(self) -> int:  # type: ignore[override]
+        return self.model.nfe
+
+    def forward(self, x: Tensor, t: Tensor, **cond: Any) -> Prediction:
+        prediction: Prediction = self.model(x, t, **self.cond, **cond)
+        return prediction
+
+
+class Watched(Model):
+    """A model that remembers its last prediction.
+
+    Attributes:
+        last: the prediction; None before the first.
+    """
+
+    def __init__(self, model: Model) -> None:
+        super().__init__()
+        self.model, self.process = model, model.process
+        self.last: Prediction | None = None
+
+    @property
+    def nfe(self) -> int:  # type: ignore[override]
+        return self.model.nfe
+
+    def forward(self, x: Tensor, t: Tensor, **cond: Any) -> Prediction:
+        prediction: Prediction = self.model(x, t, **cond)
+        self.last = prediction
+        return prediction
+
+
+class NoiseModel(Model):
+    """Network + process + what the network is fed and what it outputs.
+
+    Args:
+        network: evaluated as ``network(x, labels, **cond)``.
+        process: the forward process.
+        time: what the network is told about time.
+        output: what its output means.
+        variance: what as many channels again mean, which follow those of the output; None: there are none.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        process: Process,
+        time: TimeEncoding,
+        output: Output,
+        variance: VarianceOutput | None = None,
+    ) -> None:
+        super().__init__()
+        if output not in get_args(Output):
+            raise ValueError(f"a network outputs one of {', '.join(get_args(Output))}; got {output!r}.")
+        if output == "previous" and not isinstance(process, DiscreteDiffusion):
+            raise ValueError("a network that outputs the previous state needs a chain: training.sde='ddpm'.")
+        if output != "score" and not isinstance(process, GaussianProcess):
+            raise ValueError(
+                f"{type(process).__name__} has no Gaussian marginal, so a network of it outputs the score: "
+                f"set model.output='score', not {output!r}."
+            )
+        check_variance_output(variance)
+        self.network, self.process, self.time = network, process, time
+        self.output, self.variance = output, variance
+        self.nfe = 0
+
+    def forward(self, x: Tensor, t: Tensor, **cond: Any) -> Prediction:
+        self.nfe += 1
+        # At least float32: half precision cannot hold the index of a long chain.
+        labels = self.time.labels(t).to(torch.promote_types(x.dtype, torch.float32))
+        output, variance = split_output(self.network(x, labels, **cond), x, self.variance)
+        kind: View
+        if self.output == "previous":
+            chain: DiscreteDiffusion = self.process  # type: ignore[assignment]
+            output, kind = chain.data_of_previous(output, x, t), "x0"
+        else:
+            kind = self.output
+        level = self.time.marginal(t)
+        if level is None:
+            return Prediction(x, None, None, output, kind, variance)
+        return Prediction(x, expand(level.alpha, x), expand(level.sigma, x), output, kind, variance)

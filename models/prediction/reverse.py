@@ -1,0 +1,81 @@
+"""p(x_s | x_t): what a model says of the step from one time to a cleaner one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+from models.prediction.noise_model import Prediction
+from sde_lib.base import GaussianProcess, expand
+
+Variance = Literal["auto", "small", "large", "learned"]
+"""Which variance a reverse step has: ``small`` is the posterior's (beta-tilde), ``large`` the forward step's
+(beta), ``learned`` the network's; ``auto`` is ``learned`` where the network gives one, else ``small``."""
+
+
+@dataclass(frozen=True)
+class ReverseStep:
+    """p(x_s | x_t) = N(mean, e^log_variance), both broadcastable to the state."""
+
+    mean: Tensor
+    log_variance: Tensor
+
+
+def reverse_step(
+    process: GaussianProcess, prediction: Prediction, t: Tensor, s: Tensor, variance: Variance = "auto"
+) -> ReverseStep:
+    """The posterior at the predicted data, with a variance of one's choice (Nichol & Dhariwal 2021, section
+    3.1).
+
+    On a chain's closing step both fixed variances are ``DiscreteDiffusion.log_variances``'s ``smallest``.
+
+    Args:
+        process: the forward process.
+        prediction: of the model at ``t``.
+        t, s: now and where to go, (B,).
+        variance: see ``Variance``.
+
+    Raises:
+        ValueError: learned variances are asked of a network that has none.
+    """
+    mean = process.posterior(prediction.x, prediction.x0, t, s).mean
+    log_variance = reverse_log_variance(process, prediction, t, s, variance)
+    if prediction.mean_gradient is not None:
+        # Classifier guidance of the mean (Dhariwal & Nichol 2021, algorithm 1).
+        mean = mean + log_variance.exp() * prediction.mean_gradient
+    return ReverseStep(mean, log_variance)
+
+
+def reverse_log_variance(
+    process: GaussianProcess, prediction: Prediction, t: Tensor, s: Tensor, variance: Variance = "auto"
+) -> Tensor:
+    """The logarithm of a reverse step's variance, broadcastable to the state; arguments as for
+    ``reverse_step``."""
+    bounds, x = process.log_variances(t, s), prediction.x
+    learned = prediction.variance
+    if variance == "learned" or (variance == "auto" and learned is not None):
+        if learned is None:
+            raise ValueError(
+                "variance 'learned' needs a network that learns it (model.variance='learned_range'); "
+                "this one's is fixed: take 'small' or 'large'."
+            )
+        return learned.log_variance(expand(bounds.smallest, x), expand(bounds.largest, x))
+    if variance == "large":
+        # A decoder as wide as the first beta would blur the data; see ``log_variances``.
+        return expand(torch.where(s == process.clean, bounds.smallest, bounds.largest), x)
+    return expand(bounds.smallest, x)
+
+
+def check_variance(variance: str) -> None:
+    """Refuse an unknown name.
+
+    Raises:
+        ValueError: listing the known ones.
+    """
+    if variance not in get_args(Variance):
+        raise ValueError(
+            f"a reverse step's variance is one of {', '.join(get_args(Variance))}; got {variance!r}."
+        )

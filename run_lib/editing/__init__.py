@@ -1,0 +1,1 @@
+"""Work on given images: control and reconstruction."""

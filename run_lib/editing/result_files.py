@@ -1,0 +1,202 @@
+"""The files of ``--mode control``: results, the picture of them beside their inputs, the report."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from run_lib.data.inputs import Skipped, output_names
+from run_lib.data.spec import DataSpec
+from run_lib.editing.output_folder import FILE
+from run_lib.evaluation.fidelity import Fidelity, fidelity, mean
+from run_lib.files import atomic, write_json
+from run_lib.pictures import eight_bits, rows_of_images, save_png
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Of one result.
+
+    Attributes:
+        psnr, ssim: as of ``Fidelity``, to the input.
+        residual: root of the mean square of A x - y, in the network's range; None without a measurement.
+        nfe: network evaluations.
+        pullbacks: vector-Jacobian products of the network beside them.
+        seconds: of its batch, divided among it.
+    """
+
+    psnr: float | None
+    ssim: float | None
+    residual: float | None
+    nfe: float
+    pullbacks: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Of one result; as in ``Scores``."""
+
+    nfe: int
+    pullbacks: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Row:
+    """An input and its results.
+
+    Attributes:
+        name: of the input.
+        before, after: images on either side of the results in the picture, in the network's range.
+        baseline: of the measurement, as it is shown; None where nothing is measured.
+    """
+
+    name: str
+    before: list[Tensor]
+    after: list[Tensor]
+    baseline: Fidelity | None
+    results: list[Tensor] = field(default_factory=list)
+    files: list[str] = field(default_factory=list)
+    scores: list[Scores] = field(default_factory=list)
+
+
+class ResultFiles:
+    """A folder of results. What an earlier run left in it is replaced; files of anything else are refused.
+
+    Args:
+        folder: where they go.
+        option: of the configuration, that chooses the folder.
+        data: what the images are.
+        names: of all inputs.
+        digits: of the number at the end of a result's name; 0: there is one result, and no number.
+        most_rows: of the picture.
+    """
+
+    def __init__(
+        self, folder: Path, option: str, data: DataSpec, names: Sequence[str], digits: int, most_rows: int
+    ) -> None:
+        if folder.exists() and (
+            not folder.is_dir() or (any(folder.iterdir()) and not (folder / FILE).is_file())
+        ):
+            raise ValueError(
+                f"{folder} holds files that are not of this mode, and nothing of them is overwritten: take another "
+                f"folder by --{option}."
+            )
+        self.folder, self.data, self.digits, self.most_rows = folder, data, digits, most_rows
+        self._stems = dict(
+            zip(names, (name.removesuffix(".png") for name in output_names(names)), strict=True)
+        )
+        self._rows: dict[str, Row] = {}
+
+    def begin(self, settings: dict[str, Any]) -> None:
+        """Make the folder this run's."""
+        if (self.folder / "results").is_dir():
+            shutil.rmtree(self.folder / "results")
+        write_json(self.folder / FILE, settings)
+
+    def row(self, name: str, before: list[Tensor], after: list[Tensor], baseline: Fidelity | None) -> None:
+        """Start a row, unless it has been started."""
+        self._rows.setdefault(name, Row(name, before, after, baseline))
+
+    def add(self, name: str, x: Tensor, truth: Tensor, residual: float | None, cost: Cost) -> None:
+        """Write the next result of a row, ``x`` in the network's range, compared with ``truth``."""
+        row, levels = self._rows[name], self.data.to_levels(x).cpu()
+        number = f"_{len(row.results):0{self.digits}d}" if self.digits else ""
+        file = f"results/{self._stems[name]}{number}.png"
+        save_png(eight_bits(self._intensity(levels)), self.folder / file)
+        found = fidelity(self._intensity(levels), self.data.intensity(truth))
+        row.results.append(levels)
+        row.files.append(file)
+        row.scores.append(Scores(found.psnr, found.ssim, residual, cost.nfe, cost.pullbacks, cost.seconds))
+
+    def finish(self, facts: dict[str, Any], skipped: Sequence[Skipped]) -> None:
+        """Write ``results.npz``, ``grid.png`` and ``report.json``."""
+        rows = list(self._rows.values())
+        if not rows:
+            return
+        with atomic(self.folder / "results.npz") as partial, partial.open("wb") as file:
+            np.savez_compressed(
+                file,
+                arr_0=torch.stack([x for row in rows for x in row.results]).numpy(),
+                images=np.array([row.name for row in rows for _ in row.results]),
+            )
+        save_png(self._picture(rows[: self.most_rows]), self.folder / "grid.png")
+        total = _means([score for row in rows for score in row.scores])
+        baseline = [row.baseline for row in rows if row.baseline]
+        write_json(
+            self.folder / "report.json",
+            {
+                **facts,
+                "count": sum(len(row.scores) for row in rows),
+                "mean": asdict(total),
+                "measurement": {
+                    "psnr": mean([b.psnr for b in baseline]),
+                    "ssim": mean([b.ssim for b in baseline]),
+                },
+                "images": [
+                    {
+                        "image": row.name,
+                        **asdict(_means(row.scores)),
+                        "results": [
+                            {"file": file, **asdict(score)}
+                            for file, score in zip(row.files, row.scores, strict=True)
+                        ],
+                    }
+                    for row in rows
+                ],
+                "skipped": [asdict(one) for one in skipped],
+            },
+        )
+        print(_sentence(total, len(rows)))
+        for what, name in (("results", "results"), ("picture", "grid.png"), ("report", "report.json")):
+            print(f"  {what:9} {self.folder / name}")
+
+    def _intensity(self, levels: Tensor) -> Tensor:
+        """Of results as they are written."""
+        if not self.data.levels:
+            return self.data.intensity(levels)
+        return levels.float() / (self.data.levels - 1)
+
+    def _picture(self, rows: Sequence[Row]) -> np.ndarray:
+        shown = [
+            [
+                *(self.data.intensity(x).cpu() for x in row.before),
+                *(self._intensity(x) for x in row.results),
+                *(self.data.intensity(x).cpu() for x in row.after),
+            ]
+            for row in rows
+        ]
+        return rows_of_images(shown)
+
+
+def _means(scores: Sequence[Scores]) -> Scores:
+    """Field by field, of what is there."""
+    return Scores(
+        psnr=mean([score.psnr for score in scores]),
+        ssim=mean([score.ssim for score in scores]),
+        residual=mean([score.residual for score in scores]),
+        nfe=mean([score.nfe for score in scores]) or 0.0,
+        pullbacks=mean([score.pullbacks for score in scores]) or 0.0,
+        seconds=mean([score.seconds for score in scores]) or 0.0,
+    )
+
+
+def _sentence(scores: Scores, images: int) -> str:
+    parts = [
+        f"{images} image{'s' if images > 1 else ''}",
+        *(["PSNR infinite"] if scores.psnr is None else [f"PSNR {scores.psnr:.2f} dB"]),
+        *([] if scores.ssim is None else [f"SSIM {scores.ssim:.3f}"]),
+        *([] if scores.residual is None else [f"residual {scores.residual:.2g}"]),
+        f"{scores.nfe:g} network evaluations",
+        *([f"{scores.pullbacks:g} of its derivative"] if scores.pullbacks else []),
+        f"{scores.seconds:.3f} s each",
+    ]
+    return ", ".join(parts)

@@ -1,0 +1,138 @@
+"""Numbers with everything that is needed to trust them, in one file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from run_lib.files import write_json
+
+
+@dataclass(frozen=True)
+class Number:
+    """One measured number.
+
+    Attributes:
+        name: what was measured.
+        value: the estimate.
+        stderr: its standard error; None for a number that has none (an exact bound, say).
+        count: of images or samples it is an estimate over.
+        unit: of the value.
+        nfe: network evaluations for one image or sample, averaged; 0 where no network was asked.
+        seconds: wall-clock time that it took.
+        seed: of the run.
+        config_hash: of the resolved configuration.
+        step: of the checkpoint.
+        note: convention or reference, in words.
+        stderr_images, stderr_draws, stderr_probes: of a likelihood, the parts of its standard error
+            (``run_lib.evaluation.likelihood_errors``); None where the draws cannot tell them apart.
+    """
+
+    name: str
+    value: float
+    stderr: float | None
+    count: int
+    unit: str
+    nfe: float
+    seconds: float
+    seed: int
+    config_hash: str
+    step: int
+    note: str = ""
+    stderr_images: float | None = None
+    stderr_draws: float | None = None
+    stderr_probes: float | None = None
+
+    def __str__(self) -> str:
+        error = "" if self.stderr is None else f" +- {self.stderr:.2g}"
+        if self.stderr_draws is not None:
+            error += f" (draws {self.stderr_draws:.2g})"
+        return f"{self.value:.4g}{error} {self.unit}".rstrip()
+
+
+@dataclass(frozen=True)
+class Lost:
+    """An image that has no number.
+
+    Attributes:
+        name: the number that it is missing from.
+        index: of the image in its split.
+        reason: what happened and what to do.
+        config_hash, step: of the evaluation.
+    """
+
+    name: str
+    index: int
+    reason: str
+    config_hash: str
+    step: int
+
+
+class IncompleteError(Exception):
+    """Numbers were made and written, but images are missing from them."""
+
+
+class Report:
+    """``report.json``: the numbers of every checkpoint evaluated in a folder. Written after each number.
+
+    Args:
+        path: of the file.
+        writes: whether it is this process that writes it.
+    """
+
+    def __init__(self, path: Path, writes: bool = True) -> None:
+        self.path, self._writes = path, writes
+        self._lost: dict[tuple[str, int, str], list[Lost]] = {}
+        self._numbers: dict[tuple[str, int, str], Number] = {}
+        if path.is_file():
+            try:
+                content = json.loads(path.read_text())
+                held = [Number(**entry) for entry in content["numbers"]]
+                lost = [Lost(**entry) for entry in content.get("lost", [])]
+            except (ValueError, KeyError, TypeError) as error:
+                raise ValueError(
+                    f"{path} is no report of ours ({error}); move it away or choose another --eval_folder."
+                ) from error
+            self._numbers = {(n.name, n.step, n.config_hash): n for n in held}
+            for image in lost:
+                self._lost.setdefault((image.name, image.step, image.config_hash), []).append(image)
+
+    def has(self, name: str, step: int, config_hash: str) -> bool:
+        """Whether the number is there already, for this checkpoint and configuration."""
+        return (name, step, config_hash) in self._numbers
+
+    def add(self, *numbers: Number) -> None:
+        """Add numbers, or replace them, and write the file."""
+        for n in numbers:
+            self._numbers[n.name, n.step, n.config_hash] = n
+        self._write()
+
+    def lose(self, name: str, step: int, config_hash: str, reasons: dict[int, str]) -> None:
+        """Say which images, by index, are missing from a number and why; and write the file."""
+        self._lost[name, step, config_hash] = [
+            Lost(name, index, reason, config_hash, step) for index, reason in reasons.items()
+        ]
+        self._write()
+
+    def lost(self, step: int, config_hash: str) -> list[Lost]:
+        """The images that one evaluation lost."""
+        return [
+            image
+            for (_, s, h), images in self._lost.items()
+            if (s, h) == (step, config_hash)
+            for image in images
+        ]
+
+    def _write(self) -> None:
+        if self._writes:
+            lost = [asdict(image) for images in self._lost.values() for image in images]
+            write_json(self.path, {"numbers": [asdict(n) for n in self], **({"lost": lost} if lost else {})})
+
+    def __iter__(self) -> Iterator[Number]:
+        return iter(self._numbers.values())
+
+    def of(self, step: int, config_hash: str) -> list[Number]:
+        """The numbers of one checkpoint under one configuration."""
+        return [n for n in self if (n.step, n.config_hash) == (step, config_hash)]

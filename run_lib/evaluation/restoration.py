@@ -1,0 +1,78 @@
+"""Enlarged test images against the test images."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from run_lib.evaluation.report import Number
+from run_lib.evaluation.task import Task, mean
+from run_lib.sample import draw
+
+
+def evaluate_restoration(task: Task) -> None:
+    """Test images made small and large again, against themselves; beside them, bicubic interpolation.
+
+    Errors are root mean squares over images and pixels in levels (8-bit: of 255), PSNR is that of the whole
+    set. ``small images`` compares what the network was given with its samples made small.
+    """
+    e = task.experiment
+    name = "psnr/test images"
+    if task.report.has(name, task.state.step, e.config_hash):
+        return
+    truth, count = e.data.load("test").images, len(e.data.load("test"))
+
+    @torch.no_grad()
+    def compute(rows: range) -> dict[str, np.ndarray]:
+        batch = draw(e, rows)
+        small = e.task.sampling_conditions(rows, e.device)["low_res"].cpu()
+        bicubic = e.data.to_levels(F.interpolate(small, truth.shape[2:], mode="bicubic", align_corners=False))
+        again = F.interpolate(e.data.at_levels(batch.levels), small.shape[2:], mode="area")
+        here = truth[rows.start : rows.stop]
+        levels_per_unit = (e.data.levels - 1) / e.data.range
+        return {
+            "sample": _squared_error(batch.levels, here),
+            "bicubic": _squared_error(bicubic, here),
+            "small": _squared_error(levels_per_unit * again, levels_per_unit * small),
+            "nfe": np.full(len(rows), batch.nfe),
+        }
+
+    found = task.batches("restoration", count, e.sampling.batch_size, compute)
+    peak = e.data.levels - 1
+
+    def psnr(name: str, key: str, note: str) -> Number:
+        value, stderr = mean(found[key])
+        decibels = 10 / math.log(10)
+        return task.number(
+            name,
+            decibels * math.log(peak**2 / value),
+            decibels * stderr / value,
+            count=count,
+            unit="dB",
+            nfe=float(found["nfe"].mean()) if key == "sample" else 0,
+            seconds=float(found["seconds"]),
+            note=note,
+        )
+
+    square, stderr = mean(found["small"])
+    task.report.add(
+        psnr(name, "sample", "samples given the test images made small"),
+        psnr("psnr/bicubic enlargement", "bicubic", "reference: no network"),
+        task.number(
+            "error of small images",
+            math.sqrt(square),
+            stderr / (2 * math.sqrt(square)),
+            count=count,
+            unit="levels",
+            note="samples made small, against what the network was given",
+        ),
+    )
+
+
+def _squared_error(a: Tensor, b: Tensor) -> np.ndarray:
+    """Mean over each image, (B,)."""
+    return (a.double() - b.double()).square().flatten(1).mean(1).numpy()

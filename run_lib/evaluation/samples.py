@@ -1,0 +1,157 @@
+"""Samples against data, in pixel space, with the numbers that real data would have."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from run_lib.config.experiment import Experiment
+from run_lib.evaluation.metrics import (
+    Gaussian,
+    Labelled,
+    bootstrap,
+    copies,
+    frechet_distance,
+    precision_recall,
+    recognised,
+)
+from run_lib.evaluation.report import Number
+from run_lib.evaluation.task import Task
+from run_lib.pictures import picture, save_png
+from run_lib.sample import draw
+from run_lib.seeds import Use, stream_seed
+
+
+def evaluate_sampling(task: Task) -> None:
+    """Samples against data in pixel space: Frechet distance, precision and recall, copies; with their floors."""
+    e, settings = task.experiment, task.experiment.evaluation
+    if task.report.has(_frechet_name(e), task.state.step, e.config_hash):
+        return
+    splits = {split: e.data.load(split) for split in ("train", "test")}
+
+    def compute(rows: range) -> dict[str, np.ndarray]:
+        batch = draw(e, rows)
+        labels = np.zeros(0) if batch.labels is None else batch.labels.cpu().numpy()
+        return {"levels": batch.levels.numpy(), "nfe": np.full(len(rows), batch.nfe), "labels": labels}
+
+    found = task.batches("samples", settings.num_samples, e.sampling.batch_size, compute)
+    shown = torch.from_numpy(found["levels"][: e.sampling.grid_size])
+    if task.processes.leads:
+        save_png(picture(shown, e.data), task.parts.parent.parent / f"samples_{task.state.step}.png")
+    fake = found["levels"].reshape(settings.num_samples, -1).astype(np.float64)
+    train, test = (splits[s].images.flatten(1).double().numpy() for s in ("train", "test"))
+    task.report.add(
+        *_sample_numbers(task, fake, train, test, float(found["nfe"].mean()), float(found["seconds"]))
+    )
+    if found["labels"].size:
+        task.report.add(
+            *_label_numbers(
+                task,
+                Labelled(fake, found["labels"]),
+                *(
+                    Labelled(splits[s].images.flatten(1).double().numpy(), splits[s].labels.numpy())
+                    for s in ("train", "test")
+                ),
+            )
+        )
+
+
+def _label_numbers(task: Task, fake: Labelled, train: Labelled, test: Labelled) -> list[Number]:
+    """How many samples a classifier of the training pixels takes for the class that they were asked for."""
+    asked, real = recognised(train, fake), recognised(train, test)
+    lowest = min(asked.by_class, key=lambda k: asked.by_class[k].value)
+    worst, note = asked.by_class[lowest], "support vector classifier of the training pixels"
+    return [
+        task.number(
+            "labels recognised",
+            asked.overall.value,
+            asked.overall.stderr,
+            count=len(fake.labels),
+            unit="",
+            note=note,
+        ),
+        task.number(
+            "labels recognised, least",
+            worst.value,
+            worst.stderr,
+            count=int((fake.labels == lowest).sum()),
+            unit="",
+            note=f"of class {lowest}",
+        ),
+        task.number(
+            "labels recognised/test",
+            real.overall.value,
+            real.overall.stderr,
+            count=len(test.labels),
+            unit="",
+            note="reference: real test images",
+        ),
+    ]
+
+
+def _frechet_name(e: Experiment) -> str:
+    return "frechet/pixels" if len(e.data.shape) == 3 else "frechet/coordinates"
+
+
+def _sample_numbers(
+    task: Task, fake: np.ndarray, train: np.ndarray, test: np.ndarray, nfe: float, seconds: float
+) -> list[Number]:
+    e = task.experiment
+    real, count = np.concatenate([train, test]), len(fake)
+    everything = Gaussian.fit(real)
+    rng = np.random.default_rng(stream_seed(e.seed, Use.BOOTSTRAP))
+    fitted = rng.multivariate_normal(everything.mean, everything.covariance, size=count, method="eigh")
+
+    def distance(samples: np.ndarray) -> float:
+        return frechet_distance(Gaussian.fit(samples), everything)
+
+    error = bootstrap(distance, fake, stream_seed(e.seed, Use.BOOTSTRAP))
+    ours, of_test = precision_recall(real, fake), precision_recall(train, test)
+    things = "images" if len(e.data.shape) == 3 else "points"
+    unit = "squared levels" if e.data.levels else "squared units of the data"
+    if e.data.levels:
+        fitted = np.clip(fitted.round(), 0, e.data.levels - 1)
+    space = f"{'PCA-20' if fake.shape[1] > 20 else 'coordinates'}, k=3"
+    cost = {"count": count, "nfe": nfe, "seconds": seconds}
+    numbers = [
+        task.number(_frechet_name(e), distance(fake), error, unit=unit, note=f"to all real {things}", **cost),  # type: ignore[arg-type]
+        task.number(
+            f"frechet/training {things} to test {things}",
+            frechet_distance(Gaussian.fit(train), Gaussian.fit(test)),
+            None,
+            count=len(test),
+            unit=unit,
+            note="reference",
+        ),
+        task.number(
+            "frechet/fitted Gaussian",
+            distance(fitted),
+            None,
+            count=count,
+            unit=unit,
+            note="reference: samples of it",
+        ),
+        task.number("precision", ours.precision.value, ours.precision.stderr, unit="", note=space, **cost),  # type: ignore[arg-type]
+        task.number(
+            f"precision/test {things}",
+            of_test.precision.value,
+            of_test.precision.stderr,
+            count=len(test),
+            unit="",
+            note=f"reference: real test {things} against training {things}",
+        ),
+        task.number("recall", ours.recall.value, ours.recall.stderr, unit="", note=space, **cost),  # type: ignore[arg-type]
+    ]
+    if e.data.levels:
+        copied = copies(fake, train, test)
+        numbers.append(
+            task.number(
+                "copies",
+                copied.value,
+                copied.stderr,
+                unit="",
+                **cost,  # type: ignore[arg-type]
+                note="nearer to a training image than 99.7 % of real test images",
+            )
+        )
+    return numbers

@@ -1,0 +1,132 @@
+"""One checkpoint under evaluation, and what its tasks share."""
+
+from __future__ import annotations
+
+import math
+import time
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from run_lib.config.experiment import Experiment
+from run_lib.evaluation.likelihood_errors import Spread
+from run_lib.evaluation.report import Number, Report
+from run_lib.files import atomic
+from run_lib.processes import Processes
+from run_lib.run import Run
+from run_lib.sample import batches
+from run_lib.training.state import TrainState
+
+
+@dataclass(frozen=True)
+class Task:
+    """One checkpoint under evaluation.
+
+    ``parts`` holds what each batch gave, so that an interrupted evaluation goes on where it stopped.
+    """
+
+    run: Run
+    state: TrainState
+    report: Report
+    parts: Path
+    processes: Processes = field(default_factory=Processes)
+
+    @property
+    def experiment(self) -> Experiment:
+        return self.run.experiment
+
+    def number(
+        self,
+        name: str,
+        value: float,
+        stderr: float | None,
+        *,
+        count: int,
+        unit: str,
+        nfe: float = 0,
+        seconds: float = 0,
+        note: str = "",
+        errors: Spread | None = None,
+    ) -> Number:
+        e = self.experiment
+        number = Number(
+            name, value, stderr, count, unit, nfe, seconds, e.seed, e.config_hash, self.state.step, note
+        )
+        if errors is None:
+            return number
+        return replace(
+            number, stderr_images=errors.images, stderr_draws=errors.draws, stderr_probes=errors.probes
+        )
+
+    def save(self, name: str, **arrays: Any) -> None:
+        """Arrays beside the report, written by the first process."""
+        if self.processes.leads:
+            with atomic(self.report.path.parent / name) as partial, partial.open("wb") as file:
+                np.savez(file, **arrays)
+
+    def batch(
+        self, name: str, index: int, compute: Callable[[], dict[str, np.ndarray]]
+    ) -> dict[str, np.ndarray]:
+        """What a batch gave: read if it is there, else computed and written."""
+        path = self.parts / f"{name}_{index:05d}.npz"
+        if path.is_file():
+            try:
+                with path.open("rb") as written, np.load(written) as held:
+                    return dict(held)
+            except (ValueError, zipfile.BadZipFile, EOFError):
+                path.unlink()
+        started = time.perf_counter()
+        arrays: dict[str, Any] = dict(compute())
+        arrays["seconds"] = np.array(time.perf_counter() - started)
+        with atomic(path) as partial, partial.open("wb") as file:
+            np.savez(file, **arrays)
+        return arrays
+
+    def batches(
+        self,
+        name: str,
+        total: int,
+        size: int,
+        compute: Callable[[range], dict[str, np.ndarray]],
+        enough: Callable[[dict[str, np.ndarray]], bool] | None = None,
+    ) -> dict[str, np.ndarray]:
+        """All batches of a task, joined; ``seconds`` is their sum. Processes share them.
+
+        With ``enough`` they stop after the first batch that makes it true of those before it and itself:
+        what other processes have computed beyond it is not used, so that the result is that of one process.
+        """
+        todo, count = list(batches(total, size)), self.processes.count
+        if len(todo) < count:
+            print(f"{name}: {len(todo)} batches for {count} processes; a lower batch size shares them out")
+        # Without an end to look for nobody waits before all is done.
+        stride = len(todo) if enough is None else count
+        parts: list[dict[str, np.ndarray]] = []
+        with tqdm(total=len(todo), desc=name, unit="batch", disable=not self.processes.leads) as bar:
+            for first in range(0, len(todo), stride):
+                turn = range(first, min(first + stride, len(todo)))
+                for i in self.processes.share(len(todo)):
+                    if i in turn:
+                        self.batch(name, i, lambda rows=todo[i]: compute(rows))  # type: ignore[misc]
+                        bar.update(min(count, len(todo) - bar.n))
+                self.processes.wait()
+                for i in turn:
+                    parts.append(self.batch(name, i, lambda rows=todo[i]: compute(rows)))  # type: ignore[misc]
+                    if enough is not None and enough(_joined(parts)):
+                        return _joined(parts)
+        return _joined(parts)
+
+
+def _joined(parts: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    joined = {key: np.concatenate([p[key] for p in parts]) for key in parts[0] if key != "seconds"}
+    return {**joined, "seconds": np.sum([p["seconds"] for p in parts])}
+
+
+def mean(values: np.ndarray) -> tuple[float, float]:
+    return float(values.mean()), float(values.std(ddof=1) / math.sqrt(len(values))) if len(
+        values
+    ) > 1 else math.nan

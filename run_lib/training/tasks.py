@@ -1,0 +1,183 @@
+"""What a network is trained for: which conditioning goes with the data, and with samples."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from run_lib.data.base_images import BaseImages
+from run_lib.data.spec import Arrays, DataSpec, check_labels
+from run_lib.training.labels import Asked, LabelDropout
+from sde_lib.noise import Noise
+
+Conditions = dict[str, Tensor]
+"""The network's conditioning by the names of its arguments."""
+
+
+class TrainingTask(abc.ABC):
+    """One entry of ``training.task``.
+
+    Attributes:
+        generates: the network models the data, so it can be sampled from and has likelihoods.
+    """
+
+    generates: ClassVar[bool] = True
+
+    @abc.abstractmethod
+    def network_conditions(self, x0: Tensor, labels: Tensor) -> Conditions:
+        """What the network is told beside noisy data, of data ``x0`` in the network's range and their
+        labels."""
+
+    def conditions(self, x0: Tensor, labels: Tensor) -> Conditions:
+        """What the model is told, guided or not: its guidance may need labels that the network is not told."""
+        return self.network_conditions(x0, labels)
+
+    @property
+    def restores_test_images(self) -> bool:
+        """Whether sample k is made from what is left of test image k."""
+        return False
+
+    def training_labels(self, labels: Tensor, noise: Noise) -> Tensor:
+        """The labels that a training step sees of the data's."""
+        return labels
+
+    @abc.abstractmethod
+    def sampling_conditions(self, indices: Sequence[int], device: torch.device) -> Conditions:
+        """The same for samples of the given global indices."""
+
+    @abc.abstractmethod
+    def sampling_labels(self, count: int) -> Tensor | None:
+        """The class labels of the first ``count`` samples; None without classes."""
+
+    @abc.abstractmethod
+    def check(self, arrays: Arrays, where: str) -> None:
+        """Refuse data whose labels the network cannot be told.
+
+        Raises:
+            ValueError: labels are missing or out of range.
+        """
+
+
+@dataclass(frozen=True)
+class Diffusion(TrainingTask):
+    """Data, given their class where there are classes.
+
+    Args:
+        num_classes: that the network is told; 0 for none.
+        asked: the classes of samples, the network's or those of the classifier that guides it.
+        dropout: of labels in training.
+    """
+
+    num_classes: int
+    asked: Asked
+    dropout: LabelDropout
+
+    def network_conditions(self, x0: Tensor, labels: Tensor) -> Conditions:
+        return {"y": labels.to(x0.device)} if self.num_classes else {}
+
+    def conditions(self, x0: Tensor, labels: Tensor) -> Conditions:
+        return {"y": labels.to(x0.device)} if self.asked else {}
+
+    def training_labels(self, labels: Tensor, noise: Noise) -> Tensor:
+        return self.dropout(labels, noise)
+
+    def sampling_conditions(self, indices: Sequence[int], device: torch.device) -> Conditions:
+        return {"y": self.asked.of(indices).to(device)} if self.asked else {}
+
+    def sampling_labels(self, count: int) -> Tensor | None:
+        return self.asked.of(range(count)) if self.asked else None
+
+    def check(self, arrays: Arrays, where: str) -> None:
+        check_labels(arrays.labels, self.num_classes or self.asked.num_classes, where)
+
+
+@dataclass(frozen=True)
+class SuperResolution(TrainingTask):
+    """Data, given a smaller image of the same and their class (Nichol & Dhariwal 2021, section 4 and
+    appendix A).
+
+    Args:
+        num_classes: 0 for none.
+        size: of the smaller images, (height, width); in training they are means over areas.
+        base: smaller images to sample from.
+        dropout: of labels in training.
+    """
+
+    num_classes: int
+    size: tuple[int, ...]
+    base: BaseImages
+    dropout: LabelDropout
+
+    @property
+    def restores_test_images(self) -> bool:
+        return not self.base.path
+
+    def training_labels(self, labels: Tensor, noise: Noise) -> Tensor:
+        return self.dropout(labels, noise)
+
+    def network_conditions(self, x0: Tensor, labels: Tensor) -> Conditions:
+        return {**self._classes(labels.to(x0.device)), "low_res": F.interpolate(x0, self.size, mode="area")}
+
+    def sampling_conditions(self, indices: Sequence[int], device: torch.device) -> Conditions:
+        found = self.base.of(indices)
+        return {**self._classes(found.labels.to(device)), "low_res": found.images.to(device)}
+
+    def sampling_labels(self, count: int) -> Tensor | None:
+        return self.base.of(range(count)).labels if self.num_classes else None
+
+    def check(self, arrays: Arrays, where: str) -> None:
+        check_labels(arrays.labels, self.num_classes, where)
+
+    def _classes(self, labels: Tensor) -> Conditions:
+        return {"y": labels} if self.num_classes else {}
+
+
+@dataclass(frozen=True)
+class Classification(TrainingTask):
+    """The class of noisy data."""
+
+    generates: ClassVar[bool] = False
+    num_classes: int
+
+    def network_conditions(self, x0: Tensor, labels: Tensor) -> Conditions:
+        return {"y": labels.to(x0.device)}
+
+    def sampling_conditions(self, indices: Sequence[int], device: torch.device) -> Conditions:
+        raise ValueError(
+            "a classifier has no samples: use --mode train or eval, or a training.task that generates."
+        )
+
+    def sampling_labels(self, count: int) -> Tensor | None:
+        return None
+
+    def check(self, arrays: Arrays, where: str) -> None:
+        check_labels(arrays.labels, self.num_classes, where)
+
+
+def check_size(data: DataSpec, size: Sequence[int] | int | None) -> tuple[int, ...]:
+    """The size of the smaller images.
+
+    Raises:
+        ValueError: it is not set, of another number of axes than the data's, or not smaller.
+    """
+    if size is None:
+        raise ValueError(
+            "training.task='superres' needs the size of the small images: set data.low_res_size."
+        )
+    sizes = (size,) * (len(data.shape) - 1) if isinstance(size, int) else tuple(size)
+    if (
+        len(data.shape) != 3
+        or len(sizes) != 2
+        or not all(0 < a <= b for a, b in zip(sizes, data.shape[1:], strict=True))
+    ):
+        raise ValueError(
+            f"data.low_res_size={size} must be a height and width of at most the images' "
+            f"{data.shape[1:]}, or one number for both."
+        )
+    return sizes

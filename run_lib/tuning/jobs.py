@@ -1,0 +1,193 @@
+"""The work of a sweep: sets of samples, each drawn and scored once, by one process or several."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import multiprocessing
+import re
+import time
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from threadpoolctl import threadpool_limits
+from tqdm import tqdm
+
+from run_lib.files import atomic, write_json
+from run_lib.run import Run
+from run_lib.sample import batches, draw
+from run_lib.seeds import Use
+from run_lib.training.state import TrainState
+from run_lib.tuning.scores import Score, Scorer, scorer_of
+from run_lib.tuning.sweep import Candidate, variant
+
+
+@dataclass(frozen=True)
+class Scored:
+    """One set of samples: its scores, the evaluations of each sample and the seconds of all."""
+
+    scores: tuple[Score, ...]
+    nfe: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Parts:
+    """A folder with a file for each set that is scored, and one for each candidate's first samples."""
+
+    folder: Path
+
+    def _file(self, candidate: Candidate, repeat: int, ending: str) -> Path:
+        name = re.sub(r"[^\w.=+-]", "_", str(candidate))
+        return self.folder / f"{name}_{repeat:03d}.{ending}"
+
+    def read(self, candidate: Candidate, repeat: int) -> Scored | None:
+        """What was scored; None where it is not, or only in part."""
+        path = self._file(candidate, repeat, "json")
+        if not path.is_file():
+            return None
+        try:
+            held = json.loads(path.read_text())
+            return Scored(tuple(Score(**s) for s in held["scores"]), held["nfe"], held["seconds"])
+        except (ValueError, KeyError, TypeError):
+            path.unlink()
+            return None
+
+    def write(self, candidate: Candidate, repeat: int, scored: Scored) -> None:
+        write_json(self._file(candidate, repeat, "json"), asdict(scored))
+
+    def write_samples(self, candidate: Candidate, samples: np.ndarray) -> None:
+        with atomic(self._file(candidate, 0, "npy")) as partial, partial.open("wb") as file:
+            np.save(file, samples)
+
+    def samples(self, candidate: Candidate) -> np.ndarray:
+        """The first samples of the candidate's first set."""
+        held: np.ndarray = np.load(self._file(candidate, 0, "npy"))
+        return held
+
+
+@dataclass(frozen=True)
+class Work:
+    """What every process is told.
+
+    Attributes:
+        values: the resolved configuration.
+        workdir, config_file: of the run.
+        step: of the checkpoint; None where there is none.
+        parts: where results go.
+    """
+
+    values: Mapping[str, Any]
+    workdir: Path
+    config_file: str
+    step: int | None
+    parts: Parts
+
+
+class Worker:
+    """Draws and scores sets. Its results depend on the set alone: one thread a process, the seeds of the set.
+
+    Args:
+        work: what to do it on.
+    """
+
+    def __init__(self, work: Work) -> None:
+        self._work = work
+        self._candidate: Candidate | None = None
+        self._run: Run
+        self._state: TrainState
+        self._scorer: Scorer | None = None
+
+    def score(self, candidate: Candidate, repeat: int) -> None:
+        """Draw set ``repeat`` under the candidate's settings, score it and write it down."""
+        with _one_thread():
+            self._turn_to(candidate)
+            e, tuning = self._run.experiment, self._run.experiment.tuning
+            if self._scorer is None:
+                self._scorer = scorer_of(e.data, tuning.features, tuning.num_samples)
+            started, first = time.perf_counter(), repeat * tuning.num_samples
+            with self._state.ema.average(e.network):
+                drawn = [
+                    draw(e, range(first + rows.start, first + rows.stop), Use.TUNING)
+                    for rows in batches(tuning.num_samples, e.sampling.batch_size)
+                ]
+            seconds = time.perf_counter() - started
+            samples = np.concatenate([batch.levels.numpy() for batch in drawn])
+            scored = Scored(self._scorer.scores(samples), drawn[0].nfe, seconds)
+        if repeat == 0:
+            self._work.parts.write_samples(candidate, samples[: max(tuning.rows, 1)])
+        self._work.parts.write(candidate, repeat, scored)
+
+    def _turn_to(self, candidate: Candidate) -> None:
+        if candidate != self._candidate:
+            work = self._work
+            e = variant(work.values, candidate)
+            self._run = Run(e, work.workdir, "eval", work.config_file)
+            self._state = self._run.trained_state(work.step)
+            self._candidate = candidate
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Sums are added in another order by another number of threads."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with threadpool_limits(1):
+            yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+@dataclass(frozen=True)
+class Task:
+    """A set to draw and score."""
+
+    candidate: Candidate
+    repeat: int
+
+
+def do(work: Work, tasks: list[Task], processes: int) -> None:
+    """Do the tasks, so many at a time; what is done is written, so that the rest can go on from there."""
+    bar = tqdm(total=len(tasks), desc="tuning", unit="set")
+    if min(processes, len(tasks)) <= 1:
+        worker = Worker(work)
+        for task in tasks:
+            worker.score(task.candidate, task.repeat)
+            bar.update()
+        bar.close()
+        return
+    # Fresh interpreters: forked ones would share CUDA's state and locks that threads held.
+    with ProcessPoolExecutor(
+        min(processes, len(tasks)), multiprocessing.get_context("spawn"), _start, (work,)
+    ) as pool:
+        for _ in pool.map(_score, tasks):
+            bar.update()
+    bar.close()
+
+
+_worker: Worker
+
+
+def _start(work: Work) -> None:
+    global _worker
+    _worker = Worker(work)
+
+
+def _score(task: Task) -> None:
+    _worker.score(task.candidate, task.repeat)
+
+
+def digest(network: torch.nn.Module) -> str:
+    """Sixteen hexadecimal digits of the SHA-256 of a network's weights."""
+    sha = hashlib.sha256()
+    for name, value in sorted(network.state_dict().items()):
+        sha.update(name.encode())
+        sha.update(value.detach().double().cpu().numpy().tobytes())
+    return sha.hexdigest()[:16]

@@ -1,0 +1,186 @@
+"""A sweep's findings as a table, a plot and a picture."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from run_lib.data.spec import DataSpec
+from run_lib.files import atomic, write_json
+from run_lib.tuning.jobs import Parts
+from run_lib.tuning.results import Findings
+from run_lib.tuning.sweep import Candidate, Sweep
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+
+def write_table(findings: Findings, folder: Path) -> None:
+    """``table.csv``, a row for each candidate, and ``table.json`` with the score of every set besides."""
+    rows: list[dict[str, Any]] = []
+    for i, row in enumerate(findings.rows):
+        cells: dict[str, Any] = {change.field: change.value for change in row.candidate.changes}
+        for k, metric in enumerate(findings.metrics):
+            interval = row.interval(k, findings.confidence)
+            cells |= {metric.name: interval.mean, f"{metric.name} +-": interval.half}
+        difference = findings.comparison.differences[i]
+        cells |= {
+            f"loss by {findings.ranked_by.name} less the best's": difference.mean,
+            "of that +-": difference.half,
+            "best": i == findings.comparison.best,
+            "as good as the best": row.candidate in findings.as_good,
+            "nfe": row.nfe,
+            "seconds": round(row.seconds, 3),
+        }
+        rows.append(cells)
+    with atomic(folder / "table.csv") as partial, partial.open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    best, as_good = findings.best, findings.as_good
+    write_json(
+        folder / "table.json",
+        {
+            "confidence": findings.confidence,
+            "intervals": "Student's t over the seeds; differences are paired, seed by seed",
+            "ranked_by": asdict(findings.ranked_by),
+            "best": {change.field: change.value for change in best.changes},
+            "as_good": [{change.field: change.value for change in c.changes} for c in as_good],
+            "rows": [
+                {
+                    **cells,
+                    "by_seed": dict(
+                        zip([m.name for m in findings.metrics], row.values.tolist(), strict=True)
+                    ),
+                }
+                for cells, row in zip(rows, findings.rows, strict=True)
+            ],
+        },
+    )
+
+
+def draw_plot(findings: Findings, path: Path) -> None:
+    """Every metric against the first field whose values are numbers, a line for each choice of the others."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    count = len(findings.metrics)
+    figure = Figure(figsize=(4.6 * count + 0.4, 3.8), dpi=110, layout="constrained")
+    FigureCanvasAgg(figure)
+    for k in range(count):
+        _panel(figure.add_subplot(1, count, k + 1), findings, k)
+    _save(figure, path)
+
+
+def _panel(axes: Axes, findings: Findings, k: int) -> None:
+    metric, field = findings.metrics[k], _abscissa(findings.sweep)
+    lines: dict[str, list[int]] = {}
+    for i, row in enumerate(findings.rows):
+        others = "" if field is None else " ".join(str(c) for c in row.candidate.changes if c.field != field)
+        lines.setdefault(others, []).append(i)
+    places = [float(i if field is None else row.candidate[field]) for i, row in enumerate(findings.rows)]
+    for others, rows in lines.items():
+        rows.sort(key=lambda i: places[i])
+        intervals = [findings.rows[i].interval(k, findings.confidence) for i in rows]
+        axes.errorbar(
+            [places[i] for i in rows],
+            [interval.mean for interval in intervals],
+            yerr=[interval.half for interval in intervals],
+            fmt="o-" if field is not None else "o",
+            markersize=4,
+            capsize=3,
+            linewidth=1.2,
+            label=others or None,
+        )
+    if field is None:
+        axes.set_xticks(
+            range(len(places)), [str(row.candidate) for row in findings.rows], rotation=45, ha="right"
+        )
+    elif min(places) > 0 and max(places) / min(places) > 8:
+        axes.set_xscale("log")
+        axes.set_xticks(sorted(set(places)), [f"{p:g}" for p in sorted(set(places))], rotation=60)
+        axes.minorticks_off()
+    if metric.name == "variance" and field == "snr":
+        x = np.linspace(min(places), max(places), 200)
+        axes.plot(x, 1 + x**2, "k--", linewidth=1, label="1 + snr²", zorder=0)
+    best = findings.comparison.best
+    axes.plot(
+        [places[best]],
+        [findings.rows[best].interval(k, findings.confidence).mean],
+        "*",
+        color="crimson",
+        markersize=13,
+        zorder=5,
+        label=f"best by {findings.ranked_by.name}",
+    )
+    if findings.sweep.numeric and len(findings.as_good) > 1:
+        ends = [float(c.changes[0].value) for c in findings.as_good]
+        axes.axvspan(ends[0], ends[-1], color="crimson", alpha=0.08, label="cannot be told from it")
+    axes.set_xlabel(field or "")
+    axes.set_title(f"{metric.what}", fontsize=10)
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=8)
+
+
+def _abscissa(sweep: Sweep) -> str | None:
+    """The first field with more than one value, all of them numbers."""
+    for field in sweep.fields:
+        values = {c[field] for c in sweep.candidates}
+        if len(values) > 1 and all(isinstance(v, int | float) and not isinstance(v, bool) for v in values):
+            return field
+    return None
+
+
+def draw_picture(sweep: Sweep, parts: Parts, data: DataSpec, count: int, path: Path) -> None:
+    """Columns: candidates; rows: the same seeds. Images as they are; other data by their first two coordinates."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    images = len(data.shape) == 3
+    columns, rows = len(sweep.candidates), count if images else 1
+    side = 0.9 if images else 2.4
+    figure = Figure(figsize=(side * columns, side * rows + 0.5), dpi=100, layout="constrained")
+    FigureCanvasAgg(figure)
+    grid = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
+    for column, candidate in enumerate(sweep.candidates):
+        samples = parts.samples(candidate)[:count]
+        for row in range(rows):
+            axes = grid[row, column]
+            if images:
+                _image(axes, samples[row] if row < len(samples) else None, data)
+            else:
+                _points(axes, samples)
+        grid[0, column].set_title(_title(candidate), fontsize=8)
+    _save(figure, path)
+
+
+def _image(axes: Axes, sample: np.ndarray | None, data: DataSpec) -> None:
+    axes.set_axis_off()
+    if sample is None:
+        return
+    low, high = (0, data.levels - 1) if data.levels else (float(sample.min()), float(sample.max()))
+    shown = (sample.astype(np.float64) - low) / max(high - low, 1e-12)
+    shown = shown[:3] if len(shown) >= 3 else shown[:1].repeat(3, 0)
+    axes.imshow(shown.transpose(1, 2, 0).clip(0, 1), interpolation="nearest")
+
+
+def _points(axes: Axes, samples: np.ndarray) -> None:
+    flat = samples.reshape(len(samples), -1)
+    second = flat[:, 1] if flat.shape[1] > 1 else np.zeros(len(flat))
+    axes.scatter(flat[:, 0], second, c=np.arange(len(flat)), cmap="tab10", s=14)
+    axes.set_aspect("equal")
+    axes.tick_params(labelsize=6)
+
+
+def _title(candidate: Candidate) -> str:
+    return "\n".join(map(str, candidate.changes))
+
+
+def _save(figure: Figure, path: Path) -> None:
+    with atomic(path) as partial:
+        figure.savefig(partial, format="png")

@@ -1,0 +1,174 @@
+"""``config.tune.sweep``: which settings of the sampler are tried, and the experiment of each."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from configs.base import get_config as default_config
+from run_lib.config.build import build
+from run_lib.config.experiment import Experiment
+from sde_lib.registry import unknown_name
+
+Value = float | int | bool | str
+NOT_OF_THE_SAMPLER = ("num_samples", "batch_size", "seed", "grid_size", "trajectory", "base_samples")
+FORM = "write field=a,b,c, or a range field=first:last:count, or field=first:last:count:log"
+
+
+@dataclass(frozen=True)
+class Change:
+    """A field of ``config.sampling`` and the value it is given."""
+
+    field: str
+    value: Value
+
+    def __str__(self) -> str:
+        return (
+            f"{self.field}={self.value:g}" if isinstance(self.value, float) else f"{self.field}={self.value}"
+        )
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One point of the sweep: a change for each of its fields."""
+
+    changes: tuple[Change, ...]
+
+    def __str__(self) -> str:
+        return " ".join(map(str, self.changes))
+
+    def __getitem__(self, field: str) -> Value:
+        return next(c.value for c in self.changes if c.field == field)
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """All combinations of the values of some fields, the last field varying fastest.
+
+    Attributes:
+        fields: in the order in which they were written.
+        candidates: one for each combination.
+    """
+
+    fields: tuple[str, ...]
+    candidates: tuple[Candidate, ...]
+
+    @property
+    def numeric(self) -> bool:
+        """Whether it is over one field whose values are numbers: there is an interval to speak of."""
+        return len(self.fields) == 1 and all(
+            isinstance(c.changes[0].value, int | float) and not isinstance(c.changes[0].value, bool)
+            for c in self.candidates
+        )
+
+
+def parse_sweep(text: str) -> Sweep:
+    """Read ``tune.sweep``.
+
+    Args:
+        text: ``snr=0.05,0.1,0.2``; a range ``snr=0.05:0.4:8``, in equal ratios with ``:log``; several fields,
+            separated by spaces or semicolons.
+
+    Raises:
+        ValueError: another form, a field that is none or not the sampler's, values of another type, a value
+            given twice.
+    """
+    axes = [_axis(part) for part in text.replace(";", " ").split()]
+    if not axes:
+        raise ValueError(f"config.tune.sweep names nothing to tune; {FORM}, such as snr=0.05,0.1,0.2.")
+    fields = tuple(axis[0].field for axis in axes)
+    for field in fields:
+        if fields.count(field) > 1:
+            raise ValueError(
+                f"config.tune.sweep has the field {field!r} twice; put all its values in one list."
+            )
+    return Sweep(fields, tuple(Candidate(changes) for changes in itertools.product(*axes)))
+
+
+def _axis(part: str) -> list[Change]:
+    field, equals, values = part.partition("=")
+    known, kind = default_config().sampling, None
+    if not equals:
+        raise ValueError(f"config.tune.sweep: {part!r} gives no values; {FORM}.")
+    if field not in known:
+        raise ValueError(unknown_name("field of config.sampling in config.tune.sweep", field, list(known)))
+    kind = known.get_type(field)
+    if field in NOT_OF_THE_SAMPLER or kind not in (float, int, bool, str):
+        raise ValueError(
+            f"config.tune.sweep cannot vary {field!r}: it takes numbers and names that say how samples are "
+            f"drawn, not {'a list' if kind is tuple else 'which'}."
+        )
+    found = (
+        _range(field, kind, values) if ":" in values else [_value(field, kind, v) for v in values.split(",")]
+    )
+    for value in found:
+        if found.count(value) > 1:
+            raise ValueError(f"config.tune.sweep has {field}={value} twice.")
+    return [Change(field, value) for value in found]
+
+
+def _value(field: str, kind: type, text: str) -> Value:
+    if kind is str and text:
+        return text
+    try:
+        if kind is bool:
+            return {"true": True, "false": False}[text.lower()]
+        if kind is int:
+            return int(text)
+        value = float(text)
+        if math.isfinite(value):
+            return value
+    except (ValueError, KeyError):
+        pass
+    wanted = {float: "numbers", int: "whole numbers", bool: "true and false", str: "names"}[kind]
+    raise ValueError(f"config.tune.sweep: {field} takes {wanted}, got {text!r}; {FORM}.")
+
+
+def _range(field: str, kind: type, text: str) -> list[Value]:
+    parts = text.split(":")
+    log = parts[3:] == ["log"]
+    if kind not in (float, int) or len(parts) != 3 + log:
+        raise ValueError(f"config.tune.sweep: {field}={text} is no range of numbers; {FORM}.")
+    first, last = (float(_value(field, float, p)) for p in parts[:2])
+    count = int(_value("the count of a range", int, parts[2]))
+    if count < 2 or first == last or (log and not min(first, last) > 0):
+        raise ValueError(
+            f"config.tune.sweep: the range {field}={text} needs two values or more between two ends that "
+            f"differ, and with :log positive ends."
+        )
+    values = (np.geomspace if log else np.linspace)(first, last, count)
+    if kind is int:
+        whole: list[Value] = [round(v) for v in values.tolist()]
+        if not log and not np.allclose(values, np.round(values)):
+            raise ValueError(
+                f"config.tune.sweep: {field} takes whole numbers, and the range {text} gives "
+                f"{', '.join(f'{v:g}' for v in values)}; choose another count."
+            )
+        return whole
+    return [float(f"{v:.6g}") for v in values]
+
+
+def variant(values: Mapping[str, Any], candidate: Candidate) -> Experiment:
+    """The experiment of one point of a sweep.
+
+    Args:
+        values: the resolved configuration, ``Experiment.values``.
+        candidate: what is changed in its sampling section.
+
+    Raises:
+        ValueError: the sampler cannot have these settings; naming them.
+    """
+    config = ConfigDict(dict(values))
+    with config.sampling.ignore_type():
+        for change in candidate.changes:
+            config.sampling[change.field] = change.value
+    try:
+        return build(config)
+    except ValueError as error:
+        raise ValueError(f"{candidate} of config.tune.sweep: {error}") from error

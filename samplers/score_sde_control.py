@@ -1,0 +1,133 @@
+"""score_sde_pytorch's entry points of controllable generation, for users who know them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from models.base import Network
+from models.prediction.noise_model import Model
+from samplers.base import Constraint, Corrector, Predictor
+from samplers.constraints.replacement import Replacement
+from samplers.operators.grey import Grey
+from samplers.operators.mask import Mask
+from samplers.pc import PCSampler
+from samplers.score_sde import as_model, with_settings
+from sde_lib.base import SDE
+from sde_lib.noise import Noise
+
+Inpainter = Callable[[Model | Network, Tensor, Tensor], Tensor]
+"""(model, data, mask) -> complete images in the data's scale."""
+
+Colorizer = Callable[[Model | Network, Tensor], Tensor]
+"""(model, grey images) -> colour images in the data's scale."""
+
+
+def get_pc_inpainter(
+    sde: SDE,
+    predictor: type[Predictor],
+    corrector: type[Corrector],
+    inverse_scaler: Callable[[Tensor], Tensor],
+    snr: float,
+    n_steps: int = 1,
+    probability_flow: bool = False,
+    continuous: bool = False,
+    denoise: bool = True,
+    eps: float | None = None,
+    *,
+    num_steps: int | None = None,
+    seed: int = 0,
+) -> Inpainter:
+    """An inpainter: ``inpaint(model, data, mask) -> images``.
+
+    As the ancestor's, with what it got wrong put right: with ``denoise`` the result is the clean estimate, in
+    which the known pixels are the data's, bit for bit; sampling ends at the process's own ``t_end``; and it
+    starts from known pixels with the prior's noise. Each call goes on to fresh samples.
+
+    ``data`` (B, C, H, W) is in the model's range; ``mask``, 1 where it is known, broadcasts to it, so that it
+    may differ between the samples.
+
+    Args:
+        sde, predictor, corrector, inverse_scaler, snr, n_steps, probability_flow, continuous, denoise: as for
+            ``get_pc_sampler``.
+        eps: the smallest time at which the model is evaluated; the process's ``t_end`` unless given.
+        num_steps: of the predictor; the ancestor's ``sde.N`` unless given.
+        seed: of the samples' streams.
+    """
+    run = _Runs(
+        sde, predictor, corrector, snr, n_steps, probability_flow, continuous, denoise, eps, num_steps, seed
+    )
+
+    def pc_inpainter(model: Model | Network, data: Tensor, mask: Tensor) -> Tensor:
+        operator = Mask(mask)
+        return inverse_scaler(run(model, data, Replacement(operator, operator.apply(data))))
+
+    return pc_inpainter
+
+
+def get_pc_colorizer(
+    sde: SDE,
+    predictor: type[Predictor],
+    corrector: type[Corrector],
+    inverse_scaler: Callable[[Tensor], Tensor],
+    snr: float,
+    n_steps: int = 1,
+    probability_flow: bool = False,
+    continuous: bool = False,
+    denoise: bool = True,
+    eps: float | None = None,
+    *,
+    num_steps: int | None = None,
+    seed: int = 0,
+) -> Colorizer:
+    """A colorizer: ``colorize(model, grey) -> images``; of ``grey`` (B, C, H, W) the mean over channels counts.
+
+    Arguments and what differs from the ancestor as for ``get_pc_inpainter``.
+    """
+    run = _Runs(
+        sde, predictor, corrector, snr, n_steps, probability_flow, continuous, denoise, eps, num_steps, seed
+    )
+
+    def pc_colorizer(model: Model | Network, gray_scale_img: Tensor) -> Tensor:
+        operator = Grey(gray_scale_img.shape[1])
+        return inverse_scaler(
+            run(model, gray_scale_img, Replacement(operator, operator.apply(gray_scale_img)))
+        )
+
+    return pc_colorizer
+
+
+@dataclass
+class _Runs:
+    """The ancestor's settings, and how many samples they have made."""
+
+    sde: SDE
+    predictor: type[Predictor]
+    corrector: type[Corrector]
+    snr: float
+    n_steps: int
+    probability_flow: bool
+    continuous: bool
+    denoise: bool
+    eps: float | None
+    num_steps: int | None
+    seed: int
+    made: int = 0
+
+    def __call__(self, model: Model | Network, data: Tensor, constraint: Constraint) -> Tensor:
+        end = self.sde.t_end if self.eps is None else self.eps
+        sampler = PCSampler(
+            model=as_model(model, self.sde, self.continuous),
+            predictor=with_settings(self.predictor, probability_flow=self.probability_flow),  # type: ignore[arg-type]
+            corrector=with_settings(self.corrector, snr=self.snr),  # type: ignore[arg-type]
+            times=torch.linspace(self.sde.T, end, self.num_steps or self.sde.N, dtype=torch.float64),
+            n_steps_each=self.n_steps,
+            noise_removal=self.denoise,
+            constraints=[constraint],
+        )
+        rows = range(self.made, self.made + len(data))
+        self.made += len(data)
+        return sampler.sample(data.shape, Noise(self.seed, rows, data.device, data.dtype)).x
