@@ -11,6 +11,16 @@ T = TypeVar("T")
 C = TypeVar("C")
 
 
+_NAMES: dict[Any, str] = {}
+"""The names of all registered components, whatever the registry."""
+
+
+def registered_name(component: Any) -> str:
+    """The name under which a class or function is registered, for messages; its own name if it is not."""
+    name: str = _NAMES.get(component) or component.__name__
+    return name
+
+
 def snake_case(name: str) -> str:
     """``MyPredictor``, ``my-predictor`` and ``my_predictor`` are all ``my_predictor``."""
     name = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", name.replace("-", "_"))
@@ -65,6 +75,7 @@ class Registry(Generic[T]):
                 f"register {cls.__module__}.{cls.__qualname__} under another name=."
             )
         self._entries[key] = cls
+        _NAMES[cls] = key
         return cls
 
     def __getitem__(self, name: str) -> Any:
