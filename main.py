@@ -9,49 +9,55 @@ import sys
 from pathlib import Path
 
 from absl import flags
-from ml_collections import config_flags
 
-from run_lib.config.build import build
-from run_lib.config.command_line import default_workdir, parse
+from run_lib import modes  # noqa: F401 - registers them
+from run_lib.config.command_line import configure, default_workdir, parse
+from run_lib.config.configuration import read
+from run_lib.config.effects import check_effects
+from run_lib.config.files import load_config_file
+from run_lib.config.mode import register_mode
+from run_lib.config.subject import build_placement
+from run_lib.config.usage import usage, wants_help
 from run_lib.evaluation.report import IncompleteError
 from run_lib.files import writable, write_json
-from run_lib.modes import MODES, WITHOUT_WEIGHTS
 from run_lib.processes import refuse_several
 from run_lib.run import Run
-from sde_lib.registry import unknown_name
 
-_CONFIG = config_flags.DEFINE_config_file(
-    "config", None, "Configuration file; --config.<field>=<value> overrides."
-)
-_MODE = flags.DEFINE_string("mode", "all", f"What to do: {', '.join(MODES)}.")
-_WORKDIR = flags.DEFINE_string(
-    "workdir", None, "Where everything lands; default runs/<config path without .py>."
-)
-_EVAL_FOLDER = flags.DEFINE_string(
-    "eval_folder", "eval", "Folder of an evaluation inside the work directory."
-)
+_CONFIG = flags.DEFINE_string("config", None, "Configuration: a file, or a shipped one such as ddpm/digits.")
+_MODE = flags.DEFINE_string("mode", "all", "What to do.")
+_WORKDIR = flags.DEFINE_string("workdir", None, "Where everything lands.")
+_EVAL_FOLDER = flags.DEFINE_string("eval_folder", "eval", "Folder of an evaluation in the work directory.")
 _TRACEBACK = flags.DEFINE_bool("traceback", False, "Show the traceback of an error.")
 
 
 def main(argv: list[str]) -> None:
-    if len(argv) > 1:
-        raise ValueError(f"unexpected argument {argv[1]!r}; flags begin with --.")
-    if not flags.FLAGS["config"].present:
+    if wants_help(argv):
+        print(usage())
+        return
+    line = parse(argv)
+    known = _MODE.value in register_mode  # a plugin's own mode is known once the plugin is imported
+    name = _CONFIG.value or ("base" if known and not register_mode[_MODE.value].needs_configuration else None)
+    if name is None:
         raise ValueError("which configuration? Try --config configs/ddpm/digits.py")
-    config_file = config_flags.get_config_filename(flags.FLAGS["config"])
-    if _MODE.value not in MODES:
-        raise ValueError(unknown_name("mode", _MODE.value, list(MODES)))
-    refuse_several(_MODE.value)
-    experiment = build(_CONFIG.value, weights=_MODE.value not in WITHOUT_WEIGHTS)
-    workdir = writable(Path(_WORKDIR.value or default_workdir(config_file)))
-    write_json(workdir / "config.json", experiment.config)
-    MODES[_MODE.value](Run(experiment, workdir, _EVAL_FOLDER.value, config_file))
+    if line.arguments and known and not register_mode[_MODE.value].takes_arguments:
+        raise ValueError(f"unexpected argument {line.arguments[0]!r}; flags begin with --.")
+    config, given = configure(load_config_file(name), line)
+    kind = register_mode[_MODE.value]
+    refuse_several(_MODE.value, kind.many_processes)
+    configuration = read(config, given, _MODE.value, line.arguments)
+    mode = configuration.choose("mode").build()
+    plan = mode.plan(configuration)
+    check_effects(configuration)
+    workdir = Path(_WORKDIR.value or default_workdir(name))
+    if mode.keeps_record:
+        write_json(writable(workdir) / "config.json", configuration.record.values)
+    mode.work(build_placement(configuration.values).place(plan), Run(workdir, _EVAL_FOLDER.value, name))
 
 
 def guarded(argv: list[str]) -> None:
     """Run, and say what was wrong without a traceback when the user can mend it."""
     try:
-        main(parse(argv))
+        main(argv)
     except ValueError as error:
         if flags.FLAGS.is_parsed() and _TRACEBACK.value:
             raise

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor
 
@@ -35,9 +35,14 @@ class Loss(abc.ABC):
     """An objective at random times: draw a time, noise the data, predict, compare.
 
     Attributes:
+        needs: what the process must be able to do; checked when a plan is built.
+        bounds: whether it holds a term of the variational bound: that alone trains learned variances, and asks for
+            the probability of discrete data's levels.
         times: which times are drawn.
     """
 
+    needs: ClassVar[type] = Process
+    bounds: ClassVar[bool] = False
     times: TimeSampler
 
     def __call__(self, model: Model, x0: Tensor, noise: Noise, **cond: Any) -> Losses:

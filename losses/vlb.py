@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -82,6 +83,8 @@ class BoundLoss(Loss):
         rescale: multiply by the number of levels, so that the mean is the bound without its constant term.
     """
 
+    needs: ClassVar[type] = DiscreteDiffusion
+    bounds: ClassVar[bool] = True
     times: TimeSampler
     bins: Bins | None
     variance: Variance = "auto"
@@ -109,6 +112,8 @@ class HybridLoss(Loss):
             is 1 / num_levels.
     """
 
+    needs: ClassVar[type] = DiscreteDiffusion
+    bounds: ClassVar[bool] = True
     times: TimeSampler
     output: str
     bins: Bins | None

@@ -6,16 +6,18 @@ import torch
 from torch import Tensor
 
 from models.describe import describe as measure
+from run_lib.config.plans import DescriptionPlan
 from run_lib.run import Run
 
 
-def describe(run: Run) -> None:
+def describe(plan: DescriptionPlan, run: Run) -> None:
     """Print layer groups, parameters, arithmetic and activation memory; needs neither weights nor data."""
-    e = run.experiment
     cond: dict[str, Tensor] = {}
-    if e.num_classes and not e.network.classifies:
+    if plan.num_classes and not plan.network.classifies:
         cond["y"] = torch.zeros(1, dtype=torch.int64)
-    if e.network.sees_low_res:
+    if plan.network.sees_low_res:
         # Of any size: the network enlarges it to that of the state first.
-        cond["low_res"] = torch.zeros(1, *e.data.shape)
-    print(measure(e.network, e.data.shape, **cond).table())
+        cond["low_res"] = torch.zeros(1, *plan.shape)
+    print(measure(plan.network, plan.shape, **cond).table())
+    if plan.unused:
+        print(f"set in {run.config_file}, and taken by nothing that it chooses: {', '.join(plan.unused)}")

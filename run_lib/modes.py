@@ -2,47 +2,169 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar
 
-from run_lib.convert import convert
-from run_lib.describe import describe
-from run_lib.editing.control import control
-from run_lib.editing.reconstruct import reconstruct
-from run_lib.evaluation.evaluate import check, evaluate
+from run_lib.config import plans
+from run_lib.config.configuration import Configuration
+from run_lib.config.mode import Mode, register_mode
 from run_lib.run import Run
-from run_lib.sample import sample
-from run_lib.training.loop import train
-from run_lib.tuning.tune import tune
 
 
-def everything(run: Run) -> None:
-    """Train, sample, evaluate, and say where all of it is."""
-    check(run)
-    if run.experiment.trainable:
-        train(run)
-    generates = run.experiment.task.generates
-    if generates:
-        sample(run)
-    evaluate(run)
-    samples = f"samples      {run.workdir / 'samples' / 'samples.png'}\n" if generates else ""
-    print(
-        f"\ncheckpoint   {run.checkpoints.latest() or 'none: an exact score'}\n{samples}"
-        f"curves       tensorboard --logdir {run.workdir / 'tensorboard'}\n"
-        f"report       {run.workdir / run.eval_folder / 'report.json'}"
-    )
+@register_mode(name="train")
+@dataclass(frozen=True)
+class Train(Mode):
+    """Trains to ``training.n_iters``, from the latest checkpoint if there is one."""
+
+    def plan(self, configuration: Configuration) -> plans.TrainingPlan:
+        return plans.training(configuration)
+
+    def work(self, plan: plans.TrainingPlan, run: Run) -> None:
+        from run_lib.training.loop import train
+
+        train(plan, run)
 
 
-MODES: dict[str, Callable[[Run], None]] = {
-    "train": train,
-    "eval": evaluate,
-    "sample": sample,
-    "all": everything,
-    "describe": describe,
-    "convert": convert,
-    "tune": tune,
-    "control": control,
-    "reconstruct": reconstruct,
-}
+@register_mode(name="sample")
+@dataclass(frozen=True)
+class Sample(Mode):
+    """Draws ``sampling.num_samples`` samples, and a picture of the first of them."""
 
-WITHOUT_WEIGHTS = frozenset({"describe"})
-"""Modes that need the network's shapes alone: no memory is taken for its parameters."""
+    def plan(self, configuration: Configuration) -> plans.SamplingPlan:
+        return plans.sampling(configuration)
+
+    def work(self, plan: plans.SamplingPlan, run: Run) -> None:
+        from run_lib.sample import sample
+
+        sample(plan, run)
+
+
+@register_mode(name="eval")
+@dataclass(frozen=True)
+class Evaluate(Mode):
+    """Evaluates checkpoints: loss, bits/dim, sample quality; several processes share the work."""
+
+    many_processes: ClassVar[bool] = True
+
+    def plan(self, configuration: Configuration) -> plans.EvaluationPlan:
+        return plans.evaluation(configuration)
+
+    def work(self, plan: plans.EvaluationPlan, run: Run) -> None:
+        from run_lib.evaluation.evaluate import evaluate
+
+        evaluate(plan, run)
+
+
+@register_mode(name="all")
+@dataclass(frozen=True)
+class Everything(Mode):
+    """Trains, samples and evaluates, in this order."""
+
+    def plan(self, configuration: Configuration) -> plans.CompletePlan:
+        return plans.complete(configuration)
+
+    def work(self, plan: plans.CompletePlan, run: Run) -> None:
+        from run_lib.evaluation.evaluate import check, evaluate
+        from run_lib.sample import sample
+        from run_lib.training.loop import train
+
+        check(plan.evaluation)
+        if plan.training is not None:
+            train(plan.training, run)
+        if plan.sampling is not None:
+            sample(plan.sampling, run)
+        evaluate(plan.evaluation, run)
+        samples = f"samples      {run.workdir / 'samples' / 'samples.png'}\n" if plan.sampling else ""
+        print(
+            f"\ncheckpoint   {run.checkpoints.latest() or 'none: an exact score'}\n{samples}"
+            f"curves       tensorboard --logdir {run.workdir / 'tensorboard'}\n"
+            f"report       {run.workdir / run.eval_folder / 'report.json'}"
+        )
+
+
+@register_mode(name="tune")
+@dataclass(frozen=True)
+class Tune(Mode):
+    """Sweeps settings of the sampler over the same seeds, or finds a time grid for a checkpoint."""
+
+    def plan(self, configuration: Configuration) -> plans.TuningPlan:
+        return plans.tuning(configuration)
+
+    def work(self, plan: plans.TuningPlan, run: Run) -> None:
+        from run_lib.tuning.tune import tune
+
+        tune(plan, run)
+
+
+@register_mode(name="control")
+@dataclass(frozen=True)
+class Control(Mode):
+    """Inpainting, colorization, super-resolution and other work on given images."""
+
+    def plan(self, configuration: Configuration) -> plans.ControlPlan:
+        return plans.control(configuration)
+
+    def work(self, plan: plans.ControlPlan, run: Run) -> None:
+        from run_lib.editing.control import control
+
+        control(plan, run)
+
+
+@register_mode(name="reconstruct")
+@dataclass(frozen=True)
+class Reconstruct(Mode):
+    """Takes images to noise and back (DIRE), and measures how far from themselves they return."""
+
+    def plan(self, configuration: Configuration) -> plans.ReconstructionPlan:
+        return plans.reconstruction(configuration)
+
+    def work(self, plan: plans.ReconstructionPlan, run: Run) -> None:
+        from run_lib.editing.reconstruct import reconstruct
+
+        reconstruct(plan, run)
+
+
+@register_mode(name="describe")
+@dataclass(frozen=True)
+class Describe(Mode):
+    """Prints layers, parameters, GFLOP and memory of the network; needs neither weights nor data."""
+
+    def plan(self, configuration: Configuration) -> plans.DescriptionPlan:
+        return plans.description(configuration)
+
+    def work(self, plan: plans.DescriptionPlan, run: Run) -> None:
+        from run_lib.describe import describe
+
+        describe(plan, run)
+
+
+@register_mode(name="convert")
+@dataclass(frozen=True)
+class Convert(Mode):
+    """Writes weights in our own format, safetensors, score_sde's or diffusers'."""
+
+    def plan(self, configuration: Configuration) -> plans.ConversionPlan:
+        return plans.conversion(configuration)
+
+    def work(self, plan: plans.ConversionPlan, run: Run) -> None:
+        from run_lib.convert import convert
+
+        convert(plan, run)
+
+
+@register_mode(name="list")
+@dataclass(frozen=True)
+class List(Mode):
+    """Prints what can be chosen, or one component's settings: ``--mode list``, ``--mode list unipc``."""
+
+    needs_configuration: ClassVar[bool] = False
+    takes_arguments: ClassVar[bool] = True
+    keeps_record: ClassVar[bool] = False
+
+    def plan(self, configuration: Configuration) -> str:
+        from run_lib.config.listing import listing
+
+        return listing(configuration.arguments)
+
+    def work(self, plan: str, run: Run) -> None:
+        print(plan)

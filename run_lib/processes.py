@@ -64,14 +64,14 @@ class Processes:
             torch.distributed.destroy_process_group()
 
 
-def refuse_several(mode: str) -> None:
+def refuse_several(mode: str, many_processes: bool) -> None:
     """A mode that one process does alone must not be started by several, which would all do the same.
 
     Raises:
         ValueError: they were.
     """
     count = Processes.of_launcher().count
-    if count > 1 and mode != "eval":
+    if count > 1 and not many_processes:
         raise ValueError(
             f"--mode {mode} runs in one process, and WORLD_SIZE={count} were launched: start it without torchrun. "
             f"--mode eval shares its batches among them."

@@ -13,10 +13,11 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from run_lib.config.experiment import Experiment
+from run_lib.config.sampling import SamplingPlan
 from run_lib.files import atomic, write_json
 from run_lib.pictures import picture, save_gif, save_png
 from run_lib.run import Run
+from run_lib.tuning.stored_grids import with_stored_grid
 from run_lib.seeds import Use, stream_seed
 from samplers.pc import PCSampler
 from sde_lib.noise import Noise
@@ -31,12 +32,12 @@ class Batch:
     nfe: int
 
 
-def draw(e: Experiment, indices: Sequence[int], use: Use = Use.SAMPLING) -> Batch:
+def draw(plan: SamplingPlan, indices: Sequence[int], use: Use = Use.SAMPLING) -> Batch:
     """The samples of the given global indices: a function of (seed, index), whatever the batch."""
-    noise = Noise(stream_seed(e.sampling_seed, use), torch.as_tensor(list(indices)), e.device)
-    cond = e.task.sampling_conditions(indices, e.device)
-    result = e.sampler.sample((len(indices), *e.data.shape), noise, **cond)
-    return Batch(e.data.to_levels(result.x).cpu(), cond.get("y"), result.nfe)
+    noise = Noise(stream_seed(plan.seed, use), torch.as_tensor(list(indices)), plan.device)
+    cond = plan.task.sampling_conditions(indices, plan.device)
+    result = plan.sampler.sample((len(indices), *plan.data.shape), noise, **cond)
+    return Batch(plan.data.to_levels(result.x).cpu(), cond.get("y"), result.nfe)
 
 
 def batches(total: int, size: int) -> Iterator[range]:
@@ -44,14 +45,11 @@ def batches(total: int, size: int) -> Iterator[range]:
     return (range(first, min(first + size, total)) for first in range(0, total, size))
 
 
-def sample(run: Run) -> None:
+def sample(plan: SamplingPlan, run: Run) -> None:
     """Write ``samples/samples.npz``, a picture of the first ones and, on request, of their trajectory."""
-    e, settings = run.experiment, run.experiment.sampling
-    if not e.task.generates:
-        raise ValueError(
-            "a classifier has no samples: use --mode train or eval, or a training.task that generates."
-        )
-    state = run.trained_state()
+    settings = plan.settings
+    weights = run.weights(plan.subject)
+    plan = with_stored_grid(plan, run.stored_grids())
     folder = run.workdir / "samples"
     started, nfe = time.perf_counter(), 0
     shown: list[Tensor] = []
@@ -61,31 +59,31 @@ def sample(run: Run) -> None:
         for indices in tqdm(
             list(batches(settings.num_samples, settings.batch_size)), desc="sampling", unit="batch"
         ):
-            batch = draw(e, indices)
+            batch = draw(plan, indices)
             nfe = batch.nfe
             shown.extend(batch.levels[: max(0, settings.grid_size - len(shown))])
             yield batch.levels.numpy()
 
-    with state.ema.average(e.network):
+    with weights.averaged():
         write_samples(
             folder / "samples.npz",
             generate(),
             settings.num_samples,
-            e.task.sampling_labels(settings.num_samples),
+            plan.task.sampling_labels(settings.num_samples),
         )
         seconds = time.perf_counter() - started
-        save_png(picture(torch.stack(shown), e.data), folder / "samples.png")
-        if settings.trajectory:
-            _write_trajectory(e, folder)
+        save_png(picture(torch.stack(shown), plan.data), folder / "samples.png")
+        if plan.trajectory:
+            _write_trajectory(plan, folder)
     write_json(
         folder / "samples.json",
         {
             "count": settings.num_samples,
             "nfe": nfe,
             "seconds": seconds,
-            "seed": e.sampling_seed,
-            "step": state.step,
-            "config_hash": e.config_hash,
+            "seed": plan.seed,
+            "step": weights.step,
+            "config_hash": plan.subject.record.hash,
         },
     )
     print(
@@ -114,18 +112,18 @@ def write_samples(path: Path, arrays: Iterator[np.ndarray], count: int, labels: 
 
 
 @torch.no_grad()
-def _write_trajectory(e: Experiment, folder: Path) -> None:
+def _write_trajectory(plan: SamplingPlan, folder: Path) -> None:
     """Evenly spaced states on the way of the first samples, as frames and as a GIF."""
-    count, sampler = min(e.sampling.grid_size, e.sampling.num_samples), e.sampler
+    count, sampler = min(plan.settings.grid_size, plan.settings.num_samples), plan.sampler
     assert isinstance(sampler, PCSampler), "build allows no trajectory of another sampler"
-    noise = Noise(stream_seed(e.sampling_seed, Use.SAMPLING), range(count), e.device)
-    chosen = set(np.linspace(0, len(sampler) - 1, e.sampling.trajectory).round().astype(int))
+    noise = Noise(stream_seed(plan.seed, Use.SAMPLING), range(count), plan.device)
+    chosen = set(np.linspace(0, len(sampler) - 1, plan.trajectory).round().astype(int))
     steps = sampler.iterate(
-        sampler.prior((count, *e.data.shape), noise),
+        sampler.prior((count, *plan.data.shape), noise),
         noise,
-        **e.task.sampling_conditions(range(count), e.device),
+        **plan.task.sampling_conditions(range(count), plan.device),
     )
-    frames = [picture(e.data.to_levels(s.x).cpu(), e.data) for i, s in enumerate(steps) if i in chosen]
+    frames = [picture(plan.data.to_levels(s.x).cpu(), plan.data) for i, s in enumerate(steps) if i in chosen]
     for number, frame in enumerate(frames):
         save_png(frame, folder / "trajectory" / f"frame_{number:04d}.png")
     save_gif(frames, folder / "trajectory.gif")

@@ -9,7 +9,6 @@ from ml_collections import ConfigDict
 from models.base import Network
 from models.prediction.conventions import Convention, Setting
 from models.prediction.time_encoding import ChainIndex, FractionalIndex
-from run_lib.config.fields import Section
 from sde_lib.chain_sde import InterpolatedChain
 from sde_lib.discrete import DiscreteDiffusion
 from sde_lib.registry import unknown_name
@@ -17,7 +16,7 @@ from sde_lib.registry import unknown_name
 CHOICES = ("levels", "interpolated")
 
 
-def sampled_chain(rule: Convention, section: Section, model: ConfigDict) -> Convention:
+def sampled_chain(rule: Convention, config: ConfigDict) -> Convention:
     """The rule with its process of sampling as ``sampling.chain`` says.
 
     ``levels``: the chain that the network was trained on, at its whole indices. ``interpolated``: the same at
@@ -29,8 +28,7 @@ def sampled_chain(rule: Convention, section: Section, model: ConfigDict) -> Conv
         ValueError: an unknown choice, a network that was not trained on a chain, or one whose output has a
             meaning at whole indices alone.
     """
-    choice = section.values.chain
-    section.taken |= {"chain"}
+    choice = config.sampling.chain
     if choice is None:
         return rule
     if choice not in CHOICES:
@@ -44,7 +42,7 @@ def sampled_chain(rule: Convention, section: Section, model: ConfigDict) -> Conv
         )
     if choice == "levels":
         return replace(rule, sampling=rule.training)
-    if model.output == "previous":
+    if config.model.output == "previous":
         raise ValueError(
             "model.output='previous' is the chain's state one level down, which a fractional index has not: "
             "set sampling.chain='levels'."
@@ -54,13 +52,13 @@ def sampled_chain(rule: Convention, section: Section, model: ConfigDict) -> Conv
     return replace(rule, sampling=Setting(process, between, rule.training.output))
 
 
-def check_labels_between(section: Section, network: Network) -> None:
+def check_labels_between(config: ConfigDict, network: Network) -> None:
     """Refuse a network that looks its level up in a table.
 
     Raises:
         ValueError: with what to do.
     """
-    if section.values.chain == "interpolated" and network.time_label == "level":
+    if config.sampling.chain == "interpolated" and network.time_label == "level":
         raise ValueError(
             "sampling.chain='interpolated' tells the network a fractional level, and this network has learnt "
             "whole ones alone: set sampling.chain='levels'."

@@ -1,79 +1,145 @@
-"""The command line: absl's flags, with every mistake as one line."""
+"""The command line: absl's flags, and the fields of a configuration, with every mistake as one line."""
 
 from __future__ import annotations
 
-import difflib
 import re
-import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from absl import flags
 from ml_collections import ConfigDict
 
-from configs.base import get_config as default_config
-from run_lib.config.section_files import with_section_files
+from configs.base import get_config as base_config
+from run_lib.config.configuration import check_fields, complete, known_fields, unknown_field
+from run_lib.config.files import last_line
+from run_lib.config.parsing import kinds_of, parse_value, set_field
+from run_lib.config.plugins import load_plugins
+from run_lib.config.roles import components_of
+from run_lib.config.section_files import fields_of_file
+from sde_lib.registry import snake_case
 
 
-def parse(argv: list[str]) -> list[str]:
-    """The arguments that are no flags, after the program's name.
+@dataclass(frozen=True)
+class Override:
+    """``--config.PATH=TEXT``; ``text`` is None where no value was written."""
+
+    path: str
+    text: str | None
+
+
+@dataclass(frozen=True)
+class CommandLine:
+    """A parsed command line.
+
+    Attributes:
+        arguments: those that are no flags, after the program's name.
+        overrides: of the configuration, in their order.
+    """
+
+    arguments: list[str]
+    overrides: tuple[Override, ...]
+
+    @property
+    def plugins(self) -> str:
+        """The plugins that it names."""
+        return next((o.text or "" for o in reversed(self.overrides) if o.path == "plugins"), "")
+
+
+def parse(argv: list[str]) -> CommandLine:
+    """Set absl's flags and collect the overrides of the configuration.
 
     Raises:
-        ValueError: an unknown flag, a misspelt field, a value of another type, a configuration that fails.
+        ValueError: an unknown flag, or a flag's value of another type.
     """
-    argv = with_section_files(argv)
-    sys.argv = argv  # where ml_collections looks for the fields that are overridden
-    file = config_file(argv)
-    if file is not None and not Path(file.split(":")[0]).is_file():
-        raise ValueError(f"--config names no file: {file}. Try --config configs/ddpm/digits.py")
+    rest, overrides = [argv[0]], []
+    left = argv[1:]
+    while left:
+        argument = left.pop(0)
+        match = re.fullmatch(r"--?(no)?config\.([\w.]+)(?:=(.*))?", argument, re.DOTALL)
+        if match is None:
+            rest.append(argument)
+            continue
+        negated, path, text = match.groups()
+        if negated:
+            overrides.append(Override(path, "false"))
+            continue
+        # As absl has it, a value may follow as the next argument, unless the field is a switch.
+        if text is None and left and not left[0].startswith("-") and not _is_switch(path):
+            text = left.pop(0)
+        overrides.append(Override(path, text))
     try:
-        rest: list[str] = flags.FLAGS(argv)
+        arguments: list[str] = flags.FLAGS(rest)
     except flags.Error as error:
-        # absl passes on what a configuration raises as the text of its traceback.
-        where = f"the configuration {file} cannot be read: " if "Traceback" in str(error) else ""
-        raise ValueError(_misspelt(argv) or where + _last_line(error)) from error
-    except Exception as error:  # whatever a configuration file of the user's raises
-        wrong = f"{type(error).__name__}: {_last_line(error)}"
-        raise ValueError(_misspelt(argv) or f"the configuration {file} cannot be read: {wrong}") from error
-    return rest
+        raise ValueError(last_line(error)) from error
+    return CommandLine(arguments[1:], tuple(overrides))
 
 
-def config_file(argv: list[str]) -> str | None:
-    """The value of --config."""
-    for argument, following in zip(argv, [*argv[1:], ""], strict=True):
-        name, equals, value = argument.lstrip("-").partition("=")
-        if name == "config" and argument.startswith("-"):
-            return value if equals else following
-    return None
+def _is_switch(path: str) -> bool:
+    section, _, field = path.partition(".")
+    base = base_config()
+    if section not in base or (field and not isinstance(base[section], ConfigDict)):
+        return False
+    return kinds_of(path) == (bool,)
+
+
+def configure(config: ConfigDict, line: CommandLine) -> tuple[ConfigDict, list[str]]:
+    """A file's configuration with the overrides of the command line; and the fields that it gave.
+
+    Raises:
+        ValueError: a misspelt field, a value of another type, a section file that cannot be read, a plugin that
+            cannot be imported.
+    """
+    load_plugins(line.plugins or config.get("plugins", ""))
+    check_fields(config)
+    values, given = config.copy_and_resolve_references(), []
+    for path, value in _values(line):
+        set_field(values, path, value)
+        given.append(path)
+    complete(values)
+    return values, given
+
+
+def _values(line: CommandLine) -> Iterator[tuple[str, object]]:
+    for override in line.overrides:
+        section, _, field = override.path.partition(".")
+        if not field and isinstance(base_config().get(section), ConfigDict):
+            yield from fields_of_file(section, override.text)
+            continue
+        _check_path(override.path)
+        if override.text is None and kinds_of(override.path) != (bool,):
+            raise ValueError(f"--config.{override.path} needs a value: --config.{override.path}=...")
+        yield override.path, True if override.text is None else parse_value(override.path, override.text)
+
+
+def _check_path(path: str) -> None:
+    """Refuse a field that no section and no component has.
+
+    Raises:
+        ValueError: naming the nearest.
+    """
+    section, _, field = path.partition(".")
+    base = base_config()
+    if section not in base:
+        raise ValueError(unknown_field("config", section, list(base)))
+    if not field:
+        return
+    if not isinstance(base[section], ConfigDict):
+        raise ValueError(f"config field config.{section} has no part {field!r}: it is a value, {base[section]!r}.")
+    name, _, setting = field.partition(".")
+    if setting:
+        components = components_of(section)
+        if snake_case(name) not in components:
+            raise ValueError(unknown_field(f"config.{section}", name, components))
+        if setting not in components[snake_case(name)]:
+            raise ValueError(unknown_field(f"config.{section}.{name}", setting, components[snake_case(name)]))
+    elif name not in known_fields(section):
+        raise ValueError(unknown_field(f"config.{section}", name, known_fields(section)))
 
 
 def default_workdir(config: str) -> Path:
     """runs/<path of the configuration, without .py>, also for a path outside this folder."""
-    path = Path(config).with_suffix("")
+    path = Path(config.partition(":")[0]).with_suffix("")
     if path.is_absolute() or ".." in path.parts:
         path = Path(*[part for part in path.parts if part not in (path.anchor, "..")][-3:])
     return Path("runs") / path
-
-
-def _misspelt(argv: list[str]) -> str | None:
-    """What is wrong with the first --config.<field> that no configuration has."""
-    for argument in argv:
-        match = re.match(r"--?(?:no)?config\.([\w.]+)", argument)
-        if match is None:
-            continue
-        known, path = default_config(), "config"
-        for part in match.group(1).split("."):
-            if not isinstance(known, ConfigDict):
-                return f"config field {path} has no part {part!r}: it is a value, {known!r}."
-            if part not in known:
-                near = difflib.get_close_matches(part, list(known), n=1, cutoff=0.5)
-                hint = f" Did you mean {path}.{near[0]}?" if near else f" Known: {', '.join(known)}."
-                return f"unknown config field {path}.{part}.{hint}"
-            known, path = known[part] if known[part] is not None else 0, f"{path}.{part}"
-    return None
-
-
-def _last_line(error: Exception) -> str:
-    lines = [
-        line.strip() for line in str(error.args[0] if isinstance(error, KeyError) else error).splitlines()
-    ]
-    return next((line for line in reversed(lines) if line), type(error).__name__)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,8 +10,12 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from run_lib.config.experiment import Experiment
-from run_lib.config.objectives import need
+from run_lib.config.capabilities import need
+from run_lib.config.choices import MASKS
+from run_lib.config.components import Chosen
+from run_lib.config.configuration import Configuration
+from run_lib.config.images import ControlSettings
+from run_lib.config.sampling import SamplingPlan
 from run_lib.editing.restorations import (
     LinearRestoration,
     Method,
@@ -22,83 +25,52 @@ from run_lib.editing.restorations import (
     Wrapped,
 )
 from run_lib.seeds import Use, stream_seed
-from samplers.constraints import Replacement, repaint
+from samplers.constraints import Replacement
 from samplers.editing import intermediate_time
-from samplers.inverse import register_posterior
-from samplers.operators import LinearOperator, check_adjoint, register_operator
+from samplers.operators import LinearOperator, check_adjoint
 from samplers.pc import PCSampler
 from sde_lib.registry import unknown_name
 
 SECTION = "config.control"
-OPERATORS = {
-    "colorize": "grey",
-    "superres": "downsample",
-    "deblur": "blur",
-    "compressed_sensing": "compressed_sensing",
-    "mri": "fourier",
-}
-"""Tasks whose operator has another name, or the same."""
-MASKS = {"half": "mask_half", "box": "mask_box", "random": "mask_random"}
-EDITS = ("sdedit", "interpolate")
-DEFAULT_METHODS = {"inpaint": "replacement", "colorize": "replacement"}
-"""Methods of tasks; of others, ``pseudo_inverse``."""
-SHARED_FIELDS = {"label", "method"}
-"""Fields, unset by default, that every task takes."""
 
 
-def tasks() -> list[str]:
-    """Everything that control.task may be: ours, and operators by their own names."""
-    return [
-        "inpaint",
-        *OPERATORS,
-        *EDITS,
-        *(name for name in register_operator if name not in OPERATORS.values()),
-    ]
-
-
-def build_restoration(e: Experiment) -> Restoration:
-    """What ``control.task`` and ``control.method`` say, checked, its tables on the device.
+def build_restoration(
+    configuration: Configuration, sampling: SamplingPlan, settings: ControlSettings
+) -> Restoration:
+    """What ``control.task`` and ``control.method`` say, checked.
 
     Raises:
         ValueError: an unknown name; settings that do not fit the task, the method or the data; a method that
             cannot do the task with this sampler.
     """
-    settings, section = e.edits.control, e.edits.section
-    section.taken |= SHARED_FIELDS
-    if settings.task == "sdedit":
-        restoration: Restoration = _sdedit(e)
-        section.taken |= {"strength"}
-        section.refuse_untaken("task 'sdedit'")
-        return restoration
-    operator = build_operator(e).to(e.device)
-    name = settings.method or DEFAULT_METHODS.get(settings.task, "pseudo_inverse")
-    method = _method(e, name, operator)
-    section.refuse_untaken(f"task {settings.task!r} and method {name!r}")
-    return LinearRestoration(operator, settings.noise_std, e.data, method)
+    task = configuration.choose("control task")
+    if task.name == "sdedit":
+        return _sdedit(sampling, settings, task.build())
+    operator = build_operator(configuration, sampling)
+    method = _method(configuration.choose("restoration"), sampling, settings, operator)
+    return LinearRestoration(operator, settings.noise_std, sampling.data, method)
 
 
-def build_operator(e: Experiment) -> LinearOperator:
+def build_operator(configuration: Configuration, sampling: SamplingPlan) -> LinearOperator:
     """The task's operator, whose adjoint has passed the dot-product test.
 
     Raises:
         ValueError: an unknown task or mask, settings out of range, an adjoint that is none.
     """
-    settings, section, shape = e.edits.control, e.edits.section, e.data.shape
-    if settings.task == "inpaint":
-        section.taken |= {"mask"}
-        operator = _mask(e, settings.mask or "half")
+    mask = configuration.find("mask")
+    if mask is None:
+        operator = _construct(configuration.choose("control task"), sampling)
+    elif mask.name == "image":
+        operator = _mask_of_image(mask, sampling, configuration.values.control.mask)
     else:
-        name = OPERATORS.get(settings.task, settings.task)
-        if name not in register_operator:
-            raise ValueError(unknown_name(f"{SECTION}.task", settings.task, tasks()))
-        operator = _construct(e, name)
-    check_adjoint(operator, (2, *shape))
+        operator = _construct(mask, sampling)
+    check_adjoint(operator, (2, *sampling.data.shape))
     return operator
 
 
-def _construct(e: Experiment, name: str, **context: Tensor) -> LinearOperator:
-    """An operator with settings of the section; sizes that have no default are half of the image's."""
-    builder, shape = register_operator[name], e.data.shape
+def _construct(chosen: Chosen, sampling: SamplingPlan, **context: Tensor) -> LinearOperator:
+    """An operator; sizes that are not set and have no default are half of the image's."""
+    shape = sampling.data.shape
     half = {
         "height": shape[1] // 2,
         "width": shape[2] // 2,
@@ -106,20 +78,13 @@ def _construct(e: Experiment, name: str, **context: Tensor) -> LinearOperator:
         "measurements": max(1, int(np.prod(shape)) // 2),
         "lines": max(2, shape[1] // 2),
     }
-    parameters = inspect.signature(builder).parameters
-    unset = {
-        field: value
-        for field, value in half.items()
-        if field in parameters and e.edits.section.values.get(field) is None
-    }
-    seed = {"seed": stream_seed(e.sampling_seed, Use.OPERATOR)} if "seed" in parameters else {}
-    operator: LinearOperator = e.edits.section.construct(builder, shape=shape, **unset, **seed, **context)
+    unset = {name: value for name, value in half.items() if name not in chosen.settings}
+    seed = stream_seed(sampling.seed, Use.OPERATOR)
+    operator: LinearOperator = chosen.build(shape=shape, seed=seed, **unset, **context)
     return operator
 
 
-def _mask(e: Experiment, name: str) -> LinearOperator:
-    if name in MASKS:
-        return _construct(e, MASKS[name])
+def _mask_of_image(chosen: Chosen, sampling: SamplingPlan, name: str) -> LinearOperator:
     path = Path(name)
     if not path.is_file():
         raise ValueError(
@@ -127,7 +92,7 @@ def _mask(e: Experiment, name: str) -> LinearOperator:
             f"known and black where they are not."
         )
     try:
-        return _construct(e, "mask_image", known=read_mask(path))
+        return _construct(chosen, sampling, known=read_mask(path))
     except ValueError as error:
         raise ValueError(f"{SECTION}.mask={name}: {error}") from error
 
@@ -148,45 +113,35 @@ def read_mask(path: Path) -> Tensor:
     return torch.from_numpy(pixels[..., 0] / 255)
 
 
-def methods() -> list[str]:
-    """Everything that control.method may be for a linear measurement."""
-    return ["replacement", "repaint", *register_posterior]
+def _method(
+    chosen: Chosen, sampling: SamplingPlan, settings: ControlSettings, operator: LinearOperator
+) -> Method:
+    if chosen.name in ("replacement", "repaint"):
+        return _projected(chosen, sampling, settings, operator)
+    posterior = chosen.build(model=sampling.sampler.model, operator=operator, noise_std=settings.noise_std)
+    return Wrapped(sampling.sampler, posterior)
 
 
-def _method(e: Experiment, name: str, operator: LinearOperator) -> Method:
-    settings, section = e.edits.control, e.edits.section
-    if name in ("replacement", "repaint"):
-        return _projected(e, name, operator)
-    if name not in register_posterior:
-        raise ValueError(unknown_name(f"{SECTION}.method", name, methods()))
-    posterior = section.construct(
-        register_posterior[name], model=e.sampler.model, operator=operator, noise_std=settings.noise_std
+def _projected(
+    chosen: Chosen, sampling: SamplingPlan, settings: ControlSettings, operator: LinearOperator
+) -> Projected:
+    what = f"{SECTION}.method={chosen.name!r}"
+    sampler = _loop(
+        sampling, what, "take a method that wraps the model (dps, pseudo_inverse, moment_matching)"
     )
-    return Wrapped(e.sampler, posterior)
-
-
-def _projected(e: Experiment, name: str, operator: LinearOperator) -> Projected:
-    sampler, section = (
-        _loop(
-            e,
-            f"{SECTION}.method={name!r}",
-            "take a method that wraps the model (dps, pseudo_inverse, moment_matching)",
-        ),
-        e.edits.section,
-    )
-    need(sampler.model.process, Replacement.needs, f"{SECTION}.method={name!r}")
+    need(sampler.model.process, Replacement.needs, what)
     walk: Callable[[PCSampler], PCSampler] = _as_it_is
-    if name == "repaint":
+    if chosen.name == "repaint":
 
         def walk(constrained: PCSampler) -> PCSampler:
-            resampled: PCSampler = section.construct(repaint, sampler=constrained)
+            resampled: PCSampler = chosen.build(sampler=constrained)
             return resampled
 
         walk(sampler)  # to be refused now if its settings are out of range
-    noise_std = e.edits.control.noise_std
+    noise_std = settings.noise_std
     if noise_std and operator.gain is None:
         raise ValueError(
-            f"{SECTION}.method={name!r} counts a measurement's noise only where A A^T is a multiple of the "
+            f"{what} counts a measurement's noise only where A A^T is a multiple of the "
             f"identity, which {type(operator).__name__}'s is not: set {SECTION}.noise_std=0, or take "
             f"pseudo_inverse or moment_matching."
         )
@@ -197,31 +152,28 @@ def _as_it_is(sampler: PCSampler) -> PCSampler:
     return sampler
 
 
-def _loop(e: Experiment, what: str, otherwise: str) -> PCSampler:
+def _loop(sampling: SamplingPlan, what: str, otherwise: str) -> PCSampler:
     """The predictor-corrector sampler.
 
     Raises:
         ValueError: the configuration has another.
     """
-    if not isinstance(e.sampler, PCSampler):
+    if not isinstance(sampling.sampler, PCSampler):
         raise ValueError(
             f"{what} works between the steps of a predictor: set sampling.method='pc', or {otherwise}."
         )
-    return e.sampler
+    return sampling.sampler
 
 
-def _sdedit(e: Experiment) -> NoisedEdit:
-    settings = e.edits.control
-    refuse_measurement(e)
-    sampler = _loop(e, f"{SECTION}.task='sdedit'", "take task interpolate")
-    strength = 0.5 if settings.strength is None else settings.strength
+def _sdedit(sampling: SamplingPlan, settings: ControlSettings, strength: float) -> NoisedEdit:
+    refuse_measurement(settings)
+    sampler = _loop(sampling, f"{SECTION}.task='sdedit'", "take task interpolate")
     intermediate_time(sampler.model.process, strength)
     return NoisedEdit(sampler, strength)
 
 
-def refuse_measurement(e: Experiment) -> None:
+def refuse_measurement(settings: ControlSettings) -> None:
     """Refuse what only a measurement has, for a task without one."""
-    settings = e.edits.control
     if settings.noise_std:
         raise ValueError(f"task {settings.task!r} measures nothing: leave {SECTION}.noise_std at 0.")
     if settings.task == "sdedit" and settings.method is not None:
@@ -229,3 +181,5 @@ def refuse_measurement(e: Experiment) -> None:
             f"task 'sdedit' takes the sampler as it is and no {SECTION}.method, got {settings.method!r}; leave it "
             f"unset."
         )
+
+

@@ -5,16 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Literal, TypeVar, get_args
 
-import torch
 from ml_collections import ConfigDict
 
 from likelihood.ode import Truncation
 from models.prediction.reverse import check_variance
+from run_lib.placement import PRECISIONS
 from sde_lib.integrate import TABLEAUS
 from sde_lib.registry import unknown_name
 
 SCIPY_METHODS = ("RK23", "RK45", "DOP853", "Radau", "BDF", "LSODA")
-PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 S = TypeVar("S", bound="Settings")
 
 
@@ -65,41 +64,14 @@ class TrainSettings(Settings):
 
 
 @dataclass(frozen=True)
-class OptimSettings(Settings):
-    optimizer: str
-    lr: float
-    beta1: float
-    beta2: float
-    eps: float
-    amsgrad: bool
-    weight_decay: float
-    warmup: int
-    schedule: str
-    grad_clip: float
-
-    def __post_init__(self) -> None:
-        self.require("optim", {"lr": 0, "weight_decay": 0, "warmup": 0, "eps": 0})
-        for name in ("beta1", "beta2"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ValueError(f"config.optim.{name} lies in [0, 1), got {getattr(self, name)}.")
-        if self.schedule not in ("constant", "cosine", "linear"):
-            raise ValueError(
-                f"unknown config.optim.schedule {self.schedule!r}; known: constant, cosine, linear."
-            )
-        if self.optimizer not in ("Adam", "AdamW"):
-            raise ValueError(f"unknown config.optim.optimizer {self.optimizer!r}; known: Adam, AdamW.")
-
-
-@dataclass(frozen=True)
 class SampleSettings(Settings):
     num_samples: int
     batch_size: int
     seed: int | None
     grid_size: int
-    trajectory: int
 
     def __post_init__(self) -> None:
-        self.require("sampling", {"num_samples": 1, "batch_size": 1, "grid_size": 1, "trajectory": 0})
+        self.require("sampling", {"num_samples": 1, "batch_size": 1, "grid_size": 1})
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,8 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from run_lib.config.experiment import Experiment
-from run_lib.config.restoration import SECTION, build_restoration
+from run_lib.config.editing import MOST_SAMPLES, ControlPlan, Interpolation
 from run_lib.data.inputs import Fitting, Inputs, Skipped, finish, image_labels, load, open_inputs
-from run_lib.editing.control_report import facts
 from run_lib.editing.interpolation import interpolations
 from run_lib.editing.restorations import Restoration
 from run_lib.editing.result_files import Cost, ResultFiles
@@ -20,47 +18,43 @@ from run_lib.evaluation.fidelity import fidelity
 from run_lib.run import Run
 from run_lib.sample import batches
 from run_lib.seeds import Use, stream_seed
+from run_lib.tuning.stored_grids import with_stored_grid
+from samplers.pc import PCSampler
 from sde_lib.noise import Noise
 
-MOST_SAMPLES = 2**20
-"""Of one image: its results' streams are those of indices image * 2^20 + number, however many there are."""
+SECTION = "config.control"
 
 
-def control(run: Run) -> None:
+def control(plan: ControlPlan, run: Run) -> None:
     """Write the results of config.control, a picture of them beside their inputs, and ``report.json``.
 
     Result k of an image is a function of (seed, the image's place in the input, k). Unreadable images are left
     out and listed, and make the exit status 1.
     """
-    settings = run.experiment.edits.control
-    inputs = _checked_inputs(run.experiment)
-    if settings.task == "interpolate":
-        skipped = interpolations(run, inputs)
+    inputs = _checked_inputs(plan)
+    if isinstance(plan.work, Interpolation):
+        skipped = interpolations(plan, plan.work, run, inputs)
     else:
-        skipped = _restore_all(run, inputs, build_restoration(run.experiment))
+        skipped = _restore_all(plan, plan.work, run, inputs)
     finish(skipped, len(inputs))
 
 
-def _checked_inputs(e: Experiment) -> Inputs:
+def _checked_inputs(plan: ControlPlan) -> Inputs:
     """The images.
 
     Raises:
         ValueError: the model cannot take them.
     """
-    settings = e.edits.control
-    if not e.task.generates:
-        raise ValueError("a classifier makes no images: take a configuration whose training.task generates.")
-    if settings.samples > MOST_SAMPLES:
-        raise ValueError(f"{SECTION}.samples is at most {MOST_SAMPLES}, got {settings.samples}.")
+    settings, sampling = plan.settings, plan.sampling
     inputs = open_inputs(
         settings.input,
         f"{SECTION}.input",
-        e.data,
+        sampling.data,
         Fitting(settings.resize, settings.convert),
         settings.num_images,
     )
-    labels = image_labels(e.num_classes, inputs, range(len(inputs)), SECTION, settings.label)
-    if "low_res" in e.task.conditions(torch.zeros(1, *e.data.shape), labels[:1]):
+    labels = image_labels(sampling.num_classes, inputs, range(len(inputs)), SECTION, settings.label)
+    if "low_res" in sampling.task.conditions(torch.zeros(1, *sampling.data.shape), labels[:1]):
         raise ValueError(
             "training.task='superres' is told a small image of what it makes, so there is nothing to restore: take "
             "a model of training.task='diffusion'."
@@ -68,37 +62,43 @@ def _checked_inputs(e: Experiment) -> Inputs:
     return inputs
 
 
-def _restore_all(run: Run, inputs: Inputs, restoration: Restoration) -> Sequence[Skipped]:
-    e, settings = run.experiment, run.experiment.edits.control
+def _restore_all(
+    plan: ControlPlan, restoration: Restoration, run: Run, inputs: Inputs
+) -> Sequence[Skipped]:
+    settings, sampling = plan.settings, plan.sampling
     kind = f"{settings.task}/{settings.method}" if settings.method else settings.task
     files = ResultFiles(
         Path(settings.output or run.workdir / "control" / kind),
         f"{SECTION}.output",
-        e.data,
+        sampling.data,
         inputs.names,
         digits=len(str(settings.samples - 1)) if settings.samples > 1 else 0,
-        most_rows=max(1, e.sampling.grid_size // settings.samples),
+        most_rows=max(1, sampling.settings.grid_size // settings.samples),
     )
     units = [(row, number) for row in range(len(inputs)) for number in range(settings.samples)]
     skipped: dict[str, Skipped] = {}
-    state = run.trained_state()
-    files.begin(facts(run, state.step))
-    with state.ema.average(e.network):
-        for some in tqdm(list(batches(len(units), e.sampling.batch_size)), desc=settings.task, unit="batch"):
+    weights = run.weights(sampling.subject)
+    placed = with_stored_grid(sampling, run.stored_grids()).sampler
+    if sampling.stored_grid and isinstance(placed, PCSampler):
+        restoration = restoration.with_times(placed.times)
+    facts = {**plan.facts, "step": weights.step}
+    files.begin(facts)
+    with weights.averaged():
+        for some in tqdm(list(batches(len(units), sampling.settings.batch_size)), desc=settings.task, unit="batch"):
             batch = [units[at] for at in some]
             loaded = load(inputs, list(dict.fromkeys(row for row, _ in batch)))
             skipped.update((one.image, one) for one in loaded.skipped)
             where = {row: place for place, row in enumerate(loaded.rows)}
             batch = [(row, number) for row, number in batch if row in where]
             if batch:
-                images = loaded.images[[where[row] for row, _ in batch]].to(e.device)
-                _restore(e, inputs, restoration, batch, images, files)
-    files.finish(facts(run, state.step), list(skipped.values()))
+                images = loaded.images[[where[row] for row, _ in batch]].to(sampling.device)
+                _restore(plan, inputs, restoration, batch, images, files)
+    files.finish(facts, list(skipped.values()))
     return list(skipped.values())
 
 
 def _restore(
-    e: Experiment,
+    plan: ControlPlan,
     inputs: Inputs,
     restoration: Restoration,
     batch: Sequence[tuple[int, int]],
@@ -106,14 +106,14 @@ def _restore(
     files: ResultFiles,
 ) -> None:
     """The results of a batch of (row of the image, number of the result), each of its image in ``x``."""
-    rows = [row for row, _ in batch]
-    labels = image_labels(e.num_classes, inputs, rows, SECTION, e.edits.control.label)
+    rows, sampling = [row for row, _ in batch], plan.sampling
+    labels = image_labels(sampling.num_classes, inputs, rows, SECTION, plan.settings.label)
     streams = [row * MOST_SAMPLES + number for row, number in batch]
     # The measurement's noise is the image's: one measurement for all its results.
-    y = restoration.measure(x, Noise(stream_seed(e.sampling_seed, Use.MEASUREMENT), rows, e.device))
-    noise = Noise(stream_seed(e.sampling_seed, Use.CONTROL), streams, e.device)
+    y = restoration.measure(x, Noise(stream_seed(sampling.seed, Use.MEASUREMENT), rows, sampling.device))
+    noise = Noise(stream_seed(sampling.seed, Use.CONTROL), streams, sampling.device)
     started, pullbacks = time.perf_counter(), restoration.pullbacks
-    result = restoration.restore(y, noise, **e.task.conditions(x, labels))
+    result = restoration.restore(y, noise, **sampling.task.conditions(x, labels))
     results = result.x.cpu()
     if not bool(results.isfinite().all()):
         raise ValueError(
@@ -125,6 +125,6 @@ def _restore(
     for place, row in enumerate(rows):
         name, image = inputs.names[row], x[place].cpu()
         seen = None if shown is None else shown[place].cpu()
-        baseline = None if seen is None else fidelity(e.data.intensity(seen), e.data.intensity(image))
+        baseline = None if seen is None else fidelity(sampling.data.intensity(seen), sampling.data.intensity(image))
         files.row(name, [image] if seen is None else [image, seen], [], baseline)
         files.add(name, results[place], image, None if residual is None else float(residual[place]), cost)

@@ -9,41 +9,33 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from run_lib.config.restoration import SECTION, refuse_measurement
+from run_lib.config.editing import ControlPlan, Interpolation
 from run_lib.data.inputs import Inputs, Skipped, image_labels, load
-from run_lib.editing.control_report import facts
 from run_lib.editing.result_files import Cost, ResultFiles
 from run_lib.run import Run
 from run_lib.sample import batches
 from samplers.editing import interpolate
 
-FRAMES = 7
+SECTION = "config.control"
 
 
-def interpolations(run: Run, inputs: Inputs) -> Sequence[Skipped]:
+def interpolations(
+    plan: ControlPlan, work: Interpolation, run: Run, inputs: Inputs
+) -> Sequence[Skipped]:
     """Frames between the first image and the second, the third and the fourth, and so on.
 
     Each image is encoded by ``control.method``: ``ddim``, which is the default, on the sampler's grid; or ``ode``.
     The first frame and the last are the two images' round trips, and are compared with the images; those between
     with the nearer one.
     """
-    e, settings, section = run.experiment, run.experiment.edits.control, run.experiment.edits.section
-    refuse_measurement(e)
-    if settings.samples > 1:
-        raise ValueError(f"task 'interpolate' draws nothing: {SECTION}.samples is 1, got {settings.samples}.")
-    section.taken |= {"label", "method", "frames"}
-    section.refuse_untaken("task 'interpolate'")
-    inversion = e.edits.inversion(
-        e.sampler.model, SECTION, method=settings.method or "ddim", num_steps=None, noise_removal=False
-    )
-    count = settings.frames or FRAMES
+    settings, sampling, count = plan.settings, plan.sampling, work.frames
     shares = torch.linspace(0, 1, count, dtype=torch.float64)
     loaded = load(inputs, range(len(inputs)))
     pairs = list(zip(range(0, len(loaded.rows) - 1, 2), range(1, len(loaded.rows), 2)))
     if not pairs:
         raise ValueError(f"task 'interpolate' goes from one image to the next: {SECTION}.input has no two.")
-    labels = image_labels(e.num_classes, inputs, loaded.rows, SECTION, settings.label)
-    if e.num_classes and any(labels[a] != labels[b] for a, b in pairs):
+    labels = image_labels(sampling.num_classes, inputs, loaded.rows, SECTION, settings.label)
+    if sampling.num_classes and any(labels[a] != labels[b] for a, b in pairs):
         raise ValueError(
             f"a model of classes interpolates within one: set {SECTION}.label, the class of all."
         )
@@ -51,21 +43,22 @@ def interpolations(run: Run, inputs: Inputs) -> Sequence[Skipped]:
     files = ResultFiles(
         Path(settings.output or run.workdir / "control" / "interpolate"),
         f"{SECTION}.output",
-        e.data,
+        sampling.data,
         [names[a] for a, _ in pairs],
         digits=len(str(count - 1)),
-        most_rows=max(1, e.sampling.grid_size // count),
+        most_rows=max(1, sampling.settings.grid_size // count),
     )
-    state = run.trained_state()
-    files.begin(facts(run, state.step))
-    shares = shares.to(e.device)
-    with state.ema.average(e.network):
-        size = max(1, e.sampling.batch_size // count)
+    weights = run.weights(sampling.subject)
+    facts = {**plan.facts, "step": weights.step}
+    files.begin(facts)
+    shares = shares.to(sampling.device)
+    with weights.averaged():
+        size = max(1, sampling.settings.batch_size // count)
         for some in tqdm(list(batches(len(pairs), size)), desc="interpolate", unit="batch"):
             first, second = ([pairs[k][end] for k in some] for end in (0, 1))
-            a, b = (loaded.images[rows].to(e.device) for rows in (first, second))
+            a, b = (loaded.images[rows].to(sampling.device) for rows in (first, second))
             started = time.perf_counter()
-            found = interpolate(inversion, a, b, shares, **e.task.conditions(a, labels[first]))
+            found = interpolate(work.inversion, a, b, shares, **sampling.task.conditions(a, labels[first]))
             frames = found.x.cpu()
             cost = Cost(found.nfe, 0, (time.perf_counter() - started) / (len(first) * count))
             for place, one in enumerate(first):
@@ -73,5 +66,5 @@ def interpolations(run: Run, inputs: Inputs) -> Sequence[Skipped]:
                 files.row(names[one], [ends[0]], [ends[1]], None)
                 for k in range(count):
                     files.add(names[one], frames[place, k], ends[2 * k >= count], None, cost)
-    files.finish(facts(run, state.step), loaded.skipped)
+    files.finish(facts, loaded.skipped)
     return loaded.skipped

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from run_lib.config.experiment import Experiment
+from run_lib.config.editing import ReconstructionPlan
+from run_lib.data.spec import DataSpec
 from run_lib.data.inputs import (
     Fitting,
     Inputs,
@@ -30,37 +31,23 @@ from run_lib.run import Run
 from run_lib.sample import batches
 
 SECTION = "config.reconstruct"
-DECIDING = ("data", "model", "guidance", "sampling", "reconstruct", "plugins")
-"""Parts of a configuration on which reconstructions depend; of training, the process alone."""
-_NO_EFFECT = {
-    "sampling": {"num_samples", "batch_size", "seed", "grid_size", "trajectory", "predictor", "corrector"},
-    "reconstruct": {"output", "num_images", "batch_size"},
-}
-"""Fields of them on which none depends."""
 
 
-def reconstruct(run: Run) -> None:
+def reconstruct(plan: ReconstructionPlan, run: Run) -> None:
     """Write each image's reconstruction and |difference| as PNG, and ``table.csv`` of (image, error).
 
     The error is the mean of |reconstruction - image| over pixels and channels, in units of white, before
     either is rounded to 8 bits. What is done already is left as it is; unreadable images are listed, and make the
     exit status 1.
     """
-    e, settings = run.experiment, run.experiment.edits.reconstruct
+    settings, sampling = plan.settings, plan.sampling
     folder = Path(settings.output or run.workdir / "reconstruct")
-    inputs = _checked_inputs(e, folder)
-    inversion = e.edits.inversion(
-        e.sampler.model,
-        SECTION,
-        method=settings.method,
-        num_steps=settings.num_steps,
-        noise_removal=settings.noise_removal,
-    )
-    state = run.trained_state()
+    inputs = _checked_inputs(plan, folder)
+    weights = run.weights(sampling.subject)
     started, nfe = time.perf_counter(), 0
     skipped: list[Skipped] = []
-    with state.ema.average(e.network), torch.no_grad():
-        claim(folder, f"{SECTION}.output", _settings(e))
+    with weights.averaged(), torch.no_grad():
+        claim(folder, f"{SECTION}.output", {**plan.depends_on, "weights": fingerprint(weights.network)})
         table = ErrorTable(folder / "table.csv")
         files = output_names(inputs.names)
         done = [
@@ -72,43 +59,32 @@ def reconstruct(run: Run) -> None:
             skipped.extend(loaded.skipped)
             if not loaded.rows:
                 continue
-            x = loaded.images.to(e.device)
-            cond = e.task.conditions(
-                x, image_labels(e.num_classes, inputs, loaded.rows, SECTION, settings.label)
-            )
-            encoded = inversion.encode(x, **cond)
-            decoded = inversion.decode(encoded.x, **cond)
+            x = loaded.images.to(sampling.device)
+            labels = image_labels(sampling.num_classes, inputs, loaded.rows, SECTION, settings.label)
+            cond = sampling.task.conditions(x, labels)
+            encoded = plan.inversion.encode(x, **cond)
+            decoded = plan.inversion.decode(encoded.x, **cond)
             nfe = encoded.nfe + decoded.nfe
-            errors = _write(e, folder, [files[row] for row in loaded.rows], x, decoded.x)
+            errors = _write(sampling.data, folder, [files[row] for row in loaded.rows], x, decoded.x)
             table.add([inputs.names[row] for row in loaded.rows], errors)
         table.sort(inputs.names)
-    _report(
-        run,
-        folder,
-        table,
-        inputs,
-        {"nfe": nfe, "seconds": time.perf_counter() - started},
-        skipped,
-        state.step,
-    )
+    facts = {
+        "nfe": nfe,
+        "seconds": time.perf_counter() - started,
+        "step": weights.step,
+        "config_hash": sampling.subject.record.hash,
+    }
+    _report(folder, table, inputs, facts, skipped)
     finish(skipped, len(inputs))
 
 
-def _checked_inputs(e: Experiment, folder: Path) -> Inputs:
+def _checked_inputs(plan: ReconstructionPlan, folder: Path) -> Inputs:
     """The images.
 
     Raises:
-        ValueError: none are named, the model cannot take them, or the output would be among them.
+        ValueError: the model cannot take them, or the output would be among them.
     """
-    settings = e.edits.reconstruct
-    if not e.task.generates:
-        raise ValueError(
-            "a classifier reconstructs nothing: take a configuration whose training.task generates."
-        )
-    if not settings.input:
-        raise ValueError(
-            f"which images? Set --{SECTION}.input to a folder, an .npz, or test for the test split."
-        )
+    settings = plan.settings
     source = Path(settings.input).resolve()
     if source.is_dir() and folder.resolve().is_relative_to(source):
         raise ValueError(
@@ -118,11 +94,11 @@ def _checked_inputs(e: Experiment, folder: Path) -> Inputs:
     inputs = open_inputs(
         settings.input,
         f"{SECTION}.input",
-        e.data,
+        plan.sampling.data,
         Fitting(settings.resize, settings.convert),
         settings.num_images,
     )
-    image_labels(e.num_classes, inputs, range(len(inputs)), SECTION, settings.label)
+    image_labels(plan.sampling.num_classes, inputs, range(len(inputs)), SECTION, settings.label)
     return inputs
 
 
@@ -134,13 +110,13 @@ def _written(folder: Path, file: str) -> bool:
     return all(path.is_file() for path in _paths(folder, file))
 
 
-def _write(e: Experiment, folder: Path, files: Sequence[str], x: Tensor, back: Tensor) -> list[float]:
+def _write(data: DataSpec, folder: Path, files: Sequence[str], x: Tensor, back: Tensor) -> list[float]:
     if not bool(back.isfinite().all()):
         raise ValueError(
             "the reconstruction is not finite: the model's output is not, or too few steps diverge; try more "
             "steps."
         )
-    image, back = e.data.intensity(x).cpu(), e.data.intensity(back).clamp(0, 1).cpu()
+    image, back = data.intensity(x).cpu(), data.intensity(back).clamp(0, 1).cpu()
     for file, a, b in zip(files, image, back, strict=True):
         reconstruction, difference = _paths(folder, file)
         save_png(eight_bits(b), reconstruction)
@@ -151,30 +127,12 @@ def _write(e: Experiment, folder: Path, files: Sequence[str], x: Tensor, back: T
     return errors
 
 
-def _settings(e: Experiment) -> dict[str, object]:
-    """All on which a reconstruction depends."""
-    parts: dict[str, Any] = {}
-    for section in DECIDING:
-        value, ignored = e.config[section], _NO_EFFECT.get(section)
-        parts[section] = {k: v for k, v in value.items() if k not in ignored} if ignored else value
-    source = e.edits.reconstruct.input
-    where = source if source in ("test", "train") else str(Path(source).resolve())
-    return {
-        **parts,
-        "reconstruct": {**parts["reconstruct"], "input": where},
-        "training": {name: e.config["training"][name] for name in ("sde", "continuous")},
-        "weights": fingerprint(e.network),
-    }
-
-
 def _report(
-    run: Run,
     folder: Path,
     table: ErrorTable,
     inputs: Inputs,
-    cost: dict[str, float],
+    facts: Mapping[str, Any],
     skipped: Sequence[Skipped],
-    step: int,
 ) -> None:
     errors = [table[name] for name in inputs.names if name in table]
     mean = sum(errors) / max(len(errors), 1)
@@ -183,9 +141,7 @@ def _report(
         {
             "count": len(errors),
             "mean_error": mean,
-            **cost,
-            "step": step,
-            "config_hash": run.experiment.config_hash,
+            **facts,
             "skipped": [{"image": s.image, "reason": s.reason} for s in skipped],
         },
     )

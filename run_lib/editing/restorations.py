@@ -32,6 +32,10 @@ class Restoration(abc.ABC):
         """Results (B, C, H, W) of measurements; ``noise`` has a stream for each result."""
 
     @abc.abstractmethod
+    def with_times(self, times: Tensor) -> Restoration:
+        """The same along other times, of as many steps."""
+
+    @abc.abstractmethod
     def shown(self, y: Tensor) -> Tensor | None:
         """Measurements as images; None where they are the images themselves."""
 
@@ -67,6 +71,9 @@ class LinearRestoration(Restoration):
     def restore(self, y: Tensor, noise: Noise, **cond: Any) -> SampleResult:
         return self.method.sample((len(y), *self.data.shape), y, noise, **cond)
 
+    def with_times(self, times: Tensor) -> LinearRestoration:
+        return replace(self, method=self.method.with_times(times))
+
     def shown(self, y: Tensor) -> Tensor:
         """Grey where nothing is known; what is no image by its pseudo-inverse."""
         if tuple(y.shape[1:]) != self.data.shape:
@@ -91,6 +98,10 @@ class Method(abc.ABC):
     @abc.abstractmethod
     def sample(self, shape: tuple[int, ...], y: Tensor, noise: Noise, **cond: Any) -> SampleResult:
         """``shape`` = (B, ...) samples given ``y``, one row each."""
+
+    @abc.abstractmethod
+    def with_times(self, times: Tensor) -> Method:
+        """As of ``Restoration``."""
 
     @property
     def pullbacks(self) -> int:
@@ -118,6 +129,9 @@ class Projected(Method):
         constrained = replace(self.sampler, constraints=(*self.sampler.constraints, constraint))
         return self.walk(constrained).sample(shape, noise, **cond)
 
+    def with_times(self, times: Tensor) -> Projected:
+        return replace(self, sampler=replace(self.sampler, times=times))
+
 
 @dataclass(frozen=True)
 class Wrapped(Method):
@@ -133,6 +147,11 @@ class Wrapped(Method):
 
     def sample(self, shape: tuple[int, ...], y: Tensor, noise: Noise, **cond: Any) -> SampleResult:
         return replace(self.sampler, model=self.posterior).sample(shape, noise, measurement=y, **cond)
+
+    def with_times(self, times: Tensor) -> Wrapped:
+        if not isinstance(self.sampler, PCSampler):
+            return self
+        return replace(self, sampler=replace(self.sampler, times=times))
 
     @property
     def pullbacks(self) -> int:
@@ -156,6 +175,9 @@ class NoisedEdit(Restoration):
 
     def restore(self, y: Tensor, noise: Noise, **cond: Any) -> SampleResult:
         return sdedit(self.sampler, y, self.strength, noise, **cond)
+
+    def with_times(self, times: Tensor) -> NoisedEdit:
+        return replace(self, sampler=replace(self.sampler, times=times))
 
     def shown(self, y: Tensor) -> None:
         return None

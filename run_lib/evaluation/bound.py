@@ -30,40 +30,40 @@ def evaluate_vlb(task: Task) -> None:
     ``vlb_<split>_<step>.npz`` holds them in nats, with the cost of each step and the errors at each time. With
     ``eval.bpd_bound_of=density`` it bounds the density of dequantised data, at the very points of the ODE's.
     """
-    e, settings = task.experiment, task.experiment.evaluation
-    split, step = settings.split, task.state.step
-    density = settings.bpd_bound_of == "density" and e.data.levels > 0
-    headline = f"{'vlb' if e.data.levels else 'vlb nats'}{' of density' if density else ''}/{split}"
-    if task.report.has(headline, step, e.config_hash):
+    plan, settings = task.plan, task.plan.settings
+    split, step = settings.split, task.step
+    density = settings.bpd_bound_of == "density" and plan.data.levels > 0
+    headline = f"{'vlb' if plan.data.levels else 'vlb nats'}{' of density' if density else ''}/{split}"
+    if task.has(headline):
         return
-    chain = e.bound_model.process
+    chain = plan.bound_model.process
     assert isinstance(chain, likelihood.vlb.NEEDS), "the check before any work refuses others"
     times = None
     if settings.bpd_respacing is not None:
         times = torch.tensor(kept_levels(chain.num_levels, settings.bpd_respacing)[::-1])
-    arrays, draws = e.data.load(split), make_draws(task)
+    arrays, draws = plan.data.load(split), make_draws(task)
     dequantise = dequantisation(task) if density else None
 
     @torch.no_grad()
     def compute(rows: range) -> dict[str, np.ndarray]:
         which = draws.images(rows)
-        noise = Noise(stream_seed(e.seed, Use.LIKELIHOOD), draws.streams(rows), e.device)
-        levels, log_q = arrays.images[which].to(e.device), torch.zeros(len(rows), dtype=torch.float64)
+        noise = Noise(stream_seed(plan.seed, Use.LIKELIHOOD), draws.streams(rows), plan.device)
+        levels, log_q = arrays.images[which].to(plan.device), torch.zeros(len(rows), dtype=torch.float64)
         if dequantise is None:
-            x0 = e.data.at_levels(levels)
+            x0 = plan.data.at_levels(levels)
         else:
             drawn = dequantise(levels, noise)
             x0, log_q = drawn.x, drawn.log_q
         found = variational_bound(
-            e.bound_model, x0, noise, bins=None if density else e.data.bins, variance=settings.bpd_variance,  # type: ignore[arg-type]
-            times=times, **e.task.network_conditions(x0, arrays.labels[which]),
+            plan.bound_model, x0, noise, bins=None if density else plan.data.bins, variance=settings.bpd_variance,  # type: ignore[arg-type]
+            times=times, **plan.task.network_conditions(x0, arrays.labels[which]),
         )  # fmt: skip
         parts = {"total": found.total + log_q.to(found.total), "prior": found.prior, "steps": found.steps,
                  "reconstruction": found.reconstruction, "x0_mse": found.x0_mse, "eps_mse": found.eps_mse}  # fmt: skip
         return {name: part.cpu().numpy() for name, part in parts.items()}
 
-    scale = 1 / (math.prod(e.data.shape) * math.log(2)) if e.data.levels else 1.0
-    offset = math.log2(e.data.levels / e.data.range) if density else 0.0
+    scale = 1 / (math.prod(plan.data.shape) * math.log(2)) if plan.data.levels else 1.0
+    offset = math.log2(plan.data.levels / plan.data.range) if density else 0.0
 
     def enough(found: dict[str, np.ndarray]) -> bool:
         return precise_enough(scale * draws.by_image(found["total"]).mean(0), settings.bpd_target)
@@ -78,8 +78,8 @@ def evaluate_vlb(task: Task) -> None:
     task.save(f"{name}_{step}.npz", t=t.numpy(), index=used, **tables)
     if not good.all():
         reason = Outcome.NOT_FINITE.reason
-        task.report.lose(
-            headline, step, e.config_hash, {int(i): reason for i in np.sort(used[np.flatnonzero(~good)])}
+        task.lose(
+            headline, {int(i): reason for i in np.sort(used[np.flatnonzero(~good)])}
         )
     if not good.any():
         return
@@ -89,13 +89,13 @@ def evaluate_vlb(task: Task) -> None:
         kept = nats[:, good]
         errors = spread(scale * kept, np.full_like(kept, np.nan), noisy=True)
         return task.number(name, offset + errors.value, errors.together, count=int(good.sum()), nfe=nfe,
-                           unit="bits/dim" if e.data.levels else "nats", seconds=seconds, note=note,
+                           unit="bits/dim" if plan.data.levels else "nats", seconds=seconds, note=note,
                            errors=errors)  # fmt: skip
 
     note = f"upper bound, {nfe} steps, variance {settings.bpd_variance}"
     note += "; of the density of dequantised data" if density else ""
     note += f"; {len(used)} of {len(draws.order)} images, in random order" if settings.bpd_quick else ""
-    note += f"; {e.guidance.bound_of}" if e.guidance.bound_of else ""
+    note += f"; {plan.samples.guidance.bound_of}" if plan.samples.guidance.bound_of else ""
     task.report.add(
         number(headline, tables["total"], note, offset),
         number(f"{headline}, prior", tables["prior"], "its part: the noisiest level against the prior"),
@@ -111,24 +111,24 @@ def evaluate_vlb(task: Task) -> None:
 
 def evaluate_accuracy(task: Task) -> None:
     """Share of the chosen split that a classifier gets right, at times spread evenly from the cleanest."""
-    e, settings = task.experiment, task.experiment.evaluation
-    split, classifier = settings.split, e.loss_model
+    plan, settings = task.plan, task.plan.settings
+    split, classifier = settings.split, plan.objective.model
     assert isinstance(classifier, NoisyClassifier), "the check before any work refuses others"
     process = classifier.process
-    arrays = e.data.load(split)
+    arrays = plan.data.load(split)
     first, last = process.t_end, process.start
     for time in process.time(
         torch.linspace(first, last, settings.accuracy_levels, dtype=torch.float64)
     ).tolist():
         name = f"accuracy/{split}, t={time:.4g}"
-        if task.report.has(name, task.state.step, e.config_hash):
+        if task.has(name):
             continue
 
         @torch.no_grad()
         def compute(rows: range, time: float = time) -> dict[str, np.ndarray]:
-            noise = Noise(stream_seed(e.seed, Use.EVAL_LOSS), rows, e.device)
-            x0 = e.data.training_batch(arrays.images[rows.start : rows.stop].to(e.device), noise)
-            t = process.time([time] * len(rows)).to(e.device)
+            noise = Noise(stream_seed(plan.seed, Use.EVAL_LOSS), rows, plan.device)
+            x0 = plan.data.training_batch(arrays.images[rows.start : rows.stop].to(plan.device), noise)
+            t = process.time([time] * len(rows)).to(plan.device)
             logits = classifier(process.perturb(x0, t, noise).x, t)
             return {"right": (logits.argmax(1).cpu() == arrays.labels[rows.start : rows.stop]).numpy()}
 

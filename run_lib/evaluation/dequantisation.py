@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from likelihood import Dequantisation, UniformDequantisation, VariationalDequantisation, fit_dequantisation
-from run_lib.config.experiment import Experiment
+from run_lib.config.evaluation import EvaluationPlan
 from run_lib.evaluation.task import Task
 from run_lib.files import atomic
 from run_lib.seeds import Use, stream_seed
@@ -16,33 +16,33 @@ from run_lib.seeds import Use, stream_seed
 
 def dequantisation(task: Task) -> Dequantisation:
     """The dequantisation of an evaluation; a learned one is fitted to the training split, once a checkpoint."""
-    e, settings = task.experiment, task.experiment.evaluation
-    low, high = e.data.limits
+    plan, settings = task.plan, task.plan.settings
+    low, high = plan.data.limits
     if settings.bpd_dequantisation == "uniform":
-        return UniformDequantisation(e.data.levels, low, high)
-    torch.manual_seed(stream_seed(e.seed, Use.DEQUANTISATION))
+        return UniformDequantisation(plan.data.levels, low, high)
+    torch.manual_seed(stream_seed(plan.seed, Use.DEQUANTISATION))
     learned = VariationalDequantisation(
-        e.data.shape, levels=e.data.levels, low=low, high=high, width=settings.dequantisation_width
-    ).to(e.device)
+        plan.data.shape, levels=plan.data.levels, low=low, high=high, width=settings.dequantisation_width
+    ).to(plan.device)
     path = task.parts / "dequantisation.pt"
     if task.processes.leads and not path.is_file():
-        _fit(e, learned, path)
+        _fit(plan, learned, path)
     task.processes.wait()
-    learned.load_state_dict(torch.load(path, map_location=e.device, weights_only=True))
+    learned.load_state_dict(torch.load(path, map_location=plan.device, weights_only=True))
     return learned.eval()
 
 
-def _fit(e: Experiment, learned: VariationalDequantisation, path: Path) -> None:
-    settings, arrays = e.evaluation, e.data.load("train")
+def _fit(plan: EvaluationPlan, learned: VariationalDequantisation, path: Path) -> None:
+    settings, arrays = plan.settings, plan.data.load("train")
 
     def conditions(x: Tensor, rows: Tensor) -> dict[str, Tensor]:
-        return e.task.conditions(x, arrays.labels[rows.cpu()])
+        return plan.task.conditions(x, arrays.labels[rows.cpu()])
 
     losses = fit_dequantisation(
         learned,
-        e.model,
-        arrays.images.to(e.device),
-        seed=stream_seed(e.seed, Use.DEQUANTISATION),
+        plan.samples.model,
+        arrays.images.to(plan.device),
+        seed=stream_seed(plan.seed, Use.DEQUANTISATION),
         steps=settings.dequantisation_steps,
         batch_size=settings.dequantisation_batch_size,
         learning_rate=settings.dequantisation_lr,

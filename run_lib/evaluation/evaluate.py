@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -17,7 +18,9 @@ from run_lib.evaluation.restoration import evaluate_restoration
 from run_lib.evaluation.samples import evaluate_sampling
 from run_lib.evaluation.task import Task, mean
 from run_lib.processes import Processes
+from run_lib.config.evaluation import EvaluationPlan
 from run_lib.run import Run
+from run_lib.tuning.stored_grids import with_stored_grid
 from run_lib.seeds import Use, stream_seed
 from sde_lib.noise import Noise
 
@@ -25,34 +28,34 @@ SHOWN = 20
 """Lost images that are printed; the report has all of them."""
 
 
-def check(run: Run) -> None:
+def check(plan: EvaluationPlan) -> None:
     """Refuse an evaluation that cannot be done, before any work.
 
     Raises:
         ValueError: nothing enabled, missing data, numbers that do not fit the data or the process.
     """
-    e, settings = run.experiment, run.experiment.evaluation
+    settings, task = plan.settings, plan.task
     if not any(getattr(settings, field) for field in TASKS):
         raise ValueError(f"nothing to evaluate: set one of {', '.join(f'--config.eval.{f}' for f in TASKS)}.")
-    count = len(e.data.load(settings.split))
-    dims = math.prod(e.data.shape)
-    e.task.check(e.data.load(settings.split), f"the {settings.split} split of {e.data.name}")
-    if e.task.generates == settings.enable_accuracy:
+    count = len(plan.data.load(settings.split))
+    dims = math.prod(plan.data.shape)
+    task.check(plan.data.load(settings.split), f"the {settings.split} split of {plan.data.name}")
+    if task.generates == settings.enable_accuracy:
         raise ValueError(
             "eval.enable_accuracy is for training.task='classifier', and goes with it: set it to "
-            f"{not e.task.generates}."
+            f"{not task.generates}."
         )
-    if settings.enable_restoration and not e.task.restores_test_images:
+    if settings.enable_restoration and not task.restores_test_images:
         raise ValueError(
             "eval.enable_restoration enlarges test images made small: it goes with training.task='superres' "
             "and an empty sampling.base_samples."
         )
-    if not e.task.generates and (settings.enable_bpd or settings.enable_sampling):
+    if not task.generates and (settings.enable_bpd or settings.enable_sampling):
         raise ValueError(
             "a classifier has no likelihood and no samples: set eval.enable_bpd and enable_sampling to False."
         )
     if settings.enable_bpd:
-        _check_likelihood(run)
+        _check_likelihood(plan)
     if settings.enable_sampling and settings.num_samples <= dims:
         raise ValueError(
             f"eval.num_samples={settings.num_samples} cannot give a covariance of {dims} coordinates; "
@@ -64,10 +67,10 @@ def check(run: Run) -> None:
         )
 
 
-def _check_likelihood(run: Run) -> None:
-    e, settings = run.experiment, run.experiment.evaluation
-    process, name = e.model.process, type(e.model.process).__name__
-    if settings.bpd_method != "ode" and not isinstance(e.bound_model.process, likelihood.vlb.NEEDS):
+def _check_likelihood(plan: EvaluationPlan) -> None:
+    settings = plan.settings
+    process, name = plan.samples.model.process, type(plan.samples.model.process).__name__
+    if settings.bpd_method != "ode" and not isinstance(plan.bound_model.process, likelihood.vlb.NEEDS):
         raise ValueError(
             f"eval.bpd_method={settings.bpd_method!r} bounds the likelihood of a chain of levels, and {name} has "
             f"none, nor a Gaussian marginal to cut them from: set training.sde='ddpm', or bpd_method='ode'."
@@ -83,13 +86,13 @@ def _check_likelihood(run: Run) -> None:
             raise ValueError(
                 f"config.eval.t_min must lie between {process.clean:g} and {process.start:g}, got {settings.t_min}."
             )
-        if settings.bpd_divergence == "hutch++" and settings.bpd_rank >= math.prod(e.data.shape):
+        if settings.bpd_divergence == "hutch++" and settings.bpd_rank >= math.prod(plan.data.shape):
             raise ValueError(
-                f"eval.bpd_rank={settings.bpd_rank} spans all of {math.prod(e.data.shape)} dimensions: take "
+                f"eval.bpd_rank={settings.bpd_rank} spans all of {math.prod(plan.data.shape)} dimensions: take "
                 "eval.bpd_divergence='exact', which costs less."
             )
     if settings.bpd_dequantisation == "variational":
-        if not e.data.levels:
+        if not plan.data.levels:
             raise ValueError(
                 "eval.bpd_dequantisation='variational' is of levels, and these data are continuous."
             )
@@ -100,29 +103,32 @@ def _check_likelihood(run: Run) -> None:
             )
 
 
-def evaluate(run: Run) -> None:
+def evaluate(plan: EvaluationPlan, run: Run) -> None:
     """Run every enabled evaluation on every chosen checkpoint.
 
     Raises:
         ValueError: nothing enabled, no checkpoint, missing data.
         IncompleteError: all is done and written, but images are missing from a number; the exit status is 3.
     """
-    check(run)
-    e, settings = run.experiment, run.experiment.evaluation
+    check(plan)
+    settings, config_hash = plan.settings, plan.subject.record.hash
     chosen = [task for field, task in TASKS.items() if getattr(settings, field)]
     folder = run.workdir / run.eval_folder
     processes, lost = Processes.of_launcher(), 0
     with processes.together():
         report = Report(folder / "report.json", processes.leads)
         processes.wait()  # until all have read what there is
-        for step in _steps(run):
-            state = run.trained_state(step)
-            parts = folder / "parts" / f"{state.step}-{e.config_hash}"
-            with state.ema.average(e.network):
+        for step in _steps(plan):
+            weights = run.weights(plan.subject, step)
+            loaded = plan
+            if plan.sampling is not None:
+                loaded = replace(plan, sampling=with_stored_grid(plan.sampling, run.stored_grids(step)))
+            parts = folder / "parts" / f"{weights.step}-{config_hash}"
+            with weights.averaged():
                 for task in chosen:
-                    task(Task(run, state, report, parts, processes))
-            _summary(report, state.step, e.config_hash)
-            lost += len(report.lost(state.step, e.config_hash))
+                    task(Task(loaded, weights, report, parts, processes))
+            _summary(report, weights.step, config_hash)
+            lost += len(report.lost(weights.step, config_hash))
         print(f"report: {report.path}")
     if lost:
         raise IncompleteError(
@@ -131,9 +137,9 @@ def evaluate(run: Run) -> None:
         )
 
 
-def _steps(run: Run) -> list[int | None]:
+def _steps(plan: EvaluationPlan) -> list[int | None]:
     """Checkpoints to evaluate: a list of steps, a range of snapshots, or (None) the latest."""
-    settings, every = run.experiment.evaluation, run.experiment.training.snapshot_freq
+    settings, every = plan.settings, plan.snapshot_freq
     if settings.checkpoints:
         return list(settings.checkpoints)
     if settings.begin_ckpt:
@@ -158,21 +164,21 @@ def _summary(report: Report, step: int, config_hash: str) -> None:
 
 def evaluate_loss(task: Task) -> None:
     """The training loss on the chosen split, averaged over images, times and noise."""
-    e, split = task.experiment, task.experiment.evaluation.split
+    plan, split = task.plan, task.plan.settings.split
     name = f"loss/{split}"
-    if task.report.has(name, task.state.step, e.config_hash):
+    if task.has(name):
         return
-    arrays = e.data.load(split)
+    arrays = plan.data.load(split)
 
     @torch.no_grad()
     def compute(rows: range) -> dict[str, np.ndarray]:
-        noise = Noise(stream_seed(e.seed, Use.EVAL_LOSS), rows, e.device)
-        x0 = e.data.training_batch(arrays.images[rows.start : rows.stop].to(e.device), noise)
-        cond = e.task.network_conditions(x0, arrays.labels[rows.start : rows.stop])
-        losses = e.loss(e.loss_model, x0, noise, **cond)  # type: ignore[arg-type]
+        noise = Noise(stream_seed(plan.seed, Use.EVAL_LOSS), rows, plan.device)
+        x0 = plan.data.training_batch(arrays.images[rows.start : rows.stop].to(plan.device), noise)
+        cond = plan.task.network_conditions(x0, arrays.labels[rows.start : rows.stop])
+        losses = plan.objective.losses(x0, noise, **cond)
         return {"loss": losses.values.double().cpu().numpy()}
 
-    found = task.batches("loss", len(arrays), e.evaluation.batch_size, compute)
+    found = task.batches("loss", len(arrays), plan.settings.batch_size, compute)
     value, stderr = mean(found["loss"])
     task.report.add(
         task.number(name, value, stderr, count=len(arrays), unit="", nfe=1, seconds=float(found["seconds"]))
@@ -181,7 +187,7 @@ def evaluate_loss(task: Task) -> None:
 
 def evaluate_bpd(task: Task) -> None:
     """Likelihood of the chosen split, as ``eval.bpd_method`` says."""
-    method = task.experiment.evaluation.bpd_method
+    method = task.plan.settings.bpd_method
     if method != "vlb":
         evaluate_ode(task)
     if method != "ode":

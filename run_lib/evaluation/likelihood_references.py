@@ -13,12 +13,12 @@ from run_lib.evaluation.task import Task, mean
 
 def references(task: Task, arrays: Arrays, shown: np.ndarray) -> list[Number]:
     """Numbers beside those of a split's images ``shown``, as far as the data have them."""
-    e, split = task.experiment, task.experiment.evaluation.split
+    plan, split = task.plan, task.plan.settings.split
     numbers = []
-    if e.data.density is not None:
-        images = arrays.images[shown].to(e.device)
-        labels = e.task.conditions(images, arrays.labels[shown]).get("y")
-        exact = -e.data.density.log_density(images, labels).cpu().numpy()
+    if plan.data.density is not None:
+        images = arrays.images[shown].to(plan.device)
+        labels = plan.task.conditions(images, arrays.labels[shown]).get("y")
+        exact = -plan.data.density.log_density(images, labels).cpu().numpy()
         what = "p(x)" if labels is None else "p(x | labels)"
         numbers.append(
             task.number(
@@ -29,11 +29,11 @@ def references(task: Task, arrays: Arrays, shown: np.ndarray) -> list[Number]:
                 note=f"reference: {what} in closed form, of the same samples",
             )
         )
-    if e.data.levels:
+    if plan.data.levels:
         numbers += [
             task.number(
                 "bpd/uniform density",
-                math.log2(e.data.levels),
+                math.log2(plan.data.levels),
                 None,
                 count=0,
                 unit="bits/dim",
@@ -41,7 +41,7 @@ def references(task: Task, arrays: Arrays, shown: np.ndarray) -> list[Number]:
             ),
             task.number(
                 f"bpd/pixel histograms, {split}",
-                *_histogram_bpd(e.data.load("train"), arrays, e.data.levels),
+                *_histogram_bpd(plan.data.load("train"), arrays, plan.data.levels),
                 count=len(arrays),
                 unit="bits/dim",
                 note="independent pixels, fitted to the training split",

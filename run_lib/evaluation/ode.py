@@ -31,34 +31,34 @@ def make_divergence(settings: EvalSettings) -> Divergence:
 
 def make_draws(task: Task) -> Draws:
     """The images and repeats of an evaluation, in a random order where it may stop early."""
-    e, settings = task.experiment, task.experiment.evaluation
-    images = settings.bpd_num_images or len(e.data.load(settings.split))
-    seed = stream_seed(e.seed, Use.ORDER) if settings.bpd_quick else None
+    plan, settings = task.plan, task.plan.settings
+    images = settings.bpd_num_images or len(plan.data.load(settings.split))
+    seed = stream_seed(plan.seed, Use.ORDER) if settings.bpd_quick else None
     return Draws.of(images, settings.bpd_repeats, seed)
 
 
 def evaluate_ode(task: Task) -> None:
     """Likelihood of the chosen split by the probability-flow ODE: bits/dim and nats, or nats alone."""
-    e, settings = task.experiment, task.experiment.evaluation
-    split, step = settings.split, task.state.step
-    headline = f"bpd/{split}" if e.data.levels else f"nats/{split}"
-    if task.report.has(headline, step, e.config_hash):
+    plan, settings = task.plan, task.plan.settings
+    split, step = settings.split, task.step
+    headline = f"bpd/{split}" if plan.data.levels else f"nats/{split}"
+    if task.has(headline):
         return
-    arrays, draws = e.data.load(split), make_draws(task)
+    arrays, draws = plan.data.load(split), make_draws(task)
     divergence = make_divergence(settings)
-    dequantise = dequantisation(task) if e.data.levels else None
+    dequantise = dequantisation(task) if plan.data.levels else None
 
     @torch.no_grad()
     def compute(rows: range) -> dict[str, np.ndarray]:
         which = draws.images(rows)
-        noise = Noise(stream_seed(e.seed, Use.LIKELIHOOD), draws.streams(rows), e.device)
-        x, log_q = arrays.images[which].to(e.device), torch.zeros(len(rows), dtype=torch.float64)
+        noise = Noise(stream_seed(plan.seed, Use.LIKELIHOOD), draws.streams(rows), plan.device)
+        x, log_q = arrays.images[which].to(plan.device), torch.zeros(len(rows), dtype=torch.float64)
         if dequantise is not None:
             drawn = dequantise(x, noise)
             x, log_q = drawn.x, drawn.log_q.cpu()
-        cond = e.task.conditions(x, arrays.labels[which])
+        cond = plan.task.conditions(x, arrays.labels[which])
         found = log_likelihood(
-            e.model,
+            plan.samples.model,
             x,
             noise,
             divergence=divergence,
@@ -79,7 +79,7 @@ def evaluate_ode(task: Task) -> None:
             **({"z": found.z.cpu().numpy()} if settings.bpd_latents else {}),
         }
 
-    unit = 1 / (math.prod(e.data.shape) * math.log(2)) if e.data.levels else 1.0
+    unit = 1 / (math.prod(plan.data.shape) * math.log(2)) if plan.data.levels else 1.0
 
     def combined(logp: np.ndarray) -> np.ndarray:
         if settings.bpd_importance_weighted:
@@ -102,13 +102,13 @@ def evaluate_ode(task: Task) -> None:
     if not good.all():
         worst = tables["outcome"].max(0)
         reasons = {int(used[i]): _reason(int(worst[i])) for i in np.flatnonzero(~good)}
-        task.report.lose(headline, step, e.config_hash, dict(sorted(reasons.items())))
+        task.lose(headline, dict(sorted(reasons.items())))
     if not good.any():
         return
     errors = spread(
         logp[:, good],
         tables["stderr"][:, good],
-        noisy=bool(e.data.levels) or settings.bpd_truncation == "noised",
+        noisy=bool(plan.data.levels) or settings.bpd_truncation == "noised",
         importance_weighted=settings.bpd_importance_weighted,
     )
     note, common = _note(task, len(used), len(draws.order)), {"count": int(good.sum()), "seconds": seconds}
@@ -122,8 +122,8 @@ def evaluate_ode(task: Task) -> None:
         )  # fmt: skip
 
     numbers = [number(f"nats/{split}", 1.0, 0.0, "nats")]
-    if e.data.levels:
-        numbers.append(number(headline, unit, math.log2(e.data.levels / e.data.range), "bits/dim"))
+    if plan.data.levels:
+        numbers.append(number(headline, unit, math.log2(plan.data.levels / plan.data.range), "bits/dim"))
     task.report.add(*numbers, *references(task, arrays, used[good]))
 
 
@@ -133,16 +133,16 @@ def _reason(outcome: int) -> str:
 
 
 def _note(task: Task, used: int, asked: int) -> str:
-    e, s = task.experiment, task.experiment.evaluation
+    plan, s = task.plan, task.plan.settings
     parts = [f"ODE, {s.bpd_solver} at {s.bpd_rtol:g}", s.bpd_divergence]
     if s.bpd_divergence != "exact":
         parts.append(f"{s.bpd_probes} probe{'s' if s.bpd_probes > 1 else ''}")
     draws = (
-        f"{s.bpd_repeats} {'dequantisation' if e.data.levels else 'draw'}{'s' if s.bpd_repeats > 1 else ''}"
+        f"{s.bpd_repeats} {'dequantisation' if plan.data.levels else 'draw'}{'s' if s.bpd_repeats > 1 else ''}"
     )
-    kind = f"{s.bpd_dequantisation} " if e.data.levels else ""
+    kind = f"{s.bpd_dequantisation} " if plan.data.levels else ""
     parts.append(f"{kind}{draws} a sample{', importance-weighted' if s.bpd_importance_weighted else ''}")
-    t_min = e.model.process.t_min if s.t_min is None else s.t_min  # type: ignore[attr-defined]
+    t_min = plan.samples.model.process.t_min if s.t_min is None else s.t_min  # type: ignore[attr-defined]
     parts.append(
         f"density of states at t={t_min:g}, score_sde's convention"
         if s.bpd_truncation == "state"
@@ -150,8 +150,8 @@ def _note(task: Task, used: int, asked: int) -> str:
     )
     if s.bpd_quick:
         parts.append(f"{used} of {asked} images, in random order, to a standard error of {s.bpd_target:g}")
-    if not e.data.levels:
+    if not plan.data.levels:
         parts.append("continuous data: nats only")
-    if e.guidance.likelihood_of:
-        parts.append(e.guidance.likelihood_of)
+    if plan.samples.guidance.likelihood_of:
+        parts.append(plan.samples.guidance.likelihood_of)
     return "; ".join(parts)

@@ -20,20 +20,20 @@ def evaluate_restoration(task: Task) -> None:
     Errors are root mean squares over images and pixels in levels (8-bit: of 255), PSNR is that of the whole
     set. ``small images`` compares what the network was given with its samples made small.
     """
-    e = task.experiment
+    plan = task.plan
     name = "psnr/test images"
-    if task.report.has(name, task.state.step, e.config_hash):
+    if task.has(name):
         return
-    truth, count = e.data.load("test").images, len(e.data.load("test"))
+    truth, count = plan.data.load("test").images, len(plan.data.load("test"))
 
     @torch.no_grad()
     def compute(rows: range) -> dict[str, np.ndarray]:
-        batch = draw(e, rows)
-        small = e.task.sampling_conditions(rows, e.device)["low_res"].cpu()
-        bicubic = e.data.to_levels(F.interpolate(small, truth.shape[2:], mode="bicubic", align_corners=False))
-        again = F.interpolate(e.data.at_levels(batch.levels), small.shape[2:], mode="area")
+        batch = draw(plan.samples, rows)
+        small = plan.task.sampling_conditions(rows, plan.device)["low_res"].cpu()
+        bicubic = plan.data.to_levels(F.interpolate(small, truth.shape[2:], mode="bicubic", align_corners=False))
+        again = F.interpolate(plan.data.at_levels(batch.levels), small.shape[2:], mode="area")
         here = truth[rows.start : rows.stop]
-        levels_per_unit = (e.data.levels - 1) / e.data.range
+        levels_per_unit = (plan.data.levels - 1) / plan.data.range
         return {
             "sample": _squared_error(batch.levels, here),
             "bicubic": _squared_error(bicubic, here),
@@ -41,8 +41,8 @@ def evaluate_restoration(task: Task) -> None:
             "nfe": np.full(len(rows), batch.nfe),
         }
 
-    found = task.batches("restoration", count, e.sampling.batch_size, compute)
-    peak = e.data.levels - 1
+    found = task.batches("restoration", count, plan.samples.settings.batch_size, compute)
+    peak = plan.data.levels - 1
 
     def psnr(name: str, key: str, note: str) -> Number:
         value, stderr = mean(found[key])

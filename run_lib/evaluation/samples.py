@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from run_lib.config.experiment import Experiment
+from run_lib.data.spec import DataSpec
 from run_lib.evaluation.metrics import (
     Gaussian,
     Labelled,
@@ -24,20 +24,20 @@ from run_lib.seeds import Use, stream_seed
 
 def evaluate_sampling(task: Task) -> None:
     """Samples against data in pixel space: Frechet distance, precision and recall, copies; with their floors."""
-    e, settings = task.experiment, task.experiment.evaluation
-    if task.report.has(_frechet_name(e), task.state.step, e.config_hash):
+    plan, settings = task.plan, task.plan.settings
+    if task.has(_frechet_name(plan.data)):
         return
-    splits = {split: e.data.load(split) for split in ("train", "test")}
+    splits = {split: plan.data.load(split) for split in ("train", "test")}
 
     def compute(rows: range) -> dict[str, np.ndarray]:
-        batch = draw(e, rows)
+        batch = draw(plan.samples, rows)
         labels = np.zeros(0) if batch.labels is None else batch.labels.cpu().numpy()
         return {"levels": batch.levels.numpy(), "nfe": np.full(len(rows), batch.nfe), "labels": labels}
 
-    found = task.batches("samples", settings.num_samples, e.sampling.batch_size, compute)
-    shown = torch.from_numpy(found["levels"][: e.sampling.grid_size])
+    found = task.batches("samples", settings.num_samples, plan.samples.settings.batch_size, compute)
+    shown = torch.from_numpy(found["levels"][: plan.samples.settings.grid_size])
     if task.processes.leads:
-        save_png(picture(shown, e.data), task.parts.parent.parent / f"samples_{task.state.step}.png")
+        save_png(picture(shown, plan.data), task.parts.parent.parent / f"samples_{task.step}.png")
     fake = found["levels"].reshape(settings.num_samples, -1).astype(np.float64)
     train, test = (splits[s].images.flatten(1).double().numpy() for s in ("train", "test"))
     task.report.add(
@@ -89,32 +89,32 @@ def _label_numbers(task: Task, fake: Labelled, train: Labelled, test: Labelled) 
     ]
 
 
-def _frechet_name(e: Experiment) -> str:
-    return "frechet/pixels" if len(e.data.shape) == 3 else "frechet/coordinates"
+def _frechet_name(data: DataSpec) -> str:
+    return "frechet/pixels" if len(data.shape) == 3 else "frechet/coordinates"
 
 
 def _sample_numbers(
     task: Task, fake: np.ndarray, train: np.ndarray, test: np.ndarray, nfe: float, seconds: float
 ) -> list[Number]:
-    e = task.experiment
+    plan = task.plan
     real, count = np.concatenate([train, test]), len(fake)
     everything = Gaussian.fit(real)
-    rng = np.random.default_rng(stream_seed(e.seed, Use.BOOTSTRAP))
+    rng = np.random.default_rng(stream_seed(plan.seed, Use.BOOTSTRAP))
     fitted = rng.multivariate_normal(everything.mean, everything.covariance, size=count, method="eigh")
 
     def distance(samples: np.ndarray) -> float:
         return frechet_distance(Gaussian.fit(samples), everything)
 
-    error = bootstrap(distance, fake, stream_seed(e.seed, Use.BOOTSTRAP))
+    error = bootstrap(distance, fake, stream_seed(plan.seed, Use.BOOTSTRAP))
     ours, of_test = precision_recall(real, fake), precision_recall(train, test)
-    things = "images" if len(e.data.shape) == 3 else "points"
-    unit = "squared levels" if e.data.levels else "squared units of the data"
-    if e.data.levels:
-        fitted = np.clip(fitted.round(), 0, e.data.levels - 1)
+    things = "images" if len(plan.data.shape) == 3 else "points"
+    unit = "squared levels" if plan.data.levels else "squared units of the data"
+    if plan.data.levels:
+        fitted = np.clip(fitted.round(), 0, plan.data.levels - 1)
     space = f"{'PCA-20' if fake.shape[1] > 20 else 'coordinates'}, k=3"
     cost = {"count": count, "nfe": nfe, "seconds": seconds}
     numbers = [
-        task.number(_frechet_name(e), distance(fake), error, unit=unit, note=f"to all real {things}", **cost),  # type: ignore[arg-type]
+        task.number(_frechet_name(plan.data), distance(fake), error, unit=unit, note=f"to all real {things}", **cost),  # type: ignore[arg-type]
         task.number(
             f"frechet/training {things} to test {things}",
             frechet_distance(Gaussian.fit(train), Gaussian.fit(test)),
@@ -142,7 +142,7 @@ def _sample_numbers(
         ),
         task.number("recall", ours.recall.value, ours.recall.stderr, unit="", note=space, **cost),  # type: ignore[arg-type]
     ]
-    if e.data.levels:
+    if plan.data.levels:
         copied = copies(fake, train, test)
         numbers.append(
             task.number(

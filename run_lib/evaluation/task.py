@@ -13,14 +13,13 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from run_lib.config.experiment import Experiment
+from run_lib.config.evaluation import EvaluationPlan
 from run_lib.evaluation.likelihood_errors import Spread
 from run_lib.evaluation.report import Number, Report
 from run_lib.files import atomic
 from run_lib.processes import Processes
-from run_lib.run import Run
 from run_lib.sample import batches
-from run_lib.training.state import TrainState
+from run_lib.training.state import Weights
 
 
 @dataclass(frozen=True)
@@ -30,15 +29,28 @@ class Task:
     ``parts`` holds what each batch gave, so that an interrupted evaluation goes on where it stopped.
     """
 
-    run: Run
-    state: TrainState
+    plan: EvaluationPlan
+    weights: Weights
     report: Report
     parts: Path
     processes: Processes = field(default_factory=Processes)
 
     @property
-    def experiment(self) -> Experiment:
-        return self.run.experiment
+    def step(self) -> int:
+        """Of the checkpoint."""
+        return self.weights.step
+
+    @property
+    def config_hash(self) -> str:
+        return self.plan.subject.record.hash
+
+    def has(self, name: str) -> bool:
+        """Whether the report has the number already."""
+        return self.report.has(name, self.step, self.config_hash)
+
+    def lose(self, name: str, reasons: dict[int, str]) -> None:
+        """Say in the report which images, by index, are missing from a number and why."""
+        self.report.lose(name, self.step, self.config_hash, reasons)
 
     def number(
         self,
@@ -53,9 +65,8 @@ class Task:
         note: str = "",
         errors: Spread | None = None,
     ) -> Number:
-        e = self.experiment
         number = Number(
-            name, value, stderr, count, unit, nfe, seconds, e.seed, e.config_hash, self.state.step, note
+            name, value, stderr, count, unit, nfe, seconds, self.plan.seed, self.config_hash, self.step, note
         )
         if errors is None:
             return number

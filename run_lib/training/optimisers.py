@@ -1,48 +1,157 @@
-"""The optimiser and its learning rate."""
+"""Optimisers and learning-rate schedules, by name."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Annotated, Any, Protocol
 
 import torch
 from torch import nn
 
-from run_lib.config.settings import OptimSettings, TrainSettings
+from sde_lib.registry import Registry
+from sde_lib.settings import Range
+
+Share = Annotated[float, Range(least=0, below=1)]
+Positive = Annotated[float, Range(least=0)]
+Parameters = Iterable[dict[str, Any]]
+
+register_optimizer: Registry[Callable[..., torch.optim.Optimizer]] = Registry("config.optim.optimizer")
+"""Functions or classes of groups of parameters and ``lr``, the learning rate; every other parameter is a setting."""
 
 
-def make_optimizer(network: nn.Module, settings: OptimSettings) -> torch.optim.Optimizer:
-    """Adam or AdamW over the parameters that require a gradient; an exact score has none."""
-    kind = {"Adam": torch.optim.Adam, "AdamW": torch.optim.AdamW}[settings.optimizer]
-    return kind(
-        [{"params": [p for p in network.parameters() if p.requires_grad]}],
-        lr=settings.lr,
-        betas=(settings.beta1, settings.beta2),
-        eps=settings.eps,
-        amsgrad=settings.amsgrad,
-        weight_decay=settings.weight_decay,
-        fused=True,
+class Schedule(Protocol):
+    """A learning-rate schedule: ``schedule(step, n_iters)`` is the factor of ``optim.lr`` at a step, counted from 0."""
+
+    def __call__(self, step: int, n_iters: int) -> float: ...
+
+
+register_schedule: Registry[Callable[..., Schedule]] = Registry("config.optim.schedule")
+"""Classes or functions that give a ``Schedule``; their parameters are settings."""
+
+
+@register_optimizer(name="Adam")
+def adam(
+    parameters: Parameters,
+    lr: float,
+    beta1: Share = 0.9,
+    beta2: Share = 0.999,
+    eps: Positive = 1e-8,
+    amsgrad: bool = False,
+    weight_decay: Positive = 0.0,
+) -> torch.optim.Optimizer:
+    """Adam (Kingma & Ba 2015), with weight decay added to the gradient.
+
+    Args:
+        beta1, beta2: decay of the averages of the gradient and of its square, in [0, 1).
+        eps: added to the root of the averaged square.
+        amsgrad: divide by the largest averaged square so far (Reddi et al. 2018).
+        weight_decay: factor of the weights in the gradient.
+    """
+    return torch.optim.Adam(
+        parameters, lr, (beta1, beta2), eps, weight_decay=weight_decay, amsgrad=amsgrad, fused=True
     )
 
 
-def make_scaler(device: torch.device, settings: TrainSettings) -> torch.amp.GradScaler:
+@register_optimizer(name="AdamW")
+def adam_w(
+    parameters: Parameters,
+    lr: float,
+    beta1: Share = 0.9,
+    beta2: Share = 0.999,
+    eps: Positive = 1e-8,
+    amsgrad: bool = False,
+    weight_decay: Positive = 0.0,
+) -> torch.optim.Optimizer:
+    """Adam with weight decay apart from the gradient (Loshchilov & Hutter 2019).
+
+    Args:
+        beta1, beta2: decay of the averages of the gradient and of its square, in [0, 1).
+        eps: added to the root of the averaged square.
+        amsgrad: divide by the largest averaged square so far (Reddi et al. 2018).
+        weight_decay: share of the weights, times the learning rate, taken off at each step.
+    """
+    return torch.optim.AdamW(
+        parameters, lr, (beta1, beta2), eps, weight_decay=weight_decay, amsgrad=amsgrad, fused=True
+    )
+
+
+def _warm_up(step: int, warmup: int) -> float:
+    return min((step + 1) / warmup, 1.0) if warmup else 1.0
+
+
+@register_schedule(name="constant")
+@dataclass(frozen=True)
+class Constant:
+    """A linear warm-up, then the rate itself.
+
+    Args:
+        warmup: steps of the warm-up; 0: none.
+    """
+
+    warmup: Annotated[int, Range(least=0)] = 5000
+
+    def __call__(self, step: int, n_iters: int) -> float:
+        return _warm_up(step, self.warmup)
+
+
+@register_schedule(name="cosine")
+@dataclass(frozen=True)
+class Cosine:
+    """A linear warm-up, then half a cosine that ends at 0 (Loshchilov & Hutter 2017, eq. 5, without restarts).
+
+    Args:
+        warmup: steps of the warm-up; 0: none.
+    """
+
+    warmup: Annotated[int, Range(least=0)] = 5000
+
+    def __call__(self, step: int, n_iters: int) -> float:
+        done = min(max(step - self.warmup, 0) / max(n_iters - self.warmup, 1), 1.0)
+        return 0.5 * (1 + math.cos(math.pi * done)) * _warm_up(step, self.warmup)
+
+
+@register_schedule(name="linear")
+@dataclass(frozen=True)
+class Linear:
+    """A line that ends at 0, times a linear warm-up (improved-diffusion's ``lr_anneal_steps``).
+
+    Args:
+        warmup: steps of the warm-up; 0: none.
+    """
+
+    warmup: Annotated[int, Range(least=0)] = 5000
+
+    def __call__(self, step: int, n_iters: int) -> float:
+        return (1 - min(step / n_iters, 1.0)) * _warm_up(step, self.warmup)
+
+
+def trained_parameters(network: nn.Module) -> Parameters:
+    """One group of the parameters that require a gradient; an exact score has none."""
+    return [{"params": [p for p in network.parameters() if p.requires_grad]}]
+
+
+@dataclass(frozen=True)
+class LossScaling:
     """What keeps half-precision gradients from vanishing; does nothing in other precisions.
 
-    The scale doubles after 1 / ``loss_scale_growth`` steps without overflow and halves at each overflow.
+    The scale doubles after 1 / ``growth`` steps without overflow and halves at each overflow.
+
+    Attributes:
+        enabled: whether training is in float16.
+        scale: binary logarithm of the first scale.
+        growth: added to it by each step that does not overflow, in (0, 1].
     """
-    return torch.amp.GradScaler(
-        device.type,
-        init_scale=2.0**settings.loss_scale,
-        growth_interval=round(1 / settings.loss_scale_growth),
-        enabled=settings.precision == "float16",
-    )
 
+    enabled: bool
+    scale: float
+    growth: float
 
-def learning_rate(settings: OptimSettings, step: int, n_iters: int) -> float:
-    """The rate of step ``step`` (from 0): linear warm-up, then constant, a cosine or a line that ends at 0."""
-    rate = settings.lr
-    if settings.schedule == "linear":
-        rate *= 1 - min(step / n_iters, 1.0)
-    if settings.schedule == "cosine":
-        done = min(max(step - settings.warmup, 0) / max(n_iters - settings.warmup, 1), 1.0)
-        rate *= 0.5 * (1 + math.cos(math.pi * done))
-    return rate * min((step + 1) / settings.warmup, 1.0) if settings.warmup else rate
+    def make_scaler(self, device: torch.device) -> torch.amp.GradScaler:
+        return torch.amp.GradScaler(
+            device.type,
+            init_scale=2.0**self.scale,
+            growth_interval=round(1 / self.growth),
+            enabled=self.enabled,
+        )

@@ -7,7 +7,9 @@ import os
 import pickle
 import re
 import zipfile
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,31 +18,96 @@ from torch import nn
 
 from losses.times import TimeSampler, UniformTimes
 from models.checkpoints.ours import CHECKPOINT as FORMAT
+from models.base import Network
 from models.ema import EMA
 from run_lib.files import atomic
 
 
 @dataclass
+class Weights:
+    """A network's weights, and their averages.
+
+    Attributes:
+        network: the weights of the last step.
+        ema: the average that samples and evaluations take.
+        step: how many steps they were trained.
+        averages: further averages by their rate, ``ema``'s apart.
+    """
+
+    network: Network
+    ema: EMA
+    step: int = 0
+    averages: dict[float, EMA] = field(default_factory=dict)
+
+    @classmethod
+    def fresh(cls, network: Network, rate: float, further: Sequence[float], warmup: bool) -> Weights:
+        """The network as it is, every average its own weights."""
+        return cls(network, EMA(network, rate, warmup), 0, {r: EMA(network, r, warmup) for r in further})
+
+    def use(self, rate: float) -> Weights:
+        """The same with another of the averages as the one that is taken."""
+        return replace(self, ema=self.averages[rate])
+
+    def averaged(self) -> AbstractContextManager[None]:
+        """The network with its averaged weights."""
+        return self.ema.average(self.network)
+
+    def load(self, path: Path) -> dict[str, Any]:
+        """Restore weights and averages from a checkpoint, strictly; returns all that it holds.
+
+        Raises:
+            ValueError: the file is missing, truncated, of another format or of another architecture.
+        """
+        payload = read_checkpoint(path)
+        check_names(self.network, payload["model"], path)
+        if payload["averages"].keys() != self.averages.keys():
+            raise ValueError(
+                f"{path} has averages of the rates {sorted(payload['averages'])} beside the first, the configuration "
+                f"{sorted(self.averages)}: set model.ema_rates as it was."
+            )
+        self.network.load_state_dict(payload["model"])
+        self.ema.load_state_dict(payload["ema"])
+        for rate, average in self.averages.items():
+            average.load_state_dict(payload["averages"][rate])
+        self.step = int(payload["step"])
+        return payload
+
+
+@dataclass
 class TrainState:
-    """Network, averaged weights, optimiser and the number of steps taken.
+    """What training carries from step to step: weights and their averages, and the optimiser.
 
     Everything random in training is a function of (seed, step), so nothing else is needed to continue.
 
     Attributes:
-        averages: further averages by their rate, ``ema``'s apart.
+        weights: with the number of steps taken.
+        optimizer: and its moments.
         scaler: of the loss in half precision.
         times: the loss's distribution of times, which may learn.
     """
 
-    network: nn.Module
-    ema: EMA
+    weights: Weights
     optimizer: torch.optim.Optimizer
-    step: int = 0
-    averages: dict[float, EMA] = field(default_factory=dict)
     scaler: torch.amp.GradScaler = field(default_factory=lambda: torch.amp.GradScaler("cpu", enabled=False))
     times: TimeSampler = field(default_factory=UniformTimes)
 
-    def save(self, path: Path, config: dict[str, Any]) -> None:
+    @property
+    def network(self) -> Network:
+        return self.weights.network
+
+    @property
+    def ema(self) -> EMA:
+        return self.weights.ema
+
+    @property
+    def averages(self) -> dict[float, EMA]:
+        return self.weights.averages
+
+    @property
+    def step(self) -> int:
+        return self.weights.step
+
+    def save(self, path: Path, config: Mapping[str, Any]) -> None:
         """Write atomically: a temporary file, flushed to disk, then renamed over ``path``."""
         payload = {
             "format": FORMAT,
@@ -51,7 +118,7 @@ class TrainState:
             "averages": {rate: average.state_dict() for rate, average in self.averages.items()},
             "scaler": self.scaler.state_dict(),
             "times": self.times.state_dict(),
-            "config": json.dumps(config),
+            "config": json.dumps(dict(config)),
         }
         with atomic(path) as partial, partial.open("wb") as file:
             torch.save(payload, file)
@@ -64,22 +131,11 @@ class TrainState:
         Raises:
             ValueError: the file is missing, truncated, of another format or of another architecture.
         """
-        payload = read_checkpoint(path)
-        check_names(self.network, payload["model"], path)
-        self.network.load_state_dict(payload["model"])
-        self.ema.load_state_dict(payload["ema"])
+        payload = self.weights.load(path)
         self.optimizer.load_state_dict(payload["optimizer"])
-        if payload["averages"].keys() != self.averages.keys():
-            raise ValueError(
-                f"{path} has averages of the rates {sorted(payload['averages'])} beside the first, the configuration "
-                f"{sorted(self.averages)}: set model.ema_rates as it was."
-            )
-        for rate, average in self.averages.items():
-            average.load_state_dict(payload["averages"][rate])
         if payload["scaler"]:
             self.scaler.load_state_dict(payload["scaler"])
         self.times.load_state_dict(payload["times"])
-        self.step = int(payload["step"])
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -15,6 +15,8 @@ from run_lib.data.base_images import BaseImages
 from run_lib.data.spec import Arrays, DataSpec, check_labels
 from run_lib.training.labels import Asked, LabelDropout
 from sde_lib.noise import Noise
+from sde_lib.registry import Registry
+from sde_lib.settings import Range
 
 Conditions = dict[str, Tensor]
 """The network's conditioning by the names of its arguments."""
@@ -181,3 +183,50 @@ def check_size(data: DataSpec, size: Sequence[int] | int | None) -> tuple[int, .
             f"{data.shape[1:]}, or one number for both."
         )
     return sizes
+
+
+register_task: Registry[Callable[..., TrainingTask]] = Registry("training.task")
+"""Functions or ``TrainingTask`` classes. By these names they are given ``num_classes``, the classes that the network
+is told; ``asked``, those that samples are asked for; and ``data``. Every other parameter is a setting."""
+
+
+@register_task(name="diffusion")
+def diffusion(
+    num_classes: int, asked: Asked, label_dropout: Annotated[float, Range(least=0, below=1)] = 0.0
+) -> Diffusion:
+    """A model of the data, given their class where the network has classes.
+
+    Args:
+        label_dropout: share of labels withheld in training, for classifier-free guidance; in [0, 1).
+    """
+    return Diffusion(num_classes, asked, LabelDropout(label_dropout, null_label=num_classes))
+
+
+@register_task(name="superres")
+def super_resolution(
+    num_classes: int,
+    data: DataSpec,
+    low_res_size: int | tuple[int, ...] | None = None,
+    base_samples: str = "",
+    label_dropout: Annotated[float, Range(least=0, below=1)] = 0.0,
+) -> SuperResolution:
+    """A model of the data given a smaller image of the same (Nichol & Dhariwal 2021, section 4).
+
+    Args:
+        low_res_size: of the small images: a height and a width, or one number for both.
+        base_samples: small images to sample from, an .npz or a folder; test images made small unless set.
+        label_dropout: share of labels withheld in training, in [0, 1).
+    """
+    size = check_size(data, low_res_size)
+    dropout = LabelDropout(label_dropout, null_label=num_classes)
+    return SuperResolution(num_classes, size, BaseImages(base_samples, data, size, num_classes), dropout)
+
+
+@register_task(name="classifier")
+def classifier(num_classes: int) -> Classification:
+    """The class of noisy data, for classifier guidance."""
+    if num_classes < 2:
+        raise ValueError(
+            f"a classifier tells at least 2 classes apart: set model.num_classes, now {num_classes}."
+        )
+    return Classification(num_classes)

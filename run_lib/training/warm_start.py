@@ -8,24 +8,26 @@ from models.checkpoints import load_training, load_weights
 from models.checkpoints.diffusers import describe_folder
 from models.checkpoints.diffusers_folder import is_folder
 from models.checkpoints.diffusers_schedule import NoiseSchedule
-from run_lib.config.experiment import Experiment
-from run_lib.training.state import TrainState
+from models.checkpoints.training import TrainingCheckpoint
+from run_lib.config.subject import Subject
+from run_lib.training.state import TrainState, Weights
 from sde_lib.base import GaussianProcess, register_sde
 
 
-def load_published(e: Experiment) -> None:
+def load_published(subject: Subject) -> None:
     """``init_from``: weights, and nothing else, into the network.
 
     Raises:
         ValueError: they are of another network, or (a diffusers folder) were trained with another process.
     """
-    if is_folder(e.init_from):
-        schedule = describe_folder(e.init_from).schedule
+    source = subject.start.init_from
+    if is_folder(source):
+        schedule = describe_folder(source).schedule
         if schedule is None:
-            print(f"{e.init_from} has no scheduler's config: its process is taken to be the configuration's")
+            print(f"{source} has no scheduler's config: its process is taken to be the configuration's")
         else:
-            check_schedule(schedule, e)
-    print(load_weights(e.network, e.init_from, ema=e.init_from_ema))
+            check_schedule(schedule, subject)
+    print(load_weights(subject.network, source, ema=subject.start.init_from_ema))
 
 
 def resume(state: TrainState, path: str) -> None:
@@ -36,26 +38,37 @@ def resume(state: TrainState, path: str) -> None:
     Raises:
         ValueError: the file has no training run of this network.
     """
-    found = load_training(state.network, path)  # type: ignore[arg-type]
-    state.step, state.ema.num_updates = found.step, found.num_updates
-    for name, average in state.ema.shadow.items():
-        average.copy_(found.averaged[name])
+    found = resume_weights(state.weights, path)
     moments = {
         place: {**held, "step": torch.as_tensor(float(held["step"]))}
         for place, held in found.optimizer.items()
     }
     groups = state.optimizer.state_dict()["param_groups"]
     state.optimizer.load_state_dict({"state": moments, "param_groups": groups})
-    print(f"{found.report}\ncontinues at step {found.step}, with averaged weights and optimizer")
+    print(f"continues at step {found.step}, with averaged weights and optimizer")
 
 
-def check_schedule(schedule: NoiseSchedule, e: Experiment) -> None:
+def resume_weights(weights: Weights, path: str) -> TrainingCheckpoint:
+    """The raw and the averaged weights of another training run, and its step; returns all that it holds.
+
+    Raises:
+        ValueError: the file has no training run of this network.
+    """
+    found = load_training(weights.network, path)
+    weights.step, weights.ema.num_updates = found.step, found.num_updates
+    for name, average in weights.ema.shadow.items():
+        average.copy_(found.averaged[name])
+    print(found.report)
+    return found
+
+
+def check_schedule(schedule: NoiseSchedule, subject: Subject) -> None:
     """Refuse weights of another process than the configuration's: its labels and noise levels would be wrong.
 
     Raises:
         ValueError: with the settings that the weights need.
     """
-    process, output = e.training_model.process, e.training_model.output
+    process, output = subject.training.process, subject.training.output
     theirs = register_sde[schedule.sde](**schedule.arguments)
     if _same(process, theirs) and output == schedule.output:
         return
@@ -67,7 +80,7 @@ def check_schedule(schedule: NoiseSchedule, e: Experiment) -> None:
     settings += [f"--config.model.{fields.get(k, k)}={v}" for k, v in schedule.arguments.items()]
     settings.append(f"--config.model.output={schedule.output}")
     raise ValueError(
-        f"{e.init_from} was trained with another process, or to give another output, than the "
+        f"{subject.start.init_from} was trained with another process, or to give another output, than the "
         f"configuration's; "
         f"its own is\n  {' '.join(settings)}"
     )

@@ -20,12 +20,16 @@ from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from run_lib.files import atomic, write_json
+from run_lib.config.sampling import SamplingPlan
+from run_lib.config.settings import TuneSettings
+from run_lib.config.sweep import Candidate
+from run_lib.config.tuning import plan_candidate
 from run_lib.run import Run
 from run_lib.sample import batches, draw
 from run_lib.seeds import Use
-from run_lib.training.state import TrainState
+from run_lib.training.state import Weights
 from run_lib.tuning.scores import Score, Scorer, scorer_of
-from run_lib.tuning.sweep import Candidate, variant
+from run_lib.tuning.stored_grids import with_stored_grid
 
 
 @dataclass(frozen=True)
@@ -77,15 +81,16 @@ class Work:
     """What every process is told.
 
     Attributes:
-        values: the resolved configuration.
-        workdir, config_file: of the run.
+        values: the configuration as plain data, of which each process builds its plans.
+        settings: numbers and sizes.
+        run: the folders.
         step: of the checkpoint; None where there is none.
         parts: where results go.
     """
 
     values: Mapping[str, Any]
-    workdir: Path
-    config_file: str
+    settings: TuneSettings
+    run: Run
     step: int | None
     parts: Parts
 
@@ -100,22 +105,22 @@ class Worker:
     def __init__(self, work: Work) -> None:
         self._work = work
         self._candidate: Candidate | None = None
-        self._run: Run
-        self._state: TrainState
+        self._plan: SamplingPlan
+        self._weights: Weights
         self._scorer: Scorer | None = None
 
     def score(self, candidate: Candidate, repeat: int) -> None:
         """Draw set ``repeat`` under the candidate's settings, score it and write it down."""
         with _one_thread():
             self._turn_to(candidate)
-            e, tuning = self._run.experiment, self._run.experiment.tuning
+            plan, tuning = self._plan, self._work.settings
             if self._scorer is None:
-                self._scorer = scorer_of(e.data, tuning.features, tuning.num_samples)
+                self._scorer = scorer_of(plan.data, tuning.features, tuning.num_samples)
             started, first = time.perf_counter(), repeat * tuning.num_samples
-            with self._state.ema.average(e.network):
+            with self._weights.averaged():
                 drawn = [
-                    draw(e, range(first + rows.start, first + rows.stop), Use.TUNING)
-                    for rows in batches(tuning.num_samples, e.sampling.batch_size)
+                    draw(plan, range(first + rows.start, first + rows.stop), Use.TUNING)
+                    for rows in batches(tuning.num_samples, plan.settings.batch_size)
                 ]
             seconds = time.perf_counter() - started
             samples = np.concatenate([batch.levels.numpy() for batch in drawn])
@@ -127,9 +132,10 @@ class Worker:
     def _turn_to(self, candidate: Candidate) -> None:
         if candidate != self._candidate:
             work = self._work
-            e = variant(work.values, candidate)
-            self._run = Run(e, work.workdir, "eval", work.config_file)
-            self._state = self._run.trained_state(work.step)
+            plan = plan_candidate(work.values, candidate)
+            plan = plan.subject.placement.place(plan)
+            self._weights = work.run.weights(plan.subject, work.step)
+            self._plan = with_stored_grid(plan, work.run.stored_grids(work.step))
             self._candidate = candidate
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from run_lib.tuning.comparison import Comparison, Interval, run_around, t_interval
 from run_lib.tuning.scores import Metric
-from run_lib.tuning.sweep import Candidate, Sweep
+from run_lib.config.sweep import Candidate, Sweep
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,12 @@ it, in every mode that samples from a checkpoint.
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
 
-from run_lib.config.experiment import Experiment
+from run_lib.config.sampling import SamplingPlan
 from run_lib.files import write_json
 from run_lib.seeds import Use, stream_seed
 from samplers.ode import ODESampler
@@ -110,26 +110,27 @@ class StoredGrids:
         write_json(self.path, {"grids": [asdict(g) for g in (*kept, grid)]})
 
 
-def load_grid(e: Experiment, path: Path) -> None:
-    """Put the stored times into the experiment's sampler, as weights are put into its network.
+def with_stored_grid(plan: SamplingPlan, path: Path) -> SamplingPlan:
+    """The plan with the times that are stored beside its checkpoint, where ``sampling.grid=optimised`` asks for them.
 
     Raises:
-        ValueError: there are none for its settings.
+        ValueError: there are none for its sampler.
     """
-    if not e.stored_grid:
-        return
-    sampler: PCSampler = e.sampler  # type: ignore[assignment]
+    sampler = plan.sampler
+    if not plan.stored_grid or isinstance(sampler, ODESampler):
+        return plan
     found = StoredGrids(path).find(Purpose.of(sampler))
-    sampler.times.copy_(torch.tensor(found.times, dtype=torch.float64))
+    times = torch.tensor(found.times, dtype=sampler.times.dtype, device=sampler.times.device)
+    return replace(plan, sampler=replace(sampler, times=times))
 
 
-def make_grid(e: Experiment, path: Path) -> StoredGrid:
-    """Run the pilot on the experiment's model, whose weights are loaded, and store what it finds.
+def make_grid(plan: SamplingPlan, count: int, path: Path) -> StoredGrid:
+    """Run the pilot of ``count`` samples on the plan's model, whose weights are loaded, and store what it finds.
 
     Raises:
         ValueError: a sampler without steps to place, a stochastic predictor, or a process without noise levels.
     """
-    sampler = e.sampler
+    sampler = plan.sampler
     if isinstance(sampler, ODESampler):
         raise ValueError("tune.grid places the steps of a predictor: set sampling.method='pc'.")
     process = sampler.model.process
@@ -138,12 +139,11 @@ def make_grid(e: Experiment, path: Path) -> StoredGrid:
             f"tune.grid places steps by their noise level, and {type(process).__name__} has none: take a Gaussian "
             f"process."
         )
-    count = e.tuning.pilot_samples
-    noise = Noise(stream_seed(e.sampling_seed, Use.PILOT), range(count), e.device)
-    model = sampler.model.given(**e.task.sampling_conditions(range(count), e.device))
+    noise = Noise(stream_seed(plan.seed, Use.PILOT), range(count), plan.device)
+    model = sampler.model.given(**plan.task.sampling_conditions(range(count), plan.device))
     steps = len(sampler.times)
     with torch.no_grad():
-        found = optimise_grid(model, sampler.predictor, steps, (count, *e.data.shape), noise)
+        found = optimise_grid(model, sampler.predictor, steps, (count, *plan.data.shape), noise)
     times = found.grid.times(process, steps)
     grid = StoredGrid(
         Purpose.of(sampler),
@@ -152,7 +152,7 @@ def make_grid(e: Experiment, path: Path) -> StoredGrid:
         found.before,
         found.nfe,
         count,
-        e.sampling_seed,
+        plan.seed,
     )
     StoredGrids(path).add(grid)
     return grid

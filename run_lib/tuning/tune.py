@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from run_lib.config.experiment import Experiment
+from run_lib.config.sweep import Candidate, Sweep
+from run_lib.config.tuning import TuningPlan
 from run_lib.files import write_json
 from run_lib.run import Run
 from run_lib.tuning.comparison import compare
@@ -17,51 +18,29 @@ from run_lib.tuning.report import draw_picture, draw_plot, write_table
 from run_lib.tuning.results import Findings, Row
 from run_lib.tuning.scores import scorer_of
 from run_lib.tuning.stored_grids import make_grid
-from run_lib.tuning.sweep import Candidate, Sweep, parse_sweep, variant
 
-IRRELEVANT = {
-    "sampling": ("num_samples", "grid_size", "trajectory"),
-    "tune": ("sweep", "repeats", "metric", "confidence", "processes", "folder", "grid", "pilot_samples"),
-}
-"""Fields that do not change the score of a set."""
-SECTIONS = (
-    "seed",
-    "plugins",
-    "data",
-    "model",
-    "sampling",
-    "tune",
-    "init_from",
-    "init_from_ema",
-    "resume_from",
-)
-
-
-def tune(run: Run) -> None:
+def tune(plan: TuningPlan, run: Run) -> None:
     """Sweep ``tune.sweep``, or with ``tune.grid`` find and store an optimised time grid.
 
     Raises:
-        ValueError: nothing that can be tuned so, before any work; a folder that holds another sweep.
+        ValueError: a folder that holds another sweep.
     """
-    e, settings = run.experiment, run.experiment.tuning
-    if not e.task.generates:
-        raise ValueError(
-            "a classifier has no samples, so its sampler cannot be tuned: take a training.task that generates."
-        )
-    if settings.grid:
-        _find_grid(run)
-        return
-    sweep = parse_sweep(settings.sweep)
-    for candidate in sweep.candidates:
-        _check(candidate, variant(e.values, candidate))
-    scorer = scorer_of(e.data, settings.features, settings.num_samples)
+    if plan.sweep is None:
+        _find_grid(plan, run)
+    else:
+        _sweep(plan, plan.sweep, run)
+
+
+def _sweep(plan: TuningPlan, sweep: Sweep, run: Run) -> None:
+    settings, data = plan.settings, plan.sampling.data
+    scorer = scorer_of(data, settings.features, settings.num_samples)
     ranked_by = scorer.metric(settings.metric)
 
-    state = run.trained_state(grid=False)
-    with state.ema.average(e.network):
-        weights = digest(e.network)
+    weights = run.weights(plan.sampling.subject)
+    with weights.averaged():
+        fingerprint = digest(weights.network)
     folder = run.workdir / settings.folder
-    _same_settings(folder / "settings.json", e, sweep, weights)
+    _same_settings(folder / "settings.json", {**plan.depends_on, "weights": fingerprint})
     parts = Parts(folder / "parts")
     tasks = [
         Task(candidate, repeat)
@@ -69,8 +48,8 @@ def tune(run: Run) -> None:
         for repeat in range(settings.repeats)
         if parts.read(candidate, repeat) is None
     ]
-    step = state.step if run.checkpoints.latest() is not None else None
-    do(Work(e.values, run.workdir, run.config_file, step, parts), tasks, settings.processes)
+    step = weights.step if run.checkpoints.latest() is not None else None
+    do(Work(plan.values, settings, run, step, parts), tasks, settings.processes)
 
     rows = tuple(_row(c, [_scored(parts, c, r) for r in range(settings.repeats)]) for c in sweep.candidates)
     index = scorer.metrics.index(ranked_by)
@@ -81,16 +60,15 @@ def tune(run: Run) -> None:
     write_table(findings, folder)
     draw_plot(findings, folder / "plot.png")
     if settings.rows:
-        draw_picture(sweep, parts, e.data, settings.rows, folder / "picture.png")
+        draw_picture(sweep, parts, data, settings.rows, folder / "picture.png")
     write_json(folder / "best.json", {change.field: change.value for change in findings.best.changes})
     _print(findings, settings.repeats, folder)
 
 
-def _find_grid(run: Run) -> None:
-    state = run.trained_state(grid=False)
-    path = run.grids_path(run.checkpoints.latest())
-    with state.ema.average(state.network):
-        found = make_grid(run.experiment, path)
+def _find_grid(plan: TuningPlan, run: Run) -> None:
+    weights, path = run.weights(plan.sampling.subject), run.stored_grids()
+    with weights.averaged():
+        found = make_grid(plan.sampling, plan.settings.pilot_samples, path)
     print(
         f"times for {found.purpose}: {', '.join(f'{t:.4g}' for t in found.times)}\n"
         f"root mean square error of {found.samples} pilot samples {found.error:.3g}; where the search began "
@@ -99,33 +77,12 @@ def _find_grid(run: Run) -> None:
     )
 
 
-def _check(candidate: Candidate, e: Experiment) -> None:
-    """Refuse a candidate that would change nothing: samples would be equal and the sweep mean nothing."""
-    sampling = e.config["sampling"]
-    lacking = {"snr", "n_steps_each", "norm"} if sampling["corrector"] == "none" else set()
-    for change in candidate.changes:
-        if change.field in lacking:
-            raise ValueError(
-                f"config.tune.sweep varies {change.field}, a setting of the corrector, and sampling.corrector is "
-                f"'none': set it, to langevin for example."
-            )
-
-
-def _same_settings(path: Path, e: Experiment, sweep: Sweep, weights: str) -> None:
+def _same_settings(path: Path, kept: dict[str, Any]) -> None:
     """Write down what the folder's scores are of, or see that it is the same.
 
     Raises:
         ValueError: it is not; naming what differs.
     """
-    kept: dict[str, Any] = {"sweep over": ", ".join(sweep.fields), "weights": weights}
-    for section in SECTIONS:
-        values = e.config[section]
-        if not isinstance(values, dict):
-            kept[section] = values
-            continue
-        left_out = (*IRRELEVANT.get(section, ()), *(sweep.fields if section == "sampling" else ()))
-        kept |= {f"{section}.{field}": v for field, v in values.items() if field not in left_out}
-    kept |= {f"training.{field}": e.config["training"][field] for field in ("sde", "continuous")}
     if path.is_file():
         held = json.loads(path.read_text())
         different = [key for key in {**held, **kept} if held.get(key) != kept.get(key)]

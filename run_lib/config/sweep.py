@@ -1,19 +1,14 @@
-"""``config.tune.sweep``: which settings of the sampler are tried, and the experiment of each."""
+"""``config.tune.sweep``: which settings of the sampler are tried."""
 
 from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from ml_collections import ConfigDict
-
-from configs.base import get_config as default_config
-from run_lib.config.build import build
-from run_lib.config.experiment import Experiment
+from run_lib.config.configuration import known_fields
+from run_lib.config.parsing import kinds_of
 from sde_lib.registry import unknown_name
 
 Value = float | int | bool | str
@@ -93,17 +88,18 @@ def parse_sweep(text: str) -> Sweep:
 
 def _axis(part: str) -> list[Change]:
     field, equals, values = part.partition("=")
-    known, kind = default_config().sampling, None
+    known = known_fields("sampling")
     if not equals:
         raise ValueError(f"config.tune.sweep: {part!r} gives no values; {FORM}.")
     if field not in known:
         raise ValueError(unknown_name("field of config.sampling in config.tune.sweep", field, list(known)))
-    kind = known.get_type(field)
-    if field in NOT_OF_THE_SAMPLER or kind not in (float, int, bool, str):
+    kinds = [kind for kind in kinds_of(f"sampling.{field}") if kind in (bool, int, float, str)]
+    if field in NOT_OF_THE_SAMPLER or not kinds:
         raise ValueError(
             f"config.tune.sweep cannot vary {field!r}: it takes numbers and names that say how samples are "
-            f"drawn, not {'a list' if kind is tuple else 'which'}."
+            f"drawn, not {'which' if kinds else 'a list'}."
         )
+    kind = kinds[-1]
     found = (
         _range(field, kind, values) if ":" in values else [_value(field, kind, v) for v in values.split(",")]
     )
@@ -153,22 +149,3 @@ def _range(field: str, kind: type, text: str) -> list[Value]:
         return whole
     return [float(f"{v:.6g}") for v in values]
 
-
-def variant(values: Mapping[str, Any], candidate: Candidate) -> Experiment:
-    """The experiment of one point of a sweep.
-
-    Args:
-        values: the resolved configuration, ``Experiment.values``.
-        candidate: what is changed in its sampling section.
-
-    Raises:
-        ValueError: the sampler cannot have these settings; naming them.
-    """
-    config = ConfigDict(dict(values))
-    with config.sampling.ignore_type():
-        for change in candidate.changes:
-            config.sampling[change.field] = change.value
-    try:
-        return build(config)
-    except ValueError as error:
-        raise ValueError(f"{candidate} of config.tune.sweep: {error}") from error

@@ -1,76 +1,52 @@
-"""A configuration's network: what it is told by the process, and settings that no network of ours has."""
+"""config.model -> the network: what it is told by the process, and settings that no network of ours has."""
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from contextlib import nullcontext
 from typing import Any
 
 import torch
+from ml_collections import ConfigDict
 from torch import Tensor
 
-from models import register_model
 from models.base import Network
-from models.networks.edm import EDMPreconditioned
 from models.prediction.conventions import Setting
-from run_lib.config.fields import Section
-
-# Fields of score_sde that state what a network is; where the network has no such choice, the one value it
-# can have.
-_STATED: dict[str, tuple[Any, ...]] = {
-    "attention_type": ("ddpm",),
-    "conditional": (True,),
-    "conv_size": (3,),
-    "interpolation": ("bilinear",),
-    "nonlinearity": ("swish",),
-    "normalization": ("GroupNorm",),
-}
+from run_lib.config.configuration import Configuration
+from run_lib.config.roles import NETWORK_FIELDS, STATED
 
 
-def build_network(section: Section, setting: Setting, *, weights: bool, **context: Any) -> Network:
+def build_network(configuration: Configuration, setting: Setting, *, weights: bool, **context: Any) -> Network:
     """The network that ``config.model`` names.
 
     Args:
-        section: ``config.model``.
+        configuration: complete.
         setting: process and labels that it is trained with.
         weights: initialise it; otherwise its parameters are on the meta device, shapes without numbers.
-        context: constructor arguments that come from elsewhere than the section, for networks that take them.
+        context: constructor arguments that come from elsewhere, for networks that take them.
 
     Raises:
         ValueError: an unknown network, a setting that it cannot have, labels that it cannot read.
     """
-    values = section.values
-    factory = register_model[values.name]
+    values, chosen = configuration.values.model, configuration.choose("network")
     levels = setting.time.sigmas_by_label()
     context |= {"sigmas": levels}
-    if (scaled := _scale_by_sigma(section, setting, levels)) is not None:
+    if (scaled := _scale_by_sigma(values, setting, levels)) is not None:
         context["scale_by_sigma"] = scaled
     if values.fir is not None:
         context["fir_kernel"] = (values.fir_kernel or (1, 3, 3, 1)) if values.fir else None
     with nullcontext() if weights else torch.device("meta"):
-        network: Network = section.construct(factory, **context)
-    section.taken |= {"variance", "output", "used_ema_rate"} | (
-        {"fir"} if "fir_kernel" in section.taken else set()
-    )
+        network: Network = chosen.build(**context)
     _check_labels(values.name, network, levels)
-    network = _preconditioned(section, network)
-    _check_stated(section, network)
+    if (wrapper := configuration.find("preconditioning")) is not None:
+        network = wrapper.build(network=network)
+    _check_stated(values, chosen.takes, network)
     return network
 
 
-def _preconditioned(section: Section, network: Network) -> Network:
-    kind = section.values.preconditioning
-    section.taken.add("preconditioning")
-    if kind is None:
-        return network
-    if kind != "edm":
-        raise ValueError(f"unknown config.model.preconditioning {kind!r}; known: edm.")
-    wrapped: Network = section.construct(EDMPreconditioned, network=network)
-    return wrapped
-
-
-def _scale_by_sigma(section: Section, setting: Setting, levels: Tensor | None) -> bool | None:
+def _scale_by_sigma(values: ConfigDict, setting: Setting, levels: Tensor | None) -> bool | None:
     """Whether a network that can divide by sigma does; None leaves it the network's default."""
-    wanted: bool | None = section.values.scale_by_sigma
+    wanted: bool | None = values.scale_by_sigma
     if setting.output != "score":
         if wanted:
             raise ValueError(
@@ -79,7 +55,7 @@ def _scale_by_sigma(section: Section, setting: Setting, levels: Tensor | None) -
                 f"{setting.output}; set it to False, or training.sde to vesde or smld."
             )
         return False
-    if section.values.name == "ddpm" and levels is None and wanted:
+    if values.name == "ddpm" and levels is None and wanted:
         raise ValueError(
             "config.model.scale_by_sigma=True needs a noise level for each label of ddpm, and continuous "
             "training has "
@@ -102,19 +78,13 @@ def _check_labels(name: str, network: Network, levels: Tensor | None) -> None:
         )
 
 
-def _check_stated(section: Section, network: Network) -> None:
+def _check_stated(values: ConfigDict, takes: Collection[str], network: Network) -> None:
     """Refuse a field that the network has no argument for, unless it states what the network is anyway."""
-    values = section.values
-    stated = _STATED | {
-        "scale_by_sigma": (getattr(network, "sigmas", None) is not None,),
-        "resamp_with_conv": (True,),
-    }
-    for field in stated.keys() - section.taken:
+    taken = {field.partition(".")[2] for field in map(NETWORK_FIELDS.get, takes) if field} | set(takes)
+    stated = STATED | {"scale_by_sigma": (getattr(network, "sigmas", None) is not None,)}
+    for field in sorted(stated.keys() - taken):
         if values[field] not in (None, *stated[field]):
             raise ValueError(
                 f"config.model.{field}={values[field]!r}: network {values.name!r} has it "
-                f"{stated[field][0]!r} always; leave "
-                f"it unset."
+                f"{stated[field][0]!r} always; leave it unset."
             )
-    section.taken |= stated.keys()
-    section.refuse_untaken(f"network {values.name!r} and this process")

@@ -1,0 +1,43 @@
+"""Distributions of training times by name: what ``training.times`` chooses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from losses.edm import LogNormalTimes
+from losses.importance import LossSecondMoment
+from losses.times import StratifiedLevels, StratifiedTimes, TimeSampler, UniformLevels, UniformTimes
+from sde_lib.base import Process
+from sde_lib.discrete import DiscreteDiffusion
+from sde_lib.registry import Registry
+
+register_times: Registry[Callable[..., TimeSampler]] = Registry("training.times")
+"""Functions or ``TimeSampler`` classes. One that names ``process`` is given the process; every other parameter is a
+setting."""
+
+register_times(name="log_normal")(LogNormalTimes)
+
+
+@register_times(name="uniform")
+def uniform(process: Process) -> TimeSampler:
+    """Uniform times of an SDE, uniform levels of a chain."""
+    return UniformLevels() if isinstance(process, DiscreteDiffusion) else UniformTimes()
+
+
+@register_times(name="stratified")
+def stratified(process: Process) -> TimeSampler:
+    """One time from each of as many equal parts as the batch has samples: the loss varies less."""
+    return StratifiedLevels() if isinstance(process, DiscreteDiffusion) else StratifiedTimes()
+
+
+@register_times(name="importance")
+def importance(process: Process, history: int = 10, uniform_share: float = 0.001) -> TimeSampler:
+    """Levels of a chain in proportion to sqrt(E[L_t^2]) (Nichol & Dhariwal 2021, eq. 18).
+
+    Args:
+        history: losses kept of each level.
+        uniform_share: of the distribution, spread evenly so that no level is forgotten; in (0, 1].
+    """
+    if not isinstance(process, DiscreteDiffusion):
+        raise ValueError("training.times='importance' counts the levels of a chain: set training.sde='ddpm'.")
+    return LossSecondMoment(num_levels=process.num_levels, history=history, uniform=uniform_share)

@@ -1,0 +1,125 @@
+"""guidance.classifier -> the classifier of another run."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from ml_collections import ConfigDict
+
+from models.checkpoints import load_weights
+from models.exact.mixtures import GaussianMixtureScore, MixtureClassifier
+from models.prediction.classifier import Classifier, NoisyClassifier
+from models.prediction.noise_model import NoiseModel
+from run_lib.config.configuration import Configuration, complete
+from run_lib.config.files import load_config_file
+from run_lib.config.roles import generates
+from run_lib.config.subject import Subject, build_subject
+from run_lib.data.spec import DataSpec
+from run_lib.training.state import Checkpoints, read_checkpoint
+from sde_lib.base import GaussianProcess, Process
+
+
+@dataclass(frozen=True)
+class HeldClassifier:
+    """A classifier and how many classes it tells apart."""
+
+    model: Classifier
+    num_classes: int
+
+
+def build_classifier(configuration: Configuration, model: NoiseModel, data: DataSpec) -> HeldClassifier:
+    """The classifier that ``guidance.classifier`` names: its network and its process are built, its weights loaded.
+
+    Raises:
+        ValueError: none is named, or one of another process, of other data or of other classes.
+    """
+    ours, section = configuration.values, configuration.values.guidance
+    if section.classifier is None:
+        raise ValueError(
+            "guidance.name='classifier' needs a classifier: set guidance.classifier to the work directory of a "
+            "run with training.task='classifier', to one of its checkpoints, or to 'exact' for a mixture."
+        )
+    if section.classifier == "exact":
+        if not isinstance(model.network, GaussianMixtureScore):
+            raise ValueError(
+                "guidance.classifier='exact' is known of model.name='gaussian_mixture' alone; give the work "
+                "directory of a trained classifier."
+            )
+        return HeldClassifier(MixtureClassifier(model.network), len(model.network.means))
+    weights, where = _checkpoint(Path(section.classifier)), f"the classifier {section.classifier}"
+    theirs = _their_configuration(weights, section.classifier_config, ours)
+    if generates(theirs):
+        raise ValueError(f"{where} is a run with training.task={theirs.training.task!r}, no classifier's.")
+    found = build_subject(Configuration(theirs, frozenset()))
+    _check(found, theirs, model, data, where)
+    if ours.model.num_classes not in (0, found.num_classes):
+        raise ValueError(
+            f"{where} tells {found.num_classes} classes apart, the model has {ours.model.num_classes}: they must "
+            f"be the same classes."
+        )
+    load_weights(found.network, weights)
+    held = NoisyClassifier(found.network, found.sampling.process, found.sampling.time)
+    return HeldClassifier(held.requires_grad_(False).eval(), found.num_classes)
+
+
+def _check(found: Subject, theirs: ConfigDict, model: NoiseModel, data: DataSpec, where: str) -> None:
+    """Refuse a classifier of another process or of other data than the model's."""
+    if not _same(model.process, found.sampling.process):
+        raise ValueError(
+            f"{where} was trained with another process (training.sde={theirs.training.sde!r}, continuous="
+            f"{theirs.training.continuous}, num_scales={theirs.model.num_scales}, beta_schedule="
+            f"{theirs.model.beta_schedule or 'linear'!r}) than the model has: train one with the model's."
+        )
+    its = found.data
+    if (its.shape, its.levels, its.centered) != (data.shape, data.levels, data.centered):
+        raise ValueError(
+            f"{where} was trained on other data, of shape {its.shape}, {its.levels} levels, centered="
+            f"{its.centered}; the model's are of shape {data.shape}, {data.levels} levels, centered="
+            f"{data.centered}."
+        )
+
+
+def _checkpoint(path: Path) -> Path:
+    if path.is_file():
+        return path
+    found = Checkpoints(path / "checkpoints").latest()
+    if found is None:
+        raise ValueError(
+            f"guidance.classifier={str(path)!r} is no checkpoint and no work directory that has one. Make one "
+            f"with\n  python main.py --config configs/adm/digits_classifier.py --mode train --workdir {path}"
+        )
+    return found
+
+
+def _their_configuration(weights: Path, file: str | None, ours: ConfigDict) -> ConfigDict:
+    """The configuration that the classifier was trained with, evaluated at the model's times on the model's device.
+
+    Its checkpoint has it, unless it is another's. A file never names code: plugins belong on the command line.
+    """
+    if file is None:
+        try:
+            theirs = ConfigDict(json.loads(read_checkpoint(weights)["config"]))
+        except ValueError as error:
+            raise ValueError(
+                f"{error} Of published weights, guidance.classifier_config is needed too."
+            ) from error
+    else:
+        theirs = load_config_file(file, "guidance.classifier_config")
+    theirs = complete(theirs)
+    theirs.init_from, theirs.resume_from, theirs.device = "", "", ours.device
+    theirs.sampling.chain, theirs.sampling.t_end = ours.sampling.chain, None
+    return theirs
+
+
+def _same(ours: Process, theirs: Process) -> bool:
+    """Whether two processes have the same times and, where they have any, the same noise levels."""
+    if type(ours) is not type(theirs) or (ours.start, ours.clean) != (theirs.start, theirs.clean):
+        return False
+    if not isinstance(ours, GaussianProcess) or not isinstance(theirs, GaussianProcess):
+        return True
+    times = ours.time(torch.linspace(0.01, 1, 64, dtype=torch.float64) * ours.start)
+    a, b = ours.marginal(times), theirs.marginal(times)
+    return torch.allclose(a.alpha, b.alpha, rtol=1e-6) and torch.allclose(a.sigma, b.sigma, rtol=1e-6)

@@ -1,0 +1,124 @@
+"""Settings without effect: a value that nothing chosen takes is an error, never a silence."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from run_lib.config.configuration import Configuration, base_fields, default_of, leaves
+from run_lib.config.roles import ROLES, takers
+
+IDLE: dict[str, tuple[Callable[[ConfigDict], bool], str]] = {
+    "sampling.n_steps_each": (
+        lambda c: c.sampling.corrector == "none",
+        "a corrector, and sampling.corrector is 'none': set it, to langevin for example",
+    ),
+    "sampling.corrector_first": (
+        lambda c: c.sampling.corrector == "none",
+        "a corrector, and sampling.corrector is 'none': set it, to langevin for example",
+    ),
+    "training.loss_scale": (lambda c: c.training.precision != "float16", "training.precision='float16'"),
+    "training.loss_scale_growth": (
+        lambda c: c.training.precision != "float16",
+        "training.precision='float16'",
+    ),
+    "model.used_ema_rate": (lambda c: not c.model.ema_rates, "averages to choose from: set model.ema_rates"),
+    "eval.bpd_target": (lambda c: not c.eval.bpd_quick, "eval.bpd_quick=True"),
+    "eval.end_ckpt": (lambda c: not c.eval.begin_ckpt, "eval.begin_ckpt"),
+}
+"""Fields of ``configs/base.py`` or of a chosen component that have an effect in some configurations only: when they
+have none, and what they need."""
+
+MODES = {
+    "control": ("control",),
+    "reconstruct": ("reconstruct",),
+    "tune": ("tune",),
+    "convert": ("convert",),
+    "eval": ("eval", "all"),
+}
+"""Sections that only these modes read."""
+
+
+def taken(config: ConfigDict) -> set[str]:
+    """The fields that the chosen components take, with those that choose them."""
+    found: set[str] = set()
+    for role in ROLES.values():
+        name = role.chosen(config)
+        if name is not None:
+            found |= {role.field} | role.fields(name)
+    return found
+
+
+def check_effects(configuration: Configuration) -> None:
+    """Refuse a value that was given and has no effect; one that is equal to the default counts as not given.
+
+    Raises:
+        ValueError: naming the field and what would take it.
+    """
+    values = configuration.values
+    found, choices = taken(values), {role.field for role in ROLES.values()}
+    for path in sorted(configuration.given):
+        value = _value(values, path)
+        if value is None or value == default_of(path):
+            continue
+        section = path.partition(".")[0]
+        modes = MODES.get(section)
+        if modes and configuration.mode not in modes:
+            raise ValueError(
+                f"config.{path} is set, but --mode {configuration.mode} does not read the section {section!r}: "
+                f"leave it unset, or take --mode {' or '.join(modes)}."
+            )
+        if path in IDLE and IDLE[path][0](values):
+            raise ValueError(f"config.{path} is set, and has no effect without {IDLE[path][1]}.")
+        if path in found or (path in base_fields() and path not in choices):
+            continue
+        if any(value == default for default in _defaults(path)):
+            continue
+        raise ValueError(_without_effect(values, path))
+
+
+def unused(config: ConfigDict) -> list[str]:
+    """The fields of a configuration that are set and that nothing chosen takes: a file may set what its
+    alternatives need."""
+    found, choices = taken(config), {role.field for role in ROLES.values()}
+    return sorted(
+        path
+        for path, value in leaves(config)
+        if path not in found
+        and not (path in base_fields() and path not in choices)
+        and value != default_of(path)
+        and not any(value == default for default in _defaults(path))
+    )
+
+
+def _value(config: ConfigDict, path: str) -> Any:
+    value: Any = config
+    for part in path.split("."):
+        value = value[part]
+    return value
+
+
+def _defaults(path: str) -> list[Any]:
+    """The defaults of the settings that a field sets, one for each component that has it."""
+    return [
+        setting.default
+        for role in ROLES.values()
+        for name in role.choices
+        for field, setting in role.settings(role.choices[name])
+        if field == path
+    ]
+
+
+def _without_effect(config: ConfigDict, path: str) -> str:
+    section, others = path.partition(".")[0], takers(path)
+    near = [role for role in ROLES.values() if role.section == section or role.field.startswith(f"{section}.")]
+    chosen = [
+        f"{role.choices.kind.removeprefix('config.')} {name!r}"
+        for role in near
+        if (name := role.chosen(config)) not in (None, "none")
+    ]
+    takes = f"choose what takes it: {', '.join(others[:6])}{', ...' if len(others) > 6 else ''}"
+    wanted = takes if others else "choose another place for it"
+    return f"config.{path} is set, but {', '.join(chosen) or 'what is chosen'} do not take it; leave it unset, or {wanted}."

@@ -1,0 +1,44 @@
+"""What a mode of the program is."""
+
+from __future__ import annotations
+
+import abc
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from sde_lib.registry import Registry
+
+if TYPE_CHECKING:
+    from run_lib.config.configuration import Configuration
+    from run_lib.run import Run
+
+
+class Mode(abc.ABC):
+    """One kind of work, ``--mode NAME``. Implementations are frozen dataclasses of their settings, ``config.mode``.
+
+    Attributes:
+        needs_configuration: whether ``--config`` must be given; otherwise ``configs/base.py`` is taken without it.
+        takes_arguments: whether words may follow the flags; otherwise they are refused.
+        many_processes: whether torchrun may start it as several processes.
+        keeps_record: whether it works in the work directory, and keeps the resolved configuration there.
+    """
+
+    needs_configuration: ClassVar[bool] = True
+    takes_arguments: ClassVar[bool] = False
+    many_processes: ClassVar[bool] = False
+    keeps_record: ClassVar[bool] = True
+
+    @abc.abstractmethod
+    def plan(self, configuration: Configuration) -> Any:
+        """What the work needs, built and checked: a frozen dataclass."""
+
+    @abc.abstractmethod
+    def work(self, plan: Any, run: Run) -> None:
+        """Do it. Nothing reads the configuration any more."""
+
+    def workdir(self, default: Path) -> Path:
+        """The work directory, where none is named."""
+        return default
+
+
+register_mode: Registry[type[Mode]] = Registry("mode")

@@ -1,0 +1,82 @@
+"""config.training -> the loss."""
+
+from __future__ import annotations
+
+from losses import ClassifierLoss, Loss, TimeSampler
+from models.prediction.noise_model import NoiseModel
+from run_lib.config.capabilities import need
+from run_lib.config.configuration import Configuration
+from run_lib.data.spec import DataSpec
+from sde_lib.base import Process
+
+
+def build_loss(configuration: Configuration, model: NoiseModel, data: DataSpec) -> Loss:
+    """The objective of a model of data: ``training.objective``.
+
+    Raises:
+        ValueError: an unknown objective, or one that does not fit the process, the network or the data.
+    """
+    chosen = configuration.choose("objective")
+    name, training = chosen.name, configuration.values.training
+    if name != "denoising" and _weighted(configuration):
+        raise ValueError(
+            f"training.objective={name!r} has its own weights: leave training.weighting, "
+            f"likelihood_weighting and reduce_mean as they are by default, or take the objective 'denoising'."
+        )
+    learned = model.variance is not None
+    if name == "hybrid" and not learned:
+        raise ValueError(
+            "training.objective='hybrid' trains learned variances: set model.variance='learned_range'."
+        )
+    times = build_times(configuration, model.process)
+    context = {"output": model.output, "bins": data.bins, "learned": learned}
+    if "weighting" in chosen.takes:
+        context["weighting"] = _weighting(configuration, model)
+    loss: Loss = chosen.build(times=times, **context)
+    need(model.process, loss.needs, f"training.objective={name!r}")
+    if learned and not loss.bounds:
+        raise ValueError(
+            f"training.objective={name!r} leaves learned variances untrained; take hybrid, rescaled_mse, "
+            f"mse or a kl, or unset model.variance."
+        )
+    if data.dequantize and loss.bounds:
+        raise ValueError(
+            f"training.objective={name!r} asks for the probability of the data's levels, between which "
+            f"dequantised data lie: set data.uniform_dequantization=False."
+        )
+    return loss
+
+
+def _weighted(configuration: Configuration) -> bool:
+    """Whether weights that only the objective ``denoising`` has were given."""
+    return bool(
+        configuration.given & {"training.weighting", "training.likelihood_weighting", "training.reduce_mean"}
+    )
+
+
+def _weighting(configuration: Configuration, model: NoiseModel) -> object:
+    chosen = configuration.choose("weighting")
+    # EDM's weighting undoes the network's preconditioning: the two share one constant.
+    shared = {"sigma_data": model.network.sigma_data} if hasattr(model.network, "sigma_data") else {}
+    weighting = chosen.build(**shared)
+    need(model.process, weighting.needs, f"loss weighting {chosen.name!r}")
+    return weighting
+
+
+def build_classifier_loss(configuration: Configuration, process: Process) -> ClassifierLoss:
+    """The objective of a classifier, at the times that ``training.times`` says."""
+    if configuration.values.training.objective is not None:
+        raise ValueError("a classifier has one objective: leave training.objective unset.")
+    return ClassifierLoss(build_times(configuration, process))
+
+
+def build_times(configuration: Configuration, process: Process) -> TimeSampler:
+    """The distribution of times, ``training.times``.
+
+    Raises:
+        ValueError: an unknown one, or one that the process cannot have.
+    """
+    chosen = configuration.choose("times")
+    times: TimeSampler = chosen.build(process=process)
+    need(process, times.needs, f"training.times={chosen.name!r}")
+    return times

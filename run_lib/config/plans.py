@@ -1,0 +1,162 @@
+"""A configuration -> the plan of a mode. After this nobody reads the configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from ml_collections import ConfigDict
+
+from models.base import Network
+from run_lib.config.configuration import Configuration, read
+from run_lib.config.converting import ConversionPlan, plan_conversion
+from run_lib.config.editing import ControlPlan, ReconstructionPlan, plan_control, plan_reconstruction
+from run_lib.config.effects import check_effects, unused
+from run_lib.config.evaluation import EvaluationPlan, plan_evaluation
+from run_lib.config.roles import generates
+from run_lib.config.sampling import SamplingPlan, plan_sampling
+from run_lib.config.subject import Subject, build_subject
+from run_lib.config.task import build_task
+from run_lib.config.guidance import build_request
+from run_lib.config.training import TrainingPlan, plan_training
+from run_lib.config.tuning import TuningPlan, plan_tuning
+
+P = TypeVar("P")
+Planner = Callable[[Configuration], P]
+
+
+@dataclass(frozen=True)
+class DescriptionPlan:
+    """What describing a network needs.
+
+    Attributes:
+        network: shapes without numbers.
+        shape: of a sample.
+        num_classes: that it is told; 0: none.
+        unused: fields of the configuration file that nothing chosen takes.
+    """
+
+    network: Network
+    shape: tuple[int, ...]
+    num_classes: int
+    unused: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class CompletePlan:
+    """Training, sampling and evaluation of one network.
+
+    Attributes:
+        training: None: an exact score, which has nothing to train.
+        sampling: None: a classifier, which has no samples.
+        evaluation: of the last checkpoint.
+    """
+
+    training: TrainingPlan | None
+    sampling: SamplingPlan | None
+    evaluation: EvaluationPlan
+
+
+def make_plan(
+    config: ConfigDict, planner: Planner[P], *, given: list[str] | None = None, mode: str = "all"
+) -> P:
+    """The plan of some work, with every look-up and every check.
+
+    Args:
+        config: some or all of the fields of a configuration; what it lacks has its default.
+        planner: one of the functions below.
+        given: fields that must have an effect; None: all that differ from their defaults, as of a configuration
+            that was written in Python. See ``Configuration``.
+        mode: of the program; sections of other modes must be left alone.
+
+    Raises:
+        ValueError: an unknown name, a misspelt field, components that do not fit together, a value out of range, a
+            setting without effect.
+    """
+    configuration = read(config, given, mode)
+    plan = planner(configuration)
+    check_effects(configuration)
+    return plan
+
+
+def training(configuration: Configuration) -> TrainingPlan:
+    """The plan of ``--mode train``."""
+    subject = build_subject(configuration)
+    return plan_training(configuration, subject, _sampling_of(configuration, subject))
+
+
+def sampling(configuration: Configuration) -> SamplingPlan:
+    """The plan of ``--mode sample``."""
+    if not generates(configuration.values):
+        raise ValueError(
+            "a classifier has no samples: use --mode train or eval, or a training.task that generates."
+        )
+    return plan_sampling(configuration, build_subject(configuration))
+
+
+def evaluation(configuration: Configuration) -> EvaluationPlan:
+    """The plan of ``--mode eval``."""
+    subject = build_subject(configuration)
+    return plan_evaluation(configuration, subject, _sampling_of(configuration, subject))
+
+
+def complete(configuration: Configuration) -> CompletePlan:
+    """The plan of ``--mode all``."""
+    subject = build_subject(configuration)
+    samples = _sampling_of(configuration, subject)
+    return CompletePlan(
+        plan_training(configuration, subject, samples) if subject.trainable else None,
+        samples,
+        plan_evaluation(configuration, subject, samples),
+    )
+
+
+def tuning(configuration: Configuration) -> TuningPlan:
+    """The plan of ``--mode tune``."""
+    _refuse_classifier(
+        configuration,
+        "a classifier has no samples, so its sampler cannot be tuned: take a training.task that generates.",
+    )
+    return plan_tuning(configuration, plan_sampling(configuration, build_subject(configuration)))
+
+
+def control(configuration: Configuration) -> ControlPlan:
+    """The plan of ``--mode control``."""
+    _refuse_classifier(
+        configuration,
+        "a classifier makes no images: take a configuration whose training.task generates.",
+    )
+    return plan_control(configuration, plan_sampling(configuration, build_subject(configuration)))
+
+
+def reconstruction(configuration: Configuration) -> ReconstructionPlan:
+    """The plan of ``--mode reconstruct``."""
+    _refuse_classifier(
+        configuration,
+        "a classifier reconstructs nothing: take a configuration whose training.task generates.",
+    )
+    return plan_reconstruction(configuration, plan_sampling(configuration, build_subject(configuration)))
+
+
+def conversion(configuration: Configuration) -> ConversionPlan:
+    """The plan of ``--mode convert``."""
+    return plan_conversion(configuration, build_subject(configuration))
+
+
+def description(configuration: Configuration) -> DescriptionPlan:
+    """The plan of ``--mode describe``: no data is read and no memory taken for weights."""
+    subject = build_subject(configuration, weights=False)
+    build_task(configuration, subject, build_request(configuration))
+    return DescriptionPlan(
+        subject.network, subject.data.shape, subject.num_classes, tuple(unused(configuration.values))
+    )
+
+
+def _sampling_of(configuration: Configuration, subject: Subject) -> SamplingPlan | None:
+    return plan_sampling(configuration, subject) if generates(configuration.values) else None
+
+
+def _refuse_classifier(configuration: Configuration, message: str) -> None:
+    if not generates(configuration.values):
+        raise ValueError(message)

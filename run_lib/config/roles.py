@@ -1,0 +1,257 @@
+"""Which component takes which field of a configuration: said here, once.
+
+A field of ``configs/base.py`` is no component's own; every other is a setting of a component that one of the roles
+below is filled with.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from losses import register_weighting
+from losses.named_times import register_times
+from losses.objectives import register_objective
+from models import register_model
+from models.networks.edm import EDMPreconditioned
+from run_lib.config.choices import (
+    CONTROL_TASKS,
+    EDITS,
+    GUIDANCE,
+    MASK_CHOICES,
+    MASKS,
+    RESTORATION_METHODS,
+    inversions,
+)
+from run_lib.config.components import Choices, Role
+from run_lib.config.methods import register_method
+from run_lib.config.mode import register_mode
+from run_lib.data import image_sets  # noqa: F401 - registers its data sets
+from run_lib.data.spec import register_dataset
+from run_lib.training.optimisers import register_optimizer, register_schedule
+from run_lib.training.tasks import register_task
+from run_lib.tuning import optimised_grid  # noqa: F401 - registers a grid
+from samplers.base import register_corrector, register_predictor
+from sde_lib.base import register_sde
+from sde_lib.grids import register_grid
+from sde_lib.registry import Registry
+
+register_preconditioning: Registry[Any] = Registry("config.model.preconditioning")
+"""Wrappers of a ``network``; every other parameter is a setting."""
+register_preconditioning(name="edm")(EDMPreconditioned)
+
+STATED: dict[str, tuple[Any, ...]] = {
+    "attention_type": ("ddpm",),
+    "conditional": (True,),
+    "conv_size": (3,),
+    "interpolation": ("bilinear",),
+    "nonlinearity": ("swish",),
+    "normalization": ("GroupNorm",),
+    "resamp_with_conv": (True,),
+    "scale_by_sigma": (False,),
+}
+"""Fields of score_sde that state what a network is, and the values that a network without such a choice can have."""
+
+DEFAULT_METHODS = {"inpaint": "replacement", "colorize": "replacement"}
+"""Methods of tasks of ``--mode control``; of others, ``pseudo_inverse``."""
+
+
+def _of_network(factory: Any) -> set[str]:
+    """What networks understand beside their parameters: score_sde's statements, and its switch of the filter."""
+    return set(STATED) | ({"fir"} if "fir_kernel" in inspect.signature(factory).parameters else set())
+
+
+def generates(config: ConfigDict) -> bool:
+    return bool(config.training.task != "classifier")
+
+
+def objective(config: ConfigDict) -> str | None:
+    """Of a model of data: ``hybrid`` where variances are learned, ``denoising`` where they are not."""
+    if not generates(config):
+        return None
+    name: str | None = config.training.get("objective")
+    return name or ("denoising" if config.model.variance is None else "hybrid")
+
+
+def weighting(config: ConfigDict) -> str | None:
+    if objective(config) != "denoising":
+        return None
+    return "likelihood" if config.training.likelihood_weighting else config.training.weighting
+
+
+def _pc(field: str) -> Callable[[ConfigDict], str | None]:
+    """A part of the predictor-corrector loop."""
+    return lambda config: config.sampling[field] if config.sampling.method == "pc" else None
+
+
+def mask(config: ConfigDict) -> str | None:
+    if config.control.task != "inpaint":
+        return None
+    name = config.control.get("mask") or "half"
+    return name if name in MASKS else "image"
+
+
+def restoration_method(config: ConfigDict) -> str | None:
+    task = config.control.task
+    if task in EDITS:
+        return None
+    return config.control.method or DEFAULT_METHODS.get(task, "pseudo_inverse")
+
+
+def interpolation_method(config: ConfigDict) -> str | None:
+    return (config.control.method or "ddim") if config.control.task == "interpolate" else None
+
+
+OPERATOR = frozenset({"shape", "seed", "known"})
+SDE_FIELDS = {"N": "model.num_scales", "schedule": "model.beta_schedule", "t_end": "sampling.t_end"}
+NETWORK_FIELDS = {
+    "channels": "model.nf",
+    "channel_mult": "model.ch_mult",
+    "attention_resolutions": "model.attn_resolutions",
+    "resample_with_conv": "model.resamp_with_conv",
+    "conv_resample": "model.resamp_with_conv",
+    "embedding": "model.embedding_type",
+    "resblock": "model.resblock_type",
+    "norm_groups": "model.num_groups",
+    "N": "model.num_scales",
+}
+"""Parameter -> field where they differ: score_sde's abbreviations stay in configurations."""
+
+ROLES: dict[str, Role] = {
+    "mode": Role("mode", register_mode, "mode", lambda c: c.mode.get("name")),
+    "sde": Role("training.sde", register_sde, "model", lambda c: c.training.sde, paths=SDE_FIELDS),
+    "network": Role(
+        "model.name",
+        register_model,
+        "model",
+        lambda c: c.model.name,
+        frozenset(
+            "in_channels out_channels image_size dims centered num_classes process sigmas network".split()
+        ),
+        NETWORK_FIELDS,
+        _of_network,
+    ),
+    "preconditioning": Role(
+        "model.preconditioning",
+        register_preconditioning,
+        "model",
+        lambda c: c.model.preconditioning,
+        frozenset({"network"}),
+    ),
+    "data set": Role(
+        "data.dataset",
+        register_dataset,
+        "data",
+        lambda c: c.data.dataset,
+        frozenset({"split", "root", "shape", "density"}),
+    ),
+    "task": Role(
+        "training.task",
+        register_task,
+        "training",
+        lambda c: c.training.task,
+        frozenset({"num_classes", "asked", "data"}),
+        {"low_res_size": "data.low_res_size", "base_samples": "sampling.base_samples"},
+    ),
+    "objective": Role(
+        "training.objective",
+        register_objective,
+        "training",
+        objective,
+        frozenset({"times", "weighting", "output", "bins", "learned"}),
+        further=lambda factory: (
+            ("likelihood_weighting",) if "weighting" in inspect.signature(factory).parameters else ()
+        ),
+    ),
+    "weighting": Role(
+        "training.weighting",
+        register_weighting,
+        "training",
+        weighting,
+        paths={"sigma_data": "model.sigma_data"},
+    ),
+    "times": Role(
+        "training.times", register_times, "training", lambda c: c.training.times, frozenset({"process"})
+    ),
+    "optimizer": Role(
+        "optim.optimizer",
+        register_optimizer,
+        "optim",
+        lambda c: c.optim.optimizer,
+        frozenset({"parameters", "lr"}),
+    ),
+    "schedule": Role("optim.schedule", register_schedule, "optim", lambda c: c.optim.schedule),
+    "method": Role("sampling.method", register_method, "sampling", lambda c: c.sampling.method),
+    "predictor": Role("sampling.predictor", register_predictor, "sampling", _pc("predictor")),
+    "corrector": Role("sampling.corrector", register_corrector, "sampling", _pc("corrector")),
+    "grid": Role("sampling.grid", register_grid, "sampling", _pc("grid")),
+    "guidance": Role(
+        "guidance.name",
+        GUIDANCE,
+        "guidance",
+        lambda c: c.guidance.name,
+        frozenset({"model", "classifier", "null_label", "conditional", "log_prob", "loss"}),
+        further=lambda factory: (
+            ("classifier", "classifier_config")
+            if "classifier" in inspect.signature(factory).parameters
+            else ()
+        ),
+    ),
+    "control task": Role(
+        "control.task", CONTROL_TASKS, "control", lambda c: c.control.task, OPERATOR
+    ),
+    "mask": Role("control.mask", MASK_CHOICES, "control", mask, OPERATOR),
+    "restoration": Role(
+        "control.method",
+        RESTORATION_METHODS,
+        "control",
+        restoration_method,
+        frozenset({"model", "operator", "noise_std", "sampler"}),
+    ),
+    "interpolation": Role(
+        "control.method", inversions("config.control.method"), "control", interpolation_method, frozenset({"num_steps"})
+    ),
+    "inversion": Role(
+        "reconstruct.method",
+        inversions("config.reconstruct.method"),
+        "reconstruct",
+        lambda c: c.reconstruct.method,
+    ),
+}
+"""Every role of a configuration."""
+
+
+def takers(field: str) -> list[str]:
+    """What takes a field, written as the choice that it belongs to: ``sampling.predictor='ddim'``."""
+    return [
+        f"{role.field}={name!r}"
+        for role in ROLES.values()
+        for name in role.choices
+        if field in role.fields(name)
+    ]
+
+
+def sections_settings(section: str) -> set[str]:
+    """Every field of a section that any component would take, blocks left out."""
+    return {
+        path.partition(".")[2]
+        for role in ROLES.values()
+        for name in role.choices
+        for path in role.fields(name)
+        if path.startswith(f"{section}.") and path.count(".") == 1
+    }
+
+
+def components_of(section: str) -> dict[str, set[str]]:
+    """The components whose settings are in a section, by name, with the names of their settings."""
+    found: dict[str, set[str]] = {}
+    for role in ROLES.values():
+        if role.section == section:
+            for name in role.choices:
+                found.setdefault(name, set()).update(
+                    setting.name for _, setting in role.settings(role.choices[name])
+                )
+    return found

@@ -1,0 +1,105 @@
+"""config.sampling -> the sampler."""
+
+from __future__ import annotations
+
+import torch
+from ml_collections import ConfigDict
+
+from models.prediction.denoised import Clip, Denoised, DynamicThreshold, register_denoised_fn
+from models.prediction.noise_model import Model
+from run_lib.config.capabilities import need
+from run_lib.config.components import choose_named
+from run_lib.config.configuration import Configuration
+from run_lib.config.methods import PredictorCorrector, ProbabilityFlow
+from run_lib.config.roles import ROLES
+from run_lib.data.spec import DataSpec
+from samplers.ode import ODESampler
+from samplers.pc import PCSampler
+from sde_lib.base import SDE, Process
+from sde_lib.discrete import DiscreteDiffusion
+from sde_lib.grids import Grid, LogSNR
+from sde_lib.respacing import kept_levels
+
+
+def denoised(section: ConfigDict, model: Model, data: DataSpec) -> Model:
+    """The model with its predicted data transformed: by the hook first, then to the data's range."""
+    limits = data.limits
+    if section.denoised_fn:
+        model = Denoised(model, register_denoised_fn[section.denoised_fn])
+    if section.dynamic_threshold is not None:
+        if section.clip_denoised:
+            raise ValueError(
+                "sampling.dynamic_threshold and clip_denoised both bring data into their range: set one."
+            )
+        model = Denoised(model, DynamicThreshold(section.dynamic_threshold, low=limits[0], high=limits[1]))
+    return Denoised(model, Clip(*limits)) if section.clip_denoised else model
+
+
+def _times(section: ConfigDict, process: Process, grid: Grid, num_steps: int) -> torch.Tensor:
+    """The sampler's times: ``respacing``'s levels where it is set, else ``num_steps`` times of the grid."""
+    if section.respacing is None:
+        return grid.times(process, num_steps)
+    need(process, DiscreteDiffusion, f"sampling.respacing={section.respacing!r}")
+    if section.grid != "uniform":
+        raise ValueError(
+            f"sampling.respacing={section.respacing!r} takes the place of num_steps and grid; leave grid "
+            f"'uniform', or unset respacing."
+        )
+    chain: DiscreteDiffusion = process  # type: ignore[assignment]
+    return torch.tensor(kept_levels(chain.num_levels, section.respacing)[::-1])
+
+
+def grid_times(configuration: Configuration, process: Process, num_steps: int | None) -> torch.Tensor:
+    """The times that ``sampling.grid`` gives for ``num_steps``; None: for those of ``sampling``.
+
+    Raises:
+        ValueError: another number of steps and ``respacing``, which says how many.
+    """
+    section = configuration.values.sampling
+    grid = choose_named(ROLES["grid"], configuration.values, section.grid).build()
+    need(process, grid.needs, f"grid {section.grid!r}")
+    if num_steps is not None and section.respacing is not None:
+        raise ValueError(
+            f"num_steps={num_steps} and sampling.respacing={section.respacing!r} both say how many steps "
+            f"to take: unset one."
+        )
+    return _times(section, process, grid, section.num_steps if num_steps is None else num_steps)
+
+
+def build_sampler(configuration: Configuration, model: Model) -> PCSampler | ODESampler:
+    """The sampler of a model."""
+    method = configuration.choose("method").build()
+    sampler: PCSampler | ODESampler = BUILDERS[type(method)](configuration, model, method)
+    return sampler
+
+
+def _flow(configuration: Configuration, model: Model, method: ProbabilityFlow) -> ODESampler:
+    need(model.process, SDE, "sampling.method='ode'")
+    return ODESampler(model, method.rtol, method.atol, method.ode_method, method.noise_removal)
+
+
+def _loop(configuration: Configuration, model: Model, method: PredictorCorrector) -> PCSampler:
+    section, process = configuration.values.sampling, model.process
+    predictor, corrector, grid = (configuration.choose(r).build() for r in ("predictor", "corrector", "grid"))
+    for what, component in (("predictor", predictor), ("corrector", corrector), ("grid", grid)):
+        need(process, component.needs, f"{what} {section[what]!r}")
+    # An optimised grid's times are loaded with the weights; until then they are where its search begins.
+    times = _times(section, process, LogSNR() if section.grid == "optimised" else grid, section.num_steps)
+    if predictor.encodes:
+        raise ValueError(
+            f"predictor {section.predictor!r} encodes data into noise; to sample take another, such as ddim."
+        )
+    if section.predictor == section.corrector == "none":
+        raise ValueError("sampling needs a predictor or a corrector: both are 'none'.")
+    return PCSampler(
+        model=model,
+        predictor=predictor,
+        corrector=corrector,
+        times=times,
+        n_steps_each=method.n_steps_each,
+        corrector_first=method.corrector_first,
+        noise_removal=method.noise_removal,
+    )
+
+
+BUILDERS = {PredictorCorrector: _loop, ProbabilityFlow: _flow}

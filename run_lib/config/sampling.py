@@ -1,0 +1,84 @@
+"""What sampling needs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from models.prediction.noise_model import Model
+from run_lib.config.configuration import Configuration
+from run_lib.config.guidance import Guidance, build_guidance
+from run_lib.config.sampler import build_sampler, denoised
+from run_lib.config.settings import SampleSettings
+from run_lib.config.subject import Subject
+from run_lib.config.task import build_task
+from run_lib.data.spec import DataSpec
+from run_lib.training.tasks import TrainingTask
+from samplers.ode import ODESampler
+from samplers.pc import PCSampler
+
+
+@dataclass(frozen=True)
+class SamplingPlan:
+    """What sampling needs.
+
+    Attributes:
+        subject: the network and its data.
+        guidance: what guides the model, and the classes that samples are asked for.
+        task: conditioning of samples.
+        sampler: of the guided model.
+        settings: numbers and sizes.
+        stored_grid: whether the sampler's times come with the checkpoint.
+        trajectory: frames of the trajectory to write.
+    """
+
+    subject: Subject
+    guidance: Guidance
+    task: TrainingTask
+    sampler: PCSampler | ODESampler
+    settings: SampleSettings
+    stored_grid: bool
+    trajectory: int
+
+    @property
+    def model(self) -> Model:
+        """What likelihoods evaluate: guided, its predictions not transformed."""
+        return self.guidance.model
+
+    @property
+    def data(self) -> DataSpec:
+        return self.subject.data
+
+    @property
+    def device(self) -> torch.device:
+        return self.subject.placement.device
+
+    @property
+    def seed(self) -> int:
+        """Of the samples."""
+        return self.subject.seed if self.settings.seed is None else self.settings.seed
+
+    @property
+    def num_classes(self) -> int:
+        """Of the network, or of the classifier that guides it; 0: none."""
+        return self.guidance.asked.num_classes
+
+
+def plan_sampling(configuration: Configuration, subject: Subject) -> SamplingPlan:
+    """Guide the subject's model and build its sampler.
+
+    Raises:
+        ValueError: components that do not fit together.
+    """
+    section = configuration.values.sampling
+    guidance = build_guidance(configuration, subject)
+    return SamplingPlan(
+        subject=subject,
+        guidance=guidance,
+        task=build_task(configuration, subject, guidance.asked),
+        sampler=build_sampler(configuration, denoised(section, guidance.model, subject.data)),
+        settings=SampleSettings.of(section),
+        stored_grid=section.grid == "optimised" and section.method == "pc",
+        trajectory=(section.trajectory or 0) if section.method == "pc" else 0,
+    )

@@ -1,0 +1,322 @@
+"""config.model, config.data, config.training.sde -> what every plan is about: a network, its process, its data."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from ml_collections import ConfigDict
+
+from models import register_model
+from models.base import Network
+from models.exact.mixtures import ExactScore
+from models.prediction import conventions
+from models.prediction.conventions import Convention
+from models.prediction.noise_model import NoiseModel
+from models.prediction.variances import check_variance_output, wrong_channels
+from run_lib.config.chains import check_labels_between, sampled_chain
+from run_lib.config.components import Chosen
+from run_lib.config.configuration import Configuration, Record
+from run_lib.config.network import build_network
+from run_lib.config.settings import Settings
+from run_lib.data.spec import Arrays, DataSpec, Loader, as_shape
+from run_lib.placement import PRECISIONS, Placement, find_device
+from run_lib.seeds import Use, stream_seed
+from sde_lib.base import Process
+from sde_lib.registry import unknown_name
+
+TIME_LABELS = {"time": conventions.Time, "sigma": conventions.NoiseLevel}
+"""Labels that a network may ask for, whatever the convention of its process."""
+
+
+@dataclass(frozen=True)
+class Averages(Settings):
+    """Exponential moving averages of the weights.
+
+    Attributes:
+        ema_rate: of the first.
+        ema_rates: of further ones.
+        used_ema_rate: which of them samples and evaluations take; None: the first.
+        ema_warmup: whether the first steps are averaged at a lower rate.
+    """
+
+    ema_rate: float
+    ema_rates: tuple[float, ...]
+    used_ema_rate: float | None
+    ema_warmup: bool
+
+    def __post_init__(self) -> None:
+        rates = (self.ema_rate, *self.ema_rates)
+        for rate in rates:
+            if not 0 <= rate < 1:
+                raise ValueError(f"config.model.ema_rate lies in [0, 1), got {rate}.")
+        if len(set(rates)) < len(rates):
+            raise ValueError(
+                f"config.model.ema_rates are further averages, each of another rate; got {rates} in all."
+            )
+        if self.used_ema_rate not in (None, *self.ema_rates):
+            raise ValueError(
+                f"config.model.used_ema_rate={self.used_ema_rate} is none of model.ema_rates="
+                f"{self.ema_rates}; unset it for ema_rate, or add it there before training."
+            )
+
+
+@dataclass(frozen=True)
+class Start(Settings):
+    """Where weights come from when a work directory has no checkpoint.
+
+    Attributes:
+        init_from: published weights; empty: fresh ones.
+        init_from_ema: take the averaged ones, where the file has both.
+        resume_from: a training run to go on with.
+    """
+
+    init_from: str
+    init_from_ema: bool
+    resume_from: str
+
+    def __post_init__(self) -> None:
+        if self.init_from and self.resume_from:
+            raise ValueError(
+                "config.init_from starts from weights and config.resume_from goes on with a training run: set one."
+            )
+
+    @property
+    def given(self) -> bool:
+        """Whether there are weights to start from."""
+        return bool(self.init_from or self.resume_from)
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A network as a model of a process, and the data that it models.
+
+    Attributes:
+        network: what is evaluated.
+        training: it as a model of the process that it is trained on: the chain, for discrete training.
+        sampling: it as a model of the process that it is sampled on.
+        data: what it models.
+        num_classes: that the network is told; 0: none.
+        averages, start: of its weights.
+        placement: device and precision.
+        seed: of everything random.
+        record: how it was configured.
+    """
+
+    network: Network
+    training: NoiseModel
+    sampling: NoiseModel
+    data: DataSpec
+    num_classes: int
+    averages: Averages
+    start: Start
+    placement: Placement
+    seed: int
+    record: Record
+
+    @property
+    def trainable(self) -> bool:
+        """Exact scores have nothing to train."""
+        return any(p.requires_grad for p in self.network.parameters())
+
+
+def build_subject(configuration: Configuration, *, weights: bool = True) -> Subject:
+    """Build the network and its process; nothing is read.
+
+    Args:
+        configuration: complete.
+        weights: initialise the network; otherwise it is on the meta device, to be described only.
+
+    Raises:
+        ValueError: an unknown name, components that do not fit together, a value out of range.
+    """
+    config = configuration.values
+    _check_numbers(config)
+    shape = sample_shape(config.data)
+    rule = build_convention(configuration)
+    torch.manual_seed(stream_seed(config.seed, Use.INITIALISATION))
+    network = build_network(
+        configuration,
+        rule.training,
+        weights=weights,
+        in_channels=shape[0],
+        out_channels=_out_channels(config.model, shape[0]),
+        image_size=shape[1:],
+        dims=len(shape) - 1,
+        centered=config.data.centered,
+        num_classes=network_classes(configuration),
+        process=rule.sampling.process,
+    )
+    check_labels_between(config, network)
+    network.check_shape(shape)
+    if weights and len(shape) == 3:
+        network.to(memory_format=torch.channels_last)
+    training, sampling = (_model(setting, network, config.model) for setting in (rule.training, rule.sampling))
+    return Subject(
+        network=network,
+        training=training,
+        sampling=sampling,
+        data=_data(configuration, shape, network),
+        num_classes=config.model.num_classes,
+        averages=Averages.of(config.model),
+        start=Start.of(config),
+        placement=build_placement(config),
+        seed=config.seed,
+        record=configuration.record,
+    )
+
+
+def build_placement(config: ConfigDict) -> Placement:
+    """Device and precision.
+
+    Raises:
+        ValueError: a device that is not here, or an unknown precision.
+    """
+    precision = config.training.precision
+    if precision not in PRECISIONS:
+        raise ValueError(unknown_name("config.training.precision", precision, list(PRECISIONS)))
+    return Placement(find_device(config.device), PRECISIONS[precision])
+
+
+def _check_numbers(config: ConfigDict) -> None:
+    for name, seed in (("seed", config.seed), ("sampling.seed", config.sampling.seed)):
+        if seed is not None and not 0 <= seed < 2**40:
+            raise ValueError(f"config.{name} must be at least 0 and below 2^40, got {seed}.")
+    if config.model.num_scales < 1:
+        raise ValueError(f"config.model.num_scales must be at least 1, got {config.model.num_scales}.")
+
+
+def sample_shape(section: ConfigDict) -> tuple[int, ...]:
+    """The shape of a sample, without the batch."""
+    shape = tuple(section.shape) or as_shape(section.image_size, section.num_channels)
+    if not all(isinstance(size, int) and size > 0 for size in shape):
+        raise ValueError(
+            f"a sample's shape is made of positive integers, got {shape}: see config.data.image_size, "
+            f"num_channels and shape."
+        )
+    return shape
+
+
+def build_convention(configuration: Configuration) -> Convention:
+    """The process of ``training.sde``, and what a network of it is fed and outputs."""
+    config = configuration.values
+    rule = conventions.convention(config.training.sde, _process(configuration), config.training.continuous)
+    return sampled_chain(rule, config)
+
+
+def _process(configuration: Configuration) -> Process:
+    name = configuration.values.training.sde
+    process = configuration.choose("sde").build()
+    if not isinstance(process, Process):
+        raise ValueError(f"training.sde={name!r} made a {type(process).__name__}, which is no Process.")
+    if not process.clean < process.t_end < process.start:
+        raise ValueError(
+            f"config.sampling.t_end must lie between {process.clean:g} (clean data) and {process.start:g} "
+            f"(the prior's time), got {process.t_end:g}."
+        )
+    return process
+
+
+def network_classes(configuration: Configuration) -> int | None:
+    """Class labels that the network is told, the one that stands for none included; None: no classes.
+
+    Raises:
+        ValueError: labels are to be dropped and there are none.
+    """
+    classes = configuration.values.model.num_classes
+    dropout = label_dropout(configuration)
+    if dropout and not classes:
+        raise ValueError(
+            "training.label_dropout drops the labels that a model of data is told, and there are none: set "
+            "model.num_classes (and training.task='diffusion'), or leave it 0."
+        )
+    return classes + (1 if dropout else 0) or None
+
+
+def label_dropout(configuration: Configuration) -> float:
+    """The share of labels that the training task withholds; 0 of a task that withholds none."""
+    share: float = configuration.choose("task").settings.get("label_dropout", 0.0)
+    return share
+
+
+def _out_channels(values: ConfigDict, channels: int) -> int:
+    """Channels of the prediction and, where they are learned, of the variances.
+
+    Raises:
+        ValueError: the configuration asks for another number, or for variances of a network that cannot have them.
+    """
+    check_variance_output(values.variance)
+    factory = register_model[values.name]
+    if getattr(factory, "classifies", False):
+        classes: int = values.num_classes
+        return classes
+    wanted = channels if values.variance is None else 2 * channels
+    if values.out_channels not in (None, wanted):
+        raise ValueError(
+            f"config.model.out_channels={values.out_channels}: "
+            f"{wrong_channels(values.out_channels, channels, values.variance)}"
+        )
+    if values.variance is not None and "out_channels" not in inspect.signature(factory).parameters:
+        raise ValueError(
+            f"config.model.variance={values.variance!r} needs a network whose output channels can be "
+            f"chosen, such as adm or ddpm; {values.name!r} takes no out_channels."
+        )
+    return wanted
+
+
+def _model(setting: conventions.Setting, network: Network, values: ConfigDict) -> NoiseModel:
+    kind = network.output_kind or values.output or setting.output
+    time = setting.time
+    if network.time_label in TIME_LABELS:
+        time = TIME_LABELS[network.time_label](setting.process)
+    if values.rescale_timesteps:
+        time = time.rescaled()
+    return NoiseModel(network, setting.process, time, kind, values.variance)
+
+
+def _data(configuration: Configuration, shape: tuple[int, ...], network: Network) -> DataSpec:
+    section = configuration.values.data
+    if section.levels < 0 or section.levels == 1:
+        raise ValueError(
+            f"data.levels is the number of values of a pixel, 2 or more, or 0 for continuous data; "
+            f"got {section.levels}."
+        )
+    density = network if isinstance(network, ExactScore) else None
+    loader = _loader(configuration.choose("data set"), Path(section.root), shape, density)
+    flags = ("uniform_dequantization",) if len(shape) == 3 else ("uniform_dequantization", "random_flip")
+    for flag in flags if section.levels == 0 else flags[1:]:
+        if section[flag]:
+            raise ValueError(
+                f"data.{flag}=True has no meaning for data of shape {shape} with data.levels="
+                f"{section.levels}; set it to False."
+            )
+    if section.dataset == "exact" and section.levels:
+        raise ValueError(f"draws from a density are continuous: set data.levels=0, not {section.levels}.")
+    return DataSpec(
+        name=section.dataset,
+        loader=loader,
+        density=density if section.dataset == "exact" else None,
+        shape=shape,
+        levels=section.levels,
+        centered=section.centered,
+        dequantize=section.uniform_dequantization,
+        random_flip=section.random_flip,
+    )
+
+
+def _loader(dataset: Chosen, root: Path, shape: tuple[int, ...], density: ExactScore | None) -> Loader:
+    if density is None and "density" in dataset.takes:
+        raise ValueError(
+            f"data set {dataset.name!r} is drawn from the density of an exact model: set model.name to gaussian or "
+            f"gaussian_mixture, or choose another data.dataset."
+        )
+
+    @functools.cache
+    def load(split: str) -> Arrays:
+        arrays: Arrays = dataset.build(split=split, root=root, shape=shape, density=density)
+        return arrays
+
+    return load

@@ -1,0 +1,143 @@
+"""What training needs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from torch import Tensor
+
+from losses import ClassifierLoss, Loss, TimeSampler
+from losses.base import Losses
+from models.base import Network
+from models.prediction.classifier import NoisyClassifier
+from models.prediction.noise_model import NoiseModel
+from run_lib.config.components import Chosen
+from run_lib.config.configuration import Configuration
+from run_lib.config.guidance import build_request
+from run_lib.config.objective import build_classifier_loss, build_loss
+from run_lib.config.roles import generates
+from run_lib.config.sampling import SamplingPlan
+from run_lib.config.settings import TrainSettings
+from run_lib.config.subject import Subject
+from run_lib.config.task import build_task
+from run_lib.training.optimisers import LossScaling, Schedule, trained_parameters
+from run_lib.training.tasks import TrainingTask
+from sde_lib.noise import Noise
+
+
+@dataclass(frozen=True)
+class Optimisation:
+    """How weights are updated.
+
+    Attributes:
+        optimizer: and its settings.
+        lr: learning rate, before its schedule.
+        schedule: of the learning rate.
+        grad_clip: largest norm of the gradient; 0 or less: any.
+        scaling: of the loss in half precision.
+    """
+
+    optimizer: Chosen
+    lr: float
+    schedule: Schedule
+    grad_clip: float
+    scaling: LossScaling
+
+    def make_optimizer(self, network: Network) -> torch.optim.Optimizer:
+        """The optimiser of the parameters that require a gradient."""
+        optimizer: torch.optim.Optimizer = self.optimizer.build(
+            parameters=trained_parameters(network), lr=self.lr
+        )
+        return optimizer
+
+    def rate(self, step: int, n_iters: int) -> float:
+        """The learning rate of a step, counted from 0."""
+        return self.lr * self.schedule(step, n_iters)
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What is minimised, and the model that it evaluates: a ``NoiseModel``, or a classifier of noisy data."""
+
+    loss: Loss | ClassifierLoss
+    model: NoiseModel | NoisyClassifier
+
+    def losses(self, x0: Tensor, noise: Noise, **cond: Tensor) -> Losses:
+        """The loss of each sample of data ``x0`` (B, ...)."""
+        return self.loss(self.model, x0, noise, **cond)
+
+
+@dataclass(frozen=True)
+class TrainingPlan:
+    """What training needs.
+
+    Attributes:
+        subject: the network and its data.
+        task: conditioning that goes with the data.
+        objective: the loss and the model that it evaluates.
+        optimisation: how weights are updated.
+        settings: numbers and sizes.
+        preview: what draws samples while training; None: nothing does.
+    """
+
+    subject: Subject
+    task: TrainingTask
+    objective: Objective
+    optimisation: Optimisation
+    settings: TrainSettings
+    preview: SamplingPlan | None
+
+    @property
+    def times(self) -> TimeSampler:
+        """The distribution of times, which may learn."""
+        return self.objective.loss.times
+
+
+def build_objective(configuration: Configuration, subject: Subject) -> Objective:
+    """The loss of a model of data, or of a classifier."""
+    model = subject.training
+    if generates(configuration.values):
+        return Objective(build_loss(configuration, model, subject.data), model)
+    classifier = NoisyClassifier(subject.network, model.process, model.time)
+    return Objective(build_classifier_loss(configuration, model.process), classifier)
+
+
+def build_optimisation(configuration: Configuration) -> Optimisation:
+    """config.optim.
+
+    Raises:
+        ValueError: an unknown name, or a value out of range.
+    """
+    section, training = configuration.values.optim, configuration.values.training
+    if not 0 <= section.lr < float("inf"):
+        raise ValueError(f"config.optim.lr must be at least 0, got {section.lr!r}.")
+    if section.grad_clip != section.grad_clip:
+        raise ValueError("config.optim.grad_clip must be a number, got nan.")
+    return Optimisation(
+        configuration.choose("optimizer"),
+        section.lr,
+        configuration.choose("schedule").build(),
+        section.grad_clip,
+        LossScaling(training.precision == "float16", training.loss_scale, training.loss_scale_growth),
+    )
+
+
+def plan_training(
+    configuration: Configuration, subject: Subject, preview: SamplingPlan | None
+) -> TrainingPlan:
+    """Build the objective, the task and the optimiser's settings.
+
+    Raises:
+        ValueError: components that do not fit together.
+    """
+    settings = TrainSettings.of(configuration.values.training)
+    return TrainingPlan(
+        subject=subject,
+        task=build_task(configuration, subject, build_request(configuration)),
+        objective=build_objective(configuration, subject),
+        optimisation=build_optimisation(configuration),
+        settings=settings,
+        preview=preview if settings.snapshot_sampling else None,
+    )

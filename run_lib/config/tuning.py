@@ -1,0 +1,94 @@
+"""What tuning a sampler needs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from run_lib.config.configuration import Configuration, read
+from run_lib.config.effects import check_effects
+from run_lib.config.sampling import SamplingPlan, plan_sampling
+from run_lib.config.settings import TuneSettings
+from run_lib.config.subject import build_subject
+from run_lib.config.sweep import Candidate, Sweep, parse_sweep
+
+IRRELEVANT = {
+    "sampling": ("num_samples", "grid_size", "trajectory"),
+    "tune": ("sweep", "repeats", "metric", "confidence", "processes", "folder", "grid", "pilot_samples"),
+}
+"""Fields that do not change the score of a set."""
+SECTIONS = ("seed", "plugins", "data", "model", "sampling", "tune", "init_from", "init_from_ema", "resume_from")
+
+
+@dataclass(frozen=True)
+class TuningPlan:
+    """What tuning a sampler needs.
+
+    Attributes:
+        sampling: of the configuration as it is.
+        settings: numbers and sizes.
+        sweep: what is tried; None: a time grid is to be found instead.
+        values: the configuration as plain data, from which other processes build a candidate's plan.
+        depends_on: what the scores depend on, for the record.
+    """
+
+    sampling: SamplingPlan
+    settings: TuneSettings
+    sweep: Sweep | None
+    values: Mapping[str, Any]
+    depends_on: Mapping[str, Any]
+
+
+def plan_tuning(configuration: Configuration, sampling: SamplingPlan) -> TuningPlan:
+    """Read the sweep, and build every candidate once to see that it can be.
+
+    Raises:
+        ValueError: a sweep of another form, or a candidate that cannot be built.
+    """
+    settings, values = TuneSettings.of(configuration.values.tune), configuration.values.to_dict()
+    sweep = None if settings.grid else parse_sweep(settings.sweep)
+    for candidate in sweep.candidates if sweep else ():
+        plan_candidate(values, candidate)
+    return TuningPlan(sampling, settings, sweep, values, _depends_on(sampling.subject.record.values, sweep))
+
+
+def plan_candidate(values: Mapping[str, Any], candidate: Candidate) -> SamplingPlan:
+    """The sampling plan of one point of a sweep.
+
+    Args:
+        values: the configuration as plain data.
+        candidate: what is changed in its sampling section.
+
+    Raises:
+        ValueError: the sampler cannot have these settings, or one of them would change nothing.
+    """
+    config = ConfigDict(dict(values))
+    with config.ignore_type():
+        for change in candidate.changes:
+            config.sampling[change.field] = change.value
+    try:
+        changed = read(config, [f"sampling.{change.field}" for change in candidate.changes], "sample")
+        plan = plan_sampling(changed, build_subject(changed))
+        check_effects(changed)
+    except ValueError as error:
+        raise ValueError(f"{candidate} of config.tune.sweep: {error}") from error
+    return plan
+
+
+def _depends_on(record: Mapping[str, Any], sweep: Sweep | None) -> dict[str, Any]:
+    """All that the scores of a sweep depend on, but for the weights; plain data."""
+    fields = sweep.fields if sweep else ()
+    kept: dict[str, Any] = {"sweep over": ", ".join(fields)}
+    for section in SECTIONS:
+        values = record[section]
+        if not isinstance(values, dict):
+            kept[section] = values
+            continue
+        left_out = (*IRRELEVANT.get(section, ()), *(fields if section == "sampling" else ()))
+        kept |= {f"{section}.{field}": v for field, v in values.items() if field not in left_out}
+    return kept | {f"training.{field}": record["training"][field] for field in ("sde", "continuous")}
+
+
