@@ -38,9 +38,9 @@ from run_lib.config.settings import (
     TrainSettings,
     TuneSettings,
 )
-from run_lib.data import image_sets as image_files  # noqa: F401 - registers its data sets
 from run_lib.data.base_images import BaseImages
-from run_lib.data.spec import Arrays, DataSpec, Loader, as_shape, register_dataset
+from run_lib.data.levels import Arrays, DataSpec, Loader, as_shape
+from run_lib.data.sources import register_dataset
 from run_lib.seeds import Use, stream_seed
 from run_lib.training.labels import Asked, LabelDropout
 from run_lib.training.tasks import Classification, Diffusion, SuperResolution, TrainingTask, check_size

@@ -23,7 +23,7 @@ from run_lib.config.settings import (
     TrainSettings,
     TuneSettings,
 )
-from run_lib.data.spec import DataSpec
+from run_lib.data.levels import DataSpec
 from run_lib.training.labels import Asked
 from run_lib.training.tasks import TrainingTask
 from samplers.ode import ODESampler

@@ -18,7 +18,7 @@ from models.prediction.classifier import Classifier, NoisyClassifier
 from models.prediction.noise_model import Model, NoiseModel
 from run_lib.config.experiment import Experiment, Guidance
 from run_lib.config.fields import Section, complete
-from run_lib.data.spec import DataSpec
+from run_lib.data.levels import DataSpec
 from run_lib.training.labels import Asked
 from run_lib.training.state import Checkpoints, read_checkpoint
 from samplers.guidance import (

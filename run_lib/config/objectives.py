@@ -25,7 +25,7 @@ from losses import (
 )
 from models.prediction.noise_model import NoiseModel
 from run_lib.config.fields import Section
-from run_lib.data.spec import DataSpec
+from run_lib.data.levels import DataSpec
 from sde_lib.base import Process
 from sde_lib.discrete import DiscreteDiffusion
 from sde_lib.registry import unknown_name

@@ -8,9 +8,8 @@ from models.prediction.denoised import Clip, Denoised, DynamicThreshold, registe
 from models.prediction.noise_model import Model
 from run_lib.config.fields import Section
 from run_lib.config.objectives import need
-from run_lib.data import image_sets as image_files  # noqa: F401 - register data sets and a grid
-from run_lib.data.spec import DataSpec
-from run_lib.tuning import optimised_grid  # noqa: F401 - register data sets and a grid
+from run_lib.data.levels import DataSpec
+from run_lib.tuning import optimised_grid  # noqa: F401 - registers a grid
 from samplers.base import register_corrector, register_predictor
 from samplers.ode import ODESampler
 from samplers.pc import PCSampler

@@ -12,7 +12,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from run_lib.data.spec import Arrays, DataSpec, check_labels
+from run_lib.data.labels import check_labels
+from run_lib.data.levels import Arrays, DataSpec
 
 
 @dataclass(frozen=True)

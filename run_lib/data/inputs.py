@@ -15,8 +15,9 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from run_lib.data.image_sets import NO_LABEL, fit
-from run_lib.data.spec import DataSpec
+from run_lib.data.images import Fitting, fit
+from run_lib.data.labels import NO_LABEL
+from run_lib.data.levels import DataSpec
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm", ".pgm"})
 CHANNELS = {"1": 1, "L": 1, "P": 3, "RGB": 3}
@@ -36,20 +37,6 @@ class Skipped:
 
     image: str
     reason: str
-
-
-@dataclass(frozen=True)
-class Fitting:
-    """What may be done to image files of another kind than the data.
-
-    Args:
-        resize: the largest centred box of the data's proportions, resized by Pillow's bicubic filter; otherwise
-            another size is refused.
-        convert: grey to colour and back (ITU-R 601 luma), transparency dropped; otherwise refused.
-    """
-
-    resize: bool
-    convert: bool
 
 
 class Inputs(abc.ABC):

@@ -11,7 +11,8 @@ from tqdm import tqdm
 
 from run_lib.config.experiment import Experiment
 from run_lib.config.restoration import SECTION, build_restoration
-from run_lib.data.inputs import Fitting, Inputs, Skipped, finish, image_labels, load, open_inputs
+from run_lib.data.images import Fitting
+from run_lib.data.inputs import Inputs, Skipped, finish, image_labels, load, open_inputs
 from run_lib.editing.control_report import facts
 from run_lib.editing.interpolation import interpolations
 from run_lib.editing.restorations import Restoration

@@ -12,8 +12,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from run_lib.config.experiment import Experiment
+from run_lib.data.images import Fitting
 from run_lib.data.inputs import (
-    Fitting,
     Inputs,
     Skipped,
     finish,

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from run_lib.data.spec import Arrays
+from run_lib.data.levels import Arrays
 from run_lib.evaluation.report import Number
 from run_lib.evaluation.task import Task, mean
 

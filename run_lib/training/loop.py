@@ -12,7 +12,8 @@ from tqdm import tqdm
 from losses.base import Losses
 from run_lib.config.experiment import Experiment
 from run_lib.config.settings import PRECISIONS
-from run_lib.data.spec import Arrays, shuffled_rows
+from run_lib.data.levels import Arrays
+from run_lib.data.order import shuffled_rows
 from run_lib.pictures import picture, to_tensorboard
 from run_lib.run import Run
 from run_lib.sample import draw

@@ -11,7 +11,7 @@ import numpy as np
 from sklearn.decomposition import PCA
 
 from models.exact.mixtures import Modes
-from run_lib.data.spec import DataSpec
+from run_lib.data.levels import DataSpec
 from run_lib.evaluation.metrics import Gaussian, frechet_distance, precision_recall
 from sde_lib.registry import Registry, unknown_name
 

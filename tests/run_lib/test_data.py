@@ -12,7 +12,10 @@ import pytest
 import torch
 
 from models.exact.mixtures import GaussianMixtureScore
-from run_lib.data.spec import Arrays, DataSpec, cifar10, digits, draw_labels, exact, shuffled_rows
+from run_lib.data.labels import draw_labels
+from run_lib.data.levels import Arrays, DataSpec
+from run_lib.data.order import shuffled_rows
+from run_lib.data.sources import cifar10, digits, exact
 from sde_lib import VPSDE, Noise
 from tests.run_lib.cifar import write_cifar10
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from run_lib.data.spec import digits
+from run_lib.data.sources import digits
 from run_lib.editing.output_folder import fingerprint
 from sde_lib import VPSDE
 from sde_lib.grids import register_grid

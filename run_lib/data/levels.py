@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TypeAlias
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from models.exact.mixtures import ExactScore
 from sde_lib.gaussian import Bins
 from sde_lib.noise import Noise
-from sde_lib.registry import Registry
 
 
 @dataclass(frozen=True)
@@ -30,56 +27,6 @@ class Arrays:
 
 Loader: TypeAlias = Callable[[str], Arrays]
 """"train" | "test" -> arrays; a ValueError where the files are missing."""
-
-register_dataset: Registry[Callable[..., Arrays]] = Registry("data set")
-"""Functions of ``split`` and of whatever else they name: fields of config.data (``root`` is a Path), ``density``."""
-
-
-@register_dataset(name="digits")
-def digits(split: str) -> Arrays:
-    """scikit-learn's handwritten digits: 1797 images of 8x8, 17 levels; a fixed stratified split 1437/360."""
-    from sklearn.datasets import load_digits
-    from sklearn.model_selection import train_test_split
-
-    data = load_digits()
-    rows = train_test_split(np.arange(len(data.target)), test_size=360, stratify=data.target, random_state=0)
-    chosen = np.sort(rows[0] if split == "train" else rows[1])
-    images = data.images[chosen].astype(np.uint8)[:, None]
-    return Arrays(torch.from_numpy(images), torch.from_numpy(data.target[chosen].astype(np.int64)))
-
-
-@register_dataset(name="digits_16")
-def digits_16(split: str) -> Arrays:
-    """The same digits enlarged to 16x16 by bicubic interpolation, rounded to their 17 levels."""
-    small = digits(split)
-    large = torch.nn.functional.interpolate(
-        small.images.float(), (16, 16), mode="bicubic", align_corners=False
-    )
-    return Arrays(large.round().clamp(0, 16).to(torch.uint8), small.labels)
-
-
-@register_dataset(name="cifar10")
-def cifar10(root: Path, split: str) -> Arrays:
-    """CIFAR-10: 50,000 and 10,000 colour images of 32x32, read from torchvision's files under ``root``."""
-    from torchvision.datasets import CIFAR10
-
-    try:
-        data = CIFAR10(str(root), train=split == "train", download=False)
-    except RuntimeError as error:
-        raise ValueError(
-            f"CIFAR-10 is not under {root}/ (missing or damaged: {root / 'cifar-10-batches-py'}). Get it with\n"
-            f"  python -c \"import torchvision; torchvision.datasets.CIFAR10('{root}', download=True)\"\n"
-            f"or point --config.data.root to where it is."
-        ) from error
-    images = torch.from_numpy(np.ascontiguousarray(data.data.transpose(0, 3, 1, 2)))
-    return Arrays(images, torch.tensor(data.targets, dtype=torch.int64))
-
-
-@register_dataset(name="exact")
-def exact(density: ExactScore, shape: tuple[int, ...], num_draws: int, split: str) -> Arrays:
-    """Draws from the density of an exact model: the same whatever config.seed, others for each split."""
-    draws, again = (Noise({"train": -1, "test": -2}[split], range(num_draws)) for _ in range(2))
-    return Arrays(density.draw((num_draws, *shape), draws), density.classes(num_draws, again))
 
 
 @dataclass(frozen=True)
@@ -197,41 +144,6 @@ class DataSpec:
         unit = (x + 1) / 2 if self.centered else x
         levels = (unit * self.levels).floor() if self.dequantize else (unit * (self.levels - 1)).round()
         return levels.clamp(0, self.levels - 1).to(torch.uint8 if self.levels <= 256 else torch.int32)
-
-
-def shuffled_rows(seed: int, start: int, count: int, size: int) -> np.ndarray:
-    """Rows ``start`` to ``start + count`` of an endless stream of epochs, each a fresh permutation of ``size``.
-
-    A function of its arguments alone, so a run that resumes sees the data that it would have seen.
-    """
-    positions = np.arange(start, start + count)
-    orders = {e: np.random.default_rng((seed, e)).permutation(size) for e in np.unique(positions // size)}
-    return np.array([orders[p // size][p % size] for p in positions])
-
-
-def draw_labels(count: int, num_classes: int, first: int) -> Tensor:
-    """Class labels of samples ``first`` to ``first + count``: every class in turn."""
-    return torch.arange(first, first + count) % num_classes
-
-
-def check_labels(labels: Tensor, num_classes: int, where: str) -> None:
-    """Refuse labels that are not one of ``num_classes``.
-
-    Raises:
-        ValueError: labels are missing (below 0) or too large.
-    """
-    if not num_classes:
-        return
-    if int(labels.min()) < 0:
-        raise ValueError(
-            f"{where} has no class labels, and the network of model.num_classes={num_classes} needs them; set "
-            f"model.num_classes=0, or give labels (a subfolder for each class, arr_1 in an .npz)."
-        )
-    if int(labels.max()) >= num_classes:
-        raise ValueError(
-            f"{where} has class labels up to {int(labels.max())}, out of range for model.num_classes={num_classes}; "
-            f"set it to at least {int(labels.max()) + 1}."
-        )
 
 
 def as_shape(image_size: int | Sequence[int], channels: int) -> tuple[int, ...]:

@@ -1,23 +1,32 @@
-"""Data sets that are folders of images: CelebA, CelebA-HQ, FFHQ, ImageNet, LSUN.
-
-``<root>/<name>/<train|test>/`` holds PNG or JPEG files; where they lie in subfolders, each subfolder is a
-class.
-Instead of a folder there may be one array, ``<train|test>.npy``, uint8 (N, C, H, W), which is read as it is
-needed: for data that do not fit into memory.
-"""
+"""Image files: those of a folder, read, cropped and resized to one shape."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image
 
-from run_lib.data.spec import Arrays, register_dataset
+from run_lib.data.labels import NO_LABEL
+from run_lib.data.levels import Arrays
 
-NO_LABEL = -1
 _SUFFIXES = frozenset({".png", ".jpg", ".jpeg"})
+
+
+@dataclass(frozen=True)
+class Fitting:
+    """What may be done to image files of another kind than the data.
+
+    Args:
+        resize: the largest centred box of the data's proportions, resized by Pillow's bicubic filter; otherwise
+            another size is refused.
+        convert: grey to colour and back (ITU-R 601 luma), transparency dropped; otherwise refused.
+    """
+
+    resize: bool
+    convert: bool
 
 
 def read_images(
@@ -73,37 +82,3 @@ def fit(image: Image.Image, height: int, width: int, crop: int | None = None) ->
     # Cut before resizing: the filter would see beyond a box given to ``resize``.
     image = image.crop((left, top, left + box_width, top + box_height))
     return image.resize((width, height), Image.Resampling.BICUBIC)
-
-
-@register_dataset(name="celeba")
-def celeba(root: Path, split: str, shape: tuple[int, ...]) -> Arrays:
-    """Aligned faces, of which score_sde keeps the central 140 pixels."""
-    return read_images(root / "celeba", split, shape, crop=140)
-
-
-@register_dataset(name="CelebAHQ")
-def celebahq(root: Path, split: str, shape: tuple[int, ...], tfrecords_path: str) -> Arrays:
-    return read_images(root / "celebahq", split, shape, hint=_no_records(tfrecords_path))
-
-
-@register_dataset(name="FFHQ")
-def ffhq(root: Path, split: str, shape: tuple[int, ...], tfrecords_path: str) -> Arrays:
-    return read_images(root / "ffhq", split, shape, hint=_no_records(tfrecords_path))
-
-
-@register_dataset(name="imagenet")
-def imagenet(root: Path, split: str, shape: tuple[int, ...]) -> Arrays:
-    """A subfolder for each class."""
-    return read_images(root / "imagenet", split, shape)
-
-
-def _no_records(path: str) -> str:
-    return f" TFRecords ({path}) are not read: unpack them." if path else ""
-
-
-@register_dataset(name="lsun")
-def lsun(root: Path, split: str, shape: tuple[int, ...], category: str) -> Arrays:
-    """One category: ``<root>/lsun/<category>/<train|test>``."""
-    if not category:
-        raise ValueError("LSUN is a data set for each category: set config.data.category, such as bedroom.")
-    return read_images(root / "lsun" / category, split, shape)
