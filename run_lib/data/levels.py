@@ -1,4 +1,4 @@
-"""Data sets as arrays of levels, and the maps between levels and a network's range."""
+"""Images as integer levels, and the maps between levels and the range that a network sees."""
 
 from __future__ import annotations
 
@@ -16,7 +16,12 @@ from sde_lib.noise import Noise
 
 @dataclass(frozen=True)
 class Arrays:
-    """A split: ``images`` (N, C, H, W) of integer levels (uint8), or continuous data (N, ...); ``labels`` (N,)."""
+    """Images, or other data, with the class of each.
+
+    Attributes:
+        images: integer levels (N, C, H, W), of 8 bits as a rule; or continuous data (N, ...).
+        labels: classes (N,), ``NO_LABEL`` where one is not known.
+    """
 
     images: Tensor
     labels: Tensor
@@ -26,22 +31,23 @@ class Arrays:
 
 
 Loader: TypeAlias = Callable[[str], Arrays]
-""""train" | "test" -> arrays; a ValueError where the files are missing."""
+"""Reads the split "train" or "test"; a ValueError says which files are missing."""
 
 
 @dataclass(frozen=True)
 class DataSpec:
-    """What a sample is, and how levels become the numbers that a network sees.
+    """A data set, the shape of its samples, and how levels become the numbers that a network sees.
 
     Args:
-        name: of the data set.
+        name: the data set's registered name.
         loader: reads a split of it.
-        density: of the data, where it is known.
-        shape: of a sample, without the batch.
-        levels: values of a pixel; 0 for continuous data, which are left as they are.
-        centered: the network's range is [-1, 1], else [0, 1].
-        dequantize: train on (level + u) / levels with uniform u; else on level / (levels - 1).
-        random_flip: mirror training images left to right with probability one half.
+        density: the data's density, where it is known.
+        shape: the shape of a sample, without the batch.
+        levels: number of values of a pixel, 256 for 8 bits; 0 for continuous data, which are left as they are.
+        centered: whether the network sees the range [-1, 1]; otherwise it sees [0, 1].
+        dequantize: whether the network is trained on (level + u) / levels with u uniform on [0, 1); otherwise on
+            level / (levels - 1).
+        random_flip: whether training images are mirrored left to right with probability one half.
     """
 
     name: str
@@ -64,10 +70,10 @@ class DataSpec:
         return (-1.0 if self.centered else 0.0, 1.0)
 
     def load(self, split: str) -> Arrays:
-        """Read a split and check that it is what the configuration says.
+        """Read a split, and check its shape and its levels.
 
         Raises:
-            ValueError: files are missing, or shape or levels differ from the configuration's.
+            ValueError: files are missing, or the shape or the levels are not those of the configuration.
         """
         arrays = self.loader(split)
         found = tuple(arrays.images.shape[1:])
@@ -94,27 +100,32 @@ class DataSpec:
         return 2 * unit - 1 if self.centered else unit
 
     def dequantized(self, images: Tensor, noise: Noise) -> Tensor:
-        """(level + u) / levels in the network's range, u uniform: a density, as bits/dim need."""
+        """Dequantised levels, (level + u) / levels with u uniform on [0, 1), in the network's range.
+
+        They have a density, which bits per dimension need (Theis et al. 2016, section 3.1).
+        """
         return self._center((images.to(noise.dtype) + noise.uniform(images.shape)) / self.levels)
 
     @property
     def bins(self) -> Bins | None:
-        """Where the levels lie in the network's range, as ``at_levels`` puts them; None for continuous data."""
+        """The values in the network's range to which ``at_levels`` maps the levels; None for continuous data."""
         if not self.levels:
             return None
         margin = self.range / self.levels / 2 if self.dequantize else 0.0
         return Bins(self.levels, (-1.0 if self.centered else 0.0) + margin, 1.0 - margin)
 
     def at_levels(self, images: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
-        """Levels in the network's range without noise: the centre of what ``dequantized`` draws from, or the
-        level itself where it is not used."""
+        """Levels in the network's range, without noise.
+
+        With ``dequantize`` a level becomes the centre of the interval from which ``dequantized`` draws.
+        """
         if not self.levels:
             return images.to(dtype)
         values = images.to(dtype)
         return self._center((values + 0.5) / self.levels if self.dequantize else values / (self.levels - 1))
 
     def training_batch(self, images: Tensor, noise: Noise) -> Tensor:
-        """What a training step sees of the given levels."""
+        """The input of a training step: the given levels mirrored at random, dequantised, in the network's range."""
         if self.random_flip:
             mirrored = noise.uniform((len(images), 1))[:, 0] < 0.5
             images = torch.where(mirrored[:, None, None, None], images.flip(-1), images)
@@ -128,17 +139,20 @@ class DataSpec:
         return (bins.lowest, bins.highest) if bins else self.limits
 
     def intensity(self, x: Tensor) -> Tensor:
-        """The network's range to intensities: 0 is the lowest level and 1 the highest. Not clipped."""
+        """Intensities of values in the network's range: 0 is the lowest level and 1 the highest. Not clipped."""
         low, high = self._black_to_white
         return (x - low) / (high - low)
 
     def from_intensity(self, unit: Tensor) -> Tensor:
-        """Intensities to the network's range: of a level's, where ``at_levels`` puts the level."""
+        """Values in the network's range of the given intensities; the inverse of ``intensity``."""
         low, high = self._black_to_white
         return low + unit * (high - low)
 
     def to_levels(self, x: Tensor) -> Tensor:
-        """Samples in the network's range to levels, clipped; uint8 up to 256 levels. Continuous data stay."""
+        """The levels nearest to samples in the network's range, clipped; uint8 up to 256 levels.
+
+        Continuous data are returned as they are.
+        """
         if not self.levels:
             return x
         unit = (x + 1) / 2 if self.centered else x
@@ -147,6 +161,6 @@ class DataSpec:
 
 
 def as_shape(image_size: int | Sequence[int], channels: int) -> tuple[int, ...]:
-    """(C, H, W) of an image configuration."""
+    """The shape (C, H, W) of images whose size is one number, for squares, or (H, W)."""
     size = (image_size, image_size) if isinstance(image_size, int) else tuple(image_size)
     return (channels, *size)

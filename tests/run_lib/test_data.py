@@ -73,7 +73,7 @@ def test_exact_draws() -> None:
     network = GaussianMixtureScore(
         process=VPSDE(), means=[[0.0, 1.0], [10.0, -1.0]], stds=[0.1, 0.5], weights=[3.0, 1.0]
     )
-    train, test = (exact(network, (2,), 4000, split).images for split in ("train", "test"))
+    train, test = (exact(network, (2,), split, 4000).images for split in ("train", "test"))
     second = train[:, 0] > 5
     assert second.double().mean().item() == pytest.approx(0.25, abs=4 * np.sqrt(0.25 * 0.75 / 4000))
     assert train[second].mean(0).tolist() == pytest.approx([10.0, -1.0], abs=4 * 0.5 / np.sqrt(1000))

@@ -302,7 +302,7 @@ NAN_PLUGIN = """
 from run_lib.data.sources import exact, register_dataset
 @register_dataset
 def spoilt(density, shape, num_draws, split):
-    arrays = exact(density, shape, num_draws, split)
+    arrays = exact(density, shape, split, num_draws)
     arrays.images[3] = float('nan')
     arrays.images[4] = float('inf')
     return arrays
