@@ -23,8 +23,9 @@ from run_lib.data.inputs import (
     output_names,
 )
 from run_lib.editing.error_table import ErrorTable
-from run_lib.editing.output_folder import claim, fingerprint
+from run_lib.editing.output_folder import claim
 from run_lib.files import write_json
+from run_lib.fingerprint import fingerprint
 from run_lib.pictures import eight_bits, save_png
 from run_lib.run import Run
 from run_lib.sample import batches

@@ -13,12 +13,12 @@ from likelihood import variational_bound
 from models.prediction.classifier import NoisyClassifier
 from run_lib.evaluation.dequantisation import dequantisation
 from run_lib.evaluation.likelihood_errors import spread
-from run_lib.evaluation.metrics import proportion
 from run_lib.evaluation.ode import make_draws
 from run_lib.evaluation.report import Number
 from run_lib.evaluation.subset import precise_enough
 from run_lib.evaluation.task import Task
 from run_lib.seeds import Use, stream_seed
+from run_lib.statistics import proportion
 from sde_lib.integrate import Outcome
 from sde_lib.noise import Noise
 from sde_lib.respacing import kept_levels

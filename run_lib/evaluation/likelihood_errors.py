@@ -19,6 +19,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from run_lib.statistics import mean
+
 
 @dataclass(frozen=True)
 class Spread:
@@ -64,9 +66,9 @@ def spread(
         draws = _root(float(relative.mean()) / (repeats * count))
     else:
         draws = None if noisy else probes
-    together = float(per_image.std(ddof=1)) / math.sqrt(count) if count > 1 else math.nan
+    value, together = mean(per_image)
     images = None if draws is None else _root(max(together**2 - draws**2, 0.0))
-    return Spread(float(per_image.mean()), together, images, draws, probes)
+    return Spread(value, together, images, draws, probes)
 
 
 def _root(square: float) -> float | None:

@@ -2,22 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-import scipy.linalg
-from sklearn.decomposition import PCA
-from sklearn.neighbors import NearestNeighbors
-from sklearn.svm import SVC
 
-
-@dataclass(frozen=True)
-class Estimate:
-    """A value and its standard error."""
-
-    value: float
-    stderr: float
+from run_lib.statistics import Estimate, proportion
 
 
 @dataclass(frozen=True)
@@ -36,6 +25,8 @@ def frechet_distance(a: Gaussian, b: Gaussian) -> float:
     """Squared 2-Wasserstein distance of two Gaussians (Dowson & Landau 1982):
     |m_a - m_b|^2 + tr(C_a + C_b - 2 (C_a^{1/2} C_b C_a^{1/2})^{1/2}), in squared units of the features.
     """
+    import scipy.linalg
+
     root = _symmetric_root(a.covariance)
     cross = np.sqrt(np.clip(scipy.linalg.eigvalsh(root @ b.covariance @ root), 0, None)).sum()
     offset = ((a.mean - b.mean) ** 2).sum()
@@ -43,18 +34,11 @@ def frechet_distance(a: Gaussian, b: Gaussian) -> float:
 
 
 def _symmetric_root(matrix: np.ndarray) -> np.ndarray:
+    import scipy.linalg
+
     values, vectors = scipy.linalg.eigh(matrix)
     root: np.ndarray = (vectors * np.sqrt(np.clip(values, 0, None))) @ vectors.T
     return root
-
-
-def bootstrap(
-    statistic: Callable[[np.ndarray], float], samples: np.ndarray, seed: int, repeats: int = 20
-) -> float:
-    """Standard error of a statistic of a set, by resampling the set with replacement."""
-    rng = np.random.default_rng(seed)
-    values = [statistic(samples[rng.integers(len(samples), size=len(samples))]) for _ in range(repeats)]
-    return float(np.std(values, ddof=1))
 
 
 @dataclass(frozen=True)
@@ -73,6 +57,8 @@ def precision_recall(
     A point is near a set if it lies within the distance from any of the set's points to that point's
     ``neighbours``-th neighbour in the set.
     """
+    from sklearn.decomposition import PCA
+
     if min(real.shape[1], len(real)) > dimensions:
         projection = PCA(dimensions, random_state=0).fit(real)
         real, fake = projection.transform(real), projection.transform(fake)
@@ -80,6 +66,8 @@ def precision_recall(
 
 
 def _covered(points: np.ndarray, support: np.ndarray, neighbours: int) -> Estimate:
+    from sklearn.neighbors import NearestNeighbors
+
     tree = NearestNeighbors(n_neighbors=neighbours + 1).fit(support)
     radii = tree.kneighbors(support)[0][:, -1]
     inside = np.zeros(len(points), dtype=bool)
@@ -89,14 +77,10 @@ def _covered(points: np.ndarray, support: np.ndarray, neighbours: int) -> Estima
     return proportion(inside)
 
 
-def proportion(hits: np.ndarray) -> Estimate:
-    """A share with its binomial standard error."""
-    p = float(hits.mean())
-    return Estimate(p, float(np.sqrt(p * (1 - p) / len(hits))))
-
-
 def copies(fake: np.ndarray, train: np.ndarray, test: np.ndarray, quantile: float = 0.003) -> Estimate:
     """Share of samples nearer to a training image than all but 0.3 % of real test images are."""
+    from sklearn.neighbors import NearestNeighbors
+
     tree = NearestNeighbors(n_neighbors=1).fit(train)
     threshold = np.quantile(tree.kneighbors(test)[0][:, 0], quantile)
     return proportion(tree.kneighbors(fake)[0][:, 0] <= threshold)
@@ -120,6 +104,8 @@ class Recognised:
 
 def recognised(train: Labelled, fake: Labelled) -> Recognised:
     """Samples as a support vector classifier (radial basis functions), fitted to real data, sees them."""
+    from sklearn.svm import SVC
+
     right = SVC(C=10).fit(train.features, train.labels).predict(fake.features) == fake.labels
     classes = np.unique(fake.labels).tolist()
     return Recognised(proportion(right), {k: proportion(right[fake.labels == k]) for k in classes})

@@ -10,8 +10,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from run_lib.evaluation.report import Number
-from run_lib.evaluation.task import Task, mean
+from run_lib.evaluation.task import Task
 from run_lib.sample import draw
+from run_lib.statistics import mean
 
 
 def evaluate_restoration(task: Task) -> None:

@@ -9,7 +9,6 @@ from run_lib.config.experiment import Experiment
 from run_lib.evaluation.metrics import (
     Gaussian,
     Labelled,
-    bootstrap,
     copies,
     frechet_distance,
     precision_recall,
@@ -20,6 +19,7 @@ from run_lib.evaluation.task import Task
 from run_lib.pictures import picture, save_png
 from run_lib.sample import draw
 from run_lib.seeds import Use, stream_seed
+from run_lib.statistics import bootstrap
 
 
 def evaluate_sampling(task: Task) -> None:

@@ -2,32 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import scipy.stats
 
-
-@dataclass(frozen=True)
-class Interval:
-    """A mean and the half width of its confidence interval; ``half`` is NaN for a single value."""
-
-    mean: float
-    half: float
-
-    def __str__(self) -> str:
-        return f"{self.mean:.4g} +- {self.half:.2g}"
-
-
-def t_interval(values: Sequence[float] | np.ndarray, confidence: float) -> Interval:
-    """Student's interval of the mean of independent normal values: mean +- t s / sqrt(n)."""
-    n = len(values)
-    if n < 2:
-        return Interval(float(np.mean(values)), math.nan)
-    quantile = scipy.stats.t.ppf((1 + confidence) / 2, n - 1)
-    return Interval(float(np.mean(values)), float(quantile * np.std(values, ddof=1) / math.sqrt(n)))
+from run_lib.statistics import Interval, t_interval
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import multiprocessing
 import re
@@ -24,7 +23,8 @@ from run_lib.run import Run
 from run_lib.sample import batches, draw
 from run_lib.seeds import Use
 from run_lib.training.state import TrainState
-from run_lib.tuning.scores import Score, Scorer, scorer_of
+from run_lib.tuning.scorers import scorer_of
+from run_lib.tuning.scores import Score, Scorer
 from run_lib.tuning.sweep import Candidate, variant
 
 
@@ -182,12 +182,3 @@ def _start(work: Work) -> None:
 
 def _score(task: Task) -> None:
     _worker.score(task.candidate, task.repeat)
-
-
-def digest(network: torch.nn.Module) -> str:
-    """Sixteen hexadecimal digits of the SHA-256 of a network's weights."""
-    sha = hashlib.sha256()
-    for name, value in sorted(network.state_dict().items()):
-        sha.update(name.encode())
-        sha.update(value.detach().double().cpu().numpy().tobytes())
-    return sha.hexdigest()[:16]

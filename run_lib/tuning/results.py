@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from run_lib.tuning.comparison import Comparison, Interval, run_around, t_interval
+from run_lib.statistics import Interval, t_interval
+from run_lib.tuning.comparison import Comparison, run_around
 from run_lib.tuning.scores import Metric
 from run_lib.tuning.sweep import Candidate, Sweep
 

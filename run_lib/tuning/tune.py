@@ -10,12 +10,13 @@ import numpy as np
 
 from run_lib.config.experiment import Experiment
 from run_lib.files import write_json
+from run_lib.fingerprint import fingerprint
 from run_lib.run import Run
 from run_lib.tuning.comparison import compare
-from run_lib.tuning.jobs import Parts, Scored, Task, Work, digest, do
+from run_lib.tuning.jobs import Parts, Scored, Task, Work, do
 from run_lib.tuning.report import draw_picture, draw_plot, write_table
 from run_lib.tuning.results import Findings, Row
-from run_lib.tuning.scores import scorer_of
+from run_lib.tuning.scorers import scorer_of
 from run_lib.tuning.stored_grids import make_grid
 from run_lib.tuning.sweep import Candidate, Sweep, parse_sweep, variant
 
@@ -59,7 +60,7 @@ def tune(run: Run) -> None:
 
     state = run.trained_state(grid=False)
     with state.ema.average(e.network):
-        weights = digest(e.network)
+        weights = fingerprint(e.network)
     folder = run.workdir / settings.folder
     _same_settings(folder / "settings.json", e, sweep, weights)
     parts = Parts(folder / "parts")
