@@ -24,7 +24,7 @@ from run_lib.statistics import mean
 
 @dataclass(frozen=True)
 class Spread:
-    """The mean and its standard errors; None where the draws cannot tell."""
+    """A mean log-likelihood and its standard errors, as defined above; None where the draws cannot tell one."""
 
     value: float
     together: float
@@ -33,7 +33,7 @@ class Spread:
     probes: float | None
 
     def scaled(self, factor: float) -> Spread:
-        """In a unit so many times as fine."""
+        """The same in a unit ``factor`` times as fine."""
 
         def of(error: float | None) -> float | None:
             return None if error is None else factor * error
@@ -46,9 +46,11 @@ class Spread:
 def spread(
     values: np.ndarray, probe_errors: np.ndarray, *, noisy: bool, importance_weighted: bool = False
 ) -> Spread:
-    """Of y, (R, N), whose standard errors over probes are ``probe_errors``, NaN where one probe cannot tell.
+    """The mean of log-likelihoods over images and repeats, and its standard errors.
 
     Args:
+        values: y, (R, N), for R repeats of N images.
+        probe_errors: standard errors of ``values`` over probes, (R, N); NaN where one probe cannot tell it.
         noisy: whether repeats differ by more than probes, that is by dequantisation or noise at t_min.
         importance_weighted: combine an image's repeats as weights.
     """

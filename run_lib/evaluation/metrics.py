@@ -1,4 +1,4 @@
-"""How near samples are to data, in a feature space that needs no network: the pixels."""
+"""Distances between samples and data in a space of features, by default the pixels: no network is needed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from run_lib.statistics import Estimate, proportion
 
 @dataclass(frozen=True)
 class Gaussian:
-    """Mean and covariance of a set of features."""
+    """A Gaussian distribution of features (D,): its mean and covariance."""
 
     mean: np.ndarray
     covariance: np.ndarray
@@ -22,8 +22,10 @@ class Gaussian:
 
 
 def frechet_distance(a: Gaussian, b: Gaussian) -> float:
-    """Squared 2-Wasserstein distance of two Gaussians (Dowson & Landau 1982):
-    |m_a - m_b|^2 + tr(C_a + C_b - 2 (C_a^{1/2} C_b C_a^{1/2})^{1/2}), in squared units of the features.
+    """The Fréchet distance of two Gaussians, their squared 2-Wasserstein distance (Dowson & Landau 1982):
+
+    |m_a - m_b|^2 + tr(C_a + C_b - 2 (C_a^{1/2} C_b C_a^{1/2})^{1/2}), in squared units of the features. Singular
+    covariances are allowed.
     """
     import scipy.linalg
 
@@ -43,7 +45,7 @@ def _symmetric_root(matrix: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class PrecisionRecall:
-    """Share of samples near real data, and of real data near samples."""
+    """Improved precision and recall: the share of samples near real data, and of real data near samples."""
 
     precision: Estimate
     recall: Estimate
@@ -52,10 +54,16 @@ class PrecisionRecall:
 def precision_recall(
     real: np.ndarray, fake: np.ndarray, neighbours: int = 3, dimensions: int = 20
 ) -> PrecisionRecall:
-    """Improved precision and recall (Kynkaanniemi et al. 2019) in the real data's principal components.
+    """Improved precision and recall (Kynkäänniemi et al. 2019, eq. 1 and 2) in principal components of the real data.
 
-    A point is near a set if it lies within the distance from any of the set's points to that point's
-    ``neighbours``-th neighbour in the set.
+    Each point of a set is the centre of a ball that reaches to its k-th nearest neighbour in the set. Precision is
+    the share of samples in the balls of the real data, recall the share of real data in those of the samples.
+
+    Args:
+        real: features of real data, (N, D).
+        fake: features of samples, (M, D).
+        neighbours: k.
+        dimensions: number of principal components; features of fewer dimensions are taken as they are.
     """
     from sklearn.decomposition import PCA
 
@@ -78,7 +86,14 @@ def _covered(points: np.ndarray, support: np.ndarray, neighbours: int) -> Estima
 
 
 def copies(fake: np.ndarray, train: np.ndarray, test: np.ndarray, quantile: float = 0.003) -> Estimate:
-    """Share of samples nearer to a training image than all but 0.3 % of real test images are."""
+    """The share of samples that copy a training image: those nearer to one than nearly all test images are.
+
+    Args:
+        fake: features of samples, (N, D).
+        train: features of the training images.
+        test: features of the test images.
+        quantile: the share of test images that would count as copies by the same threshold.
+    """
     from sklearn.neighbors import NearestNeighbors
 
     tree = NearestNeighbors(n_neighbors=1).fit(train)
@@ -88,7 +103,7 @@ def copies(fake: np.ndarray, train: np.ndarray, test: np.ndarray, quantile: floa
 
 @dataclass(frozen=True)
 class Labelled:
-    """Features (N, D) and the class of each."""
+    """Features (N, D), and labels (N,) of their classes."""
 
     features: np.ndarray
     labels: np.ndarray
@@ -96,14 +111,14 @@ class Labelled:
 
 @dataclass(frozen=True)
 class Recognised:
-    """Share of samples that are taken for their class, of all and by class."""
+    """The accuracy of a classifier on samples, with the class that was asked for as truth: over all, and by class."""
 
     overall: Estimate
     by_class: dict[int, Estimate]
 
 
 def recognised(train: Labelled, fake: Labelled) -> Recognised:
-    """Samples as a support vector classifier (radial basis functions), fitted to real data, sees them."""
+    """The accuracy on samples of a support vector classifier with radial basis functions, fitted to real data."""
     from sklearn.svm import SVC
 
     right = SVC(C=10).fit(train.features, train.labels).predict(fake.features) == fake.labels

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
+from typing import get_type_hints
+
 import numpy as np
 import pytest
 import torch
@@ -10,7 +13,7 @@ from models.exact.mixtures import ExactScore, GaussianMixtureScore, GaussianScor
 from run_lib.data.levels import Arrays, DataSpec
 from run_lib.statistics import t_interval
 from run_lib.tuning.comparison import compare, run_around
-from run_lib.tuning.scorers import AgainstData, AgainstModes, build_scorer, default_scorer
+from run_lib.tuning.scorers import CONTEXT, AgainstData, AgainstModes, build_scorer, default_scorer
 from run_lib.tuning.scores import Metric, Score, Scorer, register_scorer
 from sde_lib import VPSDE
 
@@ -131,6 +134,20 @@ def test_own_scorer_with_a_setting_of_its_own(monkeypatch: pytest.MonkeyPatch) -
     assert values(build_scorer("nearest", spec(), 10, order=1), samples) == {"distance": (4 + 8) / 2}
     with pytest.raises(ValueError, match=r"unknown setting of scorer 'nearest' 'oder'.*Did you mean 'order'"):
         build_scorer("nearest", spec(), 10, oder=1)
+
+
+@pytest.mark.parametrize("name", list(register_scorer))
+def test_settings_of_scorers_are_declared(name: str) -> None:
+    """Whatever the program does not give has a type, a default and a description."""
+    factory = register_scorer[name]
+    hints, described = (
+        get_type_hints(factory.__init__),
+        (inspect.getdoc(factory) or "").partition("Args:\n")[2],
+    )
+    for parameter in inspect.signature(factory).parameters.values():
+        if parameter.name not in CONTEXT:
+            assert isinstance(parameter.default, hints[parameter.name])
+            assert f"    {parameter.name}: " in described
 
 
 def test_default_scorers() -> None:
