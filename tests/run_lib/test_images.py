@@ -12,6 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
+from run_lib.data.archives import read_archive
 from run_lib.data.base_images import BaseImages
 from run_lib.data.folders import read_split
 from run_lib.data.images import (
@@ -179,6 +180,21 @@ def test_archive(tmp_path: Path) -> None:
     assert torch.equal(found.read(1)[0], torch.from_numpy(pixels[1]) / 255)
     np.savez(tmp_path / "in.npz", arr_0=pixels[:, None])
     assert open_inputs(str(tmp_path / "in.npz"), "config.x.input", SPEC, STRICT).label(2) == -1
+
+
+def test_archive_of_narrow_images(tmp_path: Path) -> None:
+    """Of the wanted shape already: an image as wide as it has channels is not turned."""
+    pixels = random_pixels(0, 4, 3)[:, None, :].repeat(3, 1).transpose(1, 0, 2)[None]
+    np.savez(tmp_path / "in.npz", arr_0=pixels)
+    assert np.array_equal(read_archive(tmp_path / "in.npz", "it", (3, 4, 3), 256).images.numpy(), pixels)
+
+
+def test_inputs_are_in_the_order_of_their_whole_names(tmp_path: Path) -> None:
+    """On which the stream of each image's noise depends; "-" comes before "/"."""
+    for name in ("a/z.png", "a-b/c.png", "a.png"):
+        save(tmp_path / name, random_pixels(0))
+    found = open_inputs(str(tmp_path), "config.x.input", SPEC, STRICT)
+    assert found.names == ["a-b/c.png", "a.png", "a/z.png"]
 
 
 @pytest.mark.parametrize("name", list(register_dataset))
