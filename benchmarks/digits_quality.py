@@ -14,15 +14,15 @@ import argparse
 from pathlib import Path
 
 import numpy as np
+from run_lib.config.build import build
+from run_lib.tuning.sweep import Candidate, Change, Value, variant
 
 from benchmarks.report import write_section
 from configs.ddpm.digits import get_config
-from run_lib.config.build import build
 from run_lib.run import Run
-from run_lib.tuning.comparison import Interval, t_interval
+from run_lib.statistics import Interval, t_interval
 from run_lib.tuning.jobs import Parts, Task, Work, do
 from run_lib.tuning.stored_grids import Purpose, StoredGrids, make_grid
-from run_lib.tuning.sweep import Candidate, Change, Value, variant
 from samplers.pc import PCSampler
 
 METRICS = ("Fréchet distance", "precision", "recall")

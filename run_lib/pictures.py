@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from run_lib.data.spec import DataSpec
+from run_lib.data.levels import DataSpec
 from run_lib.files import atomic
 
 SMALLEST = 48  # pixels on the longer side of a sample in a picture; smaller ones are enlarged

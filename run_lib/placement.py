@@ -68,9 +68,7 @@ class Placement:
 
     def autocast(self) -> torch.autocast:
         """Lower precision where it is asked for."""
-        return torch.autocast(
-            self.device.type, self.precision, enabled=self.precision is not torch.float32
-        )
+        return torch.autocast(self.device.type, self.precision, enabled=self.precision is not torch.float32)
 
 
 def find_device(name: str | torch.device) -> torch.device:

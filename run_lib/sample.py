@@ -17,8 +17,8 @@ from run_lib.config.sampling import SamplingPlan
 from run_lib.files import atomic, write_json
 from run_lib.pictures import picture, save_gif, save_png
 from run_lib.run import Run
-from run_lib.tuning.stored_grids import with_stored_grid
 from run_lib.seeds import Use, stream_seed
+from run_lib.tuning.stored_grids import with_stored_grid
 from samplers.pc import PCSampler
 from sde_lib.noise import Noise
 

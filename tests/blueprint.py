@@ -9,35 +9,44 @@ import pytest
 import torch
 from ml_collections import ConfigDict
 
-from run_lib.config.build import build
-from run_lib.config.experiment import Experiment
-from run_lib.config.fields import Section
+from run_lib.config import plans
+from run_lib.config.components import Chosen
+from run_lib.config.configuration import read
+from run_lib.config.sampling import SamplingPlan
+from run_lib.config.subject import Subject, build_subject
+from run_lib.config.training import TrainingPlan, plan_training
 
 
 class Blueprint:
-    """An experiment without weights, and the calls that built it: ``arguments["NCSNpp"]["channels"]``."""
+    """Plans without weights, and the calls that built them: ``arguments["NCSNpp"]["channels"]``.
+
+    The values of the configuration are those of a file, which may set what its alternatives need.
+    """
 
     def __init__(self, config: ConfigDict) -> None:
         self.arguments: dict[str, dict[str, Any]] = {}
-        construct = Section.construct
+        build = Chosen.build
 
-        def recording(section: Section, factory: Any, **context: Any) -> Any:
+        def recording(chosen: Chosen, **context: Any) -> Any:
             def noted(*args: Any, **kwargs: Any) -> Any:
-                bound = inspect.signature(factory).bind(*args, **kwargs)
+                bound = inspect.signature(chosen.factory).bind(*args, **kwargs)
                 bound.apply_defaults()
-                self.arguments[factory.__name__] = {k: _plain(v) for k, v in bound.arguments.items()}
-                return factory(*args, **kwargs)
+                self.arguments[chosen.factory.__name__] = {k: _plain(v) for k, v in bound.arguments.items()}
+                return chosen.factory(*args, **kwargs)
 
-            noted.__signature__ = inspect.signature(factory)  # type: ignore[attr-defined]
-            return construct(section, noted, **context)
+            noted.__signature__ = inspect.signature(chosen.factory)  # type: ignore[attr-defined]
+            return build(Chosen(chosen.role, chosen.name, noted, chosen.settings), **context)
 
+        configuration = read(config, given=[])
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(Section, "construct", recording)
-            self.experiment: Experiment = build(config, weights=False)
+            patch.setattr(Chosen, "build", recording)
+            self.subject: Subject = build_subject(configuration, weights=False)
+            self.sampling: SamplingPlan | None = plans.sampling_of(configuration, self.subject)
+            self.training: TrainingPlan = plan_training(configuration, self.subject, None)
 
     @property
     def network(self) -> dict[str, Any]:
-        return self.arguments[type(self.experiment.network).__name__]
+        return self.arguments[type(self.subject.network).__name__]
 
 
 def _plain(value: Any) -> Any:

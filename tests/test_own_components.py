@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from run_lib.data.spec import register_dataset
+from run_lib.data.sources import register_dataset
 from tests.run_lib.program import GAUSSIAN, ROOT, TINY, numbers, program, run
 
 PREDICTOR = '''
@@ -61,7 +61,8 @@ import math
 import torch
 
 from models.base import Network, register_model
-from run_lib.data.spec import Arrays, register_dataset
+from run_lib.data.levels import Arrays
+from run_lib.data.sources import register_dataset
 from sde_lib import SDE, Coefficients, GaussianSDE, Marginal, Noise, expand, register_sde
 
 

@@ -20,6 +20,7 @@ def ncsnpp(config: ConfigDict) -> None:
 def ncsnpp_256(config: ConfigDict) -> None:
     """NCSN++ for 256 pixels: image pyramids on both sides."""
     config.model.name = "ncsnpp"
+    config.model.num_res_blocks = 2
     config.model.ch_mult = (1, 1, 2, 2, 2, 2, 2)
     _image_pyramids(config)
 

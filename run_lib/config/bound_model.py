@@ -8,7 +8,7 @@ import likelihood.vlb
 from models.prediction.cut_levels import CutLevels
 from models.prediction.denoised import Clip, Denoised
 from models.prediction.noise_model import Model, NoiseModel
-from run_lib.data.spec import DataSpec
+from run_lib.data.levels import DataSpec
 
 
 def build_bound_model(model: NoiseModel, data: DataSpec, num_levels: int, clip: bool, of: str) -> Model:

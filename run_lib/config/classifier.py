@@ -17,7 +17,7 @@ from run_lib.config.configuration import Configuration, complete
 from run_lib.config.files import load_config_file
 from run_lib.config.roles import generates
 from run_lib.config.subject import Subject, build_subject
-from run_lib.data.spec import DataSpec
+from run_lib.data.levels import DataSpec
 from run_lib.training.state import Checkpoints, read_checkpoint
 from sde_lib.base import GaussianProcess, Process
 

@@ -125,7 +125,9 @@ def _check_path(path: str) -> None:
     if not field:
         return
     if not isinstance(base[section], ConfigDict):
-        raise ValueError(f"config field config.{section} has no part {field!r}: it is a value, {base[section]!r}.")
+        raise ValueError(
+            f"config field config.{section} has no part {field!r}: it is a value, {base[section]!r}."
+        )
     name, _, setting = field.partition(".")
     if setting:
         components = components_of(section)

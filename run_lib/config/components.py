@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from ml_collections import ConfigDict
@@ -16,8 +17,8 @@ from sde_lib.settings import Setting, settings_of
 class Choices(Protocol):
     """Factories by name: a ``Registry``, or several of them as one."""
 
-    kind: str
-
+    @property
+    def kind(self) -> str: ...
     def __getitem__(self, name: str) -> Any: ...
     def __iter__(self) -> Iterator[str]: ...
     def __contains__(self, name: str) -> bool: ...
@@ -43,7 +44,7 @@ class Role:
     section: str
     chosen: Callable[[ConfigDict], str | None]
     context: frozenset[str] = frozenset()
-    paths: Mapping[str, str] = field(default_factory=dict)
+    paths: Mapping[str, str] = dataclasses.field(default_factory=dict)
     further: Callable[[Any], Iterable[str]] = lambda factory: ()
 
     def settings(self, factory: Any) -> Iterator[tuple[str, Setting]]:

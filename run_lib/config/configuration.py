@@ -161,7 +161,9 @@ def check_fields(config: ConfigDict) -> None:
 
 def _check_block(path: str, name: str, block: ConfigDict, components: Mapping[str, set[str]]) -> None:
     if name not in components:
-        raise ValueError(f"{path} is a block of settings, and {unknown_name('component', name, list(components))}")
+        raise ValueError(
+            f"{path} is a block of settings, and {unknown_name('component', name, list(components))}"
+        )
     for field in block:
         if field not in components[name]:
             raise ValueError(unknown_field(path, field, components[name]))
@@ -216,4 +218,3 @@ def _resolve_spelling(full: ConfigDict, config: ConfigDict, path: str, meant: st
     values[spelling] = None
     if values[field] is None:
         values[field] = default_of(meant)
-

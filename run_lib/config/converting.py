@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from losses import TimeSampler
 from models.checkpoints.diffusers_schedule import NoiseSchedule
 from run_lib.config.components import choose_named
 from run_lib.config.configuration import Configuration
@@ -13,7 +14,6 @@ from run_lib.config.roles import ROLES
 from run_lib.config.settings import ConvertSettings
 from run_lib.config.subject import Subject
 from run_lib.config.training import Optimisation, build_objective, build_optimisation
-from losses import TimeSampler
 from sde_lib.schedules import geometric_sigmas
 
 
@@ -47,7 +47,7 @@ def plan_conversion(configuration: Configuration, subject: Subject) -> Conversio
     return ConversionPlan(
         subject=subject,
         optimisation=build_optimisation(configuration),
-        times=build_objective(configuration, subject).loss.times,
+        times=build_objective(configuration, subject).times,
         settings=ConvertSettings.of(config.convert),
         sigmas=geometric_sigmas(*(levels.value(name) for name in ("N", "sigma_min", "sigma_max"))).flip(0),
         schedule=_noise_schedule(configuration, subject.training.output),

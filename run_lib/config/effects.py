@@ -87,6 +87,7 @@ def unused(config: ConfigDict) -> list[str]:
         path
         for path, value in leaves(config)
         if path not in found
+        and not path.startswith("mode.")
         and not (path in base_fields() and path not in choices)
         and value != default_of(path)
         and not any(value == default for default in _defaults(path))
@@ -113,7 +114,12 @@ def _defaults(path: str) -> list[Any]:
 
 def _without_effect(config: ConfigDict, path: str) -> str:
     section, others = path.partition(".")[0], takers(path)
-    near = [role for role in ROLES.values() if role.section == section or role.field.startswith(f"{section}.")]
+    near = [
+        role
+        for role in ROLES.values()
+        if section in (role.section, role.field.partition(".")[0])
+        and (role.field, config.sampling.method) != ("sampling.method", "pc")
+    ]
     chosen = [
         f"{role.choices.kind.removeprefix('config.')} {name!r}"
         for role in near
@@ -121,4 +127,5 @@ def _without_effect(config: ConfigDict, path: str) -> str:
     ]
     takes = f"choose what takes it: {', '.join(others[:6])}{', ...' if len(others) > 6 else ''}"
     wanted = takes if others else "choose another place for it"
-    return f"config.{path} is set, but {', '.join(chosen) or 'what is chosen'} do not take it; leave it unset, or {wanted}."
+    those = ", ".join(chosen) or "what is chosen"
+    return f"config.{path} is set, but {those} do not take it; leave it unset, or {wanted}."

@@ -15,7 +15,7 @@ from run_lib.config.settings import EvalSettings
 from run_lib.config.subject import Subject
 from run_lib.config.task import build_task
 from run_lib.config.training import Objective, build_objective
-from run_lib.data.spec import DataSpec
+from run_lib.data.levels import DataSpec
 from run_lib.training.tasks import TrainingTask
 
 
@@ -70,7 +70,11 @@ def plan_evaluation(
     """
     config = configuration.values
     settings = EvalSettings.of(config.eval)
-    task = build_task(configuration, subject, build_request(configuration)) if sampling is None else sampling.task
+    task = (
+        build_task(configuration, subject, build_request(configuration))
+        if sampling is None
+        else sampling.task
+    )
     return EvaluationPlan(
         subject=subject,
         task=task,

@@ -22,7 +22,9 @@ def find_config(name: str) -> Path | None:
     candidates = [path, path.with_name(path.name + ".py")] if path.name else []
     if not path.is_absolute():
         inside = Path(*path.parts[1:]) if path.parts[:1] == ("configs",) else path
-        candidates += [SHIPPED / inside, (SHIPPED / inside).with_name(inside.name + ".py")] if inside.name else []
+        candidates += (
+            [SHIPPED / inside, (SHIPPED / inside).with_name(inside.name + ".py")] if inside.name else []
+        )
     return next((c for c in candidates if c.is_file() and c.suffix == ".py"), None)
 
 

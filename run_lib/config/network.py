@@ -16,7 +16,9 @@ from run_lib.config.configuration import Configuration
 from run_lib.config.roles import NETWORK_FIELDS, STATED
 
 
-def build_network(configuration: Configuration, setting: Setting, *, weights: bool, **context: Any) -> Network:
+def build_network(
+    configuration: Configuration, setting: Setting, *, weights: bool, **context: Any
+) -> Network:
     """The network that ``config.model`` names.
 
     Args:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from losses import ClassifierLoss, Loss, TimeSampler
 from models.prediction.noise_model import NoiseModel
 from run_lib.config.capabilities import need
 from run_lib.config.configuration import Configuration
-from run_lib.data.spec import DataSpec
+from run_lib.data.levels import DataSpec
 from sde_lib.base import Process
 
 
@@ -17,7 +19,7 @@ def build_loss(configuration: Configuration, model: NoiseModel, data: DataSpec) 
         ValueError: an unknown objective, or one that does not fit the process, the network or the data.
     """
     chosen = configuration.choose("objective")
-    name, training = chosen.name, configuration.values.training
+    name = chosen.name
     if name != "denoising" and _weighted(configuration):
         raise ValueError(
             f"training.objective={name!r} has its own weights: leave training.weighting, "
@@ -29,7 +31,7 @@ def build_loss(configuration: Configuration, model: NoiseModel, data: DataSpec) 
             "training.objective='hybrid' trains learned variances: set model.variance='learned_range'."
         )
     times = build_times(configuration, model.process)
-    context = {"output": model.output, "bins": data.bins, "learned": learned}
+    context: dict[str, Any] = {"output": model.output, "bins": data.bins, "learned": learned}
     if "weighting" in chosen.takes:
         context["weighting"] = _weighting(configuration, model)
     loss: Loss = chosen.build(times=times, **context)

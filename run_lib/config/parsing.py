@@ -69,15 +69,15 @@ def parse_value(path: str, text: str) -> Any:
     for kind in kinds:
         try:
             return _as(kind, text)
-        except (ValueError, SyntaxError, KeyError) as error:
-            failures.append(error)
-    error = failures[-1]
-    said = "true or false is expected" if isinstance(error, KeyError) else str(error)
-    raise ValueError(f"--config.{path}={text}: {said}")
+        except ValueError as error:
+            failures.append(str(error))
+    raise ValueError(f"--config.{path}={text}: {failures[-1]}")
 
 
 def _as(kind: type, text: str) -> Any:
     if kind is bool:
+        if text.lower() not in SWITCH:
+            raise ValueError(f"true or false is expected, got {text!r}")
         return SWITCH[text.lower()]
     if kind in (int, float, str):
         return kind(text)

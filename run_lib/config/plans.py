@@ -14,11 +14,11 @@ from run_lib.config.converting import ConversionPlan, plan_conversion
 from run_lib.config.editing import ControlPlan, ReconstructionPlan, plan_control, plan_reconstruction
 from run_lib.config.effects import check_effects, unused
 from run_lib.config.evaluation import EvaluationPlan, plan_evaluation
+from run_lib.config.guidance import build_request
 from run_lib.config.roles import generates
 from run_lib.config.sampling import SamplingPlan, plan_sampling
 from run_lib.config.subject import Subject, build_subject
 from run_lib.config.task import build_task
-from run_lib.config.guidance import build_request
 from run_lib.config.training import TrainingPlan, plan_training
 from run_lib.config.tuning import TuningPlan, plan_tuning
 
@@ -83,7 +83,7 @@ def make_plan(
 def training(configuration: Configuration) -> TrainingPlan:
     """The plan of ``--mode train``."""
     subject = build_subject(configuration)
-    return plan_training(configuration, subject, _sampling_of(configuration, subject))
+    return plan_training(configuration, subject, sampling_of(configuration, subject))
 
 
 def sampling(configuration: Configuration) -> SamplingPlan:
@@ -98,13 +98,13 @@ def sampling(configuration: Configuration) -> SamplingPlan:
 def evaluation(configuration: Configuration) -> EvaluationPlan:
     """The plan of ``--mode eval``."""
     subject = build_subject(configuration)
-    return plan_evaluation(configuration, subject, _sampling_of(configuration, subject))
+    return plan_evaluation(configuration, subject, sampling_of(configuration, subject))
 
 
 def complete(configuration: Configuration) -> CompletePlan:
     """The plan of ``--mode all``."""
     subject = build_subject(configuration)
-    samples = _sampling_of(configuration, subject)
+    samples = sampling_of(configuration, subject)
     return CompletePlan(
         plan_training(configuration, subject, samples) if subject.trainable else None,
         samples,
@@ -153,7 +153,7 @@ def description(configuration: Configuration) -> DescriptionPlan:
     )
 
 
-def _sampling_of(configuration: Configuration, subject: Subject) -> SamplingPlan | None:
+def sampling_of(configuration: Configuration, subject: Subject) -> SamplingPlan | None:
     return plan_sampling(configuration, subject) if generates(configuration.values) else None
 
 

@@ -6,8 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import torch
-from PIL import Image
 from torch import Tensor
 
 from run_lib.config.capabilities import need
@@ -16,6 +14,7 @@ from run_lib.config.components import Chosen
 from run_lib.config.configuration import Configuration
 from run_lib.config.images import ControlSettings
 from run_lib.config.sampling import SamplingPlan
+from run_lib.data.images import read_mask
 from run_lib.editing.restorations import (
     LinearRestoration,
     Method,
@@ -97,22 +96,6 @@ def _mask_of_image(chosen: Chosen, sampling: SamplingPlan, name: str) -> LinearO
         raise ValueError(f"{SECTION}.mask={name}: {error}") from error
 
 
-def read_mask(path: Path) -> Tensor:
-    """A mask of an image file, (H, W): 1 where it is white and 0 where it is black.
-
-    Raises:
-        ValueError: it cannot be read, or its channels differ.
-    """
-    try:
-        with Image.open(path) as file:
-            pixels = np.asarray(file.convert("RGB"))
-    except (OSError, SyntaxError) as error:
-        raise ValueError(f"it cannot be read as an image: {error}") from error
-    if (pixels != pixels[..., :1]).any():
-        raise ValueError("it is in colour; a mask is black and white.")
-    return torch.from_numpy(pixels[..., 0] / 255)
-
-
 def _method(
     chosen: Chosen, sampling: SamplingPlan, settings: ControlSettings, operator: LinearOperator
 ) -> Method:
@@ -181,5 +164,3 @@ def refuse_measurement(settings: ControlSettings) -> None:
             f"task 'sdedit' takes the sampler as it is and no {SECTION}.method, got {settings.method!r}; leave it "
             f"unset."
         )
-
-

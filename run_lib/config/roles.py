@@ -26,11 +26,11 @@ from run_lib.config.choices import (
     RESTORATION_METHODS,
     inversions,
 )
-from run_lib.config.components import Choices, Role
+from run_lib.config.components import Role
 from run_lib.config.methods import register_method
 from run_lib.config.mode import register_mode
-from run_lib.data import image_sets  # noqa: F401 - registers its data sets
-from run_lib.data.spec import register_dataset
+from run_lib.data.sources import CONTEXT as DATA_CONTEXT
+from run_lib.data.sources import register_dataset
 from run_lib.training.optimisers import register_optimizer, register_schedule
 from run_lib.training.tasks import register_task
 from run_lib.tuning import optimised_grid  # noqa: F401 - registers a grid
@@ -129,7 +129,17 @@ ROLES: dict[str, Role] = {
         "model",
         lambda c: c.model.name,
         frozenset(
-            "in_channels out_channels image_size dims centered num_classes process sigmas network".split()
+            [
+                "in_channels",
+                "out_channels",
+                "image_size",
+                "dims",
+                "centered",
+                "num_classes",
+                "process",
+                "sigmas",
+                "network",
+            ]
         ),
         NETWORK_FIELDS,
         _of_network,
@@ -146,7 +156,7 @@ ROLES: dict[str, Role] = {
         register_dataset,
         "data",
         lambda c: c.data.dataset,
-        frozenset({"split", "root", "shape", "density"}),
+        frozenset(DATA_CONTEXT),
     ),
     "task": Role(
         "training.task",
@@ -200,9 +210,7 @@ ROLES: dict[str, Role] = {
             else ()
         ),
     ),
-    "control task": Role(
-        "control.task", CONTROL_TASKS, "control", lambda c: c.control.task, OPERATOR
-    ),
+    "control task": Role("control.task", CONTROL_TASKS, "control", lambda c: c.control.task, OPERATOR),
     "mask": Role("control.mask", MASK_CHOICES, "control", mask, OPERATOR),
     "restoration": Role(
         "control.method",
@@ -212,7 +220,11 @@ ROLES: dict[str, Role] = {
         frozenset({"model", "operator", "noise_std", "sampler"}),
     ),
     "interpolation": Role(
-        "control.method", inversions("config.control.method"), "control", interpolation_method, frozenset({"num_steps"})
+        "control.method",
+        inversions("config.control.method"),
+        "control",
+        interpolation_method,
+        frozenset({"num_steps"}),
     ),
     "inversion": Role(
         "reconstruct.method",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from ml_collections import ConfigDict
 
@@ -12,7 +14,7 @@ from run_lib.config.components import choose_named
 from run_lib.config.configuration import Configuration
 from run_lib.config.methods import PredictorCorrector, ProbabilityFlow
 from run_lib.config.roles import ROLES
-from run_lib.data.spec import DataSpec
+from run_lib.data.levels import DataSpec
 from samplers.ode import ODESampler
 from samplers.pc import PCSampler
 from sde_lib.base import SDE, Process
@@ -69,8 +71,7 @@ def grid_times(configuration: Configuration, process: Process, num_steps: int | 
 def build_sampler(configuration: Configuration, model: Model) -> PCSampler | ODESampler:
     """The sampler of a model."""
     method = configuration.choose("method").build()
-    sampler: PCSampler | ODESampler = BUILDERS[type(method)](configuration, model, method)
-    return sampler
+    return BUILDERS[type(method)](configuration, model, method)
 
 
 def _flow(configuration: Configuration, model: Model, method: ProbabilityFlow) -> ODESampler:
@@ -102,4 +103,7 @@ def _loop(configuration: Configuration, model: Model, method: PredictorCorrector
     )
 
 
-BUILDERS = {PredictorCorrector: _loop, ProbabilityFlow: _flow}
+BUILDERS: dict[type, Callable[..., PCSampler | ODESampler]] = {
+    PredictorCorrector: _loop,
+    ProbabilityFlow: _flow,
+}

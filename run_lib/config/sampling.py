@@ -13,7 +13,7 @@ from run_lib.config.sampler import build_sampler, denoised
 from run_lib.config.settings import SampleSettings
 from run_lib.config.subject import Subject
 from run_lib.config.task import build_task
-from run_lib.data.spec import DataSpec
+from run_lib.data.levels import DataSpec
 from run_lib.training.tasks import TrainingTask
 from samplers.ode import ODESampler
 from samplers.pc import PCSampler

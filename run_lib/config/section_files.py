@@ -47,7 +47,10 @@ def fields_of_file(section: str, file: str | None) -> Iterator[tuple[str, Any]]:
                 yield path, parse_value(path, _written(inside, f"{flag}={file}, {field}.{setting}"))
             continue
         _check(field, known, f"{flag}={file}: config.{section}")
-        yield f"{section}.{field}", parse_value(f"{section}.{field}", _written(value, f"{flag}={file}, {field}"))
+        yield (
+            f"{section}.{field}",
+            parse_value(f"{section}.{field}", _written(value, f"{flag}={file}, {field}")),
+        )
 
 
 def _check(field: str, known: set[str], where: str) -> None:

@@ -6,6 +6,7 @@ import functools
 import inspect
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import torch
 from ml_collections import ConfigDict
@@ -15,14 +16,14 @@ from models.base import Network
 from models.exact.mixtures import ExactScore
 from models.prediction import conventions
 from models.prediction.conventions import Convention
-from models.prediction.noise_model import NoiseModel
+from models.prediction.noise_model import NoiseModel, Output
 from models.prediction.variances import check_variance_output, wrong_channels
 from run_lib.config.chains import check_labels_between, sampled_chain
 from run_lib.config.components import Chosen
 from run_lib.config.configuration import Configuration, Record
 from run_lib.config.network import build_network
 from run_lib.config.settings import Settings
-from run_lib.data.spec import Arrays, DataSpec, Loader, as_shape
+from run_lib.data.levels import Arrays, DataSpec, Loader, as_shape
 from run_lib.placement import PRECISIONS, Placement, find_device
 from run_lib.seeds import Use, stream_seed
 from sde_lib.base import Process
@@ -154,7 +155,9 @@ def build_subject(configuration: Configuration, *, weights: bool = True) -> Subj
     network.check_shape(shape)
     if weights and len(shape) == 3:
         network.to(memory_format=torch.channels_last)
-    training, sampling = (_model(setting, network, config.model) for setting in (rule.training, rule.sampling))
+    training, sampling = (
+        _model(setting, network, config.model) for setting in (rule.training, rule.sampling)
+    )
     return Subject(
         network=network,
         training=training,
@@ -274,7 +277,7 @@ def _model(setting: conventions.Setting, network: Network, values: ConfigDict) -
         time = TIME_LABELS[network.time_label](setting.process)
     if values.rescale_timesteps:
         time = time.rescaled()
-    return NoiseModel(network, setting.process, time, kind, values.variance)
+    return NoiseModel(network, setting.process, time, cast(Output, kind), values.variance)
 
 
 def _data(configuration: Configuration, shape: tuple[int, ...], network: Network) -> DataSpec:

@@ -7,6 +7,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+
 from run_lib.config.configuration import known_fields
 from run_lib.config.parsing import kinds_of
 from sde_lib.registry import unknown_name
@@ -148,4 +149,3 @@ def _range(field: str, kind: type, text: str) -> list[Value]:
             )
         return whole
     return [float(f"{v:.6g}") for v in values]
-

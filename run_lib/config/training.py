@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import abc
 from dataclasses import dataclass
 
 import torch
-
 from torch import Tensor
 
 from losses import ClassifierLoss, Loss, TimeSampler
@@ -58,15 +58,47 @@ class Optimisation:
 
 
 @dataclass(frozen=True)
-class Objective:
-    """What is minimised, and the model that it evaluates: a ``NoiseModel``, or a classifier of noisy data."""
+class Objective(abc.ABC):
+    """What is minimised, of the model that it evaluates."""
 
-    loss: Loss | ClassifierLoss
-    model: NoiseModel | NoisyClassifier
+    @property
+    @abc.abstractmethod
+    def times(self) -> TimeSampler:
+        """The distribution of times, which may learn."""
 
+    @abc.abstractmethod
     def losses(self, x0: Tensor, noise: Noise, **cond: Tensor) -> Losses:
         """The loss of each sample of data ``x0`` (B, ...)."""
+
+
+@dataclass(frozen=True)
+class Modelling(Objective):
+    """The loss of a model of data."""
+
+    loss: Loss
+    model: NoiseModel
+
+    @property
+    def times(self) -> TimeSampler:
+        return self.loss.times
+
+    def losses(self, x0: Tensor, noise: Noise, **cond: Tensor) -> Losses:
         return self.loss(self.model, x0, noise, **cond)
+
+
+@dataclass(frozen=True)
+class Classifying(Objective):
+    """The loss of a classifier of noisy data."""
+
+    loss: ClassifierLoss
+    model: NoisyClassifier
+
+    @property
+    def times(self) -> TimeSampler:
+        return self.loss.times
+
+    def losses(self, x0: Tensor, noise: Noise, **cond: Tensor) -> Losses:
+        return self.loss(self.model, x0, noise, y=cond["y"])
 
 
 @dataclass(frozen=True)
@@ -92,16 +124,16 @@ class TrainingPlan:
     @property
     def times(self) -> TimeSampler:
         """The distribution of times, which may learn."""
-        return self.objective.loss.times
+        return self.objective.times
 
 
 def build_objective(configuration: Configuration, subject: Subject) -> Objective:
     """The loss of a model of data, or of a classifier."""
     model = subject.training
     if generates(configuration.values):
-        return Objective(build_loss(configuration, model, subject.data), model)
+        return Modelling(build_loss(configuration, model, subject.data), model)
     classifier = NoisyClassifier(subject.network, model.process, model.time)
-    return Objective(build_classifier_loss(configuration, model.process), classifier)
+    return Classifying(build_classifier_loss(configuration, model.process), classifier)
 
 
 def build_optimisation(configuration: Configuration) -> Optimisation:

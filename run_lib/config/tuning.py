@@ -20,7 +20,17 @@ IRRELEVANT = {
     "tune": ("sweep", "repeats", "metric", "confidence", "processes", "folder", "grid", "pilot_samples"),
 }
 """Fields that do not change the score of a set."""
-SECTIONS = ("seed", "plugins", "data", "model", "sampling", "tune", "init_from", "init_from_ema", "resume_from")
+SECTIONS = (
+    "seed",
+    "plugins",
+    "data",
+    "model",
+    "sampling",
+    "tune",
+    "init_from",
+    "init_from_ema",
+    "resume_from",
+)
 
 
 @dataclass(frozen=True)
@@ -90,5 +100,3 @@ def _depends_on(record: Mapping[str, Any], sweep: Sweep | None) -> dict[str, Any
         left_out = (*IRRELEVANT.get(section, ()), *(fields if section == "sampling" else ()))
         kept |= {f"{section}.{field}": v for field, v in values.items() if field not in left_out}
     return kept | {f"training.{field}": record["training"][field] for field in ("sde", "continuous")}
-
-

@@ -1,1 +1,1 @@
-"""Data sets, and images to work on."""
+"""Data sets, and images to be edited."""

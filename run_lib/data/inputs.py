@@ -1,33 +1,21 @@
-"""Images to work on: a folder of files, an .npz, or a split of the data set."""
+"""Images to be edited: the files of a folder, an ``.npz`` or a split of the data set, read one at a time."""
 
 from __future__ import annotations
 
 import abc
 import sys
-import zipfile
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-import numpy as np
 import torch
-from PIL import Image, ImageOps
 from torch import Tensor
 
-from run_lib.data.image_sets import NO_LABEL, fit
-from run_lib.data.spec import DataSpec
-
-SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm", ".pgm"})
-CHANNELS = {"1": 1, "L": 1, "P": 3, "RGB": 3}
-"""Channels of Pillow's modes that hold 8 bits a channel and no transparency."""
-CONVERTIBLE = frozenset({*CHANNELS, "LA", "PA", "RGBA", "RGBX", "CMYK", "YCbCr", "LAB", "HSV"})
-_ROTATED = range(5, 9)  # values of EXIF's orientation that exchange width and height
-_ORIENTATION = 0x0112
-
-
-class UnreadableError(Exception):
-    """An image that cannot be read, and why."""
+from run_lib.data.archives import read_archive
+from run_lib.data.images import INPUT_FILES, Fitting, ImageReader, UnreadableError
+from run_lib.data.labels import NO_LABEL
+from run_lib.data.levels import Arrays, DataSpec
 
 
 @dataclass(frozen=True)
@@ -38,25 +26,11 @@ class Skipped:
     reason: str
 
 
-@dataclass(frozen=True)
-class Fitting:
-    """What may be done to image files of another kind than the data.
-
-    Args:
-        resize: the largest centred box of the data's proportions, resized by Pillow's bicubic filter; otherwise
-            another size is refused.
-        convert: grey to colour and back (ITU-R 601 luma), transparency dropped; otherwise refused.
-    """
-
-    resize: bool
-    convert: bool
-
-
 class Inputs(abc.ABC):
     """Images in a fixed order, read one at a time.
 
     Attributes:
-        names: of the images, readable or not; of a folder's, paths in it.
+        names: the images' names, of unreadable ones too. In a folder they are paths relative to it.
     """
 
     names: Sequence[str]
@@ -70,7 +44,7 @@ class Inputs(abc.ABC):
         """
 
     def label(self, index: int) -> int:
-        """The image's class, where it is known."""
+        """The image's class, or ``NO_LABEL`` where it is not known."""
         return NO_LABEL
 
     def __len__(self) -> int:
@@ -79,14 +53,11 @@ class Inputs(abc.ABC):
 
 @dataclass(frozen=True)
 class ArrayInputs(Inputs):
-    """Images in memory, in the network's range (N, C, H, W)."""
+    """Images in memory, in the network's range (N, C, H, W), and their classes (N,)."""
 
+    names: Sequence[str]
     images: Tensor
     labels: Tensor
-
-    @property
-    def names(self) -> Sequence[str]:  # type: ignore[override]
-        return [f"{index:05d}" for index in range(len(self.images))]
 
     def read(self, index: int) -> Tensor:
         return self.images[index]
@@ -97,38 +68,31 @@ class ArrayInputs(Inputs):
 
 @dataclass(frozen=True)
 class FolderInputs(Inputs):
-    """Files below a folder. Intensities of 8 bits, whatever the number of the data's levels."""
+    """Image files below a folder. Their 256 levels become intensities, whatever the number of the data's levels."""
 
     folder: Path
     names: Sequence[str]
     data: DataSpec
-    fitting: Fitting
+    reader: ImageReader
 
     def read(self, index: int) -> Tensor:
-        channels, height, width = self.data.shape
-        try:
-            with Image.open(self.folder / self.names[index]) as file:
-                image = ImageOps.exif_transpose(file).convert("L" if channels == 1 else "RGB")
-        except Exception as error:  # Pillow's decoders raise whatever they meet in a damaged file
-            raise UnreadableError(f"{type(error).__name__}: {error}") from error
-        if self.fitting.resize and image.size != (width, height):
-            image = fit(image, height, width)
-        pixels = np.atleast_3d(np.asarray(image, dtype=np.uint8)).transpose(2, 0, 1)
+        pixels = self.reader.read(self.folder / self.names[index])
         return self.data.from_intensity(torch.from_numpy(pixels / 255).float())
 
 
 def open_inputs(source: str, field: str, data: DataSpec, fitting: Fitting, most: int = 0) -> Inputs:
-    """The images that ``source`` names, checked as far as their headers tell.
+    """The images that ``source`` names. Of image files only the headers are read here.
 
     Args:
-        source: "test", "train", the path of a folder or of an .npz with ``arr_0`` (and ``arr_1``, classes).
-        field: of the configuration, for messages.
-        data: what the network was trained on.
-        fitting: what may be done to files of another kind.
-        most: the first so many only; 0: all.
+        source: "test" or "train", or the path of a folder or of an ``.npz`` with ``arr_0`` (and classes in
+            ``arr_1``).
+        field: the setting that names the source, for messages.
+        data: the data that the network was trained on.
+        fitting: what may be done to image files of another size or other channels.
+        most: how many of the images are taken, from the first on; 0 takes all.
 
     Raises:
-        ValueError: nothing there, or images of another size or number of channels.
+        ValueError: there are no images, or images that are not of the data's shape.
     """
     if len(data.shape) != 3 or data.shape[0] not in (1, 3):
         raise ValueError(
@@ -137,62 +101,45 @@ def open_inputs(source: str, field: str, data: DataSpec, fitting: Fitting, most:
         )
     path = Path(source)
     if source in ("test", "train"):
-        split = data.load(source)
-        return _first(ArrayInputs(data.at_levels(split.images), split.labels), most)
+        return _in_memory(data.load(source), data, most)
     if path.is_dir():
         return _folder(path, field, data, fitting, most)
     if path.suffix == ".npz" and path.is_file():
-        return _first(_archive(path, field, data), most)
+        return _in_memory(_archive(path, field, data), data, most)
     raise ValueError(
         f"{field}={source!r} is neither 'test' nor 'train', nor a folder of images, nor an .npz that exists."
     )
 
 
-def _first(inputs: ArrayInputs, most: int) -> ArrayInputs:
-    return ArrayInputs(inputs.images[:most], inputs.labels[:most]) if most else inputs
+def _in_memory(arrays: Arrays, data: DataSpec, most: int) -> ArrayInputs:
+    images, labels = arrays.images[: most or None], arrays.labels[: most or None]
+    return ArrayInputs([f"{index:05d}" for index in range(len(images))], data.at_levels(images), labels)
 
 
-def _archive(path: Path, field: str, data: DataSpec) -> ArrayInputs:
-    try:
-        with np.load(path) as held:
-            images = torch.from_numpy(np.asarray(held["arr_0"]))
-            labels = torch.from_numpy(held["arr_1"]).long() if "arr_1" in held else None
-    except (OSError, KeyError, ValueError, TypeError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{field}={path} is no .npz with arr_0: {error}") from error
-    if images.ndim == 4 and tuple(images.shape[1:]) != data.shape and images.shape[-1] == data.shape[0]:
-        images = images.permute(0, 3, 1, 2)
-    if tuple(images.shape[1:]) != data.shape or not len(images):
+def _archive(path: Path, field: str, data: DataSpec) -> Arrays:
+    arrays = read_archive(path, f"{field}={path}", data.shape, data.levels)
+    if tuple(arrays.images.shape[1:]) != data.shape:
         raise ValueError(
-            f"{field}={path}: arr_0 has the shape {tuple(images.shape)}, and the data are images of {data.shape}: "
-            f"give (N, C, H, W) or (N, H, W, C) of that size."
+            f"{field}={path}: arr_0 has the shape {tuple(arrays.images.shape)}, and the data are images of "
+            f"{data.shape}: give (N, C, H, W) or (N, H, W, C) of that size."
         )
-    if images.is_floating_point() != (data.levels == 0):
-        wanted = f"levels 0 to {data.levels - 1} as integers" if data.levels else "floats in the data's range"
-        raise ValueError(f"{field}={path}: arr_0 is {images.dtype}, and the data are {wanted}.")
-    if data.levels and not 0 <= int(images.min()) <= int(images.max()) < data.levels:
-        raise ValueError(
-            f"{field}={path} has values from {int(images.min())} to {int(images.max())}, and "
-            f"data.levels={data.levels} allow 0 to {data.levels - 1}."
-        )
-    return ArrayInputs(
-        data.at_levels(images), torch.full((len(images),), NO_LABEL) if labels is None else labels
-    )
+    return arrays
 
 
 def _folder(path: Path, field: str, data: DataSpec, fitting: Fitting, most: int) -> FolderInputs:
-    found = sorted(p.relative_to(path).as_posix() for p in path.rglob("*") if _is_image(p))
+    reader = ImageReader(data.shape, fitting, INPUT_FILES)
+    # By their whole names: the place of an image among all decides the stream of its noise.
+    found = sorted(reader.names(path))
     if not found:
-        raise ValueError(
-            f"there are no images in {field}={path}: no file of {', '.join(sorted(SUFFIXES))} there or below."
-        )
+        suffixes = ", ".join(sorted(reader.rule.suffixes))
+        raise ValueError(f"there are no images in {field}={path}: no file of {suffixes} there or below.")
     names = found[: most or None]
     unreadable, wrong = [], []
     for name in names:
         try:
-            with Image.open(path / name) as image:
-                reason = _refusal(image, data, fitting)
-        except Exception as error:  # as for reading, which will find the same
-            unreadable.append(f"{name}: {type(error).__name__}: {error}")
+            reason = reader.refusal(path / name)
+        except UnreadableError as error:  # reading will find the same, and list it
+            unreadable.append(f"{name}: {error}")
             continue
         if reason:
             wrong.append(f"{name} {reason}")
@@ -208,35 +155,16 @@ def _folder(path: Path, field: str, data: DataSpec, fitting: Fitting, most: int)
         raise ValueError(
             f"none of the {len(names)} image files in {field}={path} can be read: {unreadable[0]}"
         )
-    return FolderInputs(path, names, data, fitting)
-
-
-def _is_image(path: Path) -> bool:
-    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
-
-
-def _refusal(image: Image.Image, data: DataSpec, fitting: Fitting) -> str:
-    """Why an opened image cannot be used; empty if it can."""
-    channels, height, width = data.shape
-    if image.mode not in CONVERTIBLE:
-        return f"is of more than 8 bits a channel (Pillow's mode {image.mode}), which is not read"
-    if not fitting.convert and CHANNELS.get(image.mode) != channels:
-        kind = {1: "grey", 3: "colour"}.get(CHANNELS.get(image.mode, 0), f"of Pillow's mode {image.mode}")
-        return f"is {kind}"
-    turned = image.getexif().get(_ORIENTATION) in _ROTATED
-    size = image.size[::-1] if turned else image.size
-    if not fitting.resize and size != (width, height):
-        return f"is {size[1]}x{size[0]} (height x width)"
-    return ""
+    return FolderInputs(path, names, data, reader)
 
 
 def image_labels(
     num_classes: int, inputs: Inputs, rows: Sequence[int], section: str, label: int | None
 ) -> Tensor:
-    """Classes of the images, the given one for all or their own.
+    """Class labels of the images in the given rows: ``label`` for all of them, or the images' own.
 
     Raises:
-        ValueError: the network needs them and they are not known, or it does not take them.
+        ValueError: the network needs labels and they are not known, or it takes none and one is given.
     """
     if label is not None and not num_classes:
         raise ValueError(f"{section}.label is set, but the network is told no class; leave it unset.")
@@ -250,7 +178,7 @@ def image_labels(
 
 
 def output_names(names: Sequence[str]) -> list[str]:
-    """Each image's PNG: its own name with .png in place of its suffix; where that would be two images', after it."""
+    """The PNG that belongs to each image: its name with .png in place of the suffix, or after it where names clash."""
     plain = [str(PurePosixPath(name).with_suffix(".png")) if "." in name else f"{name}.png" for name in names]
     count = Counter(plain)
     return [p if count[p] == 1 else f"{name}.png" for p, name in zip(plain, names, strict=True)]
@@ -258,7 +186,13 @@ def output_names(names: Sequence[str]) -> list[str]:
 
 @dataclass(frozen=True)
 class Loaded:
-    """The readable ones of some images: their rows, the images (B, C, H, W) on the CPU; and the others."""
+    """Some images, as far as they could be read.
+
+    Attributes:
+        rows: the rows of those that could be read.
+        images: these images, (B, C, H, W), on the CPU.
+        skipped: the others.
+    """
 
     rows: list[int]
     images: Tensor
@@ -278,10 +212,10 @@ def load(inputs: Inputs, rows: Sequence[int]) -> Loaded:
 
 
 def finish(skipped: Sequence[Skipped], total: int) -> None:
-    """List images that could not be read, and leave with status 1 if there are any: all else is done.
+    """Close a mode: list the images that could not be read, and exit with status 1 if there are any.
 
     Raises:
-        SystemExit: there are.
+        SystemExit: an image could not be read.
     """
     if skipped:
         print(

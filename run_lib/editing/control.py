@@ -10,7 +10,8 @@ import torch
 from tqdm import tqdm
 
 from run_lib.config.editing import MOST_SAMPLES, ControlPlan, Interpolation
-from run_lib.data.inputs import Fitting, Inputs, Skipped, finish, image_labels, load, open_inputs
+from run_lib.data.images import Fitting
+from run_lib.data.inputs import Inputs, Skipped, finish, image_labels, load, open_inputs
 from run_lib.editing.interpolation import interpolations
 from run_lib.editing.restorations import Restoration
 from run_lib.editing.result_files import Cost, ResultFiles
@@ -62,9 +63,7 @@ def _checked_inputs(plan: ControlPlan) -> Inputs:
     return inputs
 
 
-def _restore_all(
-    plan: ControlPlan, restoration: Restoration, run: Run, inputs: Inputs
-) -> Sequence[Skipped]:
+def _restore_all(plan: ControlPlan, restoration: Restoration, run: Run, inputs: Inputs) -> Sequence[Skipped]:
     settings, sampling = plan.settings, plan.sampling
     kind = f"{settings.task}/{settings.method}" if settings.method else settings.task
     files = ResultFiles(
@@ -84,7 +83,9 @@ def _restore_all(
     facts = {**plan.facts, "step": weights.step}
     files.begin(facts)
     with weights.averaged():
-        for some in tqdm(list(batches(len(units), sampling.settings.batch_size)), desc=settings.task, unit="batch"):
+        for some in tqdm(
+            list(batches(len(units), sampling.settings.batch_size)), desc=settings.task, unit="batch"
+        ):
             batch = [units[at] for at in some]
             loaded = load(inputs, list(dict.fromkeys(row for row, _ in batch)))
             skipped.update((one.image, one) for one in loaded.skipped)
@@ -125,6 +126,8 @@ def _restore(
     for place, row in enumerate(rows):
         name, image = inputs.names[row], x[place].cpu()
         seen = None if shown is None else shown[place].cpu()
-        baseline = None if seen is None else fidelity(sampling.data.intensity(seen), sampling.data.intensity(image))
+        baseline = (
+            None if seen is None else fidelity(sampling.data.intensity(seen), sampling.data.intensity(image))
+        )
         files.row(name, [image] if seen is None else [image, seen], [], baseline)
         files.add(name, results[place], image, None if residual is None else float(residual[place]), cost)

@@ -19,9 +19,7 @@ from samplers.editing import interpolate
 SECTION = "config.control"
 
 
-def interpolations(
-    plan: ControlPlan, work: Interpolation, run: Run, inputs: Inputs
-) -> Sequence[Skipped]:
+def interpolations(plan: ControlPlan, work: Interpolation, run: Run, inputs: Inputs) -> Sequence[Skipped]:
     """Frames between the first image and the second, the third and the fourth, and so on.
 
     Each image is encoded by ``control.method``: ``ddim``, which is the default, on the sampler's grid; or ``ode``.

@@ -2,26 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from torch import nn
-
 from run_lib.files import write_json
 
 FILE = "settings.json"
-
-
-def fingerprint(network: nn.Module) -> str:
-    """Twelve hexadecimal digits of the SHA-256 of a network's parameters and buffers."""
-    digest = hashlib.sha256()
-    for name, value in network.state_dict().items():
-        digest.update(name.encode())
-        digest.update(value.detach().cpu().contiguous().flatten().view(-1).numpy().tobytes())
-    return digest.hexdigest()[:12]
 
 
 def claim(folder: Path, field: str, settings: Mapping[str, Any]) -> None:

@@ -12,9 +12,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from run_lib.config.editing import ReconstructionPlan
-from run_lib.data.spec import DataSpec
+from run_lib.data.images import Fitting
 from run_lib.data.inputs import (
-    Fitting,
     Inputs,
     Skipped,
     finish,
@@ -23,9 +22,11 @@ from run_lib.data.inputs import (
     open_inputs,
     output_names,
 )
+from run_lib.data.levels import DataSpec
 from run_lib.editing.error_table import ErrorTable
-from run_lib.editing.output_folder import claim, fingerprint
+from run_lib.editing.output_folder import claim
 from run_lib.files import write_json
+from run_lib.fingerprint import fingerprint
 from run_lib.pictures import eight_bits, save_png
 from run_lib.run import Run
 from run_lib.sample import batches

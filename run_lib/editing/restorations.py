@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from run_lib.data.spec import DataSpec
+from run_lib.data.levels import DataSpec
 from samplers.constraints import Replacement
 from samplers.editing import sdedit
 from samplers.inverse import PosteriorModel

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from run_lib.data.inputs import Skipped, output_names
-from run_lib.data.spec import DataSpec
+from run_lib.data.levels import DataSpec
 from run_lib.editing.output_folder import FILE
 from run_lib.evaluation.fidelity import Fidelity, fidelity, mean
 from run_lib.files import atomic, write_json

@@ -10,15 +10,15 @@ import torch
 
 import likelihood.vlb
 from likelihood import variational_bound
-from models.prediction.classifier import NoisyClassifier
+from run_lib.config.training import Classifying
 from run_lib.evaluation.dequantisation import dequantisation
 from run_lib.evaluation.likelihood_errors import spread
-from run_lib.evaluation.metrics import proportion
 from run_lib.evaluation.ode import make_draws
 from run_lib.evaluation.report import Number
 from run_lib.evaluation.subset import precise_enough
 from run_lib.evaluation.task import Task
 from run_lib.seeds import Use, stream_seed
+from run_lib.statistics import proportion
 from sde_lib.integrate import Outcome
 from sde_lib.noise import Noise
 from sde_lib.respacing import kept_levels
@@ -78,9 +78,7 @@ def evaluate_vlb(task: Task) -> None:
     task.save(f"{name}_{step}.npz", t=t.numpy(), index=used, **tables)
     if not good.all():
         reason = Outcome.NOT_FINITE.reason
-        task.lose(
-            headline, {int(i): reason for i in np.sort(used[np.flatnonzero(~good)])}
-        )
+        task.lose(headline, {int(i): reason for i in np.sort(used[np.flatnonzero(~good)])})
     if not good.any():
         return
     nfe = tables["eps_mse"].shape[2]
@@ -112,8 +110,9 @@ def evaluate_vlb(task: Task) -> None:
 def evaluate_accuracy(task: Task) -> None:
     """Share of the chosen split that a classifier gets right, at times spread evenly from the cleanest."""
     plan, settings = task.plan, task.plan.settings
-    split, classifier = settings.split, plan.objective.model
-    assert isinstance(classifier, NoisyClassifier), "the check before any work refuses others"
+    split, objective = settings.split, plan.objective
+    assert isinstance(objective, Classifying), "the check before any work refuses others"
+    classifier = objective.model
     process = classifier.process
     arrays = plan.data.load(split)
     first, last = process.t_end, process.start

@@ -11,17 +11,18 @@ import torch
 
 import likelihood.flow
 import likelihood.vlb
+from run_lib.config.evaluation import EvaluationPlan
 from run_lib.evaluation.bound import evaluate_accuracy, evaluate_vlb
 from run_lib.evaluation.ode import evaluate_ode
 from run_lib.evaluation.report import IncompleteError, Report
 from run_lib.evaluation.restoration import evaluate_restoration
 from run_lib.evaluation.samples import evaluate_sampling
-from run_lib.evaluation.task import Task, mean
+from run_lib.evaluation.task import Task
 from run_lib.processes import Processes
-from run_lib.config.evaluation import EvaluationPlan
 from run_lib.run import Run
-from run_lib.tuning.stored_grids import with_stored_grid
 from run_lib.seeds import Use, stream_seed
+from run_lib.statistics import mean
+from run_lib.tuning.stored_grids import with_stored_grid
 from sde_lib.noise import Noise
 
 SHOWN = 20

@@ -1,4 +1,4 @@
-"""How near one image is to another."""
+"""The fidelity of an image to another: PSNR and SSIM."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ WINDOW = 7  # pixels, of SSIM
 
 @dataclass(frozen=True)
 class Fidelity:
-    """Of an image to the truth.
+    """How near an image is to the true one.
 
     Attributes:
-        psnr: peak signal-to-noise ratio in dB, the peak being white; None: the two are the same.
-        ssim: structural similarity (Wang et al. 2004), means over 7x7 windows; None: the image is smaller than that.
+        psnr: peak signal-to-noise ratio in dB, with white as the peak; None where the two images are equal.
+        ssim: mean structural similarity over windows of 7x7 (Wang et al. 2004, eq. 13); None where the image is
+            smaller than a window.
     """
 
     psnr: float | None
@@ -25,7 +26,7 @@ class Fidelity:
 
 
 def fidelity(image: Tensor, truth: Tensor) -> Fidelity:
-    """Of intensities (C, H, W) in [0, 1], by scikit-image."""
+    """PSNR and SSIM of an image, by scikit-image. Both are intensities (C, H, W) in [0, 1], and are clipped to it."""
     from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
     a, b = (x.cpu().double().clamp(0, 1).numpy() for x in (image, truth))
@@ -36,6 +37,6 @@ def fidelity(image: Tensor, truth: Tensor) -> Fidelity:
 
 
 def mean(values: Sequence[float | None]) -> float | None:
-    """Of those that are there; None if none is."""
+    """The mean of the values that are not None; None if all are."""
     there = [value for value in values if value is not None]
     return sum(there) / len(there) if there else None

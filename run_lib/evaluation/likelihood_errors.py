@@ -19,10 +19,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from run_lib.statistics import mean
+
 
 @dataclass(frozen=True)
 class Spread:
-    """The mean and its standard errors; None where the draws cannot tell."""
+    """A mean log-likelihood and its standard errors, as defined above; None where the draws cannot tell one."""
 
     value: float
     together: float
@@ -31,7 +33,7 @@ class Spread:
     probes: float | None
 
     def scaled(self, factor: float) -> Spread:
-        """In a unit so many times as fine."""
+        """The same in a unit ``factor`` times as fine."""
 
         def of(error: float | None) -> float | None:
             return None if error is None else factor * error
@@ -44,9 +46,11 @@ class Spread:
 def spread(
     values: np.ndarray, probe_errors: np.ndarray, *, noisy: bool, importance_weighted: bool = False
 ) -> Spread:
-    """Of y, (R, N), whose standard errors over probes are ``probe_errors``, NaN where one probe cannot tell.
+    """The mean of log-likelihoods over images and repeats, and its standard errors.
 
     Args:
+        values: y, (R, N), for R repeats of N images.
+        probe_errors: standard errors of ``values`` over probes, (R, N); NaN where one probe cannot tell it.
         noisy: whether repeats differ by more than probes, that is by dequantisation or noise at t_min.
         importance_weighted: combine an image's repeats as weights.
     """
@@ -64,9 +68,9 @@ def spread(
         draws = _root(float(relative.mean()) / (repeats * count))
     else:
         draws = None if noisy else probes
-    together = float(per_image.std(ddof=1)) / math.sqrt(count) if count > 1 else math.nan
+    value, together = mean(per_image)
     images = None if draws is None else _root(max(together**2 - draws**2, 0.0))
-    return Spread(float(per_image.mean()), together, images, draws, probes)
+    return Spread(value, together, images, draws, probes)
 
 
 def _root(square: float) -> float | None:

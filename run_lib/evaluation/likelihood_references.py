@@ -6,9 +6,10 @@ import math
 
 import numpy as np
 
-from run_lib.data.spec import Arrays
+from run_lib.data.levels import Arrays
 from run_lib.evaluation.report import Number
-from run_lib.evaluation.task import Task, mean
+from run_lib.evaluation.task import Task
+from run_lib.statistics import mean
 
 
 def references(task: Task, arrays: Arrays, shown: np.ndarray) -> list[Number]:

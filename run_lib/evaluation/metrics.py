@@ -1,28 +1,17 @@
-"""How near samples are to data, in a feature space that needs no network: the pixels."""
+"""Distances between samples and data in a space of features, by default the pixels: no network is needed."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-import scipy.linalg
-from sklearn.decomposition import PCA
-from sklearn.neighbors import NearestNeighbors
-from sklearn.svm import SVC
 
-
-@dataclass(frozen=True)
-class Estimate:
-    """A value and its standard error."""
-
-    value: float
-    stderr: float
+from run_lib.statistics import Estimate, proportion
 
 
 @dataclass(frozen=True)
 class Gaussian:
-    """Mean and covariance of a set of features."""
+    """A Gaussian distribution of features (D,): its mean and covariance."""
 
     mean: np.ndarray
     covariance: np.ndarray
@@ -33,9 +22,13 @@ class Gaussian:
 
 
 def frechet_distance(a: Gaussian, b: Gaussian) -> float:
-    """Squared 2-Wasserstein distance of two Gaussians (Dowson & Landau 1982):
-    |m_a - m_b|^2 + tr(C_a + C_b - 2 (C_a^{1/2} C_b C_a^{1/2})^{1/2}), in squared units of the features.
+    """The Fréchet distance of two Gaussians, their squared 2-Wasserstein distance (Dowson & Landau 1982):
+
+    |m_a - m_b|^2 + tr(C_a + C_b - 2 (C_a^{1/2} C_b C_a^{1/2})^{1/2}), in squared units of the features. Singular
+    covariances are allowed.
     """
+    import scipy.linalg
+
     root = _symmetric_root(a.covariance)
     cross = np.sqrt(np.clip(scipy.linalg.eigvalsh(root @ b.covariance @ root), 0, None)).sum()
     offset = ((a.mean - b.mean) ** 2).sum()
@@ -43,23 +36,16 @@ def frechet_distance(a: Gaussian, b: Gaussian) -> float:
 
 
 def _symmetric_root(matrix: np.ndarray) -> np.ndarray:
+    import scipy.linalg
+
     values, vectors = scipy.linalg.eigh(matrix)
     root: np.ndarray = (vectors * np.sqrt(np.clip(values, 0, None))) @ vectors.T
     return root
 
 
-def bootstrap(
-    statistic: Callable[[np.ndarray], float], samples: np.ndarray, seed: int, repeats: int = 20
-) -> float:
-    """Standard error of a statistic of a set, by resampling the set with replacement."""
-    rng = np.random.default_rng(seed)
-    values = [statistic(samples[rng.integers(len(samples), size=len(samples))]) for _ in range(repeats)]
-    return float(np.std(values, ddof=1))
-
-
 @dataclass(frozen=True)
 class PrecisionRecall:
-    """Share of samples near real data, and of real data near samples."""
+    """Improved precision and recall: the share of samples near real data, and of real data near samples."""
 
     precision: Estimate
     recall: Estimate
@@ -68,11 +54,19 @@ class PrecisionRecall:
 def precision_recall(
     real: np.ndarray, fake: np.ndarray, neighbours: int = 3, dimensions: int = 20
 ) -> PrecisionRecall:
-    """Improved precision and recall (Kynkaanniemi et al. 2019) in the real data's principal components.
+    """Improved precision and recall (Kynkäänniemi et al. 2019, eq. 1 and 2) in principal components of the real data.
 
-    A point is near a set if it lies within the distance from any of the set's points to that point's
-    ``neighbours``-th neighbour in the set.
+    Each point of a set is the centre of a ball that reaches to its k-th nearest neighbour in the set. Precision is
+    the share of samples in the balls of the real data, recall the share of real data in those of the samples.
+
+    Args:
+        real: features of real data, (N, D).
+        fake: features of samples, (M, D).
+        neighbours: k.
+        dimensions: number of principal components; features of fewer dimensions are taken as they are.
     """
+    from sklearn.decomposition import PCA
+
     if min(real.shape[1], len(real)) > dimensions:
         projection = PCA(dimensions, random_state=0).fit(real)
         real, fake = projection.transform(real), projection.transform(fake)
@@ -80,6 +74,8 @@ def precision_recall(
 
 
 def _covered(points: np.ndarray, support: np.ndarray, neighbours: int) -> Estimate:
+    from sklearn.neighbors import NearestNeighbors
+
     tree = NearestNeighbors(n_neighbors=neighbours + 1).fit(support)
     radii = tree.kneighbors(support)[0][:, -1]
     inside = np.zeros(len(points), dtype=bool)
@@ -89,14 +85,17 @@ def _covered(points: np.ndarray, support: np.ndarray, neighbours: int) -> Estima
     return proportion(inside)
 
 
-def proportion(hits: np.ndarray) -> Estimate:
-    """A share with its binomial standard error."""
-    p = float(hits.mean())
-    return Estimate(p, float(np.sqrt(p * (1 - p) / len(hits))))
-
-
 def copies(fake: np.ndarray, train: np.ndarray, test: np.ndarray, quantile: float = 0.003) -> Estimate:
-    """Share of samples nearer to a training image than all but 0.3 % of real test images are."""
+    """The share of samples that copy a training image: those nearer to one than nearly all test images are.
+
+    Args:
+        fake: features of samples, (N, D).
+        train: features of the training images.
+        test: features of the test images.
+        quantile: the share of test images that would count as copies by the same threshold.
+    """
+    from sklearn.neighbors import NearestNeighbors
+
     tree = NearestNeighbors(n_neighbors=1).fit(train)
     threshold = np.quantile(tree.kneighbors(test)[0][:, 0], quantile)
     return proportion(tree.kneighbors(fake)[0][:, 0] <= threshold)
@@ -104,7 +103,7 @@ def copies(fake: np.ndarray, train: np.ndarray, test: np.ndarray, quantile: floa
 
 @dataclass(frozen=True)
 class Labelled:
-    """Features (N, D) and the class of each."""
+    """Features (N, D), and labels (N,) of their classes."""
 
     features: np.ndarray
     labels: np.ndarray
@@ -112,14 +111,16 @@ class Labelled:
 
 @dataclass(frozen=True)
 class Recognised:
-    """Share of samples that are taken for their class, of all and by class."""
+    """The accuracy of a classifier on samples, with the class that was asked for as truth: over all, and by class."""
 
     overall: Estimate
     by_class: dict[int, Estimate]
 
 
 def recognised(train: Labelled, fake: Labelled) -> Recognised:
-    """Samples as a support vector classifier (radial basis functions), fitted to real data, sees them."""
+    """The accuracy on samples of a support vector classifier with radial basis functions, fitted to real data."""
+    from sklearn.svm import SVC
+
     right = SVC(C=10).fit(train.features, train.labels).predict(fake.features) == fake.labels
     classes = np.unique(fake.labels).tolist()
     return Recognised(proportion(right), {k: proportion(right[fake.labels == k]) for k in classes})

@@ -137,9 +137,7 @@ def _note(task: Task, used: int, asked: int) -> str:
     parts = [f"ODE, {s.bpd_solver} at {s.bpd_rtol:g}", s.bpd_divergence]
     if s.bpd_divergence != "exact":
         parts.append(f"{s.bpd_probes} probe{'s' if s.bpd_probes > 1 else ''}")
-    draws = (
-        f"{s.bpd_repeats} {'dequantisation' if plan.data.levels else 'draw'}{'s' if s.bpd_repeats > 1 else ''}"
-    )
+    draws = f"{s.bpd_repeats} {'dequantisation' if plan.data.levels else 'draw'}{'s' if s.bpd_repeats > 1 else ''}"
     kind = f"{s.bpd_dequantisation} " if plan.data.levels else ""
     parts.append(f"{kind}{draws} a sample{', importance-weighted' if s.bpd_importance_weighted else ''}")
     t_min = plan.samples.model.process.t_min if s.t_min is None else s.t_min  # type: ignore[attr-defined]

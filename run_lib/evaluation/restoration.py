@@ -10,8 +10,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from run_lib.evaluation.report import Number
-from run_lib.evaluation.task import Task, mean
+from run_lib.evaluation.task import Task
 from run_lib.sample import draw
+from run_lib.statistics import mean
 
 
 def evaluate_restoration(task: Task) -> None:
@@ -30,7 +31,9 @@ def evaluate_restoration(task: Task) -> None:
     def compute(rows: range) -> dict[str, np.ndarray]:
         batch = draw(plan.samples, rows)
         small = plan.task.sampling_conditions(rows, plan.device)["low_res"].cpu()
-        bicubic = plan.data.to_levels(F.interpolate(small, truth.shape[2:], mode="bicubic", align_corners=False))
+        bicubic = plan.data.to_levels(
+            F.interpolate(small, truth.shape[2:], mode="bicubic", align_corners=False)
+        )
         again = F.interpolate(plan.data.at_levels(batch.levels), small.shape[2:], mode="area")
         here = truth[rows.start : rows.stop]
         levels_per_unit = (plan.data.levels - 1) / plan.data.range

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import torch
 
-from run_lib.data.spec import DataSpec
+from run_lib.data.levels import DataSpec
 from run_lib.evaluation.metrics import (
     Gaussian,
     Labelled,
-    bootstrap,
     copies,
     frechet_distance,
     precision_recall,
@@ -20,6 +21,7 @@ from run_lib.evaluation.task import Task
 from run_lib.pictures import picture, save_png
 from run_lib.sample import draw
 from run_lib.seeds import Use, stream_seed
+from run_lib.statistics import bootstrap
 
 
 def evaluate_sampling(task: Task) -> None:
@@ -112,9 +114,11 @@ def _sample_numbers(
     if plan.data.levels:
         fitted = np.clip(fitted.round(), 0, plan.data.levels - 1)
     space = f"{'PCA-20' if fake.shape[1] > 20 else 'coordinates'}, k=3"
-    cost = {"count": count, "nfe": nfe, "seconds": seconds}
+    number = partial(task.number, count=count, nfe=nfe, seconds=seconds)
     numbers = [
-        task.number(_frechet_name(plan.data), distance(fake), error, unit=unit, note=f"to all real {things}", **cost),  # type: ignore[arg-type]
+        number(
+            _frechet_name(plan.data), distance(fake), error, unit=unit, note=f"to all real {things}"
+        ),  
         task.number(
             f"frechet/training {things} to test {things}",
             frechet_distance(Gaussian.fit(train), Gaussian.fit(test)),
@@ -131,7 +135,7 @@ def _sample_numbers(
             unit=unit,
             note="reference: samples of it",
         ),
-        task.number("precision", ours.precision.value, ours.precision.stderr, unit="", note=space, **cost),  # type: ignore[arg-type]
+        number("precision", ours.precision.value, ours.precision.stderr, unit="", note=space),  
         task.number(
             f"precision/test {things}",
             of_test.precision.value,
@@ -140,17 +144,16 @@ def _sample_numbers(
             unit="",
             note=f"reference: real test {things} against training {things}",
         ),
-        task.number("recall", ours.recall.value, ours.recall.stderr, unit="", note=space, **cost),  # type: ignore[arg-type]
+        number("recall", ours.recall.value, ours.recall.stderr, unit="", note=space),  
     ]
     if plan.data.levels:
         copied = copies(fake, train, test)
         numbers.append(
-            task.number(
+            number(
                 "copies",
                 copied.value,
                 copied.stderr,
-                unit="",
-                **cost,  # type: ignore[arg-type]
+                unit=""
                 note="nearer to a training image than 99.7 % of real test images",
             )
         )

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
+
+from run_lib.statistics import mean
 
 MINIMUM = 32
 """Images before an estimate may stop early: fewer tell too little of their own spread."""
@@ -60,4 +61,4 @@ def precise_enough(per_image: np.ndarray, target: float) -> bool:
     ``MINIMUM`` images or more that is far less than the standard error itself.
     """
     good = per_image[np.isfinite(per_image)]
-    return len(good) >= MINIMUM and float(good.std(ddof=1)) / math.sqrt(len(good)) <= target
+    return len(good) >= MINIMUM and mean(good).stderr <= target

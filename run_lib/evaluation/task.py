@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 import zipfile
 from collections.abc import Callable
@@ -135,9 +134,3 @@ class Task:
 def _joined(parts: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
     joined = {key: np.concatenate([p[key] for p in parts]) for key in parts[0] if key != "seconds"}
     return {**joined, "seconds": np.sum([p["seconds"] for p in parts])}
-
-
-def mean(values: np.ndarray) -> tuple[float, float]:
-    return float(values.mean()), float(values.std(ddof=1) / math.sqrt(len(values))) if len(
-        values
-    ) > 1 else math.nan

@@ -11,7 +11,8 @@ from tqdm import tqdm
 from losses.base import Losses
 from run_lib.config.sampling import SamplingPlan
 from run_lib.config.training import TrainingPlan
-from run_lib.data.spec import Arrays, shuffled_rows
+from run_lib.data.levels import Arrays
+from run_lib.data.order import shuffled_rows
 from run_lib.pictures import picture, to_tensorboard
 from run_lib.run import Run
 from run_lib.sample import draw
@@ -46,7 +47,9 @@ def train(plan: TrainingPlan, run: Run) -> None:
         print(f"continuing from {latest}")
     bad_steps = 0
     with SummaryWriter(str(run.workdir / "tensorboard"), purge_step=state.step) as writer:
-        writer.add_text("config", f"```json\n{json.dumps(dict(subject.record.values), indent=2)}\n```", state.step)
+        writer.add_text(
+            "config", f"```json\n{json.dumps(dict(subject.record.values), indent=2)}\n```", state.step
+        )
         bar = tqdm(
             range(state.step, settings.n_iters), initial=state.step, total=settings.n_iters, desc="training"
         )
@@ -162,8 +165,8 @@ def _give_up(plan: TrainingPlan, run: Run, arrays: Arrays, step: int, losses: Lo
         path,
     )
     raise ValueError(
-        f"the loss was not finite for {plan.settings.max_nonfinite} steps in a row, to step {step}; the batch, its times "
-        f"and losses are in {path}. Lower optim.lr, lengthen optim.warmup or clip with optim.grad_clip."
+        f"the loss was not finite for {plan.settings.max_nonfinite} steps in a row, to step {step}; the batch, its "
+        f"times and losses are in {path}. Lower optim.lr, lengthen optim.warmup or clip with optim.grad_clip."
     )
 
 

@@ -17,8 +17,8 @@ import torch
 from torch import nn
 
 from losses.times import TimeSampler, UniformTimes
-from models.checkpoints.ours import CHECKPOINT as FORMAT
 from models.base import Network
+from models.checkpoints.ours import CHECKPOINT as FORMAT
 from models.ema import EMA
 from run_lib.files import atomic
 

@@ -12,7 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from run_lib.data.base_images import BaseImages
-from run_lib.data.spec import Arrays, DataSpec, check_labels
+from run_lib.data.labels import check_labels
+from run_lib.data.levels import Arrays, DataSpec
 from run_lib.training.labels import Asked, LabelDropout
 from sde_lib.noise import Noise
 from sde_lib.registry import Registry

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import multiprocessing
 import re
@@ -19,16 +18,17 @@ import torch
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
-from run_lib.files import atomic, write_json
 from run_lib.config.sampling import SamplingPlan
 from run_lib.config.settings import TuneSettings
 from run_lib.config.sweep import Candidate
 from run_lib.config.tuning import plan_candidate
+from run_lib.files import atomic, write_json
 from run_lib.run import Run
 from run_lib.sample import batches, draw
 from run_lib.seeds import Use
 from run_lib.training.state import Weights
-from run_lib.tuning.scores import Score, Scorer, scorer_of
+from run_lib.tuning.scorers import scorer_of
+from run_lib.tuning.scores import Score, Scorer
 from run_lib.tuning.stored_grids import with_stored_grid
 
 
@@ -188,12 +188,3 @@ def _start(work: Work) -> None:
 
 def _score(task: Task) -> None:
     _worker.score(task.candidate, task.repeat)
-
-
-def digest(network: torch.nn.Module) -> str:
-    """Sixteen hexadecimal digits of the SHA-256 of a network's weights."""
-    sha = hashlib.sha256()
-    for name, value in sorted(network.state_dict().items()):
-        sha.update(name.encode())
-        sha.update(value.detach().double().cpu().numpy().tobytes())
-    return sha.hexdigest()[:16]

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from run_lib.data.spec import DataSpec
+from run_lib.config.sweep import Candidate, Sweep
+from run_lib.data.levels import DataSpec
 from run_lib.files import atomic, write_json
 from run_lib.tuning.jobs import Parts
 from run_lib.tuning.results import Findings
-from run_lib.config.sweep import Candidate, Sweep
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

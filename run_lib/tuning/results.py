@@ -1,4 +1,4 @@
-"""What a sweep has found."""
+"""The results of a sweep: the scores of each candidate, and the comparison of all."""
 
 from __future__ import annotations
 
@@ -6,14 +6,22 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from run_lib.tuning.comparison import Comparison, Interval, run_around, t_interval
-from run_lib.tuning.scores import Metric
 from run_lib.config.sweep import Candidate, Sweep
+from run_lib.statistics import Interval, t_interval
+from run_lib.tuning.comparison import Comparison, run_around
+from run_lib.tuning.scores import Metric
 
 
 @dataclass(frozen=True)
 class Row:
-    """A candidate, the scores of its sets (metrics, repeats) in the order of the metrics, and its cost."""
+    """The scores of one candidate, and what they cost.
+
+    Attributes:
+        candidate: the settings that were tried.
+        values: scores of its sets of samples, (metrics, repeats).
+        nfe: network evaluations for each sample.
+        seconds: time that all its sets took.
+    """
 
     candidate: Candidate
     values: np.ndarray
@@ -21,20 +29,21 @@ class Row:
     seconds: float
 
     def interval(self, metric: int, confidence: float) -> Interval:
+        """Student's interval of one metric's mean over the sets."""
         return t_interval(self.values[metric], confidence)
 
 
 @dataclass(frozen=True)
 class Findings:
-    """A whole sweep.
+    """The results of a whole sweep.
 
     Attributes:
-        sweep: what was tried.
-        metrics: what was measured.
-        ranked_by: the metric that decides.
-        rows: one for each candidate, in the sweep's order.
-        comparison: by the deciding metric, with the candidates' numbers.
-        confidence: of every interval.
+        sweep: the candidates.
+        metrics: the metrics of each set of samples.
+        ranked_by: the metric by which candidates are compared.
+        rows: the scores of each candidate, in the order of the sweep.
+        comparison: of the candidates by that metric; its indices are those of ``rows``.
+        confidence: the confidence of every interval.
     """
 
     sweep: Sweep
@@ -50,7 +59,7 @@ class Findings:
 
     @property
     def at_the_edge(self) -> bool:
-        """Whether the best of one number's values is its least or its largest: a better one may lie beyond."""
+        """Whether one number was varied and its best value is the least or the largest: a better one may lie beyond."""
         if not self.sweep.numeric:
             return False
         values = [row.candidate.changes[0].value for row in self.rows]
@@ -58,7 +67,7 @@ class Findings:
 
     @property
     def as_good(self) -> list[Candidate]:
-        """The candidates that cannot be told from the best: of one number, those next to it without a gap."""
+        """The candidates that cannot be told from the best; of one number's values, those around it without a gap."""
         equal = self.comparison.equal
         if not self.sweep.numeric:
             return [row.candidate for row, same in zip(self.rows, equal, strict=True) if same]

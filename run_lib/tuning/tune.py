@@ -11,13 +11,15 @@ import numpy as np
 from run_lib.config.sweep import Candidate, Sweep
 from run_lib.config.tuning import TuningPlan
 from run_lib.files import write_json
+from run_lib.fingerprint import fingerprint
 from run_lib.run import Run
 from run_lib.tuning.comparison import compare
-from run_lib.tuning.jobs import Parts, Scored, Task, Work, digest, do
+from run_lib.tuning.jobs import Parts, Scored, Task, Work, do
 from run_lib.tuning.report import draw_picture, draw_plot, write_table
 from run_lib.tuning.results import Findings, Row
-from run_lib.tuning.scores import scorer_of
+from run_lib.tuning.scorers import scorer_of
 from run_lib.tuning.stored_grids import make_grid
+
 
 def tune(plan: TuningPlan, run: Run) -> None:
     """Sweep ``tune.sweep``, or with ``tune.grid`` find and store an optimised time grid.
@@ -38,9 +40,9 @@ def _sweep(plan: TuningPlan, sweep: Sweep, run: Run) -> None:
 
     weights = run.weights(plan.sampling.subject)
     with weights.averaged():
-        fingerprint = digest(weights.network)
+        of_weights = fingerprint(weights.network)
     folder = run.workdir / settings.folder
-    _same_settings(folder / "settings.json", {**plan.depends_on, "weights": fingerprint})
+    _same_settings(folder / "settings.json", {**plan.depends_on, "weights": of_weights})
     parts = Parts(folder / "parts")
     tasks = [
         Task(candidate, repeat)

@@ -12,7 +12,10 @@ import pytest
 import torch
 
 from models.exact.mixtures import GaussianMixtureScore
-from run_lib.data.spec import Arrays, DataSpec, cifar10, digits, draw_labels, exact, shuffled_rows
+from run_lib.data.labels import draw_labels
+from run_lib.data.levels import Arrays, DataSpec
+from run_lib.data.order import shuffled_rows
+from run_lib.data.sources import cifar10, digits, exact
 from sde_lib import VPSDE, Noise
 from tests.run_lib.cifar import write_cifar10
 
@@ -70,7 +73,7 @@ def test_exact_draws() -> None:
     network = GaussianMixtureScore(
         process=VPSDE(), means=[[0.0, 1.0], [10.0, -1.0]], stds=[0.1, 0.5], weights=[3.0, 1.0]
     )
-    train, test = (exact(network, (2,), 4000, split).images for split in ("train", "test"))
+    train, test = (exact(network, (2,), split, 4000).images for split in ("train", "test"))
     second = train[:, 0] > 5
     assert second.double().mean().item() == pytest.approx(0.25, abs=4 * np.sqrt(0.25 * 0.75 / 4000))
     assert train[second].mean(0).tolist() == pytest.approx([10.0, -1.0], abs=4 * 0.5 / np.sqrt(1000))

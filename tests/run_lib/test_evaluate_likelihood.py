@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-
 from run_lib.config.build import build
+
 from run_lib.evaluation.likelihood_errors import spread
 from run_lib.evaluation.subset import MINIMUM, Draws, precise_enough
 from tests.run_lib.program import GAUSSIAN, ROOT, TINY, numbers, program, run
@@ -173,7 +173,8 @@ def test_any_number_of_axes(shape: str, tmp_path: Path) -> None:
 
 LEVELS_PLUGIN = """
 import torch
-from run_lib.data.spec import Arrays, register_dataset
+from run_lib.data.levels import Arrays
+from run_lib.data.sources import register_dataset
 @register_dataset
 def three_levels(split):
     images = torch.arange(3).repeat(80)[:200].reshape(200, 1).repeat(1, 4).to(torch.uint8)
@@ -298,10 +299,10 @@ def test_where_a_cut_chain_ends(of: str, dequantised: bool, noise: float) -> Non
 
 
 NAN_PLUGIN = """
-from run_lib.data.spec import exact, register_dataset
+from run_lib.data.sources import exact, register_dataset
 @register_dataset
 def spoilt(density, shape, num_draws, split):
-    arrays = exact(density, shape, num_draws, split)
+    arrays = exact(density, shape, split, num_draws)
     arrays.images[3] = float('nan')
     arrays.images[4] = float('inf')
     return arrays

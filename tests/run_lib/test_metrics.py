@@ -9,11 +9,9 @@ import pytest
 
 from run_lib.evaluation.metrics import (
     Gaussian,
-    bootstrap,
     copies,
     frechet_distance,
     precision_recall,
-    proportion,
 )
 
 RNG = np.random.default_rng(0)
@@ -86,19 +84,6 @@ def test_precision_and_recall_in_principal_components() -> None:
     fake = real + np.concatenate([np.zeros(20), np.full(20, 5.0)])
     found = precision_recall(real, fake)
     assert (found.precision.value, found.recall.value) == (1.0, 1.0)
-
-
-def test_bootstrap() -> None:
-    """The mean of n numbers of deviation s has the error s / sqrt(n); of 200 repeats within 20 %."""
-    x = 3 * RNG.normal(size=(400, 1))
-    assert bootstrap(lambda s: float(s.mean()), x, seed=1, repeats=200) == pytest.approx(3 / 20, rel=0.2)
-    assert bootstrap(lambda s: float(s.mean()), x, seed=1) == bootstrap(lambda s: float(s.mean()), x, seed=1)
-
-
-def test_proportion() -> None:
-    found = proportion(np.array([True, False, False, False]))
-    assert found.value == 0.25
-    assert found.stderr == pytest.approx(math.sqrt(0.25 * 0.75 / 4))
 
 
 def test_copies() -> None:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from run_lib.data.spec import DataSpec
+from run_lib.data.levels import DataSpec
 from run_lib.pictures import picture, save_gif, save_png, to_tensorboard
 
 

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import torch
 
-from run_lib.data.spec import digits
-from run_lib.editing.output_folder import fingerprint
+from run_lib.data.sources import digits
+from run_lib.fingerprint import fingerprint
 from sde_lib import VPSDE
 from sde_lib.grids import register_grid
 from tests.run_lib.pictures import pixels_of, random_pixels, save, truncated

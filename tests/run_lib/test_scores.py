@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import inspect
+from typing import get_type_hints
+
 import numpy as np
 import pytest
-import scipy.stats
 import torch
 
-from models.exact.mixtures import GaussianMixtureScore, GaussianScore
-from run_lib.tuning.comparison import compare, run_around, t_interval
-from run_lib.tuning.scores import AgainstData, AgainstModes, Scorer
+from models.exact.mixtures import ExactScore, GaussianMixtureScore, GaussianScore
+from run_lib.data.levels import Arrays, DataSpec
+from run_lib.statistics import t_interval
+from run_lib.tuning.comparison import compare, run_around
+from run_lib.tuning.scorers import CONTEXT, AgainstData, AgainstModes, build_scorer, default_scorer
+from run_lib.tuning.scores import Metric, Score, Scorer, register_scorer
 from sde_lib import VPSDE
 
 
@@ -77,18 +82,83 @@ def test_modes_are_of_the_shape_of_a_sample() -> None:
 def test_real_data_score_best() -> None:
     """The data themselves: no distance, and each sample within its own neighbourhood."""
     real = np.random.default_rng(0).standard_normal((300, 5))
-    found = values(AgainstData(real, "pixels", 300), real)
+    found = values(AgainstData(real, 300), real)
     assert found["frechet"] == pytest.approx(0, abs=1e-9)
     assert found["precision"] == found["recall"] == 1
-    assert values(AgainstData(real, "pixels", 300), real + np.eye(5)[0])["frechet"] == pytest.approx(1)
+    assert values(AgainstData(real, 300), real + np.eye(5)[0])["frechet"] == pytest.approx(1)
 
 
-def test_interval_is_students() -> None:
-    """scipy's, of which ours is the half width."""
-    held = np.array([1.0, 2.0, 4.0, 3.5])
-    low, high = scipy.stats.t.interval(0.9, 3, held.mean(), scipy.stats.sem(held))
-    found = t_interval(held, 0.9)
-    assert (found.mean - found.half, found.mean + found.half) == pytest.approx((low, high))
+class Nearest(Scorer):
+    """A user's own: the mean over samples of the p-norm to the nearest real sample.
+
+    Args:
+        order: p of the norm.
+    """
+
+    metrics = (Metric("distance", "least", "distance to the nearest image"),)
+
+    def __init__(self, real: np.ndarray, order: float = 2.0) -> None:
+        self._real, self._order = real.reshape(len(real), -1), order
+
+    def scores(self, samples: np.ndarray) -> tuple[Score, ...]:
+        offsets = samples.reshape(len(samples), 1, -1).astype(float) - self._real
+        nearest = np.linalg.norm(offsets, ord=self._order, axis=2).min(1)
+        return (Score("distance", float(nearest.mean())),)
+
+
+def spec(density: ExactScore | None = None) -> DataSpec:
+    """A training image of 3 and a test image of 9, everywhere."""
+    images = {
+        split: torch.full((1, 1, 2, 2), value, dtype=torch.uint8)
+        for split, value in (("train", 3), ("test", 9))
+    }
+    return DataSpec(
+        name="two",
+        loader=lambda split: Arrays(images[split], torch.zeros(1)),
+        density=density,
+        shape=(1, 2, 2),
+        levels=17,
+        centered=True,
+        dequantize=False,
+        random_flip=False,
+    )  # fmt: skip
+
+
+def test_own_scorer_with_a_setting_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Given what it names and no more: both splits, and its setting or the default. Samples of 4 and 7 are at a
+    distance of 1 and 2 in each of four pixels, which the Euclidean norm doubles and the first adds up."""
+    monkeypatch.setattr(register_scorer, "_entries", dict(register_scorer._entries))
+    register_scorer(Nearest)
+    samples = np.array([4, 7], np.uint8)[:, None, None, None].repeat(4, 1)
+    assert values(build_scorer("nearest", spec(), 10), samples) == {"distance": pytest.approx((2 + 4) / 2)}
+    assert values(build_scorer("nearest", spec(), 10, order=1), samples) == {"distance": (4 + 8) / 2}
+    with pytest.raises(ValueError, match=r"unknown setting of scorer 'nearest' 'oder'.*Did you mean 'order'"):
+        build_scorer("nearest", spec(), 10, oder=1)
+
+
+@pytest.mark.parametrize("name", list(register_scorer))
+def test_settings_of_scorers_are_declared(name: str) -> None:
+    """Whatever the program does not give has a type, a default and a description."""
+    factory = register_scorer[name]
+    hints, described = (
+        get_type_hints(factory.__init__),
+        (inspect.getdoc(factory) or "").partition("Args:\n")[2],
+    )
+    for parameter in inspect.signature(factory).parameters.values():
+        if parameter.name not in CONTEXT:
+            assert isinstance(parameter.default, hints[parameter.name])
+            assert f"    {parameter.name}: " in described
+
+
+def test_default_scorers() -> None:
+    """By whether the density is known; one that needs it is refused without."""
+    density = GaussianScore(process=VPSDE(), mean=0.5, std=2.0)
+    assert (default_scorer(spec()), default_scorer(spec(density))) == ("data", "modes")
+    known = build_scorer("modes", spec(density), 10)
+    assert [metric.name for metric in known.metrics] == ["frechet", "variance"]
+    assert values(known, np.full((10, 1, 2, 2), 2.5))["variance"] == pytest.approx(1)
+    with pytest.raises(ValueError, match=r"scorer 'modes' needs the density of the data, and that of 'two'"):
+        build_scorer("modes", spec(), 10)
 
 
 def test_differences_are_paired() -> None:

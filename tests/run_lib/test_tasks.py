@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import torch
 from ml_collections import ConfigDict
-
 from run_lib.config.build import build
 from run_lib.config.experiment import Experiment
-from run_lib.data.spec import Arrays
+
+from run_lib.data.levels import Arrays
 from run_lib.run import Run
 from run_lib.training.loop import backward
 from tests.run_lib.program import ROOT, TINY, numbers, program, run

@@ -54,7 +54,8 @@ def test_update(clip: float) -> None:
 
 BROKEN = """
 import torch
-from run_lib.data.spec import Arrays, register_dataset
+from run_lib.data.levels import Arrays
+from run_lib.data.sources import register_dataset
 
 @register_dataset
 def broken(split):

@@ -1,0 +1,55 @@
+"""``.npz`` archives of images: ``arr_0``, and their classes in ``arr_1``, as ADM's programs and ours write them."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from run_lib.data.labels import no_labels
+from run_lib.data.levels import Arrays
+
+
+def read_archive(path: Path, where: str, shape: tuple[int, ...], levels: int) -> Arrays:
+    """The images and labels of an archive, channels first. The caller checks the size of the images.
+
+    Args:
+        path: of the archive.
+        where: the setting that names it and its value, for messages.
+        shape: (C, H, W) of the images that are wanted. An array of another shape whose last axis has C entries is
+            taken as (N, H, W, C).
+        levels: number of values of a pixel; 0 for continuous data.
+
+    Raises:
+        ValueError: it is no such archive or empty, its values are not levels of the data, or its labels are not
+            as many as its images.
+    """
+    try:
+        with np.load(path) as held:
+            images = np.asarray(held["arr_0"])
+            labels = np.asarray(held["arr_1"]).astype(np.int64) if "arr_1" in held else None
+    except (OSError, KeyError, ValueError, TypeError, AttributeError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{where} is no .npz with arr_0: {error}") from error
+    if images.ndim == 0 or not images.size:
+        raise ValueError(f"{where}: arr_0 has the shape {images.shape}, which holds no images.")
+    _check_values(images, levels, where)
+    if labels is not None and len(labels) != len(images):
+        raise ValueError(f"{where} has {len(images)} images and {len(labels)} labels.")
+    if images.ndim == 4 and images.shape[1:] != shape and images.shape[-1] == shape[0]:
+        images = images.transpose(0, 3, 1, 2)
+    found = torch.from_numpy(images)
+    return Arrays(found, no_labels(len(images)) if labels is None else torch.from_numpy(labels))
+
+
+def _check_values(images: np.ndarray, levels: int, where: str) -> None:
+    if images.dtype.kind not in ("iu" if levels else "f"):
+        wanted = f"levels 0 to {levels - 1} as integers" if levels else "floats in the data's range"
+        raise ValueError(f"{where}: arr_0 is {images.dtype}, and the data are {wanted}.")
+    if not levels:
+        return
+    least, most = int(images.min()), int(images.max())
+    if not 0 <= least <= most < levels:
+        span = f"from {least} to {most}" if least < 0 else f"up to {most}"
+        raise ValueError(f"{where} has values {span}, and data.levels={levels} allow 0 to {levels - 1}.")

@@ -1,0 +1,166 @@
+"""Images as integer levels, and the maps between levels and the range that a network sees."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import torch
+from torch import Tensor
+
+from models.exact.mixtures import ExactScore
+from sde_lib.gaussian import Bins
+from sde_lib.noise import Noise
+
+
+@dataclass(frozen=True)
+class Arrays:
+    """Images, or other data, with the class of each.
+
+    Attributes:
+        images: integer levels (N, C, H, W), of 8 bits as a rule; or continuous data (N, ...).
+        labels: classes (N,), ``NO_LABEL`` where one is not known.
+    """
+
+    images: Tensor
+    labels: Tensor
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+
+Loader: TypeAlias = Callable[[str], Arrays]
+"""Reads the split "train" or "test"; a ValueError says which files are missing."""
+
+
+@dataclass(frozen=True)
+class DataSpec:
+    """A data set, the shape of its samples, and how levels become the numbers that a network sees.
+
+    Args:
+        name: the data set's registered name.
+        loader: reads a split of it.
+        density: the data's density, where it is known.
+        shape: the shape of a sample, without the batch.
+        levels: number of values of a pixel, 256 for 8 bits; 0 for continuous data, which are left as they are.
+        centered: whether the network sees the range [-1, 1]; otherwise it sees [0, 1].
+        dequantize: whether the network is trained on (level + u) / levels with u uniform on [0, 1); otherwise on
+            level / (levels - 1).
+        random_flip: whether training images are mirrored left to right with probability one half.
+    """
+
+    name: str
+    loader: Loader
+    density: ExactScore | None
+    shape: tuple[int, ...]
+    levels: int
+    centered: bool
+    dequantize: bool
+    random_flip: bool
+
+    @property
+    def range(self) -> float:
+        """Width of the interval that the network sees."""
+        return 2.0 if self.centered else 1.0
+
+    @property
+    def limits(self) -> tuple[float, float]:
+        """The least and the largest value that the network sees."""
+        return (-1.0 if self.centered else 0.0, 1.0)
+
+    def load(self, split: str) -> Arrays:
+        """Read a split, and check its shape and its levels.
+
+        Raises:
+            ValueError: files are missing, or the shape or the levels are not those of the configuration.
+        """
+        arrays = self.loader(split)
+        found = tuple(arrays.images.shape[1:])
+        if found != self.shape:
+            raise ValueError(
+                f"{self.name} has samples of shape {found} but the configuration says {self.shape}; "
+                f"set config.data.image_size and config.data.num_channels to match."
+            )
+        if arrays.images.is_floating_point() != (self.levels == 0):
+            kind, wanted = (
+                ("continuous", "data.levels=0")
+                if self.levels
+                else ("of levels", "their number in data.levels")
+            )
+            raise ValueError(f"{self.name} has values that are {kind}: set {wanted}, not {self.levels}.")
+        if self.levels and int(arrays.images.max()) >= self.levels:
+            raise ValueError(
+                f"{self.name} has values up to {int(arrays.images.max())}, which needs data.levels >= "
+                f"{int(arrays.images.max()) + 1}; the configuration says {self.levels}."
+            )
+        return arrays
+
+    def _center(self, unit: Tensor) -> Tensor:
+        return 2 * unit - 1 if self.centered else unit
+
+    def dequantized(self, images: Tensor, noise: Noise) -> Tensor:
+        """Dequantised levels, (level + u) / levels with u uniform on [0, 1), in the network's range.
+
+        They have a density, which bits per dimension need (Theis et al. 2016, section 3.1).
+        """
+        return self._center((images.to(noise.dtype) + noise.uniform(images.shape)) / self.levels)
+
+    @property
+    def bins(self) -> Bins | None:
+        """The values in the network's range to which ``at_levels`` maps the levels; None for continuous data."""
+        if not self.levels:
+            return None
+        margin = self.range / self.levels / 2 if self.dequantize else 0.0
+        return Bins(self.levels, (-1.0 if self.centered else 0.0) + margin, 1.0 - margin)
+
+    def at_levels(self, images: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
+        """Levels in the network's range, without noise.
+
+        With ``dequantize`` a level becomes the centre of the interval from which ``dequantized`` draws.
+        """
+        if not self.levels:
+            return images.to(dtype)
+        values = images.to(dtype)
+        return self._center((values + 0.5) / self.levels if self.dequantize else values / (self.levels - 1))
+
+    def training_batch(self, images: Tensor, noise: Noise) -> Tensor:
+        """The input of a training step: the given levels mirrored at random, dequantised, in the network's range."""
+        if self.random_flip:
+            mirrored = noise.uniform((len(images), 1))[:, 0] < 0.5
+            images = torch.where(mirrored[:, None, None, None], images.flip(-1), images)
+        if not self.levels:
+            return images.to(noise.dtype)
+        return self.dequantized(images, noise) if self.dequantize else self.at_levels(images, noise.dtype)
+
+    @property
+    def _black_to_white(self) -> tuple[float, float]:
+        bins = self.bins
+        return (bins.lowest, bins.highest) if bins else self.limits
+
+    def intensity(self, x: Tensor) -> Tensor:
+        """Intensities of values in the network's range: 0 is the lowest level and 1 the highest. Not clipped."""
+        low, high = self._black_to_white
+        return (x - low) / (high - low)
+
+    def from_intensity(self, unit: Tensor) -> Tensor:
+        """Values in the network's range of the given intensities; the inverse of ``intensity``."""
+        low, high = self._black_to_white
+        return low + unit * (high - low)
+
+    def to_levels(self, x: Tensor) -> Tensor:
+        """The levels nearest to samples in the network's range, clipped; uint8 up to 256 levels.
+
+        Continuous data are returned as they are.
+        """
+        if not self.levels:
+            return x
+        unit = (x + 1) / 2 if self.centered else x
+        levels = (unit * self.levels).floor() if self.dequantize else (unit * (self.levels - 1)).round()
+        return levels.clamp(0, self.levels - 1).to(torch.uint8 if self.levels <= 256 else torch.int32)
+
+
+def as_shape(image_size: int | Sequence[int], channels: int) -> tuple[int, ...]:
+    """The shape (C, H, W) of images whose size is one number, for squares, or (H, W)."""
+    size = (image_size, image_size) if isinstance(image_size, int) else tuple(image_size)
+    return (channels, *size)

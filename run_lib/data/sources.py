@@ -1,0 +1,141 @@
+"""The registry of data sets: digits, CIFAR-10, draws from a density, and folders of images.
+
+A data set of image files is a folder ``<root>/<name>/<train|test>/`` of PNG or JPEG files. Where they lie in
+subfolders, each subfolder is a class. Instead of ``<split>/`` there may be one array ``<split>.npy``, uint8
+(N, C, H, W). It stays on disk and is read as it is needed: for data that do not fit into memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from models.exact.mixtures import ExactScore
+from run_lib.data.folders import read_split
+from run_lib.data.levels import Arrays
+from sde_lib.noise import Noise
+from sde_lib.registry import Registry
+
+register_dataset: Registry[Callable[..., Arrays]] = Registry("data set")
+"""Functions that read a split of a data set.
+
+Each may name parameters of ``CONTEXT``, which the program gives. Every other parameter is a setting of the data set:
+its type and default stand in the signature, its meaning under Args.
+"""
+CONTEXT = ("split", "root", "shape", "density")
+"""What the program gives: "train" or "test"; the folder of all data sets; the shape of a sample; the data's density,
+where the model knows it."""
+
+
+@register_dataset(name="digits")
+def digits(split: str) -> Arrays:
+    """Scikit-learn's handwritten digits: 1797 grey images of 8x8 with 17 levels.
+
+    The split is fixed and stratified by class: 1437 images to train on and 360 to test on.
+    """
+    from sklearn.datasets import load_digits
+    from sklearn.model_selection import train_test_split
+
+    data = load_digits()
+    rows = train_test_split(np.arange(len(data.target)), test_size=360, stratify=data.target, random_state=0)
+    chosen = np.sort(rows[0] if split == "train" else rows[1])
+    images = data.images[chosen].astype(np.uint8)[:, None]
+    return Arrays(torch.from_numpy(images), torch.from_numpy(data.target[chosen].astype(np.int64)))
+
+
+@register_dataset(name="digits_16")
+def digits_16(split: str) -> Arrays:
+    """The same digits, enlarged to 16x16 by bicubic interpolation and rounded to their 17 levels."""
+    small = digits(split)
+    large = torch.nn.functional.interpolate(
+        small.images.float(), (16, 16), mode="bicubic", align_corners=False
+    )
+    return Arrays(large.round().clamp(0, 16).to(torch.uint8), small.labels)
+
+
+@register_dataset(name="cifar10")
+def cifar10(root: Path, split: str) -> Arrays:
+    """CIFAR-10: 50,000 training and 10,000 test images of 32x32 in colour, from torchvision's files under ``root``.
+
+    Raises:
+        ValueError: the files are missing or damaged.
+    """
+    from torchvision.datasets import CIFAR10
+
+    try:
+        data = CIFAR10(str(root), train=split == "train", download=False)
+    except RuntimeError as error:
+        raise ValueError(
+            f"CIFAR-10 is not under {root}/ (missing or damaged: {root / 'cifar-10-batches-py'}). Get it with\n"
+            f"  python -c \"import torchvision; torchvision.datasets.CIFAR10('{root}', download=True)\"\n"
+            f"or point --config.data.root to where it is."
+        ) from error
+    images = torch.from_numpy(np.ascontiguousarray(data.data.transpose(0, 3, 1, 2)))
+    return Arrays(images, torch.tensor(data.targets, dtype=torch.int64))
+
+
+@register_dataset(name="exact")
+def exact(density: ExactScore, shape: tuple[int, ...], split: str, num_draws: int = 2000) -> Arrays:
+    """Draws from the density of an exact model, such as a Gaussian mixture.
+
+    They do not depend on ``config.seed``; the two splits have different draws.
+
+    Args:
+        num_draws: number of samples in each split.
+    """
+    draws, again = (Noise({"train": -1, "test": -2}[split], range(num_draws)) for _ in range(2))
+    return Arrays(density.draw((num_draws, *shape), draws), density.classes(num_draws, again))
+
+
+@register_dataset(name="celeba")
+def celeba(root: Path, split: str, shape: tuple[int, ...]) -> Arrays:
+    """CelebA's aligned faces, in ``<root>/celeba``, of which score_sde keeps the central 140 pixels."""
+    return read_split(root / "celeba", split, shape, crop=140)
+
+
+@register_dataset(name="CelebAHQ")
+def celebahq(root: Path, split: str, shape: tuple[int, ...], tfrecords_path: str = "") -> Arrays:
+    """CelebA-HQ's faces, in ``<root>/celebahq``.
+
+    Args:
+        tfrecords_path: score_sde's path of TFRecords. They are not read, and an error about missing images says so.
+    """
+    return read_split(root / "celebahq", split, shape, hint=_no_records(tfrecords_path))
+
+
+@register_dataset(name="FFHQ")
+def ffhq(root: Path, split: str, shape: tuple[int, ...], tfrecords_path: str = "") -> Arrays:
+    """The faces of Flickr-Faces-HQ, in ``<root>/ffhq``.
+
+    Args:
+        tfrecords_path: score_sde's path of TFRecords. They are not read, and an error about missing images says so.
+    """
+    return read_split(root / "ffhq", split, shape, hint=_no_records(tfrecords_path))
+
+
+def _no_records(path: str) -> str:
+    return f" TFRecords ({path}) are not read: unpack them." if path else ""
+
+
+@register_dataset(name="imagenet")
+def imagenet(root: Path, split: str, shape: tuple[int, ...]) -> Arrays:
+    """ImageNet, in ``<root>/imagenet``: a subfolder for each class."""
+    return read_split(root / "imagenet", split, shape)
+
+
+@register_dataset(name="lsun")
+def lsun(root: Path, split: str, shape: tuple[int, ...], category: str = "") -> Arrays:
+    """One category of LSUN, in ``<root>/lsun/<category>``.
+
+    Args:
+        category: the category, such as bedroom or church_outdoor.
+
+    Raises:
+        ValueError: no category is set, or there are no images of it.
+    """
+    if not category:
+        raise ValueError("LSUN is a data set for each category: set config.data.category, such as bedroom.")
+    return read_split(root / "lsun" / category, split, shape)

@@ -1,0 +1,154 @@
+"""Scorers of samples: against data, or against a density in closed form; and which of them suits a data set."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from models.exact.mixtures import Modes
+from run_lib.data.levels import DataSpec
+from run_lib.evaluation.metrics import Gaussian, frechet_distance, precision_recall
+from run_lib.tuning.features import register_features
+from run_lib.tuning.scores import Metric, Score, Scorer, as_rows, register_scorer
+from sde_lib.registry import unknown_name
+
+FRECHET = Metric("frechet", "least", "Fréchet distance")
+PRECISION = Metric("precision", "greatest", "precision")
+RECALL = Metric("recall", "greatest", "recall")
+VARIANCE = Metric("variance", "one", "variance / the target's")
+WEIGHTS = Metric("weights", "least", "total variation distance of the modes' shares")
+
+CONTEXT = ("data", "real", "modes", "count")
+"""What the program gives a scorer that names it: the data set, all of its samples (N, ...), the modes of its density,
+and the number of samples in each set that will be scored."""
+
+
+@register_scorer(name="data")
+class AgainstData(Scorer):
+    """Fréchet distance to all real samples, precision and recall, in a feature space.
+
+    Args:
+        features: the feature space: pixels, pca, or one of a plugin's.
+
+    Raises:
+        ValueError: the feature space is unknown, or a set has too few samples for a covariance of the features.
+    """
+
+    def __init__(self, real: np.ndarray, count: int, features: str = "pixels") -> None:
+        self.metrics = (FRECHET, PRECISION, RECALL)
+        rows = as_rows(real)
+        self._features = register_features[features](rows)
+        self._real = self._features(rows)
+        if count <= self._real.shape[1]:
+            raise ValueError(
+                f"config.tune.num_samples={count} cannot give a covariance of {self._real.shape[1]} features; "
+                f"ask for more, or for fewer features (tune.features='pca')."
+            )
+        self._fitted = Gaussian.fit(self._real)
+
+    def scores(self, samples: np.ndarray) -> tuple[Score, ...]:
+        fake = self._features(as_rows(samples))
+        near = precision_recall(self._real, fake)
+        return (
+            Score("frechet", frechet_distance(Gaussian.fit(fake), self._fitted)),
+            Score("precision", near.precision.value),
+            Score("recall", near.recall.value),
+        )
+
+
+@register_scorer(name="modes")
+class AgainstModes(Scorer):
+    """Distances to Gaussian modes in closed form.
+
+    Each sample is assigned to the mode that is likeliest to have made it. The scores are the Fréchet distance to
+    the true mean and covariance, where a set has samples enough for a covariance; of several modes, the total
+    variation distance of their shares, half the sum of |share - weight|; and the variance of samples about the
+    mean of their mode, in units of the mode's own variance.
+    """
+
+    def __init__(self, modes: Modes, count: int) -> None:
+        self._means, self._stds = (v.cpu().numpy() for v in (modes.means, modes.stds))
+        self._weights = modes.weights.cpu().numpy()
+        kinds, dims = self._means.shape
+        self.metrics = (
+            *([FRECHET] if count > dims else []),
+            *([WEIGHTS] if kinds > 1 else []),
+            VARIANCE,
+        )
+        mean = self._weights @ self._means
+        spread = np.diag(self._weights @ self._stds**2)
+        between = (self._means * self._weights[:, None]).T @ self._means - np.outer(mean, mean)
+        self._moments = Gaussian(mean, spread + between)
+
+    def scores(self, samples: np.ndarray) -> tuple[Score, ...]:
+        x = as_rows(samples)
+        squares = np.stack([((x - m) / s) ** 2 for m, s in zip(self._means, self._stds, strict=True)], 1)
+        log_joint = np.log(self._weights) - 0.5 * squares.sum(2) - np.log(self._stds).sum(1)
+        mode = log_joint.argmax(1)
+        shares = np.bincount(mode, minlength=len(self._weights)) / len(x)
+        found = {
+            FRECHET: lambda: frechet_distance(Gaussian.fit(x), self._moments),
+            WEIGHTS: lambda: 0.5 * np.abs(shares - self._weights).sum(),
+            VARIANCE: lambda: squares[np.arange(len(x)), mode].mean(),
+        }
+        return tuple(Score(metric.name, float(found[metric]())) for metric in self.metrics)
+
+
+def default_scorer(data: DataSpec) -> str:
+    """The name of the scorer for these data: ``modes`` where their density is known, else ``data``."""
+    return "data" if data.density is None else "modes"
+
+
+def build_scorer(name: str, data: DataSpec, count: int, **settings: Any) -> Scorer:
+    """The registered scorer of the given name.
+
+    Args:
+        name: of the scorer.
+        data: the data set that samples are compared with.
+        count: number of samples in each set that will be scored.
+        settings: the scorer's own settings.
+
+    Raises:
+        ValueError: the scorer is unknown, it has no such setting, or it needs a density that is not known.
+    """
+    factory = register_scorer[name]
+    parameters = list(inspect.signature(factory).parameters)
+    own = [parameter for parameter in parameters if parameter not in CONTEXT]
+    for setting in settings:
+        if setting not in own:
+            raise ValueError(unknown_name(f"setting of scorer {name!r}", setting, own))
+
+    def modes() -> Modes:
+        if data.density is None:
+            raise ValueError(
+                f"scorer {name!r} needs the density of the data, and that of {data.name!r} is not known; take "
+                f"scorer 'data'."
+            )
+        return data.density.modes(data.shape)
+
+    def real() -> np.ndarray:
+        return np.concatenate([data.load(split).images.numpy() for split in ("train", "test")])
+
+    context: dict[str, Callable[[], Any]] = {
+        "data": lambda: data,
+        "real": real,
+        "modes": modes,
+        "count": lambda: count,
+    }
+    given = {parameter: context[parameter]() for parameter in parameters if parameter in CONTEXT}
+    return factory(**given, **settings)
+
+
+def scorer_of(data: DataSpec, features: str, count: int) -> Scorer:
+    """The default scorer for these data.
+
+    Args:
+        data: the data set that samples are compared with.
+        features: the feature space in which they are compared, where the density is not known.
+        count: number of samples in each set that will be scored.
+    """
+    name = default_scorer(data)
+    return build_scorer(name, data, count, **({"features": features} if name == "data" else {}))
