@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import abc
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic
 
 from torch import Tensor
 
 from losses.times import TimeSampler
 from models.prediction.noise_model import Model, Prediction
-from sde_lib.base import Perturbed, Process
+from sde_lib.base import Perturbed
+from sde_lib.needs import NeededProcess
 from sde_lib.noise import Noise
+from sde_lib.settings import check_settings
 
 
 @dataclass(frozen=True)
@@ -31,16 +33,19 @@ class Losses:
         return self.values if self.weights is None else self.values / self.weights
 
 
-class Loss(abc.ABC):
+class Loss(abc.ABC, Generic[NeededProcess]):
     """An objective at random times: draw a time, noise the data, predict, compare.
 
     Attributes:
         times: which times are drawn.
     """
 
-    times: TimeSampler
+    times: TimeSampler[NeededProcess]
 
-    def __call__(self, model: Model, x0: Tensor, noise: Noise, **cond: Any) -> Losses:
+    def __post_init__(self) -> None:
+        check_settings(self)
+
+    def __call__(self, model: Model[NeededProcess], x0: Tensor, noise: Noise, **cond: Any) -> Losses:
         """The loss of each sample.
 
         Args:
@@ -61,7 +66,7 @@ class Loss(abc.ABC):
 
     @abc.abstractmethod
     def values(
-        self, process: Process, prediction: Prediction, x0: Tensor, noisy: Perturbed, t: Tensor
+        self, process: NeededProcess, prediction: Prediction, x0: Tensor, noisy: Perturbed, t: Tensor
     ) -> Tensor:
         """The objective at given times, (B,).
 

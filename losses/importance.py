@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
 from losses.times import TimeSampler
-from sde_lib.base import Process
 from sde_lib.discrete import DiscreteDiffusion
 from sde_lib.noise import Noise
 
 
-class LossSecondMoment(TimeSampler):
+class LossSecondMoment(TimeSampler[DiscreteDiffusion]):
     """p(t) in proportion to sqrt(E[L_t^2]) (Nichol & Dhariwal 2021, section 3.3, eq. 18).
 
     The expectation is the mean over the last ``history`` losses of each level; until every level has that
@@ -28,8 +25,6 @@ class LossSecondMoment(TimeSampler):
         history: losses kept of each level.
         uniform: share of the uniform distribution, in (0, 1].
     """
-
-    needs: ClassVar[type] = DiscreteDiffusion
 
     def __init__(self, *, num_levels: int, history: int = 10, uniform: float = 0.001) -> None:
         if num_levels < 1 or history < 1 or not 0 < uniform <= 1:
@@ -51,7 +46,7 @@ class LossSecondMoment(TimeSampler):
         p = self._losses.square().mean(1).sqrt()
         return (1 - self.uniform) * p / p.sum() + self.uniform / num_levels
 
-    def sample(self, process: Process, noise: Noise) -> Tensor:
+    def sample(self, process: DiscreteDiffusion, noise: Noise) -> Tensor:
         cumulative = self.probabilities().cumsum(0).to(noise.device)
         u = noise.uniform((len(noise), 1))[:, 0].double() * cumulative[-1]
         return torch.searchsorted(cumulative, u, right=True).clamp(max=len(cumulative) - 1)

@@ -5,14 +5,19 @@ from __future__ import annotations
 import abc
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Generic, TypeAlias
 
 from torch import Tensor
 
 from models.prediction.noise_model import Model, Prediction
 from sde_lib.base import GaussianProcess, Process
+from sde_lib.needs import NeededProcess, declare_needs
 from sde_lib.noise import Noise
 from sde_lib.registry import Registry
+from sde_lib.settings import check_settings
+
+GaussianModel: TypeAlias = Model[GaussianProcess]
+"""A model of a process with a Gaussian marginal."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +77,7 @@ class Advance:
     memory: Memory
 
 
-class Predictor(abc.ABC):
+class Predictor(abc.ABC, Generic[NeededProcess]):
     """Moves a state from time ``t`` to time ``s``. Implementations are frozen dataclasses of their settings.
 
     Attributes:
@@ -82,6 +87,13 @@ class Predictor(abc.ABC):
 
     needs: ClassVar[type] = Process
     encodes: ClassVar[bool] = False
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        declare_needs(cls)
+
+    def __post_init__(self) -> None:
+        check_settings(self)
 
     @property
     def order(self) -> int | None:
@@ -98,16 +110,18 @@ class Predictor(abc.ABC):
         if not bool((steps > 0 if self.encodes else steps < 0).all()):
             raise ValueError("times must fall from noise to data, or rise for a predictor that encodes.")
 
-    def plan(self, process: Process, times: Tensor) -> Sequence[Predictor]:
+    def plan(self, process: NeededProcess, times: Tensor) -> Sequence[Predictor[NeededProcess]]:
         """The predictor of each step between ``times``; asked once, before the loop. All this one, by default."""
         return [self] * (len(times) - 1)
 
-    def advance(self, model: Model, x: Tensor, t: Tensor, s: Tensor, noise: Noise, memory: Memory) -> Advance:
+    def advance(
+        self, model: Model[NeededProcess], x: Tensor, t: Tensor, s: Tensor, noise: Noise, memory: Memory
+    ) -> Advance:
         """What the loop calls: one step with memory. A one-step predictor has none."""
         return Advance(self.update_fn(model, x, t, s, noise), memory)
 
     @abc.abstractmethod
-    def update_fn(self, model: Model, x: Tensor, t: Tensor, s: Tensor, noise: Noise) -> Step:
+    def update_fn(self, model: Model[NeededProcess], x: Tensor, t: Tensor, s: Tensor, noise: Noise) -> Step:
         """One step.
 
         Args:
@@ -118,20 +132,20 @@ class Predictor(abc.ABC):
         """
 
 
-class MultistepPredictor(Predictor):
+class MultistepPredictor(Predictor[NeededProcess]):
     """A predictor that uses earlier evaluations: it implements ``advance``, with its memory explicit."""
 
     @abc.abstractmethod
     def advance(
-        self, model: Model, x: Tensor, t: Tensor, s: Tensor, noise: Noise, memory: Memory
+        self, model: Model[NeededProcess], x: Tensor, t: Tensor, s: Tensor, noise: Noise, memory: Memory
     ) -> Advance: ...
 
-    def update_fn(self, model: Model, x: Tensor, t: Tensor, s: Tensor, noise: Noise) -> Step:
+    def update_fn(self, model: Model[NeededProcess], x: Tensor, t: Tensor, s: Tensor, noise: Noise) -> Step:
         """The step that remembers nothing: the first one."""
         return self.advance(model, x, t, s, noise, Memory()).step
 
 
-class Corrector(abc.ABC):
+class Corrector(abc.ABC, Generic[NeededProcess]):
     """Moves a state at time ``t`` towards the marginal p_t, by Markov chain Monte Carlo on the score.
 
     Attributes:
@@ -140,18 +154,32 @@ class Corrector(abc.ABC):
 
     needs: ClassVar[type] = Process
 
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        declare_needs(cls)
+
+    def __post_init__(self) -> None:
+        check_settings(self)
+
     @abc.abstractmethod
-    def update_fn(self, model: Model, x: Tensor, t: Tensor, noise: Noise) -> Step:
+    def update_fn(self, model: Model[NeededProcess], x: Tensor, t: Tensor, noise: Noise) -> Step:
         """One sub-step; arguments as for a predictor."""
 
 
-class Constraint(abc.ABC):
+class Constraint(abc.ABC, Generic[NeededProcess]):
     """Projects a state onto what is known of it. Applied after every sub-step of a sampler."""
 
     needs: ClassVar[type] = GaussianProcess
 
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        declare_needs(cls)
+
+    def __post_init__(self) -> None:
+        check_settings(self)
+
     @abc.abstractmethod
-    def project(self, step: Step, process: Process, t: Tensor, noise: Noise) -> Step:
+    def project(self, step: Step, process: NeededProcess, t: Tensor, noise: Noise) -> Step:
         """The step with its ``x`` and its ``mean`` each projected from itself, at time ``t`` (B,)."""
 
 

@@ -12,8 +12,7 @@ import scipy.optimize
 import torch
 from torch import Tensor
 
-from models.prediction.noise_model import Model
-from samplers.base import Memory
+from samplers.base import GaussianModel, Memory
 from samplers.correctors.none import NoneCorrector
 from samplers.pc import PCSampler
 from samplers.predictors.adams import ExponentialAdams
@@ -23,7 +22,7 @@ from sde_lib.exponential import log_ratio, weights
 from sde_lib.grids import Cosine, Explicit, Grid, Karras, LogSNR, Quadratic, Uniform
 from sde_lib.noise import Noise
 
-STARTS: tuple[Grid, ...] = (Uniform(), Quadratic(), Karras(3.0), Cosine())
+STARTS: tuple[Grid[GaussianProcess], ...] = (Uniform(), Quadratic(), Karras(3.0), Cosine())
 FLOOR = 1e-20
 """Added to squared errors, for the derivatives of their powers."""
 
@@ -74,7 +73,7 @@ class _Shape:
             at += length - 1
         return rows
 
-    def start(self, grid: Grid, order: int) -> np.ndarray:
+    def start(self, grid: Grid[GaussianProcess], order: int) -> np.ndarray:
         """The free numbers of DPM-Solver++ of this order on a grid."""
         level = self.process.marginal(grid.times(self.process, self.num_steps))
         nodes = log_ratio(level)
@@ -101,12 +100,12 @@ class _Shape:
 
 
 def optimise_bespoke(
-    model: Model,
+    model: GaussianModel,
     num_steps: int,
     shape: Sequence[int],
     noise: Noise,
     *,
-    starts: Sequence[Grid] = STARTS,
+    starts: Sequence[Grid[GaussianProcess]] = STARTS,
     memory: int = 4,
     power: float = 2.0,
     iterations: int = 150,
@@ -142,7 +141,7 @@ def optimise_bespoke(
     Raises:
         ValueError: a process whose times are indices, or an ``onward`` of another number of steps.
     """
-    process: GaussianProcess = model.process  # type: ignore[assignment]
+    process = model.process
     if not process.time([process.start]).is_floating_point():
         raise ValueError(
             "a bespoke solver moves its times freely, and this chain's are indices: take its interpolated form."
@@ -156,7 +155,7 @@ def optimise_bespoke(
 
     def squared_errors(free: Tensor, rows: slice) -> Tensor:
         state, times = x[rows], layout.times(free)[:, None].expand(-1, len(x[rows]))
-        steps, past = Bespoke(layout.shares(free)).plan(process, times[:, 0]), Memory()  # type: ignore[arg-type]
+        steps, past = Bespoke(layout.shares(free)).plan(process, times[:, 0]), Memory()
         for step, (t, s) in zip(steps, itertools.pairwise(times), strict=True):
             advance = step.advance(model, state, t, s, noise, past)
             state, past = advance.step.x, advance.memory

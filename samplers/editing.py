@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from models.prediction.noise_model import Model
+from samplers.base import GaussianModel
 from samplers.correctors.none import NoneCorrector
 from samplers.pc import PCSampler, SampleResult
 from samplers.predictors.ddim import DDIM, ReverseDDIM
@@ -40,7 +40,7 @@ class DDIMInversion:
             returns a denoised image, however many the steps.
     """
 
-    model: Model
+    model: GaussianModel
     times: Tensor
     noise_removal: bool = False
 

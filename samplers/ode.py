@@ -30,7 +30,7 @@ class ODESampler:
         t_end: the smallest time, the process's own unless given.
     """
 
-    model: Model
+    model: Model[SDE]
     rtol: float = 1e-5
     atol: float = 1e-5
     method: str = "dopri5"
@@ -50,7 +50,7 @@ class ODESampler:
     @torch.no_grad()
     def decode(self, z: Tensor, **cond: Any) -> SampleResult:
         """States at T to data."""
-        process: SDE = self.model.process  # type: ignore[assignment]
+        process = self.model.process
         before = self.model.nfe
         x = self._solve(z, process.T, self._end, cond)
         if self.noise_removal:
@@ -61,7 +61,7 @@ class ODESampler:
     @torch.no_grad()
     def encode(self, x: Tensor, **cond: Any) -> SampleResult:
         """Data, taken as states at ``t_end``, to states at T."""
-        process: SDE = self.model.process  # type: ignore[assignment]
+        process = self.model.process
         before = self.model.nfe
         z = self._solve(x, self._end, process.T, cond)
         return SampleResult(z, self.model.nfe - before)
@@ -71,7 +71,7 @@ class ODESampler:
         return self.model.process.t_end if self.t_end is None else self.t_end
 
     def _solve(self, x: Tensor, t0: float, t1: float, cond: dict[str, Any]) -> Tensor:
-        process: SDE = self.model.process  # type: ignore[assignment]
+        process = self.model.process
 
         def flow(t: Tensor, y: Tensor, rows: Tensor) -> Tensor:
             here = y.to(x.dtype)

@@ -9,8 +9,7 @@ import numpy as np
 import scipy.optimize
 from torch import Tensor
 
-from models.prediction.noise_model import Model
-from samplers.base import Predictor
+from samplers.base import GaussianModel, Predictor
 from samplers.correctors.none import NoneCorrector
 from samplers.pc import PCSampler
 from samplers.predictors.adams import ExponentialAdams
@@ -37,13 +36,13 @@ class OptimisedGrid:
 
 
 def optimise_grid(
-    model: Model,
-    predictor: Predictor,
+    model: GaussianModel,
+    predictor: Predictor[GaussianProcess],
     num_steps: int,
     shape: Sequence[int],
     noise: Noise,
     *,
-    starts: Sequence[Grid] = (LogSNR(), Cosine(), Karras()),
+    starts: Sequence[Grid[GaussianProcess]] = (LogSNR(), Cosine(), Karras()),
     levels: int = 6,
     trials: int = 120,
     reference_steps: int = 200,
@@ -74,10 +73,10 @@ def optimise_grid(
         raise ValueError(
             "a grid is optimised for a deterministic predictor: results of others cannot be compared."
         )
-    process: GaussianProcess = model.process  # type: ignore[assignment]
+    process = model.process
     before, x = model.nfe, process.prior_sampling(shape, noise)
 
-    def solve(by: Predictor, grid: Grid, steps: int) -> Tensor:
+    def solve(by: Predictor[GaussianProcess], grid: Grid[GaussianProcess], steps: int) -> Tensor:
         *_, last = PCSampler(model, by, NoneCorrector(), grid.times(process, steps)).iterate(x, noise)
         return last.x.double()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import itertools
 from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -18,6 +19,8 @@ from samplers.pc import PCSampler
 from sde_lib.base import SDE, register_sde
 from sde_lib.noise import Noise
 
+Component = TypeVar("Component")
+
 Sampler = Callable[..., tuple[Tensor, int]]
 """model -> (samples in the data's scale, network evaluations)."""
 
@@ -29,7 +32,7 @@ def as_model(model: Model | Network, sde: SDE, continuous: bool) -> Model:
     return convention(register_sde.name_of(type(sde)), sde, continuous).sampling.model(model)
 
 
-def with_settings(component: type, **settings: object) -> object:
+def with_settings(component: Callable[..., Component], **settings: object) -> Component:
     """The component with those of the settings that it has."""
     known = inspect.signature(component).parameters
     return component(**{name: value for name, value in settings.items() if name in known})
@@ -78,8 +81,8 @@ def get_pc_sampler(
     def pc_sampler(model: Model | Network) -> tuple[Tensor, int]:
         sampler = PCSampler(
             model=as_model(model, sde, continuous),
-            predictor=with_settings(predictor, probability_flow=probability_flow),  # type: ignore[arg-type]
-            corrector=with_settings(corrector, snr=snr),  # type: ignore[arg-type]
+            predictor=with_settings(predictor, probability_flow=probability_flow),
+            corrector=with_settings(corrector, snr=snr),
             times=times,
             n_steps_each=n_steps,
             noise_removal=denoise,

@@ -121,8 +121,8 @@ class _Runs:
         end = self.sde.t_end if self.eps is None else self.eps
         sampler = PCSampler(
             model=as_model(model, self.sde, self.continuous),
-            predictor=with_settings(self.predictor, probability_flow=self.probability_flow),  # type: ignore[arg-type]
-            corrector=with_settings(self.corrector, snr=self.snr),  # type: ignore[arg-type]
+            predictor=with_settings(self.predictor, probability_flow=self.probability_flow),
+            corrector=with_settings(self.corrector, snr=self.snr),
             times=torch.linspace(self.sde.T, end, self.num_steps or self.sde.N, dtype=torch.float64),
             n_steps_each=self.n_steps,
             noise_removal=self.denoise,

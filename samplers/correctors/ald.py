@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 from torch import Tensor
 
-from models.prediction.noise_model import Model
-from samplers.base import Corrector, Step, register_corrector
+from samplers.base import Corrector, GaussianModel, Step, register_corrector
 from sde_lib.base import GaussianProcess, expand
 from sde_lib.noise import Noise
 
 
 @register_corrector(name="ald")
 @dataclass(frozen=True)
-class AnnealedLangevin(Corrector):
+class AnnealedLangevin(Corrector[GaussianProcess]):
     """x + e score + sqrt(2 e) z with e = 2 alpha (snr sigma_t)^2 (Song & Ermon 2019, algorithm 1).
 
     alpha as for ``langevin``. On N(0, c^2 I) the stationary variance is c^2 / (1 - e / (2 c^2)).
@@ -25,7 +23,6 @@ class AnnealedLangevin(Corrector):
             variance.
     """
 
-    needs: ClassVar[type] = GaussianProcess
     snr: float = 0.16
 
     def __post_init__(self) -> None:
@@ -34,8 +31,8 @@ class AnnealedLangevin(Corrector):
                 f"ald's snr lies between 0 and 1, got {self.snr}; typical values are 0.05 to 0.2."
             )
 
-    def update_fn(self, model: Model, x: Tensor, t: Tensor, noise: Noise) -> Step:
-        process: GaussianProcess = model.process  # type: ignore[assignment]
+    def update_fn(self, model: GaussianModel, x: Tensor, t: Tensor, noise: Noise) -> Step:
+        process = model.process
         size = 2 * process.level_ratio(t) * (self.snr * process.marginal(t).sigma) ** 2
         mean = x + expand(size, x) * model(x, t).score
         return Step(mean + expand((2 * size).sqrt(), x) * noise.normal(x.shape), mean)

@@ -34,7 +34,7 @@ class Guided(Model, abc.ABC):
             self.interval.check(self.process)
 
     @property
-    def nfe(self) -> int:  # type: ignore[override]
+    def nfe(self) -> int:
         """Evaluations of the guided network; those of a classifier or of a user's function are not in it."""
         return self.model.nfe
 

@@ -54,7 +54,7 @@ class ClassifierFreeGuidance(Guided):
         self._pairs = 0
 
     @property
-    def nfe(self) -> int:  # type: ignore[override]
+    def nfe(self) -> int:
         """Evaluations of a batch: a pair is two."""
         return self.model.nfe + self._pairs
 

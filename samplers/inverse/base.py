@@ -69,13 +69,14 @@ class PosteriorModel(Model, abc.ABC):
         self.pullbacks = 0
 
     @property
-    def nfe(self) -> int:  # type: ignore[override]
+    def nfe(self) -> int:
         return self.model.nfe
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
         """The operator's tables move to a device with the model; they keep their precision."""
         self.operator = self.operator.map(lambda a: a.to(fn(torch.empty(0, device=a.device)).device))
-        return super()._apply(fn, recurse)
+        apply: Callable[..., Any] = super()._apply
+        return apply(fn, recurse)
 
     @abc.abstractmethod
     def likelihood_score(self, estimate: Estimate) -> Tensor:

@@ -40,7 +40,7 @@ class Downsample(LinearOperator):
 
     def apply(self, x: Tensor) -> Tensor:
         self.check_shape(x.shape)
-        blocks = x.unflatten(-1, (-1, self.factor)).unflatten(-3, (-1, self.factor))
+        blocks: Tensor = x.unflatten(-1, (-1, self.factor)).unflatten(-3, (-1, self.factor))
         return blocks.mean((-3, -1))
 
     def adjoint(self, y: Tensor) -> Tensor:

@@ -62,7 +62,8 @@ class Fourier(LinearOperator):
 
     def adjoint(self, y: Tensor) -> Tensor:
         real, imaginary = self.restrict(y).chunk(2, 1)
-        return torch.fft.ifft2(torch.complex(real, imaginary), norm="ortho").real
+        image: Tensor = torch.fft.ifft2(torch.complex(real, imaginary), norm="ortho")
+        return image.real
 
     def restrict(self, y: Tensor) -> Tensor:
         return torch.where(self.known, y, 0)
@@ -71,7 +72,8 @@ class Fourier(LinearOperator):
         # A^T (s A A^T + c)^+ = (s A^T A + c)^+ A^T, and A^T A is diagonal in frequency.
         back = torch.fft.fft2(self.adjoint(y), norm="ortho")
         energy = expand(scale, y) * self.weight.to(y.dtype) + expand(shift, y)
-        return torch.fft.ifft2(back / torch.where(self.weight > 0, energy, 1), norm="ortho").real
+        image: Tensor = torch.fft.ifft2(back / torch.where(self.weight > 0, energy, 1), norm="ortho")
+        return image.real
 
 
 @register_operator(name="fourier")

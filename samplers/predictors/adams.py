@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
-from typing import ClassVar
 
 from torch import Tensor
 
-from models.prediction.noise_model import Model
-from samplers.base import Advance, Memory, MultistepPredictor, register_predictor
+from samplers.base import Advance, GaussianModel, Memory, MultistepPredictor, register_predictor
 from samplers.predictors.multistep import AdamsStep, check_order
 from sde_lib.base import GaussianProcess
 from sde_lib.exponential import Form, check_form, weights
@@ -18,7 +16,7 @@ from sde_lib.noise import Noise
 
 @register_predictor(name="adams")
 @dataclass(frozen=True)
-class ExponentialAdams(MultistepPredictor):
+class ExponentialAdams(MultistepPredictor[GaussianProcess]):
     """Adams-Bashforth of order ``order`` in log(alpha/sigma), the linear part solved exactly
     (Hochbruck & Ostermann 2010, eq. 2.45; Zhang & Chen 2023, eq. 15, for ``eps``).
 
@@ -32,7 +30,6 @@ class ExponentialAdams(MultistepPredictor):
         corrected: whether to correct.
     """
 
-    needs: ClassVar[type] = GaussianProcess
     order: int = 3
     form: Form = "v"
     corrected: bool = False
@@ -41,7 +38,9 @@ class ExponentialAdams(MultistepPredictor):
         check_order("adams", self.order, range(2, 6) if self.corrected else range(1, 5))
         check_form(self.form)
 
-    def advance(self, model: Model, x: Tensor, t: Tensor, s: Tensor, noise: Noise, memory: Memory) -> Advance:
+    def advance(
+        self, model: GaussianModel, x: Tensor, t: Tensor, s: Tensor, noise: Noise, memory: Memory
+    ) -> Advance:
         step = AdamsStep(
             self.form,
             functools.partial(weights, self.form),

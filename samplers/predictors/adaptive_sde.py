@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -25,7 +24,7 @@ def rung(wanted: Tensor) -> Tensor:
 
 @register_predictor(name="adaptive_sde")
 @dataclass(frozen=True)
-class AdaptiveSDE(Predictor):
+class AdaptiveSDE(Predictor[SDE]):
     """Stochastic improved Euler with Euler-Maruyama inside (Jolicoeur-Martineau et al. 2021, algorithm 1).
 
     With x' one Euler-Maruyama step and x~ the same step and noise with the coefficients at its end, the
@@ -47,7 +46,6 @@ class AdaptiveSDE(Predictor):
         most_steps: steps, refused ones included, after which to give up.
     """
 
-    needs: ClassVar[type] = SDE
     relative: float = 0.02
     absolute: float = 0.0078
     first_step: float = 0.01
@@ -61,8 +59,8 @@ class AdaptiveSDE(Predictor):
                 "adaptive_sde's relative, absolute, first_step, safety and exponent must be positive."
             )
 
-    def update_fn(self, model: Model, x: Tensor, t: Tensor, s: Tensor, noise: Noise) -> Step:
-        sde: SDE = model.process  # type: ignore[assignment]
+    def update_fn(self, model: Model[SDE], x: Tensor, t: Tensor, s: Tensor, noise: Noise) -> Step:
+        sde = model.process
         start, whole = t, t - s
         path, walked = BrownianPath(noise, x.shape), torch.zeros_like(x)
         mean, previous = x, x
@@ -96,7 +94,7 @@ class AdaptiveSDE(Predictor):
             f"or absolute={self.absolute}."
         )
 
-    def _move(self, model: Model, sde: SDE, x: Tensor, at: Tensor, t: Tensor, length: Tensor) -> Tensor:
+    def _move(self, model: Model[SDE], sde: SDE, x: Tensor, at: Tensor, t: Tensor, length: Tensor) -> Tensor:
         """``x`` moved by the reverse drift at the state ``at`` and time t."""
         c = sde.sde(at, t)
         return x - expand(length, x) * (c.drift - expand(c.diffusion**2, x) * model(at, t).score)

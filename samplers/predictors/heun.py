@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from models.prediction.noise_model import Model
-from samplers.base import Predictor, Step, register_predictor
+from samplers.base import GaussianModel, Predictor, Step, register_predictor
 from sde_lib.base import GaussianProcess, expand
 from sde_lib.noise import Noise
 
 
-def heun_step(model: Model, x: Tensor, t: Tensor, s: Tensor) -> Tensor:
+def heun_step(model: GaussianModel, x: Tensor, t: Tensor, s: Tensor) -> Tensor:
     """The trapezoidal rule with an Euler step inside (Karras et al. 2022, algorithm 1), any alpha."""
-    process: GaussianProcess = model.process  # type: ignore[assignment]
+    process = model.process
     now, then = process.marginal(t), process.marginal(s)
     scale, length = (
         expand(then.alpha / now.alpha, x),
@@ -35,7 +33,7 @@ def up(process: GaussianProcess, x: Tensor, t: Tensor, to: Tensor, z: Tensor) ->
 
 @register_predictor(name="heun")
 @dataclass(frozen=True)
-class Heun(Predictor):
+class Heun(Predictor[GaussianProcess]):
     """EDM's sampler: noise up by ``churn``, then one Heun step (Karras et al. 2022, algorithms 1-2).
 
     Order 2 without churn; two evaluations a step. With churn the law's order is 2 as long as ``churn`` falls as
@@ -51,7 +49,6 @@ class Heun(Predictor):
             1 to 1.007).
     """
 
-    needs: ClassVar[type] = GaussianProcess
     churn: float = 0.0
     churn_low: float = 0.0
     churn_high: float = float("inf")
@@ -69,9 +66,9 @@ class Heun(Predictor):
     def order(self) -> int | None:
         return None if self.churn else 2
 
-    def update_fn(self, model: Model, x: Tensor, t: Tensor, s: Tensor, noise: Noise) -> Step:
+    def update_fn(self, model: GaussianModel, x: Tensor, t: Tensor, s: Tensor, noise: Noise) -> Step:
         if self.churn:
-            process: GaussianProcess = model.process  # type: ignore[assignment]
+            process = model.process
             level = process.marginal(t)
             ratio = level.sigma / level.alpha
             raised = process.time_of(ratio * (1 + self.churn))

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from models.prediction.noise_model import Model
-from samplers.base import Predictor, Step, register_predictor
+from samplers.base import GaussianModel, Predictor, Step, register_predictor
 from samplers.predictors.heun import Heun, heun_step, up
-from sde_lib.base import GaussianProcess, Process
+from sde_lib.base import GaussianProcess
 from sde_lib.noise import Noise
 
 
 @register_predictor(name="restart")
 @dataclass(frozen=True)
-class Restart(Predictor):
+class Restart(Predictor[GaussianProcess]):
     """Heun's method; on reaching ``restart_low`` it returns ``repeats`` times to ``restart_high`` by adding
     noise, and comes down again in ``inner`` Heun steps (Xu et al. 2023, algorithm 1).
 
@@ -31,7 +29,6 @@ class Restart(Predictor):
         inner: Heun steps from ``restart_high`` down, at least 1.
     """
 
-    needs: ClassVar[type] = GaussianProcess
     restart_low: float = 0.1
     restart_high: float = 0.3
     repeats: int = 2
@@ -47,13 +44,12 @@ class Restart(Predictor):
                 f"restart needs repeats and inner of at least 1, got {self.repeats}, {self.inner}."
             )
 
-    def plan(self, process: Process, times: Tensor) -> Sequence[Predictor]:
+    def plan(self, process: GaussianProcess, times: Tensor) -> Sequence[Predictor[GaussianProcess]]:
         """Heun everywhere but in the step that ends at or below ``restart_low``.
 
         Raises:
             ValueError: no step does, or ``restart_high`` is above the first time.
         """
-        assert isinstance(process, GaussianProcess), "checked against needs at build"
         level = process.marginal(times)
         ratio = (level.sigma / level.alpha).tolist()
         at = next((k for k, value in enumerate(ratio[1:]) if value <= self.restart_low), None)
@@ -64,8 +60,8 @@ class Restart(Predictor):
             )
         return [self if k == at else Heun() for k in range(len(times) - 1)]
 
-    def update_fn(self, model: Model, x: Tensor, t: Tensor, s: Tensor, noise: Noise) -> Step:
-        process: GaussianProcess = model.process  # type: ignore[assignment]
+    def update_fn(self, model: GaussianModel, x: Tensor, t: Tensor, s: Tensor, noise: Noise) -> Step:
+        process = model.process
         x, level = heun_step(model, x, t, s), process.marginal(s)
         ratio = level.sigma / level.alpha
         times = [

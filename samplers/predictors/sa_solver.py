@@ -5,21 +5,19 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 from torch import Tensor
 
-from models.prediction.noise_model import Model
-from samplers.base import Advance, Memory, MultistepPredictor, Predictor, register_predictor
+from samplers.base import Advance, GaussianModel, Memory, MultistepPredictor, Predictor, register_predictor
 from samplers.predictors.multistep import AdamsStep, check_order
-from sde_lib.base import GaussianProcess, Marginal, Process
+from sde_lib.base import GaussianProcess, Marginal
 from sde_lib.exponential import Weights, weights
 from sde_lib.noise import Noise
 
 
 @register_predictor(name="sa_solver")
 @dataclass(frozen=True)
-class SASolver(MultistepPredictor):
+class SASolver(MultistepPredictor[GaussianProcess]):
     """The reverse SDE of noise strength ``tau`` in data prediction: Adams-Bashforth, then Adams-Moulton with
     the same noise once the step's end has been evaluated (Xue et al. 2023, eq. 14 and 17, algorithm 1).
 
@@ -36,7 +34,6 @@ class SASolver(MultistepPredictor):
         lower_order_final: whether the last step uses the latest data prediction alone.
     """
 
-    needs: ClassVar[type] = GaussianProcess
     explicit: int = 2
     implicit: int = 2
     tau: float = 1.0
@@ -62,14 +59,16 @@ class SASolver(MultistepPredictor):
             return None
         return min(self.implicit, self.explicit + 1) if self.implicit else self.explicit
 
-    def plan(self, process: Process, times: Tensor) -> Sequence[Predictor]:
+    def plan(self, process: GaussianProcess, times: Tensor) -> Sequence[Predictor[GaussianProcess]]:
         """All this one, but for the last step."""
-        steps: list[Predictor] = [self] * (len(times) - 1)
+        steps: list[Predictor[GaussianProcess]] = [self] * (len(times) - 1)
         if steps and self.lower_order_final:
             steps[-1] = dataclasses.replace(self, explicit=1)
         return steps
 
-    def advance(self, model: Model, x: Tensor, t: Tensor, s: Tensor, noise: Noise, memory: Memory) -> Advance:
+    def advance(
+        self, model: GaussianModel, x: Tensor, t: Tensor, s: Tensor, noise: Noise, memory: Memory
+    ) -> Advance:
         return AdamsStep("x0", self._rule, self.explicit, self.implicit)(model, x, t, s, noise, memory)
 
     def _rule(self, now: Marginal, then: Marginal, nodes: Sequence[Tensor]) -> Weights:

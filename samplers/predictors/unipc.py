@@ -5,13 +5,12 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal, get_args
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
-from models.prediction.noise_model import Model
-from samplers.base import Advance, Memory, MultistepPredictor, register_predictor
+from samplers.base import Advance, GaussianModel, Memory, MultistepPredictor, register_predictor
 from samplers.predictors.multistep import AdamsStep, check_order
 from sde_lib.base import GaussianProcess, Marginal
 from sde_lib.exponential import Weights, log_ratio, weights
@@ -49,7 +48,7 @@ def unified_weights(
 
 @register_predictor(name="unipc")
 @dataclass(frozen=True)
-class UniPC(MultistepPredictor):
+class UniPC(MultistepPredictor[GaussianProcess]):
     """UniP-p followed by UniC-p, which is of order p + 1 and costs no further evaluation (Zhao et al. 2023).
 
     Its first steps are of lower order. There is no step to zero noise, at which bh1 has no value.
@@ -60,7 +59,6 @@ class UniPC(MultistepPredictor):
         bh: ``bh1``, B(h) = h, or ``bh2``, B(h) = e^h - 1.
     """
 
-    needs: ClassVar[type] = GaussianProcess
     solver_order: int = 2
     form: Form = "x0"
     bh: BH = "bh2"
@@ -76,7 +74,9 @@ class UniPC(MultistepPredictor):
     def order(self) -> int:
         return self.solver_order + 1
 
-    def advance(self, model: Model, x: Tensor, t: Tensor, s: Tensor, noise: Noise, memory: Memory) -> Advance:
+    def advance(
+        self, model: GaussianModel, x: Tensor, t: Tensor, s: Tensor, noise: Noise, memory: Memory
+    ) -> Advance:
         step = AdamsStep(
             self.form,
             functools.partial(unified_weights, self.form, self.bh, 0),
