@@ -5,11 +5,13 @@ from __future__ import annotations
 import abc
 import math
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 from torch import Tensor
 
 from sde_lib.noise import Noise
+from sde_lib.settings import Range, check_settings
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,9 @@ class Dequantisation(abc.ABC):
     levels: int
     low: float
     high: float
+
+    def __post_init__(self) -> None:
+        check_settings(self)
 
     @abc.abstractmethod
     def __call__(self, level: Tensor, noise: Noise) -> Dequantised:
@@ -61,7 +66,7 @@ class UniformDequantisation(Dequantisation):
         low, high: the model's range.
     """
 
-    levels: int = 256
+    levels: Annotated[int, Range(least=1)] = 256
     low: float = -1.0
     high: float = 1.0
 

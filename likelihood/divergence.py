@@ -11,12 +11,13 @@ from __future__ import annotations
 import abc
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor
 
 from sde_lib.noise import Noise
+from sde_lib.settings import Range, check_settings
 
 Probe = Literal["rademacher", "gaussian"]
 """The distribution of a probe: independent elements of mean 0 and variance 1."""
@@ -58,6 +59,9 @@ def _dot(a: Tensor, b: Tensor) -> Tensor:
 
 class Divergence(abc.ABC):
     """A way to find the trace of a Jacobian. Implementations are frozen dataclasses of their settings."""
+
+    def __post_init__(self) -> None:
+        check_settings(self)
 
     @property
     @abc.abstractmethod
@@ -118,13 +122,7 @@ class Hutchinson(Divergence):
     """
 
     probe: Probe = "rademacher"
-    num_probes: int = 1
-
-    def __post_init__(self) -> None:
-        if self.probe not in get_args(Probe):
-            raise ValueError(f"unknown probe {self.probe!r}; known: {', '.join(get_args(Probe))}.")
-        if self.num_probes < 1:
-            raise ValueError(f"Hutchinson's estimator needs at least one probe, got {self.num_probes}.")
+    num_probes: Annotated[int, Range(least=1)] = 1
 
     @property
     def num_estimates(self) -> int:
@@ -156,14 +154,8 @@ class HutchPlusPlus(Divergence):
         ValueError: fewer than one of either.
     """
 
-    rank: int = 4
-    num_probes: int = 4
-
-    def __post_init__(self) -> None:
-        if self.rank < 1 or self.num_probes < 1:
-            raise ValueError(
-                f"Hutch++ needs rank and num_probes >= 1, got {self.rank} and {self.num_probes}."
-            )
+    rank: Annotated[int, Range(least=1)] = 4
+    num_probes: Annotated[int, Range(least=1)] = 4
 
     @property
     def num_estimates(self) -> int:
@@ -194,7 +186,7 @@ class ExactTrace(Divergence):
         chunk: products in one backward pass; bounds the memory.
     """
 
-    chunk: int = 64
+    chunk: Annotated[int, Range(least=1)] = 64
 
     @property
     def num_estimates(self) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 from torch import Tensor
 
@@ -10,6 +11,7 @@ from losses.times import TimeSampler
 from losses.weightings import Weighting, register_weighting
 from sde_lib.base import GaussianProcess
 from sde_lib.noise import Noise
+from sde_lib.settings import Range
 
 
 @dataclass(frozen=True)
@@ -18,10 +20,14 @@ class LogNormalTimes(TimeSampler[GaussianProcess]):
 
     Most of training then happens where it matters: below it, errors are imperceptible and irreducible;
     above it, the answer is the data's mean. A process that has not the level drawn gives its nearest.
+
+    Args:
+        P_mean: mean of ln(sigma/alpha).
+        P_std: its standard deviation.
     """
 
     P_mean: float = -1.2
-    P_std: float = 1.2
+    P_std: Annotated[float, Range(above=0)] = 1.2
 
     def sample(self, process: GaussianProcess, noise: Noise) -> Tensor:
         z = noise.normal((len(noise), 1))[:, 0].double()
@@ -41,7 +47,7 @@ class EDMWeighting(Weighting[GaussianProcess]):
         sigma_data: standard deviation of the data, the preconditioning's.
     """
 
-    sigma_data: float = 0.5
+    sigma_data: Annotated[float, Range(above=0)] = 0.5
 
     def weight(self, process: GaussianProcess, x: Tensor, t: Tensor, std: Tensor) -> Tensor:
         return 1 + (-process.marginal(t).log_snr).exp() / self.sigma_data**2

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import torch
 import torch.distributed as dist
 from torch import Tensor
@@ -9,6 +11,7 @@ from torch import Tensor
 from losses.times import TimeSampler
 from sde_lib.discrete import DiscreteDiffusion
 from sde_lib.noise import Noise
+from sde_lib.settings import Range, checked
 
 
 class LossSecondMoment(TimeSampler[DiscreteDiffusion]):
@@ -23,15 +26,17 @@ class LossSecondMoment(TimeSampler[DiscreteDiffusion]):
     Args:
         num_levels: N, of the chain.
         history: losses kept of each level.
-        uniform: share of the uniform distribution, in (0, 1].
+        uniform: share of the uniform distribution.
     """
 
-    def __init__(self, *, num_levels: int, history: int = 10, uniform: float = 0.001) -> None:
-        if num_levels < 1 or history < 1 or not 0 < uniform <= 1:
-            raise ValueError(
-                f"importance sampling of times needs levels and a history of at least 1 and a uniform "
-                f"share in (0, 1]; got num_levels={num_levels}, history={history}, uniform={uniform}."
-            )
+    @checked
+    def __init__(
+        self,
+        *,
+        num_levels: Annotated[int, Range(least=1)],
+        history: Annotated[int, Range(least=1)] = 10,
+        uniform: Annotated[float, Range(above=0, most=1)] = 0.001,
+    ) -> None:
         self.uniform = uniform
         # On the CPU in float64: the same bits on every process and device. The losses of a level lie in a
         # ring, whose next place is ``counts`` modulo its length.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Annotated, Any
 
 from torch import Tensor
 
@@ -18,6 +18,7 @@ from sde_lib.base import GaussianProcess, Perturbed, Process, expand
 from sde_lib.discrete import DiscreteDiffusion
 from sde_lib.gaussian import Bins
 from sde_lib.needs import NeededProcess
+from sde_lib.settings import Range
 
 Residual = Callable[[Any, Prediction, Tensor, Perturbed, Tensor], Tensor]
 """(process, prediction, x0, noisy, t) -> target minus output, shaped like the state.
@@ -113,7 +114,7 @@ class HybridLoss(Loss[DiscreteDiffusion]):
     times: TimeSampler[DiscreteDiffusion]
     output: Output
     bins: Bins | None
-    weight: float | None = 0.001
+    weight: Annotated[float, Range(least=0)] | None = 0.001
 
     def values(
         self, process: DiscreteDiffusion, prediction: Prediction, x0: Tensor, noisy: Perturbed, t: Tensor

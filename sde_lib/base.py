@@ -17,6 +17,7 @@ from torch import Tensor
 
 from sde_lib.noise import Noise
 from sde_lib.registry import Registry
+from sde_lib.settings import check_settings
 
 
 def expand(v: Tensor, x: Tensor) -> Tensor:
@@ -99,6 +100,9 @@ class Process(abc.ABC):
     """
 
     t_end: float
+
+    def __post_init__(self) -> None:
+        check_settings(self)
 
     @property
     @abc.abstractmethod

@@ -11,7 +11,7 @@ from __future__ import annotations
 import abc
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Generic, Literal, get_args
+from typing import Annotated, ClassVar, Generic, Literal
 
 import numpy as np
 import torch
@@ -21,7 +21,7 @@ from sde_lib.base import GaussianProcess, Process
 from sde_lib.discrete import DiscreteDiffusion
 from sde_lib.needs import NeededProcess, declare_needs
 from sde_lib.registry import Registry
-from sde_lib.settings import check_settings
+from sde_lib.settings import Range, check_settings
 
 
 class Grid(abc.ABC, Generic[NeededProcess]):
@@ -110,7 +110,7 @@ class Karras(Grid[GaussianProcess]):
         rho: 7 in the paper; larger is denser near clean data.
     """
 
-    rho: float = 7.0
+    rho: Annotated[float, Range(above=0)] = 7.0
 
     def place(self, process: GaussianProcess, u: Tensor) -> Tensor:
         ends = (
@@ -162,6 +162,7 @@ class Density(Grid[GaussianProcess]):
         return cls(tuple((values - values[0]).tolist()))
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if len(self.log_density) < 2:
             raise ValueError(f"the density grid needs two values or more, got {tuple(self.log_density)}.")
 
@@ -224,14 +225,8 @@ class Respaced(Grid[DiscreteDiffusion]):
             ``leading`` at k floor(M/n), ``trailing`` at the end of each n-th part, rounded.
     """
 
-    sections: Sequence[int] = ()
+    sections: Sequence[Annotated[int, Range(least=1)]] = ()
     spacing: Spacing = "linspace"
-
-    def __post_init__(self) -> None:
-        if self.spacing not in get_args(Spacing):
-            raise ValueError(f"spacing is one of {', '.join(get_args(Spacing))}; got {self.spacing!r}.")
-        if any(count < 1 for count in self.sections):
-            raise ValueError(f"every section takes at least one step, got {tuple(self.sections)}.")
 
     def place(self, process: DiscreteDiffusion, u: Tensor) -> Tensor:
         counts = tuple(self.sections) or (len(u),)

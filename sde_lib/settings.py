@@ -111,7 +111,8 @@ class Setting:
         if isinstance(found, (int, float)) and not isinstance(found, bool):
             allowed = self.range or _ANY
             if not allowed.contains(found):
-                raise ValueError(f"{name} {allowed.requirement}, got {value!r}.")
+                comma = "" if allowed.requirement.endswith(";") else ","
+                raise ValueError(f"{name} {allowed.requirement}{comma} got {value!r}.")
         return found
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Annotated
 
 import torch
 from torch import Tensor
@@ -12,10 +13,15 @@ from samplers.base import Advance, GaussianModel, Memory, Predictor, Step
 from samplers.pc import PCSampler
 from sde_lib.base import GaussianProcess, expand
 from sde_lib.noise import Noise
+from sde_lib.settings import Range
 
 
 def repaint(
-    sampler: PCSampler, *, jump_length: int = 10, resamplings: int = 10, above: float = 0.0
+    sampler: PCSampler,
+    *,
+    jump_length: Annotated[int, Range(least=1)] = 10,
+    resamplings: Annotated[int, Range(least=1)] = 10,
+    above: Annotated[float, Range(least=0)] = 0.0,
 ) -> PCSampler:
     """``sampler`` with RePaint's schedule (Lugmayr et al. 2022, section 4.2).
 
@@ -25,8 +31,8 @@ def repaint(
 
     Args:
         sampler: with a ``Replacement`` among its constraints.
-        jump_length: steps of the grid in a jump, at least 1 and less than the grid has times.
-        resamplings: passes of each stretch, at least 1 (no jumps).
+        jump_length: steps of the grid in a jump, fewer than the grid has times.
+        resamplings: passes of each stretch; 1: no jumps.
         above: sigma/alpha of the cleanest state to jump from. Of a noisy measurement give its noise_std over
             the square root of the operator's gain: below, ``Replacement`` no longer acts, and states that
             came and went there would forget the measurement.
@@ -94,6 +100,7 @@ class Resampling(Predictor[GaussianProcess]):
     inner: Predictor[GaussianProcess]
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.inner.encodes:
             raise ValueError(
                 f"RePaint resamples with a predictor from noise to data; {type(self.inner).__name__} encodes."

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from samplers.base import Constraint, Step
-from samplers.operators.base import LinearOperator, check_measurement, check_noise_std
+from samplers.operators.base import LinearOperator, NoiseStd, check_measurement
 from sde_lib.base import GaussianProcess, expand
 from sde_lib.noise import Noise
 
@@ -38,10 +38,10 @@ class Replacement(Constraint[GaussianProcess]):
 
     operator: LinearOperator
     measurement: Tensor
-    noise_std: float = 0.0
+    noise_std: NoiseStd = 0.0
 
     def __post_init__(self) -> None:
-        check_noise_std(self.noise_std)
+        super().__post_init__()
         if self.noise_std and self.operator.gain is None:
             raise ValueError(
                 f"replacement counts a measurement's noise only where A A^T is a multiple of the identity, and "

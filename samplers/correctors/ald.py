@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 from torch import Tensor
 
 from samplers.base import Corrector, GaussianModel, Step, register_corrector
 from sde_lib.base import GaussianProcess, expand
 from sde_lib.noise import Noise
+from sde_lib.settings import Range
 
 
 @register_corrector(name="ald")
@@ -23,13 +25,7 @@ class AnnealedLangevin(Corrector[GaussianProcess]):
             variance.
     """
 
-    snr: float = 0.16
-
-    def __post_init__(self) -> None:
-        if not 0 < self.snr < 1:
-            raise ValueError(
-                f"ald's snr lies between 0 and 1, got {self.snr}; typical values are 0.05 to 0.2."
-            )
+    snr: Annotated[float, Range(above=0, below=1)] = 0.16
 
     def update_fn(self, model: GaussianModel, x: Tensor, t: Tensor, noise: Noise) -> Step:
         process = model.process

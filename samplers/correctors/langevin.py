@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 from torch import Tensor
 
@@ -11,6 +11,7 @@ from models.prediction.noise_model import Model
 from samplers.base import Corrector, Step, register_corrector
 from sde_lib.base import expand
 from sde_lib.noise import Noise
+from sde_lib.settings import Range
 
 
 @register_corrector(name="langevin")
@@ -28,16 +29,8 @@ class Langevin(Corrector):
             whose samples depend on their batch-mates.
     """
 
-    snr: float = 0.16
+    snr: Annotated[float, Range(above=0, below=1)] = 0.16
     norm: Literal["sample", "batch"] = "sample"
-
-    def __post_init__(self) -> None:
-        if not 0 < self.snr < 1:
-            raise ValueError(
-                f"langevin's snr lies between 0 and 1, got {self.snr}; typical values are 0.05 to 0.2."
-            )
-        if self.norm not in ("sample", "batch"):
-            raise ValueError(f"langevin's norm is 'sample' or 'batch', got {self.norm!r}.")
 
     def update_fn(self, model: Model, x: Tensor, t: Tensor, noise: Noise) -> Step:
         score, z = model(x, t).score, noise.normal(x.shape)

@@ -3,31 +3,30 @@
 from __future__ import annotations
 
 import abc
-import math
-from collections.abc import Sequence
 
 from torch import Tensor
 
 from models.prediction.noise_model import Model
-from samplers.guidance.interval import Interval
+from samplers.guidance.interval import Bounds, Interval
+from sde_lib.needs import GivenProcess
+from sde_lib.settings import checked
 
 
-class Guided(Model, abc.ABC):
+class Guided(Model[GivenProcess], abc.ABC):
     """A model whose predictions are another's, moved.
 
     Args:
         model: what is guided; also a guided model.
-        scale: strength; any finite number, 0 leaves the unguided model.
+        scale: strength of the guidance; 0 leaves the unguided model.
         interval: (low, high) of sigma/alpha within which to guide; None: everywhere.
 
     Raises:
         ValueError: a scale that is not finite, or an interval that is none or that the process has not.
     """
 
-    def __init__(self, model: Model, scale: float, interval: Sequence[float] | None) -> None:
+    @checked
+    def __init__(self, model: Model[GivenProcess], scale: float, interval: Bounds | None) -> None:
         super().__init__()
-        if not math.isfinite(scale):
-            raise ValueError(f"guidance's scale is a finite number, got {scale}.")
         self.model, self.process, self.scale = model, model.process, float(scale)
         self.interval = None if interval is None else Interval.of(interval)
         if self.interval is not None:

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Annotated, TypeAlias
 
 from torch import Tensor
 
 from sde_lib.base import GaussianProcess, Process
+from sde_lib.settings import Range
+
+Bounds: TypeAlias = Sequence[Annotated[float, Range(least=0, finite=False)]]
+"""(low, high) of sigma/alpha."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +40,7 @@ class Interval:
             )
 
     @classmethod
-    def of(cls, bounds: Sequence[float]) -> Interval:
+    def of(cls, bounds: Bounds) -> Interval:
         """From two numbers.
 
         Raises:

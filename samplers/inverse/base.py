@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from models.prediction.noise_model import Model, Prediction
-from samplers.operators.base import LinearOperator, check_measurement, check_noise_std
+from samplers.operators.base import LinearOperator, NoiseStd, check_measurement, check_noise_std
 from sde_lib.base import GaussianProcess
 from sde_lib.registry import Registry
 
@@ -56,7 +56,7 @@ class PosteriorModel(Model, abc.ABC):
 
     process: GaussianProcess
 
-    def __init__(self, model: Model, operator: LinearOperator, *, noise_std: float = 0.0) -> None:
+    def __init__(self, model: Model, operator: LinearOperator, *, noise_std: NoiseStd = 0.0) -> None:
         super().__init__()
         check_noise_std(noise_std)
         if not isinstance(model.process, GaussianProcess):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Annotated
 
 import torch
 from torch import Tensor
@@ -12,6 +13,7 @@ from samplers.operators.base import LinearOperator, register_operator
 from samplers.operators.mask import Mask
 from sde_lib.base import expand
 from sde_lib.noise import Noise
+from sde_lib.settings import Range, checked
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,7 +79,14 @@ class Fourier(LinearOperator):
 
 
 @register_operator(name="fourier")
-def fourier(shape: Sequence[int], *, lines: int, centre: int = 2, seed: int = 0) -> Fourier:
+@checked
+def fourier(
+    shape: Sequence[int],
+    *,
+    lines: Annotated[int, Range(least=1)],
+    centre: Annotated[int, Range(least=0)] = 2,
+    seed: int = 0,
+) -> Fourier:
     """``lines`` rows of frequencies, as a scanner reads them: the ``centre`` lowest, the others at random.
 
     Args:
@@ -90,7 +99,7 @@ def fourier(shape: Sequence[int], *, lines: int, centre: int = 2, seed: int = 0)
         ValueError: a number of lines out of range.
     """
     height, width = shape[-2:]
-    if not 1 <= lines <= height or not 0 <= centre <= lines:
+    if not centre <= lines <= height:
         raise ValueError(
             f"of {height} lines of frequencies 1 to {height} can be measured, 0 to all of them in the centre; "
             f"got lines={lines}, centre={centre}."

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
+from typing import Annotated
 
 from torch import Tensor
 
 from samplers.base import Advance, GaussianModel, Memory, MultistepPredictor, register_predictor
 from samplers.predictors.multistep import AdamsStep, check_order
 from sde_lib.base import GaussianProcess
-from sde_lib.exponential import Form, check_form, weights
+from sde_lib.exponential import Form, weights
 from sde_lib.noise import Noise
+from sde_lib.settings import Range
 
 
 @register_predictor(name="adams")
@@ -30,13 +32,13 @@ class ExponentialAdams(MultistepPredictor[GaussianProcess]):
         corrected: whether to correct.
     """
 
-    order: int = 3
+    order: Annotated[int, Range(least=1, most=5)] = 3
     form: Form = "v"
     corrected: bool = False
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_order("adams", self.order, range(2, 6) if self.corrected else range(1, 5))
-        check_form(self.form)
 
     def advance(
         self, model: GaussianModel, x: Tensor, t: Tensor, s: Tensor, noise: Noise, memory: Memory

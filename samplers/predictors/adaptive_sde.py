@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 from torch import Tensor
@@ -12,6 +13,7 @@ from samplers.base import Predictor, Step, register_predictor
 from sde_lib.base import SDE, expand
 from sde_lib.brownian import DEPTH, BrownianPath
 from sde_lib.noise import Noise
+from sde_lib.settings import Range
 
 
 def rung(wanted: Tensor) -> Tensor:
@@ -46,18 +48,12 @@ class AdaptiveSDE(Predictor[SDE]):
         most_steps: steps, refused ones included, after which to give up.
     """
 
-    relative: float = 0.02
-    absolute: float = 0.0078
-    first_step: float = 0.01
-    safety: float = 0.9
-    exponent: float = 0.9
-    most_steps: int = 100_000
-
-    def __post_init__(self) -> None:
-        if min(self.relative, self.absolute, self.first_step, self.safety, self.exponent) <= 0:
-            raise ValueError(
-                "adaptive_sde's relative, absolute, first_step, safety and exponent must be positive."
-            )
+    relative: Annotated[float, Range(above=0)] = 0.02
+    absolute: Annotated[float, Range(above=0)] = 0.0078
+    first_step: Annotated[float, Range(above=0)] = 0.01
+    safety: Annotated[float, Range(above=0)] = 0.9
+    exponent: Annotated[float, Range(above=0)] = 0.9
+    most_steps: Annotated[int, Range(least=1)] = 100_000
 
     def update_fn(self, model: Model[SDE], x: Tensor, t: Tensor, s: Tensor, noise: Noise) -> Step:
         sde = model.process

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from models.prediction.reverse import Variance, check_variance, reverse_step
+from models.prediction.reverse import Variance, reverse_step
 from samplers.base import GaussianModel, Predictor, Step, register_predictor
 from sde_lib.base import GaussianProcess, expand
 from sde_lib.noise import Noise
@@ -26,9 +26,6 @@ class AncestralSampling(Predictor[GaussianProcess]):
     """
 
     variance: Variance = "auto"
-
-    def __post_init__(self) -> None:
-        check_variance(self.variance)
 
     def update_fn(self, model: GaussianModel, x: Tensor, t: Tensor, s: Tensor, noise: Noise) -> Step:
         process = model.process

@@ -49,6 +49,7 @@ class Bespoke(MultistepPredictor[GaussianProcess]):
     shares: Sequence[Sequence[float | Tensor]] = ()
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for number, row in enumerate(self.shares):
             if not len(row) or not -1e-4 <= sum(row) - 1 <= 1e-4:
                 raise ValueError(f"bespoke's shares sum to one in every step; those of step {number} do not.")

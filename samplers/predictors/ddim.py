@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 from torch import Tensor
@@ -11,6 +11,7 @@ from torch import Tensor
 from samplers.base import GaussianModel, Predictor, Step, register_predictor
 from sde_lib.base import GaussianProcess, expand
 from sde_lib.noise import Noise
+from sde_lib.settings import Range
 
 
 @register_predictor(name="ddim")
@@ -24,11 +25,7 @@ class DDIM(Predictor[GaussianProcess]):
         eta: share of fresh noise, in [0, 1].
     """
 
-    eta: float = 0.0
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.eta <= 1:
-            raise ValueError(f"ddim's eta is a share of fresh noise in [0, 1], got {self.eta}.")
+    eta: Annotated[float, Range(least=0, most=1, words="is a share of fresh noise in [0, 1]")] = 0.0
 
     @property
     def order(self) -> int | None:

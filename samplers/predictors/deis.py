@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
-from typing import get_args
+from typing import Annotated
 
 from torch import Tensor
 
 from samplers.base import Advance, GaussianModel, Memory, MultistepPredictor, register_predictor
-from samplers.predictors.multistep import AdamsStep, check_order
+from samplers.predictors.multistep import AdamsStep
 from sde_lib.base import GaussianProcess
 from sde_lib.exponential import Variable, weights
 from sde_lib.noise import Noise
+from sde_lib.settings import Range
 
 
 @register_predictor(name="deis")
@@ -26,13 +27,8 @@ class DEIS(MultistepPredictor[GaussianProcess]):
         variable: what the polynomials are in: ``ratio``, the paper's rho = sigma/alpha, or its ``log``.
     """
 
-    order: int = 3
+    order: Annotated[int, Range(least=1, most=4)] = 3
     variable: Variable = "log"
-
-    def __post_init__(self) -> None:
-        check_order("deis", self.order, range(1, 5))
-        if self.variable not in get_args(Variable):
-            raise ValueError(f"deis's variable is 'log' or 'ratio', got {self.variable!r}.")
 
     def advance(
         self, model: GaussianModel, x: Tensor, t: Tensor, s: Tensor, noise: Noise, memory: Memory
@@ -52,10 +48,7 @@ class LinearMultistep(MultistepPredictor[GaussianProcess]):
         order: 1 to 4.
     """
 
-    order: int = 4
-
-    def __post_init__(self) -> None:
-        check_order("lms", self.order, range(1, 5))
+    order: Annotated[int, Range(least=1, most=4)] = 4
 
     def advance(
         self, model: GaussianModel, x: Tensor, t: Tensor, s: Tensor, noise: Noise, memory: Memory

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
+from typing import Annotated
 
 from torch import Tensor
 
@@ -16,10 +17,11 @@ from samplers.base import (
     Step,
     register_predictor,
 )
-from samplers.predictors.multistep import AdamsStep, check_order, view
+from samplers.predictors.multistep import AdamsStep, view
 from sde_lib.base import GaussianProcess
-from sde_lib.exponential import Form, check_form, log_ratio, weights
+from sde_lib.exponential import Form, log_ratio, weights
 from sde_lib.noise import Noise
+from sde_lib.settings import Range
 
 
 @register_predictor(name="dpm_solver_multistep")
@@ -35,12 +37,8 @@ class DPMSolverMultistep(MultistepPredictor[GaussianProcess]):
         form: ``x0`` for DPM-Solver++, ``eps`` for DPM-Solver, or ``v``.
     """
 
-    order: int = 2
+    order: Annotated[int, Range(least=1, most=3)] = 2
     form: Form = "x0"
-
-    def __post_init__(self) -> None:
-        check_order("dpm_solver_multistep", self.order, range(1, 4))
-        check_form(self.form)
 
     def advance(
         self, model: GaussianModel, x: Tensor, t: Tensor, s: Tensor, noise: Noise, memory: Memory
@@ -59,10 +57,7 @@ class SDEDPMSolverMultistep(MultistepPredictor[GaussianProcess]):
         solver_order: 1 to 3: data predictions in the formula; with 1 it is ancestral sampling.
     """
 
-    solver_order: int = 2
-
-    def __post_init__(self) -> None:
-        check_order("sde_dpm_solver_multistep", self.solver_order, range(1, 4))
+    solver_order: Annotated[int, Range(least=1, most=3)] = 2
 
     def advance(
         self, model: GaussianModel, x: Tensor, t: Tensor, s: Tensor, noise: Noise, memory: Memory
@@ -85,12 +80,8 @@ class DPMSolverSinglestep(Predictor[GaussianProcess]):
         form: ``x0`` for DPM-Solver++, ``eps`` for DPM-Solver, or ``v``.
     """
 
-    order: int = 2
+    order: Annotated[int, Range(least=2, most=3)] = 2
     form: Form = "x0"
-
-    def __post_init__(self) -> None:
-        check_order("dpm_solver_singlestep", self.order, range(2, 4))
-        check_form(self.form)
 
     def update_fn(self, model: GaussianModel, x: Tensor, t: Tensor, s: Tensor, noise: Noise) -> Step:
         process = model.process

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 from torch import Tensor
@@ -10,6 +11,7 @@ from torch import Tensor
 from samplers.base import GaussianModel, Predictor, Step, register_predictor
 from sde_lib.base import GaussianProcess, expand
 from sde_lib.noise import Noise
+from sde_lib.settings import Range
 
 
 def heun_step(model: GaussianModel, x: Tensor, t: Tensor, s: Tensor) -> Tensor:
@@ -49,18 +51,18 @@ class Heun(Predictor[GaussianProcess]):
             1 to 1.007).
     """
 
-    churn: float = 0.0
-    churn_low: float = 0.0
-    churn_high: float = float("inf")
-    churn_noise: float = 1.0
+    churn: Annotated[float, Range(least=0, most=2**0.5 - 1, words="lies in [0, sqrt(2) - 1]")] = 0.0
+    churn_low: Annotated[float, Range(least=0)] = 0.0
+    churn_high: Annotated[float, Range(least=0, finite=False)] = float("inf")
+    churn_noise: Annotated[float, Range(above=0, words="is a standard deviation above 0")] = 1.0
 
     def __post_init__(self) -> None:
-        if not 0 <= self.churn <= 2**0.5 - 1:
-            raise ValueError(f"heun's churn lies in [0, sqrt(2) - 1], got {self.churn}.")
-        if not 0 <= self.churn_low <= self.churn_high:
-            raise ValueError("heun's churn_low must be positive and no larger than churn_high.")
-        if self.churn_noise <= 0:
-            raise ValueError(f"heun's churn_noise is a standard deviation above 0, got {self.churn_noise}.")
+        super().__post_init__()
+        if self.churn_low > self.churn_high:
+            raise ValueError(
+                f"heun raises the noise between two levels of sigma/alpha, churn_low <= churn_high; got "
+                f"{self.churn_low} and {self.churn_high}."
+            )
 
     @property
     def order(self) -> int | None:

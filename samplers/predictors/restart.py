@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 from torch import Tensor
@@ -12,6 +13,7 @@ from samplers.base import GaussianModel, Predictor, Step, register_predictor
 from samplers.predictors.heun import Heun, heun_step, up
 from sde_lib.base import GaussianProcess
 from sde_lib.noise import Noise
+from sde_lib.settings import Range
 
 
 @register_predictor(name="restart")
@@ -25,23 +27,20 @@ class Restart(Predictor[GaussianProcess]):
 
     Args:
         restart_low, restart_high: levels of sigma/alpha between which to restart, low < high.
-        repeats: restarts, at least 1.
-        inner: Heun steps from ``restart_high`` down, at least 1.
+        repeats: restarts.
+        inner: Heun steps from ``restart_high`` down.
     """
 
-    restart_low: float = 0.1
-    restart_high: float = 0.3
-    repeats: int = 2
-    inner: int = 3
+    restart_low: Annotated[float, Range(above=0)] = 0.1
+    restart_high: Annotated[float, Range(above=0)] = 0.3
+    repeats: Annotated[int, Range(least=1)] = 2
+    inner: Annotated[int, Range(least=1)] = 3
 
     def __post_init__(self) -> None:
-        if not 0 < self.restart_low < self.restart_high:
+        super().__post_init__()
+        if not self.restart_low < self.restart_high:
             raise ValueError(
                 f"restart goes from low up to high, 0 < low < high; got {self.restart_low} and {self.restart_high}."
-            )
-        if self.repeats < 1 or self.inner < 1:
-            raise ValueError(
-                f"restart needs repeats and inner of at least 1, got {self.repeats}, {self.inner}."
             )
 
     def plan(self, process: GaussianProcess, times: Tensor) -> Sequence[Predictor[GaussianProcess]]:

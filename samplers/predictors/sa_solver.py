@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 from torch import Tensor
 
@@ -13,6 +14,7 @@ from samplers.predictors.multistep import AdamsStep, check_order
 from sde_lib.base import GaussianProcess, Marginal
 from sde_lib.exponential import Weights, weights
 from sde_lib.noise import Noise
+from sde_lib.settings import Range
 
 
 @register_predictor(name="sa_solver")
@@ -34,20 +36,18 @@ class SASolver(MultistepPredictor[GaussianProcess]):
         lower_order_final: whether the last step uses the latest data prediction alone.
     """
 
-    explicit: int = 2
-    implicit: int = 2
-    tau: float = 1.0
-    tau_low: float = 0.0
-    tau_high: float = float("inf")
+    explicit: Annotated[int, Range(least=1, most=4)] = 2
+    implicit: Annotated[int, Range(least=0, most=5)] = 2
+    tau: Annotated[float, Range(least=0)] = 1.0
+    tau_low: Annotated[float, Range(least=0)] = 0.0
+    tau_high: Annotated[float, Range(above=0, finite=False)] = float("inf")
     lower_order_final: bool = False
 
     def __post_init__(self) -> None:
-        check_order("sa_solver's predictor", self.explicit, range(1, 5))
+        super().__post_init__()
         if self.implicit:
             check_order("sa_solver's corrector", self.implicit, range(2, 6))
-        if self.tau < 0:
-            raise ValueError(f"sa_solver's tau is a noise strength of 0 or more, got {self.tau}.")
-        if not 0 <= self.tau_low < self.tau_high:
+        if not self.tau_low < self.tau_high:
             raise ValueError(
                 f"sa_solver adds noise between two levels of sigma/alpha, 0 <= tau_low < tau_high; "
                 f"got {self.tau_low} and {self.tau_high}."

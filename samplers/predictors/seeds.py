@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor
 
 from samplers.base import GaussianModel, Predictor, Step, register_predictor
-from samplers.predictors.multistep import check_order, view
+from samplers.predictors.multistep import view
 from sde_lib.base import GaussianProcess, Marginal, expand
 from sde_lib.exponential import log_ratio, weights
 from sde_lib.noise import Noise
+from sde_lib.settings import Range
 
 
 @register_predictor(name="seeds")
@@ -29,13 +30,8 @@ class SEEDS(Predictor[GaussianProcess]):
         form: ``eps`` as in the paper, or ``x0``.
     """
 
-    stages: int = 2
+    stages: Annotated[int, Range(least=2, most=3)] = 2
     form: Literal["x0", "eps"] = "x0"
-
-    def __post_init__(self) -> None:
-        check_order("seeds", self.stages, range(2, 4))
-        if self.form not in ("x0", "eps"):
-            raise ValueError(f"seeds integrates the reverse SDE in 'x0' or 'eps', got {self.form!r}.")
 
     def update_fn(self, model: GaussianModel, x: Tensor, t: Tensor, s: Tensor, noise: Noise) -> Step:
         process = model.process

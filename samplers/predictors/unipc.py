@@ -5,16 +5,17 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor
 
 from samplers.base import Advance, GaussianModel, Memory, MultistepPredictor, register_predictor
-from samplers.predictors.multistep import AdamsStep, check_order
+from samplers.predictors.multistep import AdamsStep
 from sde_lib.base import GaussianProcess, Marginal
 from sde_lib.exponential import Weights, log_ratio, weights
 from sde_lib.noise import Noise
+from sde_lib.settings import Range
 
 Form = Literal["x0", "eps"]
 BH = Literal["bh1", "bh2"]
@@ -59,16 +60,9 @@ class UniPC(MultistepPredictor[GaussianProcess]):
         bh: ``bh1``, B(h) = h, or ``bh2``, B(h) = e^h - 1.
     """
 
-    solver_order: int = 2
+    solver_order: Annotated[int, Range(least=1, most=4)] = 2
     form: Form = "x0"
     bh: BH = "bh2"
-
-    def __post_init__(self) -> None:
-        check_order("unipc", self.solver_order, range(1, 5))
-        if self.form not in get_args(Form):
-            raise ValueError(f"unipc interpolates 'x0' or 'eps', got {self.form!r}.")
-        if self.bh not in get_args(BH):
-            raise ValueError(f"unipc's B(h) is 'bh1' or 'bh2', got {self.bh!r}.")
 
     @property
     def order(self) -> int:
