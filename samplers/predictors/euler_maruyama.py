@@ -17,7 +17,10 @@ from sde_lib.noise import Noise
 class EulerMaruyama(Predictor[SDE]):
     """x_s = x - (f - g^2 score) dt + g sqrt(dt) z, dt = t - s (Song et al. 2021, eq. 6).
 
-    Weak order 1. With ``probability_flow`` x_s = x - (f - g^2 score / 2) dt (eq. 13), order 1.
+    Weak order 1. Euler's method on the probability flow, x_s = x - (f - g^2 score / 2) dt (eq. 13), has order 1.
+
+    Args:
+        probability_flow: whether to solve the probability-flow ODE instead of the reverse SDE.
     """
 
     probability_flow: bool = False
