@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import scipy.optimize
 import torch
 from torch import Tensor
 
@@ -141,6 +140,8 @@ def optimise_bespoke(
     Raises:
         ValueError: a process whose times are indices, or an ``onward`` of another number of steps.
     """
+    import scipy.optimize
+
     process = model.process
     if not process.time([process.start]).is_floating_point():
         raise ValueError(

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import scipy.optimize
 from torch import Tensor
 
 from samplers.base import GaussianModel, Predictor
@@ -69,6 +68,8 @@ def optimise_grid(
     Raises:
         ValueError: a stochastic predictor.
     """
+    import scipy.optimize
+
     if predictor.order is None:
         raise ValueError(
             "a grid is optimised for a deterministic predictor: results of others cannot be compared."

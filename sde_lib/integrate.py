@@ -11,11 +11,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-import scipy.integrate
 import torch
 from torch import Tensor
 
 from sde_lib.base import expand
+from sde_lib.tableaus import TABLEAUS, Tableau
 
 VectorField = Callable[[Tensor, Tensor, Tensor], Tensor]
 """f(t, y, rows) -> dy/dt for the samples ``rows`` of the batch: t (b,), y (b, ...), rows (b,) int64."""
@@ -60,34 +60,6 @@ class Solution:
     y: Tensor
     nfe: Tensor
     outcome: Tensor
-
-
-@dataclass(frozen=True)
-class Tableau:
-    """An explicit embedded pair whose last stage, at the new point, is the next step's first.
-
-    Args:
-        order: of the solution that is carried on.
-        a, b, c: stages, weights and nodes.
-        error: weights of the error estimates over all stages and the new point; DOP853 has a second
-            row, and the two combine as in Hairer, Norsett & Wanner (1993), section II.10.
-        memory: how much the last step's error counts in the choice of the next step's length (beta of
-            section IV.2's controller, with the values of the book's own codes).
-    """
-
-    order: int
-    a: np.ndarray
-    b: np.ndarray
-    c: np.ndarray
-    error: np.ndarray
-    memory: float
-
-
-_RK45, _DOP853 = scipy.integrate.RK45, scipy.integrate.DOP853
-TABLEAUS = {
-    "dopri5": Tableau(5, _RK45.A, _RK45.B, _RK45.C, np.stack([_RK45.E]), 0.04),
-    "dop853": Tableau(8, _DOP853.A, _DOP853.B, _DOP853.C, np.stack([_DOP853.E5, _DOP853.E3]), 0.0),
-}
 
 
 def rms(y: Tensor) -> Tensor:
@@ -264,6 +236,8 @@ def integrate_scipy(
 
     Every sample takes the same steps, chosen by the error of all: results depend on the batch.
     """
+    import scipy.integrate
+
     rows = torch.arange(y0.shape[0], device=y0.device)
 
     def flat(t: float, y: np.ndarray) -> np.ndarray:
