@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, overload
 
 import torch
 from torch import Tensor
 
 from models.prediction.noise_model import Model
-from samplers.pc import SampleResult
+from samplers.pc import SampleResult, noise_for
 from sde_lib.base import SDE, expand
 from sde_lib.integrate import TABLEAUS, Outcome, integrate
 from sde_lib.noise import Noise
@@ -43,8 +43,15 @@ class ODESampler:
         if not (self.rtol > 0 and self.atol > 0):
             raise ValueError(f"rtol and atol must be positive, got {self.rtol} and {self.atol}.")
 
-    def sample(self, shape: Sequence[int], noise: Noise, **cond: Any) -> SampleResult:
-        """Draw ``shape`` = (B, ...) samples."""
+    @overload
+    def sample(self, shape: Sequence[int], noise: Noise, **cond: Any) -> SampleResult: ...
+    @overload
+    def sample(self, shape: Sequence[int], *, seed: int = 0, **cond: Any) -> SampleResult: ...
+    def sample(
+        self, shape: Sequence[int], noise: Noise | None = None, *, seed: int | None = None, **cond: Any
+    ) -> SampleResult:
+        """Draw ``shape`` = (B, ...) samples; ``noise`` or ``seed`` as for ``PCSampler.sample``."""
+        noise = noise_for(self.model, shape, noise, seed)
         return self.decode(self.model.process.prior_sampling(shape, noise), **cond)
 
     @torch.no_grad()

@@ -11,12 +11,31 @@ from typing import Any, get_args, get_origin
 from typing_extensions import TypeVar
 
 from sde_lib.base import Process
+from sde_lib.registry import registered_name
 
 GivenProcess = TypeVar("GivenProcess", bound=Process, covariant=True, default=Any)
 """The process that a model has: a ``Model[VPSDE]`` serves wherever a ``Model[GaussianProcess]`` is needed."""
 
 NeededProcess = TypeVar("NeededProcess", bound=Process, contravariant=True, default=Any)
 """The process that a component needs: a ``Predictor[Process]`` serves wherever a ``Predictor[SDE]`` is asked for."""
+
+
+def check_needs(what: str, component: Any, process: Process) -> None:
+    """Refuse a process that lacks what a component needs.
+
+    Args:
+        what: the component's kind, for the message.
+        component: with a ``needs``.
+        process: of the model that it works on.
+
+    Raises:
+        ValueError: naming the component, what it needs and the process.
+    """
+    if not isinstance(process, component.needs):
+        raise ValueError(
+            f"{what} {registered_name(type(component))!r} needs a process of the kind {component.needs.__name__}, "
+            f"which {type(process).__name__} is not."
+        )
 
 
 def declare_needs(cls: Any) -> None:
