@@ -56,9 +56,13 @@ from samplers.predictors.reverse_diffusion import ReverseDiffusion
 from samplers.predictors.sa_solver import SASolver
 from samplers.predictors.seeds import SEEDS
 from samplers.predictors.unipc import UniPC
-from samplers.score_sde import get_ode_sampler, get_pc_sampler
-from samplers.score_sde_conditional import get_pc_conditional_sampler
-from samplers.score_sde_control import get_pc_colorizer, get_pc_inpainter
+from samplers.score_sde import (
+    get_ode_sampler,
+    get_pc_colorizer,
+    get_pc_conditional_sampler,
+    get_pc_inpainter,
+    get_pc_sampler,
+)
 
 # Samplers.
 __all__ = ["ODESampler", "PCSampler", "SampleResult"]
