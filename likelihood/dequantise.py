@@ -30,7 +30,7 @@ class Dequantised:
 
 
 class Dequantisation(abc.ABC):
-    """How the place within a bin is drawn."""
+    """A distribution of the continuous value within the bin of each level."""
 
     levels: int
     low: float
@@ -62,8 +62,8 @@ class UniformDequantisation(Dequantisation):
     """Uniform within each bin (Theis et al. 2016, section 3.1).
 
     Args:
-        levels: distinct values.
-        low, high: the model's range.
+        levels: number of distinct values of the data.
+        low, high: range of the continuous data.
     """
 
     levels: Annotated[int, Range(least=1)] = 256

@@ -58,7 +58,7 @@ def _dot(a: Tensor, b: Tensor) -> Tensor:
 
 
 class Divergence(abc.ABC):
-    """A way to find the trace of a Jacobian. Implementations are frozen dataclasses of their settings."""
+    """An estimator of the trace of a Jacobian. Implementations are frozen dataclasses of their settings."""
 
     def __post_init__(self) -> None:
         check_settings(self)
@@ -114,8 +114,8 @@ class Hutchinson(Divergence):
     slope mostly takes away.
 
     Args:
-        probe: the distribution of the probes.
-        num_probes: independent estimates of each sample's trace.
+        probe: distribution of the probes.
+        num_probes: number of independent estimates of each sample's trace.
 
     Raises:
         ValueError: an unknown distribution or no probe.
@@ -147,8 +147,8 @@ class HutchPlusPlus(Divergence):
     surface. Costs two products for each vector of the sketch and one for each probe.
 
     Args:
-        rank: vectors of the sketch.
-        num_probes: independent estimates of the rest's trace.
+        rank: number of vectors of the sketch.
+        num_probes: number of independent estimates of the trace of the rest.
 
     Raises:
         ValueError: fewer than one of either.
@@ -183,7 +183,7 @@ class ExactTrace(Divergence):
     """The trace itself, by one product for each dimension: for small dimensions and for tests.
 
     Args:
-        chunk: products in one backward pass; bounds the memory.
+        chunk: number of products in one backward pass, which bounds the memory.
     """
 
     chunk: Annotated[int, Range(least=1)] = 64

@@ -1,4 +1,4 @@
-"""Learned dequantisation: where in its bin a value is put, chosen so that the model finds it likely."""
+"""Variational dequantisation: a learned distribution of the continuous value within the bin of each level."""
 
 from __future__ import annotations
 
@@ -80,11 +80,11 @@ class VariationalDequantisation(nn.Module, Dequantisation):
     between them.
 
     Args:
-        shape: of a sample, without the batch.
-        levels: distinct values.
-        low, high: the model's range.
-        width: channels of the couplings' hidden layers.
-        couplings: how many.
+        shape: shape of a sample, without the batch.
+        levels: number of distinct values of the data.
+        low, high: range of the continuous data.
+        width: number of channels of the couplings' hidden layers.
+        couplings: number of coupling layers.
 
     Raises:
         ValueError: fewer than two couplings, a shape of more than four axes.

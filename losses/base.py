@@ -1,4 +1,4 @@
-"""What a training objective is."""
+"""The interface of training objectives."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from sde_lib.settings import check_settings
 class Losses:
     """The loss of each sample and the time at which it was taken, both (B,).
 
-    The mean of ``values`` is an unbiased estimate of the objective: they are weighted by how much too seldom
-    (or often) their times are drawn. ``weights`` (B,) are those factors; None: all one.
+    The mean of ``values`` is an unbiased estimate of the objective. ``weights`` (B,) are the importance weights of the
+    times, which are contained in ``values``; None: all are one.
     """
 
     values: Tensor

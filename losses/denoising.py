@@ -23,9 +23,9 @@ class DenoisingLoss(Loss[NeededProcess]):
     error in eps into the error of that output.
 
     Args:
-        times: which times are drawn.
-        weighting: what an error is worth at each time.
-        reduce_mean: average over a sample's elements; else half their sum (score_sde's two conventions).
+        times: distribution of the times.
+        weighting: factor of the squared error at each time.
+        reduce_mean: whether to average over the elements of a sample; otherwise half their sum (both as in score_sde).
     """
 
     times: TimeSampler[NeededProcess]

@@ -1,4 +1,4 @@
-"""EDM's training: which noise levels are drawn, and what an error at each is worth."""
+"""EDM's training: its distribution of noise levels and its weighting of the loss."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class LogNormalTimes(TimeSampler[GaussianProcess]):
 
     Args:
         P_mean: mean of ln(sigma/alpha).
-        P_std: its standard deviation.
+        P_std: standard deviation of ln(sigma/alpha).
     """
 
     P_mean: float = -1.2
@@ -44,7 +44,7 @@ class EDMWeighting(Weighting[GaussianProcess]):
     in x_0: every noise level starts with the same loss.
 
     Args:
-        sigma_data: standard deviation of the data, the preconditioning's.
+        sigma_data: standard deviation of the data, as in the preconditioning of the network.
     """
 
     sigma_data: Annotated[float, Range(above=0)] = 0.5

@@ -21,12 +21,12 @@ class LossSecondMoment(TimeSampler[DiscreteDiffusion]):
     many, times are uniform. A share ``uniform`` is always spread evenly, so that none is forgotten. Losses
     weighted by 1 / (N p(t)) have the mean of uniform times and, for this p, the least variance.
 
-    Every process of a distributed run learns from the losses of all, so all draw from the same distribution.
+    In distributed training every rank learns from the losses of all ranks, so that all draw from the same distribution.
 
     Args:
-        num_levels: N, of the chain.
-        history: losses kept of each level.
-        uniform: share of the uniform distribution.
+        num_levels: number of levels N of the chain.
+        history: number of losses kept of each level.
+        uniform: share of times that are drawn uniformly.
     """
 
     @checked

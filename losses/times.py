@@ -1,4 +1,4 @@
-"""Which times a training batch is noised to."""
+"""Distributions of the times to which a training batch is noised."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from sde_lib.settings import check_settings
 
 
 class TimeSampler(abc.ABC, Generic[NeededProcess]):
-    """A distribution of times. ``needs`` is what the process must be able to do."""
+    """A distribution of training times. ``needs`` is the kind of process that it works with."""
 
     needs: ClassVar[type] = Process
 
@@ -33,19 +33,18 @@ class TimeSampler(abc.ABC, Generic[NeededProcess]):
         """A time for each of the noise's samples, (B,)."""
 
     def weights(self, t: Tensor) -> Tensor | None:
-        """The factors of losses at ``t`` that make their mean that over times drawn uniformly; None: all
-        one."""
+        """Importance weights of losses at ``t`` with respect to uniform times, (B,); None: all are one."""
         return None
 
     def observe(self, t: Tensor, losses: Tensor) -> None:
         """Learn from the unweighted losses of a training step at times ``t``, both (B,)."""
 
     def state_dict(self) -> dict[str, Tensor]:
-        """What ``observe`` has learnt, for a checkpoint."""
+        """The state that ``observe`` has changed, for a checkpoint."""
         return {}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Restore.
+        """Restore the state of a checkpoint.
 
         Raises:
             ValueError: the state is of another distribution.

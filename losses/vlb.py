@@ -1,4 +1,4 @@
-"""Losses of a network's own output, of the variational bound, and of both."""
+"""Losses of chains: the error of the network's output, the variational bound, and both together."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class OutputLoss(Loss[NeededProcess]):
     """The mean squared error of what the network outputs (L_simple, Ho et al. 2020, eq. 14, for eps).
 
     Args:
-        times: which times are drawn.
+        times: distribution of the times.
         output: what the network outputs; of a score, the error is taken in units of 1 / sigma.
     """
 
@@ -79,10 +79,10 @@ class BoundLoss(Loss[DiscreteDiffusion]):
     """A term of the variational bound in bits/dim, at a random step of a chain (Ho et al. 2020, eq. 5).
 
     Args:
-        times: which steps are drawn.
+        times: distribution of the steps.
         bins: levels of discrete data; None for continuous data.
-        variance: of the model's steps.
-        rescale: multiply by the number of levels, so that the mean is the bound without its constant term.
+        variance: variance of the model's reverse steps; see ``models.prediction.reverse``.
+        rescale: whether to multiply by the number of levels, so that the mean is the bound without its constant term.
     """
 
     times: TimeSampler[DiscreteDiffusion]
@@ -104,11 +104,10 @@ class HybridLoss(Loss[DiscreteDiffusion]):
     The prediction is held fixed in the bound's term, so its mean is trained by L_simple as ever.
 
     Args:
-        times: which times are drawn.
+        times: distribution of the times.
         output: see ``OutputLoss``.
         bins: see ``BoundLoss``.
-        weight: w, of the whole bound in bits/dim; the paper's is 0.001. None: one term of it as it is, that
-            is 1 / num_levels.
+        weight: factor w of the whole bound in bits/dim, 0.001 in the paper; None: 1 / num_levels, one term as it is.
     """
 
     times: TimeSampler[DiscreteDiffusion]

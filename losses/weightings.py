@@ -1,4 +1,4 @@
-"""What a squared error in eps is worth at each time."""
+"""Weightings of the denoising loss over time, as factors of the squared error in eps."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sde_lib.settings import check_settings
 
 
 class Weighting(abc.ABC, Generic[NeededProcess]):
-    """A factor of |eps error|^2. ``needs`` is what the process must be able to do."""
+    """A factor of |eps error|^2 at each time. ``needs`` is the kind of process that it works with."""
 
     needs: ClassVar[type] = Process
 

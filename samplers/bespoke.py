@@ -1,4 +1,4 @@
-"""A grid and the coefficients of a multistep method, made together for a process and a model."""
+"""Optimisation of a time grid together with the coefficients of a multistep method, for a model."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ FLOOR = 1e-20
 
 @dataclass(frozen=True)
 class BespokeSolver:
-    """A solver, what it makes of the pilot's error, and what finding it cost.
+    """An optimised solver, its error on the pilot batch, and the cost of the search.
 
     Attributes:
         grid, predictor: to be stored and used together.

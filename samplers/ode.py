@@ -23,11 +23,12 @@ class ODESampler:
     The flow carries p_T to p_{t_end} and back, so ``decode(encode(x))`` returns x to the tolerance.
 
     Args:
-        model: predictions of an SDE.
-        rtol, atol: tolerance of the solver.
-        method: ``dopri5`` or ``dop853``.
-        noise_removal: close ``decode`` with E[x_0 | x_t]; the round trip needs it off.
-        t_end: the smallest time, the process's own unless given.
+        model: a model of an SDE.
+        rtol, atol: relative and absolute tolerance of the solver.
+        method: Runge-Kutta method, ``dopri5`` or ``dop853``.
+        noise_removal: whether ``decode`` returns the estimate of clean data, E[x_0 | x_t], at the last time; a round
+            trip needs the state itself.
+        t_end: the smallest time; the process's own unless given.
     """
 
     model: Model[SDE]

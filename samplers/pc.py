@@ -20,7 +20,7 @@ from sde_lib.noise import Noise
 
 @dataclass(frozen=True)
 class SampleResult:
-    """Samples (B, ...) and the network evaluations that each took, counted."""
+    """Samples, (B, ...), and the number of network evaluations that they took."""
 
     x: Tensor
     nfe: int
@@ -66,13 +66,13 @@ class PCSampler:
 
     Args:
         model: predictions of a process.
-        predictor: moves between times; one that encodes takes rising times.
-        corrector: moves at a time.
-        times: (num_steps,), from ``sde_lib.grids``; ``constraints.repaint`` makes them go back up in between.
-        n_steps_each: corrector sub-steps at each time.
-        corrector_first: correct at a time before predicting from it (score_sde), or after predicting to it.
-        noise_removal: whether the result is the closing estimate.
-        constraints: projections after every sub-step.
+        predictor: goes from one time to the next; one that encodes takes rising times.
+        corrector: moves a state towards the marginal of its time.
+        times: (num_steps,), from ``sde_lib.grids``; with ``constraints.repaint`` they rise in between.
+        n_steps_each: number of corrector steps at each time.
+        corrector_first: whether the corrector runs before a prediction, at its first time (score_sde), or after it.
+        noise_removal: whether the result is the estimate of clean data, E[x_0 | x_t], at the last time.
+        constraints: projections after every predictor and corrector step.
 
     Raises:
         ValueError: a process that lacks what a component needs, times in the wrong direction, no corrector steps.
@@ -139,7 +139,7 @@ class PCSampler:
         )
 
     def __len__(self) -> int:
-        """How many steps ``iterate`` yields."""
+        """The number of steps that ``iterate`` yields."""
         return len(self.times) - 1 + (self.noise_removal and not self.predictor.encodes)
 
     @torch.no_grad()

@@ -1,4 +1,4 @@
-"""A time grid made for a process, a model and a predictor, from a pilot run."""
+"""Optimisation of a time grid for a model and a predictor, on a pilot batch."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from sde_lib.noise import Noise
 
 @dataclass(frozen=True)
 class OptimisedGrid:
-    """A grid, what it makes of the pilot's error, and what finding it cost.
+    """An optimised grid, its error on the pilot batch, and the cost of the search.
 
     Attributes:
         grid: to be stored: its ``log_density`` is a few numbers.

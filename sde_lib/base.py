@@ -93,10 +93,10 @@ class Perturbed:
 
 
 class Process(abc.ABC):
-    """What a sampler asks of any forward process: its times, its prior, its one-step discretisation.
+    """A forward process: its times, its prior, and its discretisation in one step; what every sampler needs.
 
     Attributes:
-        t_end: the smallest time at which samplers evaluate the score (the ancestor's sampling ``eps``).
+        t_end: the smallest time at which samplers evaluate the score (score_sde's sampling ``eps``).
     """
 
     t_end: float
@@ -107,7 +107,7 @@ class Process(abc.ABC):
     @property
     @abc.abstractmethod
     def clean(self) -> float:
-        """The time of noise-free data."""
+        """The time of clean data."""
 
     @property
     @abc.abstractmethod
@@ -132,7 +132,7 @@ class Process(abc.ABC):
 
     @abc.abstractmethod
     def perturb(self, x0: Tensor, t: Tensor, noise: Noise) -> Perturbed:
-        """A noisy state at ``t`` and what training regresses on."""
+        """Data noised to time ``t``, with the noise on which training regresses."""
 
     @abc.abstractmethod
     def level_ratio(self, t: Tensor) -> Tensor:
@@ -149,7 +149,7 @@ class SDE(Process):
     Attributes:
         T: the time of the prior.
         t_min: the smallest time at which the score is trained and at which likelihoods are read.
-        t_end: the smallest time at which samplers evaluate the score (the ancestor's sampling ``eps``).
+        t_end: the smallest time at which samplers evaluate the score (score_sde's sampling ``eps``).
         N: levels of the reference discretisation; enters Langevin's step size, never a number of steps.
     """
 

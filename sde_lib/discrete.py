@@ -25,7 +25,7 @@ class DiscreteDiffusion(nn.Module, GaussianProcess):
         prior_std: standard deviation of the prior.
         original: for a respaced chain, each level's index in the chain the network was trained on.
         original_levels: for a respaced chain, the number of levels of that chain.
-        closing_std: of the fixed variances of the step to clean data; None: see ``log_variances``.
+        closing_std: standard deviation of the step to clean data, for fixed variances; None: see ``log_variances``.
 
     Raises:
         ValueError: the levels do not become noisier.
@@ -146,9 +146,9 @@ def ddpm_chain(
     """The DDPM chain of N levels (Ho et al. 2020, eq. 2).
 
     Args:
-        N: levels.
-        beta_min, beta_max: of the linear schedule, whose betas go from beta_min / N to beta_max / N.
-        schedule: ``linear`` (Ho et al. 2020, section 4) or ``cosine`` (Nichol & Dhariwal 2021, eq. 17).
+        N: number of levels.
+        beta_min, beta_max: ends of the linear schedule, whose betas go from beta_min / N to beta_max / N.
+        schedule: of the betas: ``linear`` (Ho et al. 2020, section 4) or ``cosine`` (Nichol & Dhariwal 2021, eq. 17).
         betas: the variance of each forward step, in place of a schedule: N values, from the least noisy level.
 
     Raises:
@@ -176,7 +176,8 @@ def smld_chain(
     """The SMLD chain of N noise levels in geometric progression (Song & Ermon 2019, section 4.1).
 
     Args:
-        N: levels.
-        sigma_min, sigma_max: noise of the least and of the most noisy level.
+        N: number of levels.
+        sigma_min: standard deviation of the noise at the least noisy level.
+        sigma_max: standard deviation of the noise at the most noisy level.
     """
     return DiscreteDiffusion.smld(geometric_sigmas(N, sigma_min, sigma_max))

@@ -18,9 +18,9 @@ class EDM(GaussianSDE):
     Along its probability flow dx/dt = (x - D(x; t)) / t; the tangent points at the denoised data.
 
     Args:
-        sigma_min: the least noise at which samplers evaluate the model, > 0.
-        sigma_max: noise of the prior, > sigma_min.
-        N: levels of a reference discretisation; without effect, for alpha = 1.
+        sigma_min: the smallest standard deviation of the noise at which samplers evaluate the model.
+        sigma_max: standard deviation of the prior, above sigma_min.
+        N: number of levels of the reference discretisation; without effect, because alpha = 1.
         t_min: the smallest time of likelihoods and uniform training; None: sigma_min.
         t_end: the smallest time at which samplers evaluate the model; None: sigma_min.
 

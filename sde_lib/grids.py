@@ -75,7 +75,7 @@ register_grid: Registry[Grid] = Registry("time grid")
 @register_grid
 @dataclass(frozen=True)
 class Uniform(Grid[Process]):
-    """Equal steps in t (the ancestor's ``linspace(T, eps, N)``) or in the index."""
+    """Equal steps in t (score_sde's ``linspace(T, eps, N)``) or in the index."""
 
     def place(self, process: Process, u: Tensor) -> Tensor:
         return process.start + u * (process.t_end - process.start)
@@ -107,7 +107,7 @@ class Karras(Grid[GaussianProcess]):
     """Equal steps in (sigma/alpha)^(1/rho) (Karras et al. 2022, eq. 5).
 
     Args:
-        rho: 7 in the paper; larger is denser near clean data.
+        rho: the exponent, 7 in the paper; the larger, the denser are the steps near clean data.
     """
 
     rho: Annotated[float, Range(above=0)] = 7.0
@@ -138,8 +138,8 @@ class Density(Grid[GaussianProcess]):
     optimises.
 
     Args:
-        log_density: at two or more equally spaced levels of log(sigma/alpha), from the prior's to
-            ``t_end``'s, up to a constant; zeros are the ``log_snr`` grid.
+        log_density: logarithm of the density of steps, up to a constant, at two or more equally spaced values of
+            log(sigma/alpha) from that of the prior to that of ``t_end``; zeros are the ``log_snr`` grid.
     """
 
     log_density: Sequence[float] = (0.0, 0.0)
@@ -187,7 +187,7 @@ class Explicit(Grid[Process]):
     """The given times, as they are: the first is where sampling starts and the last where it ends.
 
     Args:
-        listed_times: falling times, or a chain's indices.
+        listed_times: the times, falling; indices for a chain.
     """
 
     listed_times: Sequence[float] = ()
@@ -214,14 +214,12 @@ Spacing = Literal["linspace", "leading", "trailing"]
 @register_grid
 @dataclass(frozen=True)
 class Respaced(Grid[DiscreteDiffusion]):
-    """A chain's levels by index, as other code bases choose them; in each of equal sections its own number.
+    """Some of a chain's levels, chosen by index as other code bases do, with a number of steps for each section.
 
     Args:
-        sections: steps in each of the chain's sections, the clean one first (Nichol & Dhariwal 2021, section
-        4);
-            empty: one section of all the steps.
-        spacing: how a section of M levels is spaced by n steps: ``linspace`` from its first level to its
-        last,
+        sections: number of steps in each of equal sections of the chain, the cleanest first (Nichol & Dhariwal 2021,
+            section 4); empty: one section with all steps.
+        spacing: how n steps are placed in a section of M levels: ``linspace`` from its first level to its last,
             ``leading`` at k floor(M/n), ``trailing`` at the end of each n-th part, rounded.
     """
 

@@ -1,7 +1,7 @@
-"""Embedded Runge-Kutta on the device, with error control for each sample on its own.
+"""Embedded Runge-Kutta methods on the device, with an adaptive step size for each sample.
 
-A sample's steps depend on nothing but itself: alone or in a batch it takes the same ones. Samples that
-have arrived leave the batch, an eighth of it at a time.
+The steps of a sample do not depend on the other samples of its batch. Samples that have reached the final time leave
+the batch, once they are an eighth of it.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ Norm = Callable[[Tensor], Tensor]
 """The size of each sample's error: (b, ...) in units of the tolerance -> (b,)."""
 
 LEAVING = 0.125
-"""The share of a batch that must have arrived before it leaves.
+"""The share of a batch that must have reached the final time before it leaves the batch.
 
-Every new size of a batch costs a network's libraries preparation and memory that they keep (on a CPU half an
-evaluation and a megabyte for the U-Net of ``benchmarks/likelihood.py``): one size fewer at each arrival is dear.
+The libraries that run a network prepare for every new batch size and keep memory for it (on a CPU half an evaluation's
+time and a megabyte for the U-Net of ``benchmarks/likelihood.py``), so that a new size at each arrival would be costly.
 """
 
 
@@ -130,16 +130,16 @@ def integrate(
 ) -> Solution:
     """Solve dy/dt = f(t, y) from t0 to t1 with a step length for each sample.
 
-    Dormand & Prince's order 5(4) or order 8(5,3) pair with a proportional-integral controller. The one
-    synchronisation with the device a step asks which samples are still under way.
+    Dormand & Prince's order 5(4) or order 8(5,3) pair with a proportional-integral controller. Each step
+    synchronises with the device once, to find which samples have not reached the final time.
 
     Args:
-        f: the vector field; it is called with the samples still under way and their rows.
+        f: the vector field; it is called with the samples that have not reached the final time, and their rows.
         y0: (B, ...); the state is carried in its precision.
         rtol, atol: tolerance of the ``norm`` of a sample's error.
         method: ``dopri5`` or ``dop853``.
-        max_steps: attempts after which a sample is given up.
-        norm: the size of an error in units of the tolerance; the root mean square unless given.
+        max_steps: number of steps, rejected ones included, after which a sample has failed.
+        norm: norm of an error in units of the tolerance; the root mean square unless given.
 
     Returns:
         The final states; a sample that failed holds the state it reached and says why.

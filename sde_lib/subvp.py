@@ -14,15 +14,15 @@ from sde_lib.settings import Range
 
 @register_sde(name="subvpsde")
 @dataclass(frozen=True)
-class subVPSDE(GaussianSDE):  # noqa: N801 - the ancestor's spelling, which its users know
+class subVPSDE(GaussianSDE):  # noqa: N801 - score_sde's spelling, which its users know
     """dx = -beta/2 x dt + sqrt(beta (1 - alpha_t^4)) dw (Song et al. 2021, eq. 13, 35).
 
     alpha_t as for the VP SDE; sigma_t = 1 - alpha_t^2, the square of the VP SDE's.
 
     Args:
-        beta_min: beta(0) > 0.
-        beta_max: beta(1) >= beta_min.
-        N: levels of the reference discretisation.
+        beta_min: beta at t = 0.
+        beta_max: beta at t = 1, at least beta_min.
+        N: number of levels of the reference discretisation.
         t_min: the smallest time at which the score is trained and at which likelihoods are read.
         t_end: the smallest time at which samplers evaluate the score.
     """

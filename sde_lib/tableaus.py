@@ -18,8 +18,8 @@ class Tableau:
         a, b, c: stages, weights and nodes.
         error: weights of the error estimates over all stages and the new point; DOP853 has a second
             row, and the two combine as in Hairer, Norsett & Wanner (1993), section II.10.
-        memory: how much the last step's error counts in the choice of the next step's length (beta of
-            section IV.2's controller, with the values of the book's own codes).
+        memory: exponent beta of the last step's error in the proportional-integral controller of the step size
+            (section IV.2, with the values of the book's own codes).
     """
 
     order: int

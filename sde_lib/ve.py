@@ -21,9 +21,9 @@ class VESDE(GaussianSDE):
     sigma(t) = sigma_min (sigma_max/sigma_min)^t for t > 0, and sigma(0) = 0: clean data have no noise.
 
     Args:
-        sigma_min: noise of the least noisy level, > 0.
-        sigma_max: noise of the prior, > sigma_min.
-        N: levels of the SMLD chain that it is the limit of.
+        sigma_min: standard deviation of the noise at the least noisy level.
+        sigma_max: standard deviation of the prior, above sigma_min.
+        N: number of levels of the SMLD chain of which it is the limit.
         t_min: the smallest time at which the score is trained and at which likelihoods are read.
         t_end: the smallest time at which samplers evaluate the score.
     """

@@ -20,9 +20,9 @@ class VPSDE(GaussianSDE):
     alpha_t = exp(-t^2 (beta_max - beta_min)/4 - t beta_min/2), sigma_t^2 = 1 - alpha_t^2.
 
     Args:
-        beta_min: beta(0) > 0.
-        beta_max: beta(1) >= beta_min.
-        N: levels of the DDPM chain that it is the limit of.
+        beta_min: beta at t = 0.
+        beta_max: beta at t = 1, at least beta_min.
+        N: number of levels of the DDPM chain of which it is the limit.
         t_min: the smallest time at which the score is trained and at which likelihoods are read.
         t_end: the smallest time at which samplers evaluate the score.
     """

@@ -31,8 +31,8 @@ def repaint(
 
     Args:
         sampler: with a ``Replacement`` among its constraints.
-        jump_length: steps of the grid in a jump, fewer than the grid has times.
-        resamplings: passes of each stretch; 1: no jumps.
+        jump_length: number of steps of the grid in a jump, fewer than the grid has times.
+        resamplings: how often each stretch is passed; 1: no jumps.
         above: sigma/alpha of the cleanest state to jump from. Of a noisy measurement give its noise_std over
             the square root of the operator's gain: below, ``Replacement`` no longer acts, and states that
             came and went there would forget the measurement.

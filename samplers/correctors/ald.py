@@ -21,8 +21,8 @@ class AnnealedLangevin(Corrector[GaussianProcess]):
     alpha as for ``langevin``. On N(0, c^2 I) the stationary variance is c^2 / (1 - e / (2 c^2)).
 
     Args:
-        snr: step in units of the noise level, in (0, 1): from 1 on the iteration diverges on data of little
-            variance.
+        snr: signal-to-noise ratio, the step in units of the noise level; typically 0.05 to 0.2. From 1 on the iteration
+            would diverge on data of small variance.
     """
 
     snr: Annotated[float, Range(above=0, below=1)] = 0.16

@@ -20,13 +20,13 @@ class Langevin(Corrector):
     """x + e score + sqrt(2 e) z with e = 2 alpha (snr |z| / |score|)^2 (Song et al. 2021, algorithms 4-5).
 
     alpha is one training level's alpha_t^2 / alpha_{t-dt}^2, one for VE. In many dimensions the stationary
-    variance on a Gaussian is 1 + snr^2 times the target's (alpha = 1): a larger snr mixes faster and is
-    hotter.
+    variance on a Gaussian is 1 + snr^2 times that of the target (alpha = 1): a larger snr mixes faster and
+    overestimates the variance.
 
     Args:
-        snr: ratio of the score's step to the noise's, in (0, 1); typically 0.05 to 0.2.
-        norm: ``sample`` takes norms of each sample; ``batch`` averages them over the batch as score_sde does,
-            whose samples depend on their batch-mates.
+        snr: signal-to-noise ratio, of the step along the score to the added noise; typically 0.05 to 0.2.
+        norm: norms of the score and of the noise are those of each ``sample``, or averages over the ``batch`` as in
+            score_sde, where a sample then depends on the others of its batch.
     """
 
     snr: Annotated[float, Range(above=0, below=1)] = 0.16

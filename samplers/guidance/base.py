@@ -13,15 +13,15 @@ from sde_lib.settings import checked
 
 
 class Guided(Model[GivenProcess], abc.ABC):
-    """A model whose predictions are another's, moved.
+    """A model that changes the predictions of another one.
 
     Args:
-        model: what is guided; also a guided model.
+        model: the model that is guided, which may be a guided model itself.
         scale: strength of the guidance; 0 leaves the unguided model.
-        interval: (low, high) of sigma/alpha within which to guide; None: everywhere.
+        interval: values (low, high) of sigma/alpha between which the model is guided; None: everywhere.
 
     Raises:
-        ValueError: a scale that is not finite, or an interval that is none or that the process has not.
+        ValueError: a scale that is not finite, an interval with low >= high, or one for a process without noise levels.
     """
 
     @checked

@@ -32,10 +32,10 @@ class ClassifierFreeGuidance(Guided[GivenProcess]):
     batch; where one of them is not needed (w = 1, w = 0, outside the interval) the call is a plain one.
 
     Args:
-        model: what is guided; it must have been trained with labels dropped.
-        null_label: the label that stands for none.
-        scale: w.
-        rescale: r.
+        model: the model that is guided; it must have been trained with label dropout.
+        null_label: the class label that stands for no label.
+        scale: the guidance scale w; 1 is the conditional model.
+        rescale: share r by which the standard deviation is brought back to that of the conditional prediction.
 
     Raises:
         ValueError: a rescale out of range; no labels.

@@ -1,4 +1,4 @@
-"""Models of the posterior p(x_t | y): what the methods for inverse problems have in common."""
+"""Models of the posterior p(x_t | y) given a linear measurement: the interface of methods for inverse problems."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from sde_lib.registry import Registry
 
 @dataclass(frozen=True)
 class Estimate:
-    """What the model says of the data at x_t, and how it depends on x_t.
+    """The data that the model predicts from x_t, compared with the measurement, and the Jacobian of the prediction.
 
     Attributes:
         t: the time, (B,).
@@ -46,8 +46,8 @@ class PosteriorModel(Model, abc.ABC):
     vector-Jacobian products beside it, which cost up to two evaluations each.
 
     Args:
-        model: of a process with a Gaussian marginal.
-        operator: A.
+        model: a model of a process with a Gaussian marginal, the prior.
+        operator: the linear operator A of the measurement.
         noise_std: standard deviation of the measurement's noise.
 
     Raises:

@@ -30,9 +30,10 @@ class DPS(PosteriorModel):
     grid it is their algorithm; on others and for other predictors it is the same pull per unit of time.
 
     Args:
-        weight: ``residual`` or ``likelihood``.
-        zeta: of ``residual``: the shift of one step in units of the gradient.
-        num_steps: of ``residual``: steps from the prior to clean data over which zeta is meant.
+        weight: how the gradient is weighted: ``residual`` is the paper's step size, ``likelihood`` the variance of the
+            measurement's noise.
+        zeta: with ``residual``, the shift in one step in units of the gradient (the paper's zeta).
+        num_steps: with ``residual``, the number of steps from the prior to clean data for which zeta is chosen.
 
     Raises:
         ValueError: an unknown weight, ``likelihood`` without noise, a setting that is not positive.

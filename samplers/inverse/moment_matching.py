@@ -25,7 +25,7 @@ class MomentMatching(PosteriorModel):
     ``iterations`` reaches the number of distinct eigenvalues of A V A^T; a few iterations regularise.
 
     Args:
-        iterations: of conjugate gradients, one vector-Jacobian product each and one more.
+        iterations: number of iterations of conjugate gradients; each costs a vector-Jacobian product.
 
     Raises:
         ValueError: fewer than 1 iteration.

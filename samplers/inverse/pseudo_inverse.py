@@ -24,7 +24,7 @@ class PseudoInverseGuidance(PosteriorModel):
     that falls with how far they are from having one variance in all directions.
 
     Args:
-        data_std: c, the standard deviation of the data.
+        data_std: standard deviation c of the data.
 
     Raises:
         ValueError: a data_std that is not positive.

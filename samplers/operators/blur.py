@@ -103,7 +103,7 @@ def blur(
     """Gaussian blur of images.
 
     Args:
-        shape: of a sample, (C, H, W).
+        shape: shape of a sample, (C, H, W).
         std: standard deviation of the kernel, in pixels.
         boundary: what lies beyond the edge: the opposite side (``circular``) or the mirror image (``reflect``).
         tolerance: smallest singular value of A, relative to the largest, that is inverted.

@@ -22,7 +22,7 @@ class Matrix(LinearOperator):
 
     Args:
         matrix: (m, n), n the number of elements of a sample.
-        shape: of a sample.
+        shape: shape of a sample.
 
     Raises:
         ValueError: a matrix of another width.
@@ -81,11 +81,11 @@ def compressed_sensing(
     """Random projections, the same matrix for one seed.
 
     Args:
-        shape: of a sample.
-        measurements: how many numbers are measured of a sample.
-        kind: ``gaussian``, a matrix with entries N(0, 1 / measurements), or ``orthonormal``, an orthonormal basis of
-            the row space of one, so that A A^T = 1.
-        seed: of the matrix.
+        shape: shape of a sample.
+        measurements: how many numbers are measured of each sample.
+        kind: kind of matrix: ``gaussian`` has entries N(0, 1 / measurements); ``orthonormal`` is an orthonormal basis
+            of the row space of such a matrix, so that A A^T = 1.
+        seed: random seed of the matrix.
 
     Raises:
         ValueError: more measurements than elements, or none; an unknown kind.

@@ -58,7 +58,7 @@ def downsample(shape: Sequence[int], *, factor: Annotated[int, Range(least=1)] =
     """Means of square blocks of pixels (super-resolution).
 
     Args:
-        shape: of a sample, (C, H, W).
+        shape: shape of a sample, (C, H, W).
         factor: side of a block, in pixels; it divides H and W.
     """
     operator = Downsample(factor)

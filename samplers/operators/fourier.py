@@ -90,10 +90,10 @@ def fourier(
     """``lines`` rows of frequencies, as a scanner reads them: the ``centre`` lowest, the others at random.
 
     Args:
-        shape: of a sample, (C, H, W).
-        lines: measured rows, 1 to H.
-        centre: of them, those of lowest frequency.
-        seed: of the random rows.
+        shape: shape of a sample, (C, H, W).
+        lines: number of measured rows of frequencies, 1 to H.
+        centre: how many of them are the rows of lowest frequency; the others are random.
+        seed: random seed of the choice of rows.
 
     Raises:
         ValueError: a number of lines out of range.

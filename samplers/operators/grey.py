@@ -51,6 +51,6 @@ def grey(shape: Sequence[int]) -> Grey:
     """The grey image of a colour image: the mean over its channels.
 
     Args:
-        shape: of a sample, (C, ...).
+        shape: shape of a sample, (C, ...).
     """
     return Grey(shape[0])

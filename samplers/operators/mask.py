@@ -88,9 +88,9 @@ def box(
     """All is known but a box.
 
     Args:
-        shape: of a sample, (C, H, W).
-        height, width: of the box, in pixels.
-        top, left: of its upper left corner, in pixels from the image's; unless given, the box is centred.
+        shape: shape of a sample, (C, H, W).
+        height, width: size of the unknown box, in pixels.
+        top, left: position of the box's upper left corner, in pixels; centred unless given.
 
     Raises:
         ValueError: the box leaves the image.
@@ -112,8 +112,8 @@ def half(shape: Sequence[int], *, unknown: Half = "lower") -> Mask:
     """One half of the image is known, the other is not.
 
     Args:
-        shape: of a sample, (C, H, W).
-        unknown: the half that is not known.
+        shape: shape of a sample, (C, H, W).
+        unknown: which half is not known.
     """
     known, (rows, columns) = _plane(shape), shape[-2:]
     row, column = {
@@ -134,9 +134,9 @@ def random(
     """Random pixels are known, in every channel: exactly a given fraction of them, the same for one seed.
 
     Args:
-        shape: of a sample, (C, H, W).
-        fraction: of the pixels that are known.
-        seed: of the choice.
+        shape: shape of a sample, (C, H, W).
+        fraction: share of the pixels that are known.
+        seed: random seed of the choice of pixels.
 
     Raises:
         ValueError: a fraction outside [0, 1].
@@ -152,7 +152,7 @@ def image(shape: Sequence[int], *, known: Tensor) -> Mask:
     """The mask is given as an image of 0 (unknown) and 1 (known).
 
     Args:
-        shape: of a sample, (C, H, W).
+        shape: shape of a sample, (C, H, W).
         known: the mask, (H, W), (1, H, W) or (C, H, W).
 
     Raises:

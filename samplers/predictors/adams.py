@@ -27,9 +27,9 @@ class ExponentialAdams(MultistepPredictor[GaussianProcess]):
     Its first steps are of lower order, while the memory fills.
 
     Args:
-        order: of convergence, 1 to 4; 2 to 5 when corrected.
-        form: the view of the model that is interpolated; ``v`` is the steadiest over both ends.
-        corrected: whether to correct.
+        order: order of convergence, 1 to 4; 2 to 5 with ``corrected``.
+        form: the view of the model's prediction that is interpolated; ``v`` varies least over the whole range of noise.
+        corrected: whether each step is taken again with the evaluation at its end (Adams-Moulton).
     """
 
     order: Annotated[int, Range(least=1, most=5)] = 3

@@ -31,21 +31,22 @@ class AdaptiveSDE(Predictor[SDE]):
 
     With x' one Euler-Maruyama step and x~ the same step and noise with the coefficients at its end, the
     result is x'' = (x' + x~)/2 and its error the norm of (x' - x'')/delta over sqrt(D), delta the larger of
-    ``absolute`` and ``relative`` times the last two states' magnitude. An error above one is a step refused; the
-    next is ``safety`` error^-exponent times as long. Goes from t to s in as many steps of two evaluations as
-    it takes, for which it asks the device; a grid of two times leaves all of the way to it.
+    ``absolute`` and ``relative`` times the last two states' magnitude. A step with an error above one is rejected; the
+    next is ``safety`` error^-exponent times as long. It takes as many steps of two evaluations from t to s as
+    it needs, and synchronises with the device at each; with a grid of two times it chooses all steps itself.
 
-    Each sample keeps to one Brownian path, and its steps to a ladder of lengths, so that rounding does not lead
-    it to other places of a path that is rough at every scale. Theirs draws a refused step's noise afresh, which
-    favours noise that makes small errors: on a Gaussian in two dimensions that gives a standard deviation of
-    0.42 where 0.35 is right.
+    Each sample follows one Brownian path, and step lengths are rounded down to a fixed ladder, so that rounding errors
+    do not move the sample to other points of the path, which is rough at every scale. The paper's algorithm draws new
+    noise for a rejected step, which favours noise that makes small errors: on a Gaussian in two dimensions it gives a
+    standard deviation of 0.42 where 0.35 is right.
 
     Args:
-        relative: relative tolerance (0.01 to 0.05 in the paper).
-        absolute: absolute tolerance; 1/128 is one level of 8-bit data in [-1, 1].
+        relative: relative tolerance of the error of a step (0.01 to 0.05 in the paper).
+        absolute: absolute tolerance of the error of a step; 1/128 is one level of 8-bit data in [-1, 1].
         first_step: length of the first step, in units of T.
-        safety, exponent: of the control of the step (theta and r).
-        most_steps: steps, refused ones included, after which to give up.
+        safety: factor of the next step's length (the paper's theta).
+        exponent: power of the error with which the next step's length falls (the paper's r).
+        most_steps: number of steps, rejected ones included, after which the sampler gives up.
     """
 
     relative: Annotated[float, Range(above=0)] = 0.02

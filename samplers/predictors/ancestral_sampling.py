@@ -18,11 +18,12 @@ from sde_lib.noise import Noise
 class AncestralSampling(Predictor[GaussianProcess]):
     """x_s ~ q(x_s | x_t, x_0 = prediction) (Ho et al. 2020, eq. 6-7; Song et al. 2021, appendix F).
 
-    Any two times of any Gaussian process, continuous or discrete. Weak order 1.
+    It works between any two times of any process with a Gaussian marginal, continuous or discrete. Weak order 1.
 
     Args:
-        variance: the posterior's (``small``), the forward step's (``large``), the network's (``learned``), or
-            (``auto``) the network's where it has one, else the posterior's.
+        variance: variance of a step: that of the posterior (``small``), that of the forward step (``large``), or that
+            which the network predicts (``learned``); ``auto`` is ``learned`` where the network predicts one and
+            ``small`` elsewhere.
     """
 
     variance: Variance = "auto"

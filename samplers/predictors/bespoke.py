@@ -41,8 +41,8 @@ class Bespoke(MultistepPredictor[GaussianProcess]):
     formulas are special cases.
 
     Args:
-        shares: a row for each step of the grid, its value at the newest prediction first; a short row
-            leaves the older ones out. Empty: every step is DDIM.
+        shares: for each step of the grid, the shares of the data predictions so far, that of the latest prediction
+            first; older predictions without a share are not used. Empty: every step is DDIM.
     """
 
     order = 1

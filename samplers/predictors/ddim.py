@@ -22,7 +22,7 @@ class DDIM(Predictor[GaussianProcess]):
     Deterministic for eta = 0, of order 1 in log(sigma/alpha); ancestral sampling for eta = 1.
 
     Args:
-        eta: share of fresh noise, in [0, 1].
+        eta: how much noise a step adds, as a share of the posterior's: 0 is deterministic, 1 ancestral sampling.
     """
 
     eta: Annotated[float, Range(least=0, most=1, words="is a share of fresh noise in [0, 1]")] = 0.0

@@ -23,8 +23,8 @@ class DEIS(MultistepPredictor[GaussianProcess]):
     (Zhang & Chen 2023, eq. 14-15). Its first steps are of lower order.
 
     Args:
-        order: 1 to 4; order 1 is DDIM.
-        variable: what the polynomials are in: ``ratio``, the paper's rho = sigma/alpha, or its ``log``.
+        order: order of convergence, 1 to 4; order 1 is DDIM.
+        variable: the variable of the polynomials: ``ratio``, the paper's rho = sigma/alpha, or its logarithm, ``log``.
     """
 
     order: Annotated[int, Range(least=1, most=4)] = 3
@@ -45,7 +45,7 @@ class LinearMultistep(MultistepPredictor[GaussianProcess]):
     order.
 
     Args:
-        order: 1 to 4.
+        order: order of convergence, 1 to 4.
     """
 
     order: Annotated[int, Range(least=1, most=4)] = 4

@@ -33,8 +33,8 @@ class DPMSolverMultistep(MultistepPredictor[GaussianProcess]):
     on its second difference, is not. Its first steps are of lower order.
 
     Args:
-        order: 1 to 3; order 1 is DDIM.
-        form: ``x0`` for DPM-Solver++, ``eps`` for DPM-Solver, or ``v``.
+        order: order of convergence, 1 to 3; order 1 is DDIM.
+        form: the view of the prediction that is interpolated: ``x0`` (DPM-Solver++), ``eps`` (DPM-Solver) or ``v``.
     """
 
     order: Annotated[int, Range(least=1, most=3)] = 2
@@ -54,7 +54,7 @@ class SDEDPMSolverMultistep(MultistepPredictor[GaussianProcess]):
     19-20).
 
     Args:
-        solver_order: 1 to 3: data predictions in the formula; with 1 it is ancestral sampling.
+        solver_order: number of data predictions in the formula, 1 to 3; with 1 it is ancestral sampling.
     """
 
     solver_order: Annotated[int, Range(least=1, most=3)] = 2
@@ -76,8 +76,8 @@ class DPMSolverSinglestep(Predictor[GaussianProcess]):
     at the nearest levels, and the order is that of the levels' spacing.
 
     Args:
-        order: 2 or 3: evaluations a step.
-        form: ``x0`` for DPM-Solver++, ``eps`` for DPM-Solver, or ``v``.
+        order: order of convergence, 2 or 3, and number of evaluations a step.
+        form: the view of the prediction that is interpolated: ``x0`` (DPM-Solver++), ``eps`` (DPM-Solver) or ``v``.
     """
 
     order: Annotated[int, Range(least=2, most=3)] = 2

@@ -44,11 +44,12 @@ class Heun(Predictor[GaussianProcess]):
     one.
 
     Args:
-        churn: share by which sigma/alpha is raised before a step, in [0, sqrt(2) - 1]: the paper's gamma,
-            which is S_churn over the number of steps.
-        churn_low, churn_high: between which values of sigma/alpha it is (the paper's S_tmin and S_tmax).
-        churn_noise: standard deviation of the noise that raises it, 1 for the exact amount (the paper's S_noise,
-            1 to 1.007).
+        churn: share by which sigma/alpha is raised before a step, the paper's gamma = S_churn / number of steps; 0 is
+            deterministic.
+        churn_low: smallest value of sigma/alpha that is raised (the paper's S_tmin).
+        churn_high: largest value of sigma/alpha that is raised (the paper's S_tmax).
+        churn_noise: standard deviation of the added noise, in units of the exact amount (the paper's S_noise, 1 to
+            1.007).
     """
 
     churn: Annotated[float, Range(least=0, most=2**0.5 - 1, words="lies in [0, sqrt(2) - 1]")] = 0.0

@@ -26,9 +26,10 @@ class Restart(Predictor[GaussianProcess]):
     one step, the first of the grid to end at or below ``restart_low``, which is known before the loop.
 
     Args:
-        restart_low, restart_high: levels of sigma/alpha between which to restart, low < high.
-        repeats: restarts.
-        inner: Heun steps from ``restart_high`` down.
+        restart_low: value of sigma/alpha from which the sampler returns.
+        restart_high: value of sigma/alpha to which it returns, above ``restart_low``.
+        repeats: number of restarts.
+        inner: number of Heun steps from ``restart_high`` back to ``restart_low``.
     """
 
     restart_low: Annotated[float, Range(above=0)] = 0.1

@@ -29,10 +29,12 @@ class SASolver(MultistepPredictor[GaussianProcess]):
     samples less.
 
     Args:
-        explicit: data predictions in the predicting formula, 1 to 4.
-        implicit: those in the correcting formula, the new one included, 2 to 5; 0 for no correction.
-        tau: noise strength: 0 the probability flow, 1 the reverse SDE.
-        tau_low, tau_high: values of sigma/alpha, low excluded and high included, from which steps add noise.
+        explicit: number of data predictions in the predictor's formula (Adams-Bashforth), 1 to 4.
+        implicit: number of data predictions in the corrector's formula (Adams-Moulton), the new one included, 2 to 5;
+            0 for no correction.
+        tau: noise strength: 0 is the probability flow, 1 the reverse SDE.
+        tau_low: steps from values of sigma/alpha above this one add noise.
+        tau_high: steps from values of sigma/alpha up to this one add noise.
         lower_order_final: whether the last step uses the latest data prediction alone.
     """
 

@@ -26,8 +26,8 @@ class SEEDS(Predictor[GaussianProcess]):
     noise are exact, the model's part integrates the line through the first value and the last.
 
     Args:
-        stages: evaluations a step, 2 or 3.
-        form: ``eps`` as in the paper, or ``x0``.
+        stages: number of evaluations a step, 2 or 3.
+        form: the view of the prediction that is interpolated, ``eps`` as in the paper, or ``x0``.
     """
 
     stages: Annotated[int, Range(least=2, most=3)] = 2

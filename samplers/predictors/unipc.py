@@ -55,9 +55,9 @@ class UniPC(MultistepPredictor[GaussianProcess]):
     Its first steps are of lower order. There is no step to zero noise, at which bh1 has no value.
 
     Args:
-        solver_order: the paper's p, 1 to 4; the order of convergence is one more.
-        form: ``x0`` or ``eps``.
-        bh: ``bh1``, B(h) = h, or ``bh2``, B(h) = e^h - 1.
+        solver_order: order p of the predictor, 1 to 4; with the corrector the order of convergence is p + 1.
+        form: the view of the prediction that is interpolated.
+        bh: the paper's function B(h): ``bh1`` is h, ``bh2`` is e^h - 1.
     """
 
     solver_order: Annotated[int, Range(least=1, most=4)] = 2
