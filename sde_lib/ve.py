@@ -32,7 +32,7 @@ class VESDE(GaussianSDE):
     sigma_max: Annotated[float, Range(above=0)] = 50.0
     N: Annotated[int, Range(least=1)] = 1000
     t_min: Annotated[float, Range(least=0, below=1)] = 1e-5
-    t_end: Annotated[float, Range(least=0, below=1)] = 1e-5
+    t_end: float = 1e-5
 
     def __post_init__(self) -> None:
         if not 0 < self.sigma_min < self.sigma_max:

@@ -31,7 +31,7 @@ class VPSDE(GaussianSDE):
     beta_max: Annotated[float, Range(above=0)] = 20.0
     N: Annotated[int, Range(least=1)] = 1000
     t_min: Annotated[float, Range(least=0, below=1)] = 1e-5
-    t_end: Annotated[float, Range(least=0, below=1)] = 1e-3
+    t_end: float = 1e-3
 
     def __post_init__(self) -> None:
         if not 0 < self.beta_min <= self.beta_max:
