@@ -111,8 +111,7 @@ class Setting:
         if isinstance(found, (int, float)) and not isinstance(found, bool):
             allowed = self.range or _ANY
             if not allowed.contains(found):
-                comma = "" if allowed.requirement.endswith(";") else ","
-                raise ValueError(f"{name} {allowed.requirement}{comma} got {value!r}.")
+                raise ValueError(allowed.refusal(name, value))
         return found
 
 

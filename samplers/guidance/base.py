@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import abc
+from typing import Annotated, TypeAlias
 
 from torch import Tensor
 
 from models.prediction.noise_model import Model
 from samplers.guidance.interval import Bounds, Interval
 from sde_lib.needs import GivenProcess
-from sde_lib.settings import checked
+from sde_lib.settings import Range, checked
+
+Scale: TypeAlias = Annotated[float, Range(words="guidance's scale is a finite number, got {value}.")]
+"""The strength of guidance."""
 
 
 class Guided(Model[GivenProcess], abc.ABC):
@@ -25,7 +29,7 @@ class Guided(Model[GivenProcess], abc.ABC):
     """
 
     @checked
-    def __init__(self, model: Model[GivenProcess], scale: float, interval: Bounds | None) -> None:
+    def __init__(self, model: Model[GivenProcess], scale: Scale, interval: Bounds | None) -> None:
         super().__init__()
         self.model, self.process, self.scale = model, model.process, float(scale)
         self.interval = None if interval is None else Interval.of(interval)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from models.prediction.classifier import Classifier
 from models.prediction.noise_model import Model, Prediction
-from samplers.guidance.base import Guided
+from samplers.guidance.base import Guided, Scale
 from samplers.guidance.gradient import confined, gradient
 from samplers.guidance.interval import Bounds
 from sde_lib.needs import GivenProcess
@@ -44,7 +44,7 @@ class ClassifierGuidance(Guided[GivenProcess]):
         self,
         model: Model[GivenProcess],
         classifier: Classifier,
-        scale: float = 1.0,
+        scale: Scale = 1.0,
         interval: Bounds | None = None,
         conditional: bool = False,
         shift: Shift = "score",

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from models.prediction.noise_model import Model, Prediction
-from samplers.guidance.base import Guided, rows
+from samplers.guidance.base import Guided, Scale, rows
 from samplers.guidance.interval import Bounds
 from sde_lib.needs import GivenProcess
 from sde_lib.settings import Range, checked
@@ -46,9 +46,9 @@ class ClassifierFreeGuidance(Guided[GivenProcess]):
         self,
         model: Model[GivenProcess],
         null_label: int,
-        scale: float = 1.0,
+        scale: Scale = 1.0,
         interval: Bounds | None = None,
-        rescale: Annotated[float, Range(least=0, most=1)] = 0.0,
+        rescale: Annotated[float, Range(least=0, most=1, words="is a share in [0, 1]")] = 0.0,
     ) -> None:
         super().__init__(model, scale, interval)
         self.null_label, self.rescale = null_label, float(rescale)

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from models.prediction.noise_model import Model, Prediction
-from samplers.guidance.base import Guided, rows
+from samplers.guidance.base import Guided, Scale, rows
 from samplers.guidance.interval import Bounds
 from sde_lib.needs import GivenProcess
 from sde_lib.registry import Registry
@@ -81,7 +81,7 @@ class LogProbGuidance(Guided[GivenProcess]):
         self,
         model: Model[GivenProcess],
         log_prob: LogProb,
-        scale: float = 1.0,
+        scale: Scale = 1.0,
         interval: Bounds | None = None,
     ) -> None:
         super().__init__(model, scale, interval)
@@ -109,7 +109,7 @@ class DenoisedLossGuidance(Guided[GivenProcess]):
         self,
         model: Model[GivenProcess],
         loss: DenoisedLoss,
-        scale: float = 1.0,
+        scale: Scale = 1.0,
         interval: Bounds | None = None,
     ) -> None:
         super().__init__(model, scale, interval)

@@ -18,7 +18,9 @@ from sde_lib.settings import Range
 
 Self = TypeVar("Self", bound="LinearOperator")
 
-NoiseStd: TypeAlias = Annotated[float, Range(least=0, words="is a standard deviation, 0 or more;")]
+NoiseStd: TypeAlias = Annotated[
+    float, Range(least=0, words="{name} is a standard deviation, 0 or more; got {value}.")
+]
 """The standard deviation of a measurement's noise."""
 
 

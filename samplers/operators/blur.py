@@ -76,6 +76,9 @@ class Blur(LinearOperator):
         return (self.row_in.T @ restored @ self.column_in).to(y.dtype)
 
 
+STD = "{name}, the kernel's standard deviation, in pixels, must be positive; got {value}."
+
+
 def _gaussian(size: int, std: float, boundary: str) -> Tensor:
     """Rows of Gaussian weights, each summing to one, over pixels beyond the edge as ``boundary`` has them."""
     reach = math.ceil(8 * std)
@@ -96,7 +99,7 @@ def _gaussian(size: int, std: float, boundary: str) -> Tensor:
 def blur(
     shape: Sequence[int],
     *,
-    std: Annotated[float, Range(above=0)] = 1.0,
+    std: Annotated[float, Range(above=0, words=STD)] = 1.0,
     boundary: Literal["circular", "reflect"] = "circular",
     tolerance: Annotated[float, Range(above=0, below=1)] = 1e-3,
 ) -> Blur:

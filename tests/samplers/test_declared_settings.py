@@ -88,7 +88,7 @@ def test_defaults_are_allowed(name: str) -> None:
         ("operator mask_half", "unknown", str, "lower", ("lower", "upper", "left", "right"), "None"),
         ("posterior method dps", "noise_std", float, 0.0, None, ">= 0"),
         ("loss weighting edm", "sigma_data", float, 0.5, None, "> 0"),
-        ("ClassifierFreeGuidance", "scale", float, 1.0, None, "None"),
+        ("ClassifierFreeGuidance", "scale", float, 1.0, None, ""),
         ("Hutchinson", "probe", str, "rademacher", ("rademacher", "gaussian"), "None"),
     ],
 )
