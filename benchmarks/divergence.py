@@ -11,6 +11,7 @@ the plain one. Times are the least of several.
 from __future__ import annotations
 
 import argparse
+import functools
 import time
 from collections.abc import Callable
 
@@ -65,8 +66,8 @@ def measure(name: str, batch: int, repeats: int) -> None:
         for count in (1, 4):
             d = Hutchinson(num_probes=count)
             probes = d.draw(x, noise)
-            vjp = least(lambda d=d, probes=probes: d(f, x, probes), repeats) / forward  # type: ignore[misc]
-            jvp = least(lambda probes=probes: by_jvp(probes), repeats) / forward  # type: ignore[misc]
+            vjp = least(functools.partial(d, f, x, probes), repeats) / forward
+            jvp = least(functools.partial(by_jvp, probes), repeats) / forward
             print(f"{name:6} {count:6} {vjp:18.1f} {jvp:18.1f}")
 
 

@@ -77,7 +77,7 @@ def train(model: NoiseModel, steps: int) -> None:
 
 def ancestor(model: NoiseModel, x: Tensor, probe: Tensor, tolerance: float) -> Tensor:
     """Bits/dim the ancestor's way: two evaluations of the network at each point, scipy on the whole batch."""
-    process: VPSDE = model.process  # type: ignore[assignment]
+    process: VPSDE = model.process
     size = x.numel()
 
     def drift(y: Tensor, t: Tensor) -> Tensor:

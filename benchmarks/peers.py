@@ -144,7 +144,7 @@ def k_diffusion_sampling() -> Any:
     for absent in ("torchdiffeq", "torchsde"):
         if importlib.util.find_spec(absent) is None:
             stub = types.ModuleType(absent)
-            stub.odeint = None  # type: ignore[attr-defined]
+            vars(stub)["odeint"] = None
             sys.modules[absent] = stub
     return importlib.import_module("k_diffusion.sampling")
 

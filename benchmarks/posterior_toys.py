@@ -9,14 +9,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from models.base import Network
 from models.exact.correlated_gaussian import CorrelatedGaussianScore
-from models.exact.mixtures import GaussianMixtureScore, GaussianScore
+from models.exact.mixtures import ExactScore, GaussianMixtureScore, GaussianScore
 from models.prediction.noise_model import Model, NoiseModel
 from models.prediction.time_encoding import Time
 from samplers import Constraint, PCSampler, register_corrector, register_predictor
 from samplers.operators import LinearOperator, register_operator
-from sde_lib import VPSDE, Noise, Process
+from sde_lib import VPSDE, GaussianProcess, Noise, Process
 from sde_lib.grids import LogSNR
 
 SHAPE = (1, 4, 4)
@@ -80,17 +79,19 @@ def law(data: str) -> Law:
     return Law(torch.ones(1, dtype=torch.float64), mean, covariance[None])
 
 
-def model(data: str, process: Process) -> NoiseModel:
+def exact_score(data: str, process: Process) -> ExactScore:
     """The exact score of ``data``."""
     p = law(data)
-    network: Network
     if data == "independent":
-        network = GaussianScore(process=process, mean=0.2, std=STD)
-    elif data == "correlated":
-        network = CorrelatedGaussianScore(process=process, mean=p.means[0], covariance=p.covariances[0])
-    else:
-        network = GaussianMixtureScore(process=process, means=p.means, stds=0.25, weights=p.weights.tolist())
-    return NoiseModel(network, process, Time(process), "score")
+        return GaussianScore(process=process, mean=0.2, std=STD)
+    if data == "correlated":
+        return CorrelatedGaussianScore(process=process, mean=p.means[0], covariance=p.covariances[0])
+    return GaussianMixtureScore(process=process, means=p.means, stds=0.25, weights=p.weights.tolist())
+
+
+def model(data: str, process: Process) -> NoiseModel:
+    """A model of ``data`` by its exact score."""
+    return NoiseModel(exact_score(data, process), process, Time(process), "score")
 
 
 def dense(operator: LinearOperator) -> Tensor:
@@ -137,7 +138,7 @@ class Problem:
     data: str
     operator: LinearOperator
     noise_std: float
-    process: Process = field(default_factory=VPSDE)
+    process: GaussianProcess = field(default_factory=VPSDE)
 
     @property
     def model(self) -> Model:
@@ -145,7 +146,7 @@ class Problem:
 
     @property
     def y(self) -> Tensor:
-        x = model(self.data, self.process).network.draw((1, *SHAPE), Noise(99, [0]))  # type: ignore[operator]
+        x = exact_score(self.data, self.process).draw((1, *SHAPE), Noise(99, [0]))
         return self.operator.measure(x, Noise(98, [0]), self.noise_std)
 
     @property

@@ -19,6 +19,7 @@ the figures to beat: the best of six libraries measured earlier on other modes a
 from __future__ import annotations
 
 import argparse
+import functools
 import itertools
 import json
 from collections.abc import Callable, Iterator, Sequence
@@ -120,7 +121,7 @@ def ours(target: str, x: Tensor, exact: Tensor) -> Iterator[Row]:
     for (method, predictor), (name, grid) in itertools.product(METHODS.items(), NAMED.items()):
         yield measure(
             f"{method}, {name}",
-            lambda n, p=predictor, g=grid: solve(target, p, g, n, x),  # type: ignore[misc]
+            functools.partial(solve, target, predictor, grid, x=x),
             exact,
         )
     best = {entry["budget"]: entry for entry in read(GRIDS) if entry["target"] == target}
@@ -205,7 +206,7 @@ def optimise_solvers(budgets: list[int]) -> None:
         print(f"mixture {n} bespoke: {found.before:.1e} -> {found.error:.1e}", flush=True)
         entries.append({
             "budget": n, "times": [round(t, 5) for t in found.grid.listed_times],
-            "shares": [[round(share, 6) for share in row] for row in found.predictor.shares],
+            "shares": [[round(float(share), 6) for share in row] for row in found.predictor.shares],
         })  # fmt: skip
         write(BESPOKE, entries)
 
@@ -221,7 +222,10 @@ def table(
     lines = [f"| {title} | " + " | ".join(map(str, BUDGETS)) + " |", "|---" * (len(BUDGETS) + 1) + "|"]
 
     def best_of(members: list[Row]) -> list[Row]:
-        return [min(members, key=lambda r, k=k: column(r)[k]) for k in places]  # type: ignore[misc]
+        def at(k: int) -> Row:
+            return min(members, key=lambda row: column(row)[k])
+
+        return [at(k) for k in places]
 
     def add(name: str, cells: list[str]) -> None:
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
@@ -286,7 +290,7 @@ def main() -> None:
             rows.setdefault(group_of(row.name), []).append(row)
             print(row, flush=True)
         for peer in peers.installed():
-            row = measure(peer.name, lambda n, p=peer, d=denoise, x=x: p.attempt(d, x, n), exact)  # type: ignore[misc]
+            row = measure(peer.name, functools.partial(peer.attempt, denoise, x), exact)
             rows.setdefault(peer.name.split()[0], []).append(row)
             print(row, flush=True)
         if target == "gaussian":

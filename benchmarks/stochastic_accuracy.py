@@ -14,6 +14,7 @@ two evaluations a step take half the steps; `-`: no run of that method fits the 
 from __future__ import annotations
 
 import argparse
+import functools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -179,7 +180,7 @@ def main() -> None:
     floor = quality(exact_draws(count, 6), target)
     runs: Runs = {f"score-pc {name}": run for name, run in ours(x).items()}
     for peer in stochastic_peers.installed():
-        runs[peer.name] = lambda n, p=peer: p.attempt(denoise, x, n)  # type: ignore[misc]
+        runs[peer.name] = functools.partial(peer.attempt, denoise, x)
     found: dict[str, list[Quality | None]] = {}
     for name, run in runs.items():
         results = []

@@ -6,9 +6,8 @@ python docs/make_predictors.py
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import torch
 
@@ -18,12 +17,12 @@ from models.exact.mixtures import GaussianScore
 from models.prediction.noise_model import NoiseModel
 from models.prediction.time_encoding import Time
 from samplers import MultistepPredictor, PCSampler, Predictor, register_predictor
-from samplers.correctors.none import NoneCorrector
+from samplers.pc import default_grid
 from sde_lib import SDE, VESDE, VPSDE, DiscreteDiffusion, Noise, Process, subVPSDE
 from sde_lib.chain_sde import InterpolatedChain
 from sde_lib.edm import EDM
-from sde_lib.grids import LogSNR, Uniform
 from sde_lib.schedules import linear_betas
+from sde_lib.settings import settings_of
 
 PAGE = Path(__file__).parent / "predictors.md"
 CHAIN = DiscreteDiffusion.ddpm(linear_betas(1000))
@@ -61,13 +60,10 @@ class Found:
 
 def evaluations(predictor: Predictor, process: Process, steps: int) -> int:
     """Evaluations of ``steps`` steps; the states must stay finite."""
-    model = NoiseModel(GaussianScore(process=process), process, Time(process), "score")  # type: ignore[arg-type]
-    times = (Uniform() if isinstance(process, DiscreteDiffusion) else LogSNR()).times(process, steps + 1)
+    model = NoiseModel(GaussianScore(process=process), process, Time(process), "score")
     noise = Noise(0, range(2), dtype=torch.float64)
     x = process.prior_sampling((2, 3), noise)
-    sampler = PCSampler(
-        model, predictor, NoneCorrector(), times.flip(0) if predictor.encodes else times, noise_removal=False
-    )
+    sampler = PCSampler.of(model, predictor, num_steps=steps + 1, noise_removal=False)
     *_, last = sampler.iterate(x, noise)
     assert bool(last.x.isfinite().all()), f"{predictor} on {process}"
     return model.nfe
@@ -81,12 +77,8 @@ def find(predictor: Predictor, process: Process) -> Found:
     else:
         nfe = f"{each}, and {few - 4 * each} once" if few > 4 * each else f"{each}"
     draws = Noise(0, range(2), dtype=torch.float64)
-    model = NoiseModel(GaussianScore(process=process), process, Time(process), "score")  # type: ignore[arg-type]
-    times = (
-        LogSNR().times(process, 3)
-        if not isinstance(process, DiscreteDiffusion)
-        else Uniform().times(process, 3)
-    )
+    model = NoiseModel(GaussianScore(process=process), process, Time(process), "score")
+    times = default_grid(process).times(process, 3)
     for step, t, s in zip(predictor.plan(process, times), times[:-1], times[1:], strict=True):
         here, there = (s, t) if predictor.encodes else (t, s)
         step.update_fn(model, torch.ones(2, 3).double(), here.expand(2), there.expand(2), draws)
@@ -95,13 +87,12 @@ def find(predictor: Predictor, process: Process) -> Found:
 
 def choices(predictor: Predictor) -> str:
     """The settings, each with its default and, of a closed set, the others."""
-    settings: list[str] = []
-    for name, kind in get_type_hints(type(predictor)).items():
-        if name in {f.name for f in fields(predictor)}:  # type: ignore[arg-type]
-            value: Any = getattr(predictor, name)
-            others = [repr(v) for v in get_args(kind) if get_origin(kind) is Literal and v != value]
-            settings.append(f"`{name}={value!r}`" + (f" (or {', '.join(others)})" if others else ""))
-    return ", ".join(settings) or "none"
+    written: list[str] = []
+    for setting in settings_of(type(predictor)):
+        value = getattr(predictor, setting.name)
+        others = [repr(choice) for choice in setting.choices or () if choice != value]
+        written.append(f"`{setting.name}={value!r}`" + (f" (or {', '.join(others)})" if others else ""))
+    return ", ".join(written) or "none"
 
 
 def page() -> str:

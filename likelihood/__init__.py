@@ -10,23 +10,27 @@ from likelihood.score_sde import get_likelihood_fn
 from likelihood.variational_dequantise import VariationalDequantisation
 from likelihood.vlb import VariationalBound, variational_bound
 
+# Log-likelihoods of the probability flow, and the trace of its Jacobian.
 __all__ = [
-    "DenoisingBound",
-    "Dequantisation",
-    "Dequantised",
     "Divergence",
     "ExactTrace",
     "Failure",
     "HutchPlusPlus",
     "Hutchinson",
     "Likelihood",
+    "log_likelihood",
+]
+# Variational bounds.
+__all__ += ["DenoisingBound", "VariationalBound", "variational_bound"]
+# Bits per dimension of discrete data.
+__all__ += [
+    "Dequantisation",
+    "Dequantised",
     "UniformDequantisation",
-    "VariationalBound",
     "VariationalDequantisation",
     "bits_per_dim",
     "fit_dequantisation",
-    "get_likelihood_fn",
     "importance_weighted",
-    "log_likelihood",
-    "variational_bound",
 ]
+# score_sde's entry point.
+__all__ += ["get_likelihood_fn"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -29,19 +29,18 @@ class DenoisingBound:
         ValueError: another process.
     """
 
-    needs: ClassVar[type] = GaussianSDE
+    needs = GaussianSDE
 
     def __init__(self, model: Model, t_min: float | None = None) -> None:
-        if not isinstance(model.process, self.needs):
+        process = model.process
+        if not isinstance(process, GaussianSDE):
             raise ValueError(
-                f"the denoising bound needs a GaussianSDE, for its log-SNR, and "
-                f"{type(model.process).__name__} is none."
+                f"the denoising bound needs a GaussianSDE, for its log-SNR, and {type(process).__name__} is none."
             )
-        process: GaussianSDE = model.process  # type: ignore[assignment]
         self.model = model
         self.process = process
         ends = torch.tensor([process.t_min if t_min is None else t_min, process.T], dtype=torch.float64)
-        self.first, self.last = process.marginal(ends).log_snr.tolist()
+        self.first, self.last = (float(log_snr) for log_snr in process.marginal(ends).log_snr)
 
     def __call__(self, x0: Tensor, noise: Noise, quantile: Tensor, **cond: Any) -> Tensor:
         """One draw of the bound for each sample, in nats, (B,), float64: two evaluations of the network.

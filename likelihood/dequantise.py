@@ -5,11 +5,13 @@ from __future__ import annotations
 import abc
 import math
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 from torch import Tensor
 
 from sde_lib.noise import Noise
+from sde_lib.settings import Range, check_settings
 
 
 @dataclass(frozen=True)
@@ -28,11 +30,14 @@ class Dequantised:
 
 
 class Dequantisation(abc.ABC):
-    """How the place within a bin is drawn."""
+    """A distribution of the continuous value within the bin of each level."""
 
     levels: int
     low: float
     high: float
+
+    def __post_init__(self) -> None:
+        check_settings(self)
 
     @abc.abstractmethod
     def __call__(self, level: Tensor, noise: Noise) -> Dequantised:
@@ -57,11 +62,11 @@ class UniformDequantisation(Dequantisation):
     """Uniform within each bin (Theis et al. 2016, section 3.1).
 
     Args:
-        levels: distinct values.
-        low, high: the model's range.
+        levels: number of distinct values of the data.
+        low, high: range of the continuous data.
     """
 
-    levels: int = 256
+    levels: Annotated[int, Range(least=1)] = 256
     low: float = -1.0
     high: float = 1.0
 

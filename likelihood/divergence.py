@@ -11,12 +11,13 @@ from __future__ import annotations
 import abc
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor
 
 from sde_lib.noise import Noise
+from sde_lib.settings import Range, check_settings
 
 Probe = Literal["rademacher", "gaussian"]
 """The distribution of a probe: independent elements of mean 0 and variance 1."""
@@ -57,7 +58,10 @@ def _dot(a: Tensor, b: Tensor) -> Tensor:
 
 
 class Divergence(abc.ABC):
-    """A way to find the trace of a Jacobian. Implementations are frozen dataclasses of their settings."""
+    """An estimator of the trace of a Jacobian. Implementations are frozen dataclasses of their settings."""
+
+    def __post_init__(self) -> None:
+        check_settings(self)
 
     @property
     @abc.abstractmethod
@@ -110,21 +114,15 @@ class Hutchinson(Divergence):
     slope mostly takes away.
 
     Args:
-        probe: the distribution of the probes.
-        num_probes: independent estimates of each sample's trace.
+        probe: distribution of the probes.
+        num_probes: number of independent estimates of each sample's trace.
 
     Raises:
         ValueError: an unknown distribution or no probe.
     """
 
     probe: Probe = "rademacher"
-    num_probes: int = 1
-
-    def __post_init__(self) -> None:
-        if self.probe not in get_args(Probe):
-            raise ValueError(f"unknown probe {self.probe!r}; known: {', '.join(get_args(Probe))}.")
-        if self.num_probes < 1:
-            raise ValueError(f"Hutchinson's estimator needs at least one probe, got {self.num_probes}.")
+    num_probes: Annotated[int, Range(least=1)] = 1
 
     @property
     def num_estimates(self) -> int:
@@ -149,21 +147,15 @@ class HutchPlusPlus(Divergence):
     surface. Costs two products for each vector of the sketch and one for each probe.
 
     Args:
-        rank: vectors of the sketch.
-        num_probes: independent estimates of the rest's trace.
+        rank: number of vectors of the sketch.
+        num_probes: number of independent estimates of the trace of the rest.
 
     Raises:
         ValueError: fewer than one of either.
     """
 
-    rank: int = 4
-    num_probes: int = 4
-
-    def __post_init__(self) -> None:
-        if self.rank < 1 or self.num_probes < 1:
-            raise ValueError(
-                f"Hutch++ needs rank and num_probes >= 1, got {self.rank} and {self.num_probes}."
-            )
+    rank: Annotated[int, Range(least=1)] = 4
+    num_probes: Annotated[int, Range(least=1)] = 4
 
     @property
     def num_estimates(self) -> int:
@@ -191,10 +183,10 @@ class ExactTrace(Divergence):
     """The trace itself, by one product for each dimension: for small dimensions and for tests.
 
     Args:
-        chunk: products in one backward pass; bounds the memory.
+        chunk: number of products in one backward pass, which bounds the memory.
     """
 
-    chunk: int = 64
+    chunk: Annotated[int, Range(least=1)] = 64
 
     @property
     def num_estimates(self) -> int:

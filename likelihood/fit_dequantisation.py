@@ -1,4 +1,4 @@
-"""Training of a learned dequantisation: the model stays as it is, the places in the bins move to where it is."""
+"""Training of a variational dequantisation for a given model, which stays as it is."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ import abc
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar, Literal, get_args
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
@@ -40,7 +40,7 @@ class Flow(abc.ABC):
         t_min: the time at which data are read.
     """
 
-    needs: ClassVar[type] = SDE
+    needs = SDE
     process: SDE
     t_min: float
     start: float
@@ -102,7 +102,7 @@ class AngleFlow(Flow):
         t_min: where data are read.
     """
 
-    needs: ClassVar[type] = GaussianSDE
+    needs = GaussianSDE
     process: GaussianSDE
 
     def __init__(self, process: GaussianSDE, t_min: float) -> None:
@@ -132,33 +132,27 @@ class AngleFlow(Flow):
         return Velocity(dy, -tangent[:, None] * (r[:, None] ** 2 * at_x.trace + y[0].numel()))
 
 
-FLOWS: dict[str, type[Flow]] = {"angle": AngleFlow, "time": TimeFlow}
-"""By their coordinates, the preferred first."""
-
-
 def make_flow(process: Process, t_min: float | None, coordinates: Coordinates) -> Flow:
-    """The flow of ``process`` in the coordinates asked for.
+    """The probability flow of ``process`` in the given coordinates; ``auto`` is the angle where there is one.
 
     Raises:
         ValueError: unknown coordinates, a process without what they need, t_min out of range.
     """
     if coordinates not in get_args(Coordinates):
         raise ValueError(f"unknown coordinates {coordinates!r}; known: {', '.join(get_args(Coordinates))}.")
-    asked = FLOWS.values() if coordinates == "auto" else [FLOWS[coordinates]]
-    for kind in asked:
-        if isinstance(process, kind.needs):
-            t_min = process.t_min if t_min is None else t_min  # type: ignore[attr-defined]
-            if not process.clean < t_min < process.start:
-                raise ValueError(
-                    f"t_min must lie between {process.clean:g} and T={process.start:g}, got {t_min}."
-                )
-            return kind(process, t_min)  # type: ignore[call-arg]
     name = type(process).__name__
-    if isinstance(process, TimeFlow.needs):
+    if not isinstance(process, SDE):
+        raise ValueError(
+            f"the ODE likelihood needs an SDE, and {name} is none; for a chain use its variational bound "
+            "(eval.bpd_method=vlb) or its SDE."
+        )
+    t_min = process.t_min if t_min is None else t_min
+    if not process.clean < t_min < process.start:
+        raise ValueError(f"t_min must lie between {process.clean:g} and T={process.start:g}, got {t_min}.")
+    if coordinates != "time" and isinstance(process, GaussianSDE):
+        return AngleFlow(process, t_min)
+    if coordinates == "angle":
         raise ValueError(
             f"the angle needs a GaussianSDE, for its marginal, and {name} is none; use coordinates='time'."
         )
-    raise ValueError(
-        f"the ODE likelihood needs an SDE, and {name} is none; for a chain use its variational bound "
-        "(eval.bpd_method=vlb) or its SDE."
-    )
+    return TimeFlow(process, t_min)

@@ -1,4 +1,4 @@
-"""A model held still: gradients of its input are wanted, those of its parameters would only cost memory."""
+"""A model whose parameters need no gradients while those of its input are computed."""
 
 from __future__ import annotations
 

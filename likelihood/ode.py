@@ -19,7 +19,7 @@ from sde_lib.integrate import TABLEAUS, Outcome, integrate, integrate_scipy, rms
 from sde_lib.noise import Noise
 
 Truncation = Literal["state", "noised"]
-"""What the density of data means, as the flow starts at t_min > 0.
+"""Which density is computed, because the flow starts at t_min > 0.
 
 ``state``: data are read as states at t_min, and the number is log p_{t_min}(x), a normalised density
 (score_sde's convention, with its eps as t_min). ``noised``: data are noised to t_min and the number is a
@@ -34,7 +34,7 @@ NOISED_NEEDS = GaussianProcess
 
 @dataclass(frozen=True)
 class Likelihood:
-    """What the flow says of each sample.
+    """The log-likelihood of each sample by the probability flow.
 
     Attributes:
         logp: log-density in nats, (B,), float64; NaN for a sample that failed.
@@ -120,7 +120,7 @@ def log_likelihood(
     divergence = Hutchinson() if divergence is None else divergence
     shape, size = x.shape[1:], x[0].numel()
     own = method in TABLEAUS
-    unit = size if own else 1  # the reference carries nats, as the ancestor does
+    unit = size if own else 1  # the reference carries nats, as score_sde does
 
     correction = 0.0
     if truncation == "noised":

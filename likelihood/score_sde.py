@@ -1,4 +1,4 @@
-"""score_sde_pytorch's entry point, for users who know it."""
+"""Bits per dimension with score_sde_pytorch's function."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from sde_lib.integrate import Outcome
 from sde_lib.noise import Noise
 
 LEVELS = 256
-"""The ancestor knows 8-bit data only."""
+"""score_sde's bits/dim are those of 8-bit data."""
 
 
 def get_likelihood_fn(
@@ -32,20 +32,20 @@ def get_likelihood_fn(
     seed: int = 0,
     epsilon: Tensor | None = None,
 ) -> Callable[[Model, Tensor], tuple[Tensor, Tensor, int]]:
-    """(model, data) -> (bits/dim, z, nfe), as the ancestor computes it (likelihood.py of score_sde_pytorch).
+    """Make a function ``(model, data) -> (bits/dim, z, nfe)`` that computes what score_sde_pytorch's does.
 
-    The whole batch is one system for scipy's solver, in time, from ``eps``; bits/dim are of 8-bit data. Where
-    the ancestor evaluates the network twice at each point, this does once: ``nfe`` counts the points.
-    ``log_likelihood`` is faster, and its numbers do not depend on the batch.
+    The probability flow of the whole batch is one system for scipy's solver, integrated in time from ``eps``; bits/dim
+    are those of 8-bit data. score_sde evaluates the network twice at each point, this function once: ``nfe`` is the
+    number of points. ``log_likelihood`` is faster, and its numbers do not depend on the batch.
 
     Args:
         sde: the forward process; the model's own must be the same.
         inverse_scaler: from the model's range to [0, 1]; tells the width of the range.
-        hutchinson_type: ``Rademacher`` or ``Gaussian``.
-        rtol, atol, method: of ``scipy.integrate.solve_ivp``.
-        eps: the time at which data are read.
-        seed: of the probes; image i of every batch has stream i.
-        epsilon: probes shaped like the data, to use in place of drawn ones.
+        hutchinson_type: distribution of the probe of the divergence, ``Rademacher`` or ``Gaussian``.
+        rtol, atol, method: tolerances and method of ``scipy.integrate.solve_ivp``.
+        eps: the time at which the density of the data is taken.
+        seed: of the probes; sample i of every batch has stream i.
+        epsilon: probes shaped like the data; drawn unless given.
 
     Raises:
         ValueError: an unknown distribution of probes, a model of another process, a solver that failed.

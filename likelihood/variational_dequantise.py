@@ -1,9 +1,10 @@
-"""Learned dequantisation: where in its bin a value is put, chosen so that the model finds it likely."""
+"""Variational dequantisation: a learned distribution of the continuous value within the bin of each level."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Annotated
 
 import torch
 import torch.nn.functional as F
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 
 from likelihood.dequantise import Dequantisation, Dequantised
 from sde_lib.noise import Noise
+from sde_lib.settings import Range, checked
 
 LARGEST_LOG_SCALE = 3.0
 """Of one coupling: keeps an early step of training from leaving the bin's interior in one go."""
@@ -78,32 +80,28 @@ class VariationalDequantisation(nn.Module, Dequantisation):
     between them.
 
     Args:
-        shape: of a sample, without the batch.
-        levels: distinct values.
-        low, high: the model's range.
-        width: channels of the couplings' hidden layers.
-        couplings: how many.
+        shape: shape of a sample, without the batch.
+        levels: number of distinct values of the data.
+        low, high: range of the continuous data.
+        width: number of channels of the couplings' hidden layers.
+        couplings: number of coupling layers.
 
     Raises:
         ValueError: fewer than two couplings, a shape of more than four axes.
     """
 
+    @checked
     def __init__(
         self,
         shape: Sequence[int],
         *,
-        levels: int = 256,
+        levels: Annotated[int, Range(least=1)] = 256,
         low: float = -1.0,
         high: float = 1.0,
-        width: int = 32,
-        couplings: int = 4,
+        width: Annotated[int, Range(least=1)] = 32,
+        couplings: Annotated[int, Range(least=2, words="must be 2 couplings or more, one for each half")] = 4,
     ) -> None:
         super().__init__()
-        if couplings < 2 or width < 1:
-            raise ValueError(
-                f"variational dequantisation needs 2 couplings or more, one for each half, and a width of at "
-                f"least 1; got {couplings} and {width}."
-            )
         self.levels, self.low, self.high = levels, low, high
         self.couplings = nn.ModuleList(Coupling(shape, width, i % 2) for i in range(couplings))
 

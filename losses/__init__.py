@@ -7,24 +7,34 @@ from losses.edm import EDMWeighting, LogNormalTimes
 from losses.importance import LossSecondMoment
 from losses.times import StratifiedLevels, StratifiedTimes, TimeSampler, UniformLevels, UniformTimes
 from losses.vlb import BoundLoss, HybridLoss, OutputLoss
-from losses.weightings import Weighting, register_weighting
+from losses.weightings import (
+    DataWeighting,
+    EpsWeighting,
+    LikelihoodWeighting,
+    VelocityWeighting,
+    Weighting,
+    register_weighting,
+)
 
-__all__ = [
-    "BoundLoss",
-    "ClassifierLoss",
-    "DenoisingLoss",
-    "EDMWeighting",
-    "HybridLoss",
+# Objectives.
+__all__ = ["BoundLoss", "ClassifierLoss", "DenoisingLoss", "HybridLoss", "Loss", "Losses", "OutputLoss"]
+# Which times are drawn.
+__all__ += [
     "LogNormalTimes",
-    "Loss",
     "LossSecondMoment",
-    "Losses",
-    "OutputLoss",
     "StratifiedLevels",
     "StratifiedTimes",
     "TimeSampler",
     "UniformLevels",
     "UniformTimes",
+]
+# What an error is worth at each time.
+__all__ += [
+    "DataWeighting",
+    "EDMWeighting",
+    "EpsWeighting",
+    "LikelihoodWeighting",
+    "VelocityWeighting",
     "Weighting",
     "register_weighting",
 ]

@@ -1,25 +1,27 @@
-"""What a training objective is."""
+"""The interface of training objectives."""
 
 from __future__ import annotations
 
 import abc
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Generic
 
 from torch import Tensor
 
 from losses.times import TimeSampler
 from models.prediction.noise_model import Model, Prediction
-from sde_lib.base import Perturbed, Process
+from sde_lib.base import Perturbed
+from sde_lib.needs import NeededProcess
 from sde_lib.noise import Noise
+from sde_lib.settings import check_settings
 
 
 @dataclass(frozen=True)
 class Losses:
     """The loss of each sample and the time at which it was taken, both (B,).
 
-    The mean of ``values`` is an unbiased estimate of the objective: they are weighted by how much too seldom
-    (or often) their times are drawn. ``weights`` (B,) are those factors; None: all one.
+    The mean of ``values`` is an unbiased estimate of the objective. ``weights`` (B,) are the importance weights of the
+    times, which are contained in ``values``; None: all are one.
     """
 
     values: Tensor
@@ -31,7 +33,7 @@ class Losses:
         return self.values if self.weights is None else self.values / self.weights
 
 
-class Loss(abc.ABC):
+class Loss(abc.ABC, Generic[NeededProcess]):
     """An objective at random times: draw a time, noise the data, predict, compare.
 
     Attributes:
@@ -43,9 +45,12 @@ class Loss(abc.ABC):
 
     needs: ClassVar[type] = Process
     bounds: ClassVar[bool] = False
-    times: TimeSampler
+    times: TimeSampler[NeededProcess]
 
-    def __call__(self, model: Model, x0: Tensor, noise: Noise, **cond: Any) -> Losses:
+    def __post_init__(self) -> None:
+        check_settings(self)
+
+    def __call__(self, model: Model[NeededProcess], x0: Tensor, noise: Noise, **cond: Any) -> Losses:
         """The loss of each sample.
 
         Args:
@@ -66,7 +71,7 @@ class Loss(abc.ABC):
 
     @abc.abstractmethod
     def values(
-        self, process: Process, prediction: Prediction, x0: Tensor, noisy: Perturbed, t: Tensor
+        self, process: NeededProcess, prediction: Prediction, x0: Tensor, noisy: Perturbed, t: Tensor
     ) -> Tensor:
         """The objective at given times, (B,).
 

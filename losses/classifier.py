@@ -18,7 +18,7 @@ class ClassifierLoss:
     """-log p(y | x_t) in nats at random times (Dhariwal & Nichol 2021, section 4.3 and appendix H).
 
     Args:
-        times: which times are drawn.
+        times: distribution of the times.
     """
 
     times: TimeSampler

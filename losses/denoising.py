@@ -10,11 +10,12 @@ from losses.base import Loss
 from losses.times import TimeSampler
 from losses.weightings import EpsWeighting, Weighting
 from models.prediction.noise_model import Prediction
-from sde_lib.base import Perturbed, Process, expand
+from sde_lib.base import Perturbed, expand
+from sde_lib.needs import NeededProcess
 
 
 @dataclass(frozen=True)
-class DenoisingLoss(Loss):
+class DenoisingLoss(Loss[NeededProcess]):
     """weight(t) |std score(x_t, t) + eps|^2 with x_t = mean + std eps (Song et al. 2021, eq. 7).
 
     On a chain this is the DDPM loss (Ho et al. 2020, eq. 14) or the SMLD loss (Song & Ermon 2019, eq. 5-6):
@@ -22,17 +23,17 @@ class DenoisingLoss(Loss):
     error in eps into the error of that output.
 
     Args:
-        times: which times are drawn.
-        weighting: what an error is worth at each time.
-        reduce_mean: average over a sample's elements; else half their sum (score_sde's two conventions).
+        times: distribution of the times.
+        weighting: factor of the squared error at each time.
+        reduce_mean: whether to average over the elements of a sample; otherwise half their sum (both as in score_sde).
     """
 
-    times: TimeSampler
-    weighting: Weighting = field(default_factory=EpsWeighting)
+    times: TimeSampler[NeededProcess]
+    weighting: Weighting[NeededProcess] = field(default_factory=EpsWeighting)
     reduce_mean: bool = True
 
     def values(
-        self, process: Process, prediction: Prediction, x0: Tensor, noisy: Perturbed, t: Tensor
+        self, process: NeededProcess, prediction: Prediction, x0: Tensor, noisy: Perturbed, t: Tensor
     ) -> Tensor:
         residual = noisy.eps + expand(noisy.std, x0) * prediction.score
         squares = residual.square().flatten(1)

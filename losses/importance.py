@@ -2,41 +2,41 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Annotated
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
 from losses.times import TimeSampler
-from sde_lib.base import Process
 from sde_lib.discrete import DiscreteDiffusion
 from sde_lib.noise import Noise
+from sde_lib.settings import Range, checked
 
 
-class LossSecondMoment(TimeSampler):
+class LossSecondMoment(TimeSampler[DiscreteDiffusion]):
     """p(t) in proportion to sqrt(E[L_t^2]) (Nichol & Dhariwal 2021, section 3.3, eq. 18).
 
     The expectation is the mean over the last ``history`` losses of each level; until every level has that
     many, times are uniform. A share ``uniform`` is always spread evenly, so that none is forgotten. Losses
     weighted by 1 / (N p(t)) have the mean of uniform times and, for this p, the least variance.
 
-    Every process of a distributed run learns from the losses of all, so all draw from the same distribution.
+    In distributed training every rank learns from the losses of all ranks, so that all draw from the same distribution.
 
     Args:
-        num_levels: N, of the chain.
-        history: losses kept of each level.
-        uniform: share of the uniform distribution, in (0, 1].
+        num_levels: number of levels N of the chain.
+        history: number of losses kept of each level.
+        uniform: share of times that are drawn uniformly.
     """
 
-    needs: ClassVar[type] = DiscreteDiffusion
-
-    def __init__(self, *, num_levels: int, history: int = 10, uniform: float = 0.001) -> None:
-        if num_levels < 1 or history < 1 or not 0 < uniform <= 1:
-            raise ValueError(
-                f"importance sampling of times needs levels and a history of at least 1 and a uniform "
-                f"share in (0, 1]; got num_levels={num_levels}, history={history}, uniform={uniform}."
-            )
+    @checked
+    def __init__(
+        self,
+        *,
+        num_levels: Annotated[int, Range(least=1)],
+        history: Annotated[int, Range(least=1)] = 10,
+        uniform: Annotated[float, Range(above=0, most=1)] = 0.001,
+    ) -> None:
         self.uniform = uniform
         # On the CPU in float64: the same bits on every process and device. The losses of a level lie in a
         # ring, whose next place is ``counts`` modulo its length.
@@ -51,7 +51,7 @@ class LossSecondMoment(TimeSampler):
         p = self._losses.square().mean(1).sqrt()
         return (1 - self.uniform) * p / p.sum() + self.uniform / num_levels
 
-    def sample(self, process: Process, noise: Noise) -> Tensor:
+    def sample(self, process: DiscreteDiffusion, noise: Noise) -> Tensor:
         cumulative = self.probabilities().cumsum(0).to(noise.device)
         u = noise.uniform((len(noise), 1))[:, 0].double() * cumulative[-1]
         return torch.searchsorted(cumulative, u, right=True).clamp(max=len(cumulative) - 1)

@@ -1,42 +1,50 @@
-"""Which times a training batch is noised to."""
+"""Distributions of the times to which a training batch is noised."""
 
 from __future__ import annotations
 
 import abc
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Generic
 
 import torch
 from torch import Tensor
 
 from sde_lib.base import SDE, Process
 from sde_lib.discrete import DiscreteDiffusion
+from sde_lib.needs import NeededProcess, declare_needs
 from sde_lib.noise import Noise
+from sde_lib.settings import check_settings
 
 
-class TimeSampler(abc.ABC):
-    """A distribution of times. ``needs`` is what the process must be able to do."""
+class TimeSampler(abc.ABC, Generic[NeededProcess]):
+    """A distribution of training times. ``needs`` is the kind of process that it works with."""
 
     needs: ClassVar[type] = Process
 
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        declare_needs(cls)
+
+    def __post_init__(self) -> None:
+        check_settings(self)
+
     @abc.abstractmethod
-    def sample(self, process: Process, noise: Noise) -> Tensor:
+    def sample(self, process: NeededProcess, noise: Noise) -> Tensor:
         """A time for each of the noise's samples, (B,)."""
 
     def weights(self, t: Tensor) -> Tensor | None:
-        """The factors of losses at ``t`` that make their mean that over times drawn uniformly; None: all
-        one."""
+        """Importance weights of losses at ``t`` with respect to uniform times, (B,); None: all are one."""
         return None
 
-    def observe(self, t: Tensor, losses: Tensor) -> None:  # noqa: B027 - most distributions learn nothing
+    def observe(self, t: Tensor, losses: Tensor) -> None:
         """Learn from the unweighted losses of a training step at times ``t``, both (B,)."""
 
     def state_dict(self) -> dict[str, Tensor]:
-        """What ``observe`` has learnt, for a checkpoint."""
+        """The state that ``observe`` has changed, for a checkpoint."""
         return {}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Restore.
+        """Restore the state of a checkpoint.
 
         Raises:
             ValueError: the state is of another distribution.
@@ -50,50 +58,38 @@ class TimeSampler(abc.ABC):
 
 
 @dataclass(frozen=True)
-class UniformTimes(TimeSampler):
+class UniformTimes(TimeSampler[SDE]):
     """Uniform on [t_min, T], each sample on its own."""
 
-    needs: ClassVar[type] = SDE
-
-    def sample(self, process: Process, noise: Noise) -> Tensor:
-        sde: SDE = process  # type: ignore[assignment]
+    def sample(self, process: SDE, noise: Noise) -> Tensor:
         u = noise.uniform((len(noise), 1))[:, 0].double()
-        return sde.t_min + u * (sde.T - sde.t_min)
+        return process.t_min + u * (process.T - process.t_min)
 
 
 @dataclass(frozen=True)
-class StratifiedTimes(TimeSampler):
+class StratifiedTimes(TimeSampler[SDE]):
     """Uniform on [t_min, T], one sample in each of B equal intervals: the loss's variance is lower."""
 
-    needs: ClassVar[type] = SDE
-
-    def sample(self, process: Process, noise: Noise) -> Tensor:
-        sde: SDE = process  # type: ignore[assignment]
+    def sample(self, process: SDE, noise: Noise) -> Tensor:
         batch = len(noise)
         u = noise.uniform((batch, 1))[:, 0].double()
         u = (torch.arange(batch, device=noise.device) + u) / batch
-        return sde.t_min + u * (sde.T - sde.t_min)
+        return process.t_min + u * (process.T - process.t_min)
 
 
 @dataclass(frozen=True)
-class UniformLevels(TimeSampler):
+class UniformLevels(TimeSampler[DiscreteDiffusion]):
     """Uniform on a chain's levels."""
 
-    needs: ClassVar[type] = DiscreteDiffusion
-
-    def sample(self, process: Process, noise: Noise) -> Tensor:
-        chain: DiscreteDiffusion = process  # type: ignore[assignment]
-        return noise.integers(chain.num_levels)
+    def sample(self, process: DiscreteDiffusion, noise: Noise) -> Tensor:
+        return noise.integers(process.num_levels)
 
 
 @dataclass(frozen=True)
-class StratifiedLevels(TimeSampler):
+class StratifiedLevels(TimeSampler[DiscreteDiffusion]):
     """Uniform on a chain's levels, one sample in each of B equal parts of them."""
 
-    needs: ClassVar[type] = DiscreteDiffusion
-
-    def sample(self, process: Process, noise: Noise) -> Tensor:
-        chain: DiscreteDiffusion = process  # type: ignore[assignment]
+    def sample(self, process: DiscreteDiffusion, noise: Noise) -> Tensor:
         batch = len(noise)
         u = (torch.arange(batch, device=noise.device) + noise.uniform((batch, 1))[:, 0].double()) / batch
-        return (u * chain.num_levels).long().clamp(max=chain.num_levels - 1)
+        return (u * process.num_levels).long().clamp(max=process.num_levels - 1)

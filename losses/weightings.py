@@ -1,25 +1,34 @@
-"""What a squared error in eps is worth at each time."""
+"""Weightings of the denoising loss over time, as factors of the squared error in eps."""
 
 from __future__ import annotations
 
 import abc
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Generic
 
 import torch
 from torch import Tensor
 
 from sde_lib.base import SDE, GaussianProcess, Process
+from sde_lib.needs import NeededProcess, declare_needs
 from sde_lib.registry import Registry
+from sde_lib.settings import check_settings
 
 
-class Weighting(abc.ABC):
-    """A factor of |eps error|^2. ``needs`` is what the process must be able to do."""
+class Weighting(abc.ABC, Generic[NeededProcess]):
+    """A factor of |eps error|^2 at each time. ``needs`` is the kind of process that it works with."""
 
     needs: ClassVar[type] = Process
 
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        declare_needs(cls)
+
+    def __post_init__(self) -> None:
+        check_settings(self)
+
     @abc.abstractmethod
-    def weight(self, process: Process, x: Tensor, t: Tensor, std: Tensor) -> Tensor:
+    def weight(self, process: NeededProcess, x: Tensor, t: Tensor, std: Tensor) -> Tensor:
         """The factor at ``t``, (B,), float64.
 
         Args:
@@ -35,7 +44,7 @@ register_weighting: Registry[Weighting] = Registry("loss weighting")
 
 @register_weighting(name="eps")
 @dataclass(frozen=True)
-class EpsWeighting(Weighting):
+class EpsWeighting(Weighting[Process]):
     """One: the simple loss (Ho et al. 2020, eq. 14), sigma^2 times score matching."""
 
     def weight(self, process: Process, x: Tensor, t: Tensor, std: Tensor) -> Tensor:
@@ -44,35 +53,26 @@ class EpsWeighting(Weighting):
 
 @register_weighting(name="likelihood")
 @dataclass(frozen=True)
-class LikelihoodWeighting(Weighting):
+class LikelihoodWeighting(Weighting[SDE]):
     """g^2 / std^2: score matching weighted by g^2 bounds the likelihood (Song et al. 2021b, theorem 1)."""
 
-    needs: ClassVar[type] = SDE
-
-    def weight(self, process: Process, x: Tensor, t: Tensor, std: Tensor) -> Tensor:
-        sde: SDE = process  # type: ignore[assignment]
-        return (sde.sde(x, t).diffusion / std) ** 2
+    def weight(self, process: SDE, x: Tensor, t: Tensor, std: Tensor) -> Tensor:
+        return (process.sde(x, t).diffusion / std) ** 2
 
 
 @register_weighting(name="x0")
 @dataclass(frozen=True)
-class DataWeighting(Weighting):
+class DataWeighting(Weighting[GaussianProcess]):
     """sigma^2 / alpha^2: the squared error of the predicted data."""
 
-    needs: ClassVar[type] = GaussianProcess
-
-    def weight(self, process: Process, x: Tensor, t: Tensor, std: Tensor) -> Tensor:
-        gaussian: GaussianProcess = process  # type: ignore[assignment]
-        return (-gaussian.marginal(t).log_snr).exp()
+    def weight(self, process: GaussianProcess, x: Tensor, t: Tensor, std: Tensor) -> Tensor:
+        return (-process.marginal(t).log_snr).exp()
 
 
 @register_weighting(name="v")
 @dataclass(frozen=True)
-class VelocityWeighting(Weighting):
+class VelocityWeighting(Weighting[GaussianProcess]):
     """(alpha^2 + sigma^2) / alpha^2: the squared error of the velocity (Salimans & Ho 2022, section 4)."""
 
-    needs: ClassVar[type] = GaussianProcess
-
-    def weight(self, process: Process, x: Tensor, t: Tensor, std: Tensor) -> Tensor:
-        gaussian: GaussianProcess = process  # type: ignore[assignment]
-        return 1 + (-gaussian.marginal(t).log_snr).exp()
+    def weight(self, process: GaussianProcess, x: Tensor, t: Tensor, std: Tensor) -> Tensor:
+        return 1 + (-process.marginal(t).log_snr).exp()

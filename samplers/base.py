@@ -1,25 +1,30 @@
-"""What a predictor, a corrector and a constraint are."""
+"""The interfaces of predictors, correctors and constraints."""
 
 from __future__ import annotations
 
 import abc
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Generic, TypeAlias
 
 from torch import Tensor
 
 from models.prediction.noise_model import Model, Prediction
 from sde_lib.base import GaussianProcess, Process
+from sde_lib.needs import NeededProcess, declare_needs
 from sde_lib.noise import Noise
 from sde_lib.registry import Registry
+from sde_lib.settings import check_settings
+
+GaussianModel: TypeAlias = Model[GaussianProcess]
+"""A model of a process with a Gaussian marginal."""
 
 
 @dataclass(frozen=True)
 class Step:
-    """A state, and the same state without the noise that was drawn to reach it; both (B, ...).
+    """The result of a step: a state, and its mean, the same state without the noise added last; both (B, ...).
 
-    ``prediction`` is the model's latest when the state was reached; the loop sets it.
+    ``prediction`` is the latest prediction of the model before the state was reached; the loop sets it.
     """
 
     x: Tensor
@@ -28,7 +33,7 @@ class Step:
 
     @property
     def x0(self) -> Tensor:
-        """The predicted data on which the state rests, (B, ...)."""
+        """The data predicted on the way to the state, (B, ...)."""
         if self.prediction is None:
             raise ValueError(
                 "this step rests on no prediction: the loop's steps do, unless nothing was evaluated."
@@ -38,10 +43,10 @@ class Step:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What a multistep predictor keeps of one evaluation.
+    """An earlier evaluation of the model, as a multistep predictor keeps it.
 
     Attributes:
-        t: its time, (B,).
+        t: the time of the evaluation, (B,).
         x: the state from which the step at ``t`` departed, (B, ...).
         value: the view of the prediction that the predictor interpolates, (B, ...).
     """
@@ -53,10 +58,10 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Memory:
-    """What a predictor carries from one step to the next; empty at the start and after a reset.
+    """What a multistep predictor keeps from one step to the next; empty at the start and after a reset.
 
     Attributes:
-        past: evaluations, the latest first.
+        past: earlier evaluations, the latest first.
         fresh: the noise that the last step added, (B, ...); None: it added none.
     """
 
@@ -66,30 +71,38 @@ class Memory:
 
 @dataclass(frozen=True)
 class Advance:
-    """A step, and what to remember of it."""
+    """A step, and the memory for the next one."""
 
     step: Step
     memory: Memory
 
 
-class Predictor(abc.ABC):
+class Predictor(abc.ABC, Generic[NeededProcess]):
     """Moves a state from time ``t`` to time ``s``. Implementations are frozen dataclasses of their settings.
 
     Attributes:
-        needs: what the process must be able to do; checked when an experiment is built.
-        encodes: it moves from data to noise (s noisier than t).
+        needs: the kind of process that it works with, checked when a sampler is built; the class's type argument,
+            ``Predictor[GaussianProcess]``, or stated in the class.
+        encodes: whether it moves from data to noise (s noisier than t).
     """
 
     needs: ClassVar[type] = Process
     encodes: ClassVar[bool] = False
 
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        declare_needs(cls)
+
+    def __post_init__(self) -> None:
+        check_settings(self)
+
     @property
     def order(self) -> int | None:
-        """The order of convergence of a deterministic predictor, confirmed by a test; None: stochastic."""
+        """The order of convergence of a deterministic predictor, which a test confirms; None if it is stochastic."""
         return None
 
     def check_times(self, times: Tensor) -> None:
-        """Refuse times (num_steps,) that the predictor does not step along: they fall, or rise if it encodes.
+        """Check that the times (num_steps,) fall, or rise for a predictor that encodes.
 
         Raises:
             ValueError: they do not.
@@ -98,60 +111,76 @@ class Predictor(abc.ABC):
         if not bool((steps > 0 if self.encodes else steps < 0).all()):
             raise ValueError("times must fall from noise to data, or rise for a predictor that encodes.")
 
-    def plan(self, process: Process, times: Tensor) -> Sequence[Predictor]:
-        """The predictor of each step between ``times``; asked once, before the loop. All this one, by default."""
+    def plan(self, process: NeededProcess, times: Tensor) -> Sequence[Predictor[NeededProcess]]:
+        """The predictor of each step between ``times``, asked once before the loop: this one for all, by default."""
         return [self] * (len(times) - 1)
 
-    def advance(self, model: Model, x: Tensor, t: Tensor, s: Tensor, noise: Noise, memory: Memory) -> Advance:
-        """What the loop calls: one step with memory. A one-step predictor has none."""
+    def advance(
+        self, model: Model[NeededProcess], x: Tensor, t: Tensor, s: Tensor, noise: Noise, memory: Memory
+    ) -> Advance:
+        """One step with memory, which the loop calls. A one-step predictor leaves the memory as it is."""
         return Advance(self.update_fn(model, x, t, s, noise), memory)
 
     @abc.abstractmethod
-    def update_fn(self, model: Model, x: Tensor, t: Tensor, s: Tensor, noise: Noise) -> Step:
+    def update_fn(self, model: Model[NeededProcess], x: Tensor, t: Tensor, s: Tensor, noise: Noise) -> Step:
         """One step.
 
         Args:
             model: gives predictions and the process.
             x: states at ``t``, (B, ...).
-            t, s: now and where to go, (B,).
-            noise: the samples' streams.
+            t, s: the time of ``x`` and the time to go to, (B,).
+            noise: the samples' streams of random numbers.
         """
 
 
-class MultistepPredictor(Predictor):
-    """A predictor that uses earlier evaluations: it implements ``advance``, with its memory explicit."""
+class MultistepPredictor(Predictor[NeededProcess]):
+    """A predictor that uses earlier evaluations: it implements ``advance``, which takes and returns its memory."""
 
     @abc.abstractmethod
     def advance(
-        self, model: Model, x: Tensor, t: Tensor, s: Tensor, noise: Noise, memory: Memory
+        self, model: Model[NeededProcess], x: Tensor, t: Tensor, s: Tensor, noise: Noise, memory: Memory
     ) -> Advance: ...
 
-    def update_fn(self, model: Model, x: Tensor, t: Tensor, s: Tensor, noise: Noise) -> Step:
-        """The step that remembers nothing: the first one."""
+    def update_fn(self, model: Model[NeededProcess], x: Tensor, t: Tensor, s: Tensor, noise: Noise) -> Step:
+        """One step without earlier evaluations, as the first one."""
         return self.advance(model, x, t, s, noise, Memory()).step
 
 
-class Corrector(abc.ABC):
+class Corrector(abc.ABC, Generic[NeededProcess]):
     """Moves a state at time ``t`` towards the marginal p_t, by Markov chain Monte Carlo on the score.
 
     Attributes:
-        needs: what the process must be able to do; checked when an experiment is built.
+        needs: the kind of process that it works with; see ``Predictor``.
     """
 
     needs: ClassVar[type] = Process
 
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        declare_needs(cls)
+
+    def __post_init__(self) -> None:
+        check_settings(self)
+
     @abc.abstractmethod
-    def update_fn(self, model: Model, x: Tensor, t: Tensor, noise: Noise) -> Step:
+    def update_fn(self, model: Model[NeededProcess], x: Tensor, t: Tensor, noise: Noise) -> Step:
         """One sub-step; arguments as for a predictor."""
 
 
-class Constraint(abc.ABC):
-    """Projects a state onto what is known of it. Applied after every sub-step of a sampler."""
+class Constraint(abc.ABC, Generic[NeededProcess]):
+    """Projects states onto what is known of the sample, after every predictor and corrector step."""
 
     needs: ClassVar[type] = GaussianProcess
 
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        declare_needs(cls)
+
+    def __post_init__(self) -> None:
+        check_settings(self)
+
     @abc.abstractmethod
-    def project(self, step: Step, process: Process, t: Tensor, noise: Noise) -> Step:
+    def project(self, step: Step, process: NeededProcess, t: Tensor, noise: Noise) -> Step:
         """The step with its ``x`` and its ``mean`` each projected from itself, at time ``t`` (B,)."""
 
 

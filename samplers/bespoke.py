@@ -1,4 +1,4 @@
-"""A grid and the coefficients of a multistep method, made together for a process and a model."""
+"""Optimisation of a time grid together with the coefficients of a multistep method, for a model."""
 
 from __future__ import annotations
 
@@ -8,12 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import scipy.optimize
 import torch
 from torch import Tensor
 
-from models.prediction.noise_model import Model
-from samplers.base import Memory
+from samplers.base import GaussianModel, Memory
 from samplers.correctors.none import NoneCorrector
 from samplers.pc import PCSampler
 from samplers.predictors.adams import ExponentialAdams
@@ -23,14 +21,14 @@ from sde_lib.exponential import log_ratio, weights
 from sde_lib.grids import Cosine, Explicit, Grid, Karras, LogSNR, Quadratic, Uniform
 from sde_lib.noise import Noise
 
-STARTS: tuple[Grid, ...] = (Uniform(), Quadratic(), Karras(3.0), Cosine())
+STARTS: tuple[Grid[GaussianProcess], ...] = (Uniform(), Quadratic(), Karras(3.0), Cosine())
 FLOOR = 1e-20
 """Added to squared errors, for the derivatives of their powers."""
 
 
 @dataclass(frozen=True)
 class BespokeSolver:
-    """A solver, what it makes of the pilot's error, and what finding it cost.
+    """An optimised solver, its error on the pilot batch, and the cost of the search.
 
     Attributes:
         grid, predictor: to be stored and used together.
@@ -74,7 +72,7 @@ class _Shape:
             at += length - 1
         return rows
 
-    def start(self, grid: Grid, order: int) -> np.ndarray:
+    def start(self, grid: Grid[GaussianProcess], order: int) -> np.ndarray:
         """The free numbers of DPM-Solver++ of this order on a grid."""
         level = self.process.marginal(grid.times(self.process, self.num_steps))
         nodes = log_ratio(level)
@@ -101,12 +99,12 @@ class _Shape:
 
 
 def optimise_bespoke(
-    model: Model,
+    model: GaussianModel,
     num_steps: int,
     shape: Sequence[int],
     noise: Noise,
     *,
-    starts: Sequence[Grid] = STARTS,
+    starts: Sequence[Grid[GaussianProcess]] = STARTS,
     memory: int = 4,
     power: float = 2.0,
     iterations: int = 150,
@@ -142,7 +140,9 @@ def optimise_bespoke(
     Raises:
         ValueError: a process whose times are indices, or an ``onward`` of another number of steps.
     """
-    process: GaussianProcess = model.process  # type: ignore[assignment]
+    import scipy.optimize
+
+    process = model.process
     if not process.time([process.start]).is_floating_point():
         raise ValueError(
             "a bespoke solver moves its times freely, and this chain's are indices: take its interpolated form."
@@ -156,7 +156,7 @@ def optimise_bespoke(
 
     def squared_errors(free: Tensor, rows: slice) -> Tensor:
         state, times = x[rows], layout.times(free)[:, None].expand(-1, len(x[rows]))
-        steps, past = Bespoke(layout.shares(free)).plan(process, times[:, 0]), Memory()  # type: ignore[arg-type]
+        steps, past = Bespoke(layout.shares(free)).plan(process, times[:, 0]), Memory()
         for step, (t, s) in zip(steps, itertools.pairwise(times), strict=True):
             advance = step.advance(model, state, t, s, noise, past)
             state, past = advance.step.x, advance.memory

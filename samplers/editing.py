@@ -1,4 +1,4 @@
-"""Editing of images one has: to latents and back, between two of them, and from a noisy copy."""
+"""Editing of given images: inversion to latents, interpolation, and SDEdit."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from models.prediction.noise_model import Model
+from samplers.base import GaussianModel
 from samplers.correctors.none import NoneCorrector
 from samplers.pc import PCSampler, SampleResult
 from samplers.predictors.ddim import DDIM, ReverseDDIM
@@ -17,7 +17,7 @@ from sde_lib.noise import Noise
 
 
 class Inversion(Protocol):
-    """A map from data to latents and its inverse: ``DDIMInversion``, or ``ODESampler``."""
+    """A map from data to latents with its inverse: ``DDIMInversion`` or ``ODESampler``."""
 
     def encode(self, x: Tensor, **cond: Any) -> SampleResult:
         """Data (B, ...) to states at the prior's time."""
@@ -31,7 +31,7 @@ class DDIMInversion:
     """``reverse_ddim`` from the cleanest of ``times`` to the noisiest, and ``ddim`` back (Song et al. 2021, 4.3).
 
     Data are taken as states at the last time, as by the probability flow, of which both are Euler's method in
-    log(sigma/alpha): the error of the round trip is of first order in the steps, and nought in their limit.
+    log(sigma/alpha): the error of the round trip is of first order in the step size.
 
     Args:
         model: predictions of a process with a Gaussian marginal.
@@ -40,7 +40,7 @@ class DDIMInversion:
             returns a denoised image, however many the steps.
     """
 
-    model: Model
+    model: GaussianModel
     times: Tensor
     noise_removal: bool = False
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, overload
 
 import torch
 from torch import Tensor
 
 from models.prediction.noise_model import Model
-from samplers.pc import SampleResult
+from samplers.pc import SampleResult, noise_for
 from sde_lib.base import SDE, expand
 from sde_lib.integrate import TABLEAUS, Outcome, integrate
 from sde_lib.noise import Noise
@@ -23,14 +23,15 @@ class ODESampler:
     The flow carries p_T to p_{t_end} and back, so ``decode(encode(x))`` returns x to the tolerance.
 
     Args:
-        model: predictions of an SDE.
-        rtol, atol: tolerance of the solver.
-        method: ``dopri5`` or ``dop853``.
-        noise_removal: close ``decode`` with E[x_0 | x_t]; the round trip needs it off.
-        t_end: the smallest time, the process's own unless given.
+        model: a model of an SDE.
+        rtol, atol: relative and absolute tolerance of the solver.
+        method: Runge-Kutta method, ``dopri5`` or ``dop853``.
+        noise_removal: whether ``decode`` returns the estimate of clean data, E[x_0 | x_t], at the last time; a round
+            trip needs the state itself.
+        t_end: the smallest time; the process's own unless given.
     """
 
-    model: Model
+    model: Model[SDE]
     rtol: float = 1e-5
     atol: float = 1e-5
     method: str = "dopri5"
@@ -43,14 +44,21 @@ class ODESampler:
         if not (self.rtol > 0 and self.atol > 0):
             raise ValueError(f"rtol and atol must be positive, got {self.rtol} and {self.atol}.")
 
-    def sample(self, shape: Sequence[int], noise: Noise, **cond: Any) -> SampleResult:
-        """Draw ``shape`` = (B, ...) samples."""
+    @overload
+    def sample(self, shape: Sequence[int], noise: Noise, **cond: Any) -> SampleResult: ...
+    @overload
+    def sample(self, shape: Sequence[int], *, seed: int = 0, **cond: Any) -> SampleResult: ...
+    def sample(
+        self, shape: Sequence[int], noise: Noise | None = None, *, seed: int | None = None, **cond: Any
+    ) -> SampleResult:
+        """Draw ``shape`` = (B, ...) samples; ``noise`` or ``seed`` as for ``PCSampler.sample``."""
+        noise = noise_for(self.model, shape, noise, seed)
         return self.decode(self.model.process.prior_sampling(shape, noise), **cond)
 
     @torch.no_grad()
     def decode(self, z: Tensor, **cond: Any) -> SampleResult:
         """States at T to data."""
-        process: SDE = self.model.process  # type: ignore[assignment]
+        process = self.model.process
         before = self.model.nfe
         x = self._solve(z, process.T, self._end, cond)
         if self.noise_removal:
@@ -61,7 +69,7 @@ class ODESampler:
     @torch.no_grad()
     def encode(self, x: Tensor, **cond: Any) -> SampleResult:
         """Data, taken as states at ``t_end``, to states at T."""
-        process: SDE = self.model.process  # type: ignore[assignment]
+        process = self.model.process
         before = self.model.nfe
         z = self._solve(x, self._end, process.T, cond)
         return SampleResult(z, self.model.nfe - before)
@@ -71,7 +79,7 @@ class ODESampler:
         return self.model.process.t_end if self.t_end is None else self.t_end
 
     def _solve(self, x: Tensor, t0: float, t1: float, cond: dict[str, Any]) -> Tensor:
-        process: SDE = self.model.process  # type: ignore[assignment]
+        process = self.model.process
 
         def flow(t: Tensor, y: Tensor, rows: Tensor) -> Tensor:
             here = y.to(x.dtype)

@@ -4,27 +4,55 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, overload
 
 import torch
 from torch import Tensor
 
 from models.prediction.noise_model import Model, Watched
 from samplers.base import Constraint, Corrector, Memory, Predictor, Step
+from samplers.correctors.none import NoneCorrector
+from sde_lib.base import GaussianSDE, Process
+from sde_lib.grids import Grid, LogSNR, Uniform
+from sde_lib.needs import check_needs
 from sde_lib.noise import Noise
 
 
 @dataclass(frozen=True)
 class SampleResult:
-    """Samples (B, ...) and the network evaluations that each took, counted."""
+    """Samples, (B, ...), and the number of network evaluations that they took."""
 
     x: Tensor
     nfe: int
 
 
+def noise_for(model: Model, shape: Sequence[int], noise: Noise | None, seed: int | None) -> Noise:
+    """The random numbers of a batch: the given ``noise``, or those of ``seed`` (0) on the model's device.
+
+    Raises:
+        ValueError: both are given.
+    """
+    if noise is None:
+        tensors = (*model.parameters(), *model.buffers())
+        return Noise(seed or 0, range(shape[0]), tensors[0].device if tensors else "cpu")
+    if seed is not None:
+        raise ValueError(f"samples are drawn from noise or from a seed, and both are given (seed={seed}).")
+    return noise
+
+
+def default_grid(process: Process) -> Grid[Any]:
+    """Equal steps in log(sigma/alpha) for an SDE with a Gaussian marginal, equal steps in time for any other process.
+
+    A chain takes equal steps in the index, because its levels may lie too far apart for the other.
+    """
+    return LogSNR() if isinstance(process, GaussianSDE) else Uniform()
+
+
 @dataclass(frozen=True)
 class PCSampler:
     """Predictor steps along ``times``, correctors at each time, one closing estimate of clean data.
+
+    ``PCSampler.of(model, UniPC(), num_steps=10).sample((16, 3, 32, 32), seed=0).x`` are 16 samples.
 
     The rule for the end, for every predictor: steps go between the given times and no further; then, with
     ``noise_removal``, one more evaluation at the last time gives E[x_0 | x_t] (Tweedie), which is the result.
@@ -38,13 +66,16 @@ class PCSampler:
 
     Args:
         model: predictions of a process.
-        predictor: moves between times; one that encodes takes rising times.
-        corrector: moves at a time.
-        times: (num_steps,), from ``sde_lib.grids``; ``constraints.repaint`` makes them go back up in between.
-        n_steps_each: corrector sub-steps at each time.
-        corrector_first: correct at a time before predicting from it (score_sde), or after predicting to it.
-        noise_removal: whether the result is the closing estimate.
-        constraints: projections after every sub-step.
+        predictor: goes from one time to the next; one that encodes takes rising times.
+        corrector: moves a state towards the marginal of its time.
+        times: (num_steps,), from ``sde_lib.grids``; with ``constraints.repaint`` they rise in between.
+        n_steps_each: number of corrector steps at each time.
+        corrector_first: whether the corrector runs before a prediction, at its first time (score_sde), or after it.
+        noise_removal: whether the result is the estimate of clean data, E[x_0 | x_t], at the last time.
+        constraints: projections after every predictor and corrector step.
+
+    Raises:
+        ValueError: a process that lacks what a component needs, times in the wrong direction, no corrector steps.
     """
 
     model: Model
@@ -61,10 +92,54 @@ class PCSampler:
             raise ValueError(
                 f"n_steps_each must be at least 1, got {self.n_steps_each}; for none, corrector 'none'."
             )
+        process = self.model.process
+        check_needs("predictor", self.predictor, process)
+        check_needs("corrector", self.corrector, process)
+        for constraint in self.constraints:
+            check_needs("constraint", constraint, process)
         self.predictor.check_times(self.times)
 
+    @classmethod
+    def of(
+        cls,
+        model: Model,
+        predictor: Predictor,
+        corrector: Corrector | None = None,
+        *,
+        num_steps: int = 50,
+        grid: Grid | None = None,
+        n_steps_each: int = 1,
+        corrector_first: bool = True,
+        noise_removal: bool = True,
+        constraints: Sequence[Constraint] = (),
+    ) -> PCSampler:
+        """A sampler on a grid of times.
+
+        Args:
+            model, predictor, n_steps_each, corrector_first, noise_removal, constraints: see the class.
+            corrector: unless given, there is none.
+            num_steps: how many times the grid has: evaluations of the network, for a predictor that takes one a step.
+            grid: where the times lie; unless given, see ``default_grid``.
+
+        Raises:
+            ValueError: as for the class, or a grid that the process cannot have.
+        """
+        grid = default_grid(model.process) if grid is None else grid
+        check_needs("grid", grid, model.process)
+        times = grid.times(model.process, num_steps)
+        return cls(
+            model,
+            predictor,
+            NoneCorrector() if corrector is None else corrector,
+            times.flip(0) if predictor.encodes else times,
+            n_steps_each,
+            corrector_first,
+            noise_removal,
+            constraints,
+        )
+
     def __len__(self) -> int:
-        """How many steps ``iterate`` yields."""
+        """The number of steps that ``iterate`` yields."""
         return len(self.times) - 1 + (self.noise_removal and not self.predictor.encodes)
 
     @torch.no_grad()
@@ -106,9 +181,23 @@ class PCSampler:
             step = constraint.project(step, self.model.process, t, noise)
         return step
 
+    @overload
+    def sample(self, shape: Sequence[int], noise: Noise, **cond: Any) -> SampleResult: ...
+    @overload
+    def sample(self, shape: Sequence[int], *, seed: int = 0, **cond: Any) -> SampleResult: ...
     @torch.no_grad()
-    def sample(self, shape: Sequence[int], noise: Noise, **cond: Any) -> SampleResult:
-        """Draw ``shape`` = (B, ...) samples."""
+    def sample(
+        self, shape: Sequence[int], noise: Noise | None = None, *, seed: int | None = None, **cond: Any
+    ) -> SampleResult:
+        """Draw samples.
+
+        Args:
+            shape: (B, ...), of the batch.
+            noise: the samples' streams of random numbers.
+            seed: in place of ``noise``: streams 0 to B - 1 of this seed, on the model's device; 0 unless given.
+            cond: the network's conditioning, each of leading size B.
+        """
+        noise = noise_for(self.model, shape, noise, seed)
         return self._run(self.prior(shape, noise), noise, cond)
 
     def prior(self, shape: Sequence[int], noise: Noise) -> Tensor:

@@ -1,4 +1,4 @@
-"""A time grid made for a process, a model and a predictor, from a pilot run."""
+"""Optimisation of a time grid for a model and a predictor, on a pilot batch."""
 
 from __future__ import annotations
 
@@ -6,11 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import scipy.optimize
 from torch import Tensor
 
-from models.prediction.noise_model import Model
-from samplers.base import Predictor
+from samplers.base import GaussianModel, Predictor
 from samplers.correctors.none import NoneCorrector
 from samplers.pc import PCSampler
 from samplers.predictors.adams import ExponentialAdams
@@ -21,7 +19,7 @@ from sde_lib.noise import Noise
 
 @dataclass(frozen=True)
 class OptimisedGrid:
-    """A grid, what it makes of the pilot's error, and what finding it cost.
+    """An optimised grid, its error on the pilot batch, and the cost of the search.
 
     Attributes:
         grid: to be stored: its ``log_density`` is a few numbers.
@@ -37,13 +35,13 @@ class OptimisedGrid:
 
 
 def optimise_grid(
-    model: Model,
-    predictor: Predictor,
+    model: GaussianModel,
+    predictor: Predictor[GaussianProcess],
     num_steps: int,
     shape: Sequence[int],
     noise: Noise,
     *,
-    starts: Sequence[Grid] = (LogSNR(), Cosine(), Karras()),
+    starts: Sequence[Grid[GaussianProcess]] = (LogSNR(), Cosine(), Karras()),
     levels: int = 6,
     trials: int = 120,
     reference_steps: int = 200,
@@ -70,14 +68,16 @@ def optimise_grid(
     Raises:
         ValueError: a stochastic predictor.
     """
+    import scipy.optimize
+
     if predictor.order is None:
         raise ValueError(
             "a grid is optimised for a deterministic predictor: results of others cannot be compared."
         )
-    process: GaussianProcess = model.process  # type: ignore[assignment]
+    process = model.process
     before, x = model.nfe, process.prior_sampling(shape, noise)
 
-    def solve(by: Predictor, grid: Grid, steps: int) -> Tensor:
+    def solve(by: Predictor[GaussianProcess], grid: Grid[GaussianProcess], steps: int) -> Tensor:
         *_, last = PCSampler(model, by, NoneCorrector(), grid.times(process, steps)).iterate(x, noise)
         return last.x.double()
 

@@ -13,29 +13,67 @@ from sde_lib.base import (
     expand,
     register_sde,
 )
+from sde_lib.brownian import BrownianPath
+from sde_lib.chain_sde import InterpolatedChain
 from sde_lib.discrete import DiscreteDiffusion
 from sde_lib.edm import EDM
+from sde_lib.gaussian import Bins
+from sde_lib.grids import (
+    Cosine,
+    Density,
+    Explicit,
+    Grid,
+    Karras,
+    LogSNR,
+    Quadratic,
+    Respaced,
+    Uniform,
+    register_grid,
+)
+from sde_lib.integrate import Outcome, Solution, integrate, integrate_scipy
 from sde_lib.noise import Noise
+from sde_lib.registry import Registry
+from sde_lib.respacing import kept_levels
+from sde_lib.schedules import cosine_betas, geometric_sigmas, linear_betas
+from sde_lib.settings import Range, Setting, check_settings, checked, settings_of
 from sde_lib.subvp import subVPSDE
 from sde_lib.ve import VESDE
 from sde_lib.vp import VPSDE
 
-__all__ = [
-    "EDM",
+# Forward processes.
+__all__ = ["EDM", "VESDE", "VPSDE", "DiscreteDiffusion", "InterpolatedChain", "subVPSDE"]
+# What a process is, for one of your own.
+__all__ += [
     "SDE",
-    "VESDE",
-    "VPSDE",
     "Coefficients",
-    "DiscreteDiffusion",
     "GaussianProcess",
     "GaussianSDE",
     "Marginal",
-    "Noise",
     "Perturbed",
     "Posterior",
     "Process",
     "Transition",
     "expand",
     "register_sde",
-    "subVPSDE",
 ]
+# Noise schedules of chains.
+__all__ += ["cosine_betas", "geometric_sigmas", "kept_levels", "linear_betas"]
+# Time grids.
+__all__ += [
+    "Cosine",
+    "Density",
+    "Explicit",
+    "Grid",
+    "Karras",
+    "LogSNR",
+    "Quadratic",
+    "Respaced",
+    "Uniform",
+    "register_grid",
+]
+# Random numbers, and data of finitely many levels.
+__all__ += ["Bins", "BrownianPath", "Noise"]
+# Integrators of ordinary differential equations.
+__all__ += ["Outcome", "Solution", "integrate", "integrate_scipy"]
+# Components by name, and their settings.
+__all__ += ["Range", "Registry", "Setting", "check_settings", "checked", "settings_of"]

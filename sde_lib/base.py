@@ -17,6 +17,7 @@ from torch import Tensor
 
 from sde_lib.noise import Noise
 from sde_lib.registry import Registry
+from sde_lib.settings import check_settings
 
 
 def expand(v: Tensor, x: Tensor) -> Tensor:
@@ -92,18 +93,21 @@ class Perturbed:
 
 
 class Process(abc.ABC):
-    """What a sampler asks of any forward process: its times, its prior, its one-step discretisation.
+    """A forward process: its times, its prior, and its discretisation in one step; what every sampler needs.
 
     Attributes:
-        t_end: the smallest time at which samplers evaluate the score (the ancestor's sampling ``eps``).
+        t_end: the smallest time at which samplers evaluate the score (score_sde's sampling ``eps``).
     """
 
     t_end: float
 
+    def __post_init__(self) -> None:
+        check_settings(self)
+
     @property
     @abc.abstractmethod
     def clean(self) -> float:
-        """The time of noise-free data."""
+        """The time of clean data."""
 
     @property
     @abc.abstractmethod
@@ -128,7 +132,7 @@ class Process(abc.ABC):
 
     @abc.abstractmethod
     def perturb(self, x0: Tensor, t: Tensor, noise: Noise) -> Perturbed:
-        """A noisy state at ``t`` and what training regresses on."""
+        """Data noised to time ``t``, with the noise on which training regresses."""
 
     @abc.abstractmethod
     def level_ratio(self, t: Tensor) -> Tensor:
@@ -145,7 +149,7 @@ class SDE(Process):
     Attributes:
         T: the time of the prior.
         t_min: the smallest time at which the score is trained and at which likelihoods are read.
-        t_end: the smallest time at which samplers evaluate the score (the ancestor's sampling ``eps``).
+        t_end: the smallest time at which samplers evaluate the score (score_sde's sampling ``eps``).
         N: levels of the reference discretisation; enters Langevin's step size, never a number of steps.
     """
 

@@ -1,4 +1,4 @@
-"""A Brownian path that can be asked for any time, in any order."""
+"""A Brownian path that can be evaluated at any time, in any order."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from sde_lib.base import expand
 from sde_lib.noise import Noise
 
 DEPTH = 24
-"""Halvings of the interval; below 2^-24 of it the path is straight."""
+"""How often the interval is halved; the path is linear between multiples of 2^-24."""
 
 
 class BrownianPath:
-    """W on [0, 1] with W(0) = 0, one for each sample: a function of the streams and of the time alone.
+    """A Brownian path W on [0, 1] for each sample, a function of the sample's stream and of the time.
 
     Found by halving the interval, where W at the middle is the mean of the ends and independent noise of
-    variance a quarter of the length (Lévy's construction; Gaines & Lyons 1997, as a tree). So a step that is
-    taken back leaves nothing of itself, and one taken in two halves adds up to the whole.
+    variance a quarter of the length (Lévy's construction; Gaines & Lyons 1997, as a tree). A step that is
+    rejected therefore leaves no trace, and the increments of two half steps add up to that of the whole.
 
     Args:
-        noise: the samples' streams; they spend one draw.
-        shape: of a state, (B, ...).
+        noise: the samples' streams, of which one draw is used.
+        shape: shape of the states, (B, ...).
     """
 
     def __init__(self, noise: Noise, shape: Sequence[int]) -> None:
@@ -32,7 +32,7 @@ class BrownianPath:
         self._end = self._noise.normal(shape)
 
     def __call__(self, u: Tensor) -> Tensor:
-        """W at times u in [0, 1], (B,): (B, ...)."""
+        """W(u), (B, ...), at a time u in [0, 1] of each sample, (B,)."""
         low, high = torch.zeros_like(self._end), self._end
         node, rest = torch.ones(len(u), dtype=torch.int64, device=u.device), u.double()
         for level in range(1, DEPTH + 1):

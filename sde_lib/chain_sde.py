@@ -1,4 +1,4 @@
-"""A chain at every real index, for samplers that place their times freely."""
+"""A discrete chain continued to every real index, for samplers that choose their times freely."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from sde_lib.discrete import DiscreteDiffusion
 
 
 class InterpolatedChain(nn.Module, GaussianSDE):
-    """The chain's levels joined log-linearly: log alpha and log sigma are straight between two indices.
+    """A chain whose levels are interpolated: log alpha and log sigma are linear in the index between two levels.
 
-    Its time is the index, from N - 1 to 0, and real; at an integer it is the chain. Below index 0 there is no
-    level, so sampling ends at the first one, with the closing estimate. A network trained on the chain is fed
-    the real index (``models.prediction.time_encoding.FractionalIndex``).
+    Its time is the real index, from N - 1 to 0; at an integer it is the chain. There is no level below index 0, so
+    sampling ends there, with the estimate of clean data. A network trained on the chain is given the real index
+    (``models.prediction.time_encoding.FractionalIndex``).
 
     Args:
-        chain: the levels.
+        chain: the chain whose levels are interpolated.
     """
 
     t_min: float = 0.0
@@ -53,7 +53,7 @@ class InterpolatedChain(nn.Module, GaussianSDE):
         )
 
     def time_of(self, noise_to_signal: Tensor) -> Tensor:
-        """log(sigma/alpha) is straight between two levels, too."""
+        """By linear interpolation of log(sigma/alpha) between two levels."""
         levels, wanted = self.log_sigmas - self.log_alphas, noise_to_signal.double().log()
         above = torch.searchsorted(levels, wanted.contiguous()).clamp(1, self.N - 1)
         share = (wanted - levels[above - 1]) / (levels[above] - levels[above - 1])

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor, nn
 
 from sde_lib.base import GaussianProcess, LogVariances, Marginal, expand, register_sde
 from sde_lib.schedules import cosine_betas, geometric_sigmas, linear_betas
+from sde_lib.settings import Range, checked
 
 
 class DiscreteDiffusion(nn.Module, GaussianProcess):
@@ -23,7 +25,7 @@ class DiscreteDiffusion(nn.Module, GaussianProcess):
         prior_std: standard deviation of the prior.
         original: for a respaced chain, each level's index in the chain the network was trained on.
         original_levels: for a respaced chain, the number of levels of that chain.
-        closing_std: of the fixed variances of the step to clean data; None: see ``log_variances``.
+        closing_std: standard deviation of the step to clean data, for fixed variances; None: see ``log_variances``.
 
     Raises:
         ValueError: the levels do not become noisier.
@@ -132,15 +134,22 @@ class DiscreteDiffusion(nn.Module, GaussianProcess):
 
 
 @register_sde(name="ddpm")
+@checked
 def ddpm_chain(
     *,
-    N: int = 1000,
-    beta_min: float = 0.1,
-    beta_max: float = 20.0,
-    schedule: str = "linear",
-    betas: Sequence[float] | None = None,
+    N: Annotated[int, Range(least=1)] = 1000,
+    beta_min: Annotated[float, Range(above=0)] = 0.1,
+    beta_max: Annotated[float, Range(above=0)] = 20.0,
+    schedule: Literal["linear", "cosine"] = "linear",
+    betas: Sequence[Annotated[float, Range(above=0, most=1)]] | None = None,
 ) -> DiscreteDiffusion:
-    """The DDPM chain of N levels with ``linear`` betas (beta_min/N to beta_max/N), ``cosine`` ones, or the given.
+    """The DDPM chain of N levels (Ho et al. 2020, eq. 2).
+
+    Args:
+        N: number of levels.
+        beta_min, beta_max: ends of the linear schedule, whose betas go from beta_min / N to beta_max / N.
+        schedule: of the betas: ``linear`` (Ho et al. 2020, section 4) or ``cosine`` (Nichol & Dhariwal 2021, eq. 17).
+        betas: the variance of each forward step, in place of a schedule: N values, from the least noisy level.
 
     Raises:
         ValueError: an unknown schedule, betas out of range or of another number than N.
@@ -151,14 +160,24 @@ def ddpm_chain(
                 f"the given betas are of {len(betas)} levels but the chain has N={N}; make them agree."
             )
         return DiscreteDiffusion.ddpm(torch.as_tensor(betas, dtype=torch.float64))
-    if schedule not in ("linear", "cosine"):
-        raise ValueError(f"unknown beta schedule {schedule!r}; known: linear, cosine.")
     return DiscreteDiffusion.ddpm(
         linear_betas(N, beta_min, beta_max) if schedule == "linear" else cosine_betas(N)
     )
 
 
 @register_sde(name="smld")
-def smld_chain(*, N: int = 1000, sigma_min: float = 0.01, sigma_max: float = 50.0) -> DiscreteDiffusion:
-    """The SMLD chain of N geometric noise levels."""
+@checked
+def smld_chain(
+    *,
+    N: Annotated[int, Range(least=1)] = 1000,
+    sigma_min: Annotated[float, Range(above=0)] = 0.01,
+    sigma_max: Annotated[float, Range(above=0)] = 50.0,
+) -> DiscreteDiffusion:
+    """The SMLD chain of N noise levels in geometric progression (Song & Ermon 2019, section 4.1).
+
+    Args:
+        N: number of levels.
+        sigma_min: standard deviation of the noise at the least noisy level.
+        sigma_max: standard deviation of the noise at the most noisy level.
+    """
     return DiscreteDiffusion.smld(geometric_sigmas(N, sigma_min, sigma_max))

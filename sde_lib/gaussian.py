@@ -1,4 +1,4 @@
-"""Gaussians compared with each other and with data of finitely many levels."""
+"""Divergences and densities of Gaussians, and their probabilities of discrete data."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import abc
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal, get_args
+from typing import Annotated, ClassVar, Generic, Literal
 
 import numpy as np
 import torch
@@ -19,19 +19,28 @@ from torch import Tensor
 
 from sde_lib.base import GaussianProcess, Process
 from sde_lib.discrete import DiscreteDiffusion
+from sde_lib.needs import NeededProcess, declare_needs
 from sde_lib.registry import Registry
+from sde_lib.settings import Range, check_settings
 
 
-class Grid(abc.ABC):
+class Grid(abc.ABC, Generic[NeededProcess]):
     """A rule that places times. ``needs`` is what the process must be able to do."""
 
     needs: ClassVar[type] = Process
 
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        declare_needs(cls)
+
+    def __post_init__(self) -> None:
+        check_settings(self)
+
     @abc.abstractmethod
-    def place(self, process: Process, u: Tensor) -> Tensor:
+    def place(self, process: NeededProcess, u: Tensor) -> Tensor:
         """Times for ``u`` rising from 0 (``start``) to 1 (``t_end``); real-valued also on a chain."""
 
-    def times(self, process: Process, num_steps: int) -> Tensor:
+    def times(self, process: NeededProcess, num_steps: int) -> Tensor:
         """The grid: (num_steps,), strictly falling, float64 or (chain) int64.
 
         Raises:
@@ -65,8 +74,8 @@ register_grid: Registry[Grid] = Registry("time grid")
 
 @register_grid
 @dataclass(frozen=True)
-class Uniform(Grid):
-    """Equal steps in t (the ancestor's ``linspace(T, eps, N)``) or in the index."""
+class Uniform(Grid[Process]):
+    """Equal steps in t (score_sde's ``linspace(T, eps, N)``) or in the index."""
 
     def place(self, process: Process, u: Tensor) -> Tensor:
         return process.start + u * (process.t_end - process.start)
@@ -74,38 +83,36 @@ class Uniform(Grid):
 
 @register_grid
 @dataclass(frozen=True)
-class Quadratic(Grid):
+class Quadratic(Grid[Process]):
     """Equal steps in sqrt(t): denser near clean data (Song et al. 2021, DDIM, appendix D.2)."""
 
     def place(self, process: Process, u: Tensor) -> Tensor:
-        return (process.start**0.5 + u * (process.t_end**0.5 - process.start**0.5)) ** 2
+        root: Tensor = process.start**0.5 + u * (process.t_end**0.5 - process.start**0.5)
+        return root**2
 
 
 @register_grid(name="log_snr")
 @dataclass(frozen=True)
-class LogSNR(Grid):
+class LogSNR(Grid[GaussianProcess]):
     """Equal steps in log(sigma/alpha) (Lu et al. 2022, section 3.2)."""
 
-    needs: ClassVar[type] = GaussianProcess
-
-    def place(self, process: GaussianProcess, u: Tensor) -> Tensor:  # type: ignore[override]
+    def place(self, process: GaussianProcess, u: Tensor) -> Tensor:
         ends = process.marginal(process.time([process.start, process.t_end])).log_snr / -2
         return process.time_of((ends[0] + u * (ends[1] - ends[0])).exp())
 
 
 @register_grid
 @dataclass(frozen=True)
-class Karras(Grid):
+class Karras(Grid[GaussianProcess]):
     """Equal steps in (sigma/alpha)^(1/rho) (Karras et al. 2022, eq. 5).
 
     Args:
-        rho: 7 in the paper; larger is denser near clean data.
+        rho: the exponent, 7 in the paper; the larger, the denser are the steps near clean data.
     """
 
-    needs: ClassVar[type] = GaussianProcess
-    rho: float = 7.0
+    rho: Annotated[float, Range(above=0)] = 7.0
 
-    def place(self, process: GaussianProcess, u: Tensor) -> Tensor:  # type: ignore[override]
+    def place(self, process: GaussianProcess, u: Tensor) -> Tensor:
         ends = (
             process.marginal(process.time([process.start, process.t_end])).log_snr / (-2 * self.rho)
         ).exp()
@@ -114,13 +121,11 @@ class Karras(Grid):
 
 @register_grid
 @dataclass(frozen=True)
-class Cosine(Grid):
+class Cosine(Grid[GaussianProcess]):
     """Equal steps in the angle atan(sigma/alpha): the levels of a cosine schedule (Nichol & Dhariwal 2021,
     eq. 17, without its offset), whatever the process."""
 
-    needs: ClassVar[type] = GaussianProcess
-
-    def place(self, process: GaussianProcess, u: Tensor) -> Tensor:  # type: ignore[override]
+    def place(self, process: GaussianProcess, u: Tensor) -> Tensor:
         level = process.marginal(process.time([process.start, process.t_end]))
         ends = torch.atan2(level.sigma, level.alpha)
         return process.time_of(torch.tan(ends[0] + u * (ends[1] - ends[0])))
@@ -128,20 +133,19 @@ class Cosine(Grid):
 
 @register_grid
 @dataclass(frozen=True)
-class Density(Grid):
+class Density(Grid[GaussianProcess]):
     """Steps in log(sigma/alpha) whose density has a piecewise linear logarithm: what ``samplers.pilot``
     optimises.
 
     Args:
-        log_density: at two or more equally spaced levels of log(sigma/alpha), from the prior's to
-            ``t_end``'s, up to a constant; zeros are the ``log_snr`` grid.
+        log_density: logarithm of the density of steps, up to a constant, at two or more equally spaced values of
+            log(sigma/alpha) from that of the prior to that of ``t_end``; zeros are the ``log_snr`` grid.
     """
 
-    needs: ClassVar[type] = GaussianProcess
     log_density: Sequence[float] = (0.0, 0.0)
 
     @classmethod
-    def like(cls, grid: Grid, process: GaussianProcess, levels: int) -> Density:
+    def like(cls, grid: Grid[GaussianProcess], process: GaussianProcess, levels: int) -> Density:
         """The density of another grid's steps, read at ``levels`` levels; the first value is zero."""
         placed = grid.place(process, torch.linspace(0, 1, 4097, dtype=torch.float64))
         logs = -process.marginal(process.time(placed)).log_snr / 2
@@ -158,10 +162,11 @@ class Density(Grid):
         return cls(tuple((values - values[0]).tolist()))
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if len(self.log_density) < 2:
             raise ValueError(f"the density grid needs two values or more, got {tuple(self.log_density)}.")
 
-    def place(self, process: GaussianProcess, u: Tensor) -> Tensor:  # type: ignore[override]
+    def place(self, process: GaussianProcess, u: Tensor) -> Tensor:
         values = torch.as_tensor(self.log_density, dtype=torch.float64)
         pieces = len(values) - 1
         fine = torch.linspace(0, 1, 128 * pieces + 1, dtype=torch.float64)
@@ -178,11 +183,11 @@ class Density(Grid):
 
 @register_grid
 @dataclass(frozen=True)
-class Explicit(Grid):
+class Explicit(Grid[Process]):
     """The given times, as they are: the first is where sampling starts and the last where it ends.
 
     Args:
-        listed_times: falling times, or a chain's indices.
+        listed_times: the times, falling; indices for a chain.
     """
 
     listed_times: Sequence[float] = ()
@@ -208,29 +213,20 @@ Spacing = Literal["linspace", "leading", "trailing"]
 
 @register_grid
 @dataclass(frozen=True)
-class Respaced(Grid):
-    """A chain's levels by index, as other code bases choose them; in each of equal sections its own number.
+class Respaced(Grid[DiscreteDiffusion]):
+    """Some of a chain's levels, chosen by index as other code bases do, with a number of steps for each section.
 
     Args:
-        sections: steps in each of the chain's sections, the clean one first (Nichol & Dhariwal 2021, section
-        4);
-            empty: one section of all the steps.
-        spacing: how a section of M levels is spaced by n steps: ``linspace`` from its first level to its
-        last,
+        sections: number of steps in each of equal sections of the chain, the cleanest first (Nichol & Dhariwal 2021,
+            section 4); empty: one section with all steps.
+        spacing: how n steps are placed in a section of M levels: ``linspace`` from its first level to its last,
             ``leading`` at k floor(M/n), ``trailing`` at the end of each n-th part, rounded.
     """
 
-    needs: ClassVar[type] = DiscreteDiffusion
-    sections: Sequence[int] = ()
+    sections: Sequence[Annotated[int, Range(least=1)]] = ()
     spacing: Spacing = "linspace"
 
-    def __post_init__(self) -> None:
-        if self.spacing not in get_args(Spacing):
-            raise ValueError(f"spacing is one of {', '.join(get_args(Spacing))}; got {self.spacing!r}.")
-        if any(count < 1 for count in self.sections):
-            raise ValueError(f"every section takes at least one step, got {tuple(self.sections)}.")
-
-    def place(self, process: DiscreteDiffusion, u: Tensor) -> Tensor:  # type: ignore[override]
+    def place(self, process: DiscreteDiffusion, u: Tensor) -> Tensor:
         counts = tuple(self.sections) or (len(u),)
         # The first sections take the levels that do not divide.
         size, rest = divmod(process.num_levels, len(counts))
@@ -251,11 +247,11 @@ class Respaced(Grid):
             return k * (length // count)
         return torch.round((k + 1) * (length / count)) - 1
 
-    def times(self, process: Process, num_steps: int) -> Tensor:
+    def times(self, process: DiscreteDiffusion, num_steps: int) -> Tensor:
         if self.sections and sum(self.sections) != num_steps:
             raise ValueError(
                 f"the sections {tuple(self.sections)} are {sum(self.sections)} steps but num_steps is {num_steps}; "
                 f"make them agree."
             )
-        times = self.place(process, torch.empty(num_steps))  # type: ignore[arg-type]
+        times = self.place(process, torch.empty(num_steps))
         return distinct(process.time(times), "respaced")

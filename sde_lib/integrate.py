@@ -1,7 +1,7 @@
-"""Embedded Runge-Kutta on the device, with error control for each sample on its own.
+"""Embedded Runge-Kutta methods on the device, with an adaptive step size for each sample.
 
-A sample's steps depend on nothing but itself: alone or in a batch it takes the same ones. Samples that
-have arrived leave the batch, an eighth of it at a time.
+The steps of a sample do not depend on the other samples of its batch. Samples that have reached the final time leave
+the batch, once they are an eighth of it.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-import scipy.integrate
 import torch
 from torch import Tensor
 
 from sde_lib.base import expand
+from sde_lib.tableaus import TABLEAUS, Tableau
 
 VectorField = Callable[[Tensor, Tensor, Tensor], Tensor]
 """f(t, y, rows) -> dy/dt for the samples ``rows`` of the batch: t (b,), y (b, ...), rows (b,) int64."""
@@ -24,10 +24,10 @@ Norm = Callable[[Tensor], Tensor]
 """The size of each sample's error: (b, ...) in units of the tolerance -> (b,)."""
 
 LEAVING = 0.125
-"""The share of a batch that must have arrived before it leaves.
+"""The share of a batch that must have reached the final time before it leaves the batch.
 
-Every new size of a batch costs a network's libraries preparation and memory that they keep (on a CPU half an
-evaluation and a megabyte for the U-Net of ``benchmarks/likelihood.py``): one size fewer at each arrival is dear.
+The libraries that run a network prepare for every new batch size and keep memory for it (on a CPU half an evaluation's
+time and a megabyte for the U-Net of ``benchmarks/likelihood.py``), so that a new size at each arrival would be costly.
 """
 
 
@@ -60,34 +60,6 @@ class Solution:
     y: Tensor
     nfe: Tensor
     outcome: Tensor
-
-
-@dataclass(frozen=True)
-class Tableau:
-    """An explicit embedded pair whose last stage, at the new point, is the next step's first.
-
-    Args:
-        order: of the solution that is carried on.
-        a, b, c: stages, weights and nodes.
-        error: weights of the error estimates over all stages and the new point; DOP853 has a second
-            row, and the two combine as in Hairer, Norsett & Wanner (1993), section II.10.
-        memory: how much the last step's error counts in the choice of the next step's length (beta of
-            section IV.2's controller, with the values of the book's own codes).
-    """
-
-    order: int
-    a: np.ndarray
-    b: np.ndarray
-    c: np.ndarray
-    error: np.ndarray
-    memory: float
-
-
-_RK45, _DOP853 = scipy.integrate.RK45, scipy.integrate.DOP853
-TABLEAUS = {
-    "dopri5": Tableau(5, _RK45.A, _RK45.B, _RK45.C, np.stack([_RK45.E]), 0.04),
-    "dop853": Tableau(8, _DOP853.A, _DOP853.B, _DOP853.C, np.stack([_DOP853.E5, _DOP853.E3]), 0.0),
-}
 
 
 def rms(y: Tensor) -> Tensor:
@@ -158,16 +130,16 @@ def integrate(
 ) -> Solution:
     """Solve dy/dt = f(t, y) from t0 to t1 with a step length for each sample.
 
-    Dormand & Prince's order 5(4) or order 8(5,3) pair with a proportional-integral controller. The one
-    synchronisation with the device a step asks which samples are still under way.
+    Dormand & Prince's order 5(4) or order 8(5,3) pair with a proportional-integral controller. Each step
+    synchronises with the device once, to find which samples have not reached the final time.
 
     Args:
-        f: the vector field; it is called with the samples still under way and their rows.
+        f: the vector field; it is called with the samples that have not reached the final time, and their rows.
         y0: (B, ...); the state is carried in its precision.
         rtol, atol: tolerance of the ``norm`` of a sample's error.
         method: ``dopri5`` or ``dop853``.
-        max_steps: attempts after which a sample is given up.
-        norm: the size of an error in units of the tolerance; the root mean square unless given.
+        max_steps: number of steps, rejected ones included, after which a sample has failed.
+        norm: norm of an error in units of the tolerance; the root mean square unless given.
 
     Returns:
         The final states; a sample that failed holds the state it reached and says why.
@@ -264,6 +236,8 @@ def integrate_scipy(
 
     Every sample takes the same steps, chosen by the error of all: results depend on the batch.
     """
+    import scipy.integrate
+
     rows = torch.arange(y0.shape[0], device=y0.device)
 
     def flat(t: float, y: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""One random stream per sample, the same on every device, in every batch and on every process.
+"""One random stream for each sample, the same on every device, in every batch and on every rank.
 
 A stream is a SplitMix64 sequence (Steele, Lea, Flood 2014) that starts at a hash of (seed, sample index,
 draw number). Element j of draw k of sample i is therefore a function of (seed, i, k, j) alone.
@@ -37,10 +37,10 @@ def mix(z: Tensor) -> Tensor:
 
 
 class Noise:
-    """The streams of a batch of samples.
+    """The random streams of a batch of samples, one for each.
 
-    Each call draws afresh: two calls give independent values, and the k-th call gives a sample the same
-    value whatever its batch-mates.
+    Successive calls give independent values, and the k-th call gives a sample the same value whatever the other
+    samples of its batch.
 
     Args:
         seed: any integer of at most 63 bits.
@@ -76,7 +76,7 @@ class Noise:
         return mix(key + counter * _GAMMA)
 
     def branch(self) -> Noise:
-        """Streams of their own, for a number of draws that depends on the values: these streams spend one draw."""
+        """Independent streams, at the price of one draw: for work whose number of draws depends on the values."""
         self.draws += 1
         branch = copy.copy(self)
         branch._keys = mix(self._keys + _signed(self.draws * _MIX_2))
@@ -84,7 +84,7 @@ class Noise:
         return branch
 
     def at(self, place: Tensor) -> Noise:
-        """Streams of their own for an integer of each sample, (B,): the same place, the same draws."""
+        """Independent streams for an integer ``place`` of each sample, (B,); equal places give equal draws."""
         there = copy.copy(self)
         there._keys = mix(mix(self._keys + _MIX_2) + place * _GAMMA)
         there.draws = 0

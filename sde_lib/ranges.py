@@ -16,7 +16,9 @@ class Range:
         least, most: bounds that belong to the range.
         above, below: bounds that do not.
         finite: whether infinity is excluded.
-        words: how an error says it, such as ``is a share of fresh noise in [0, 1]``; made from the bounds if empty.
+        words: how an error says what is required: the words between the setting's name and its value, such as
+            ``is a share of fresh noise in [0, 1]``, or a whole sentence with ``{name}`` and ``{value}`` in it; made
+            from the bounds if empty.
     """
 
     least: float | None = None
@@ -46,7 +48,7 @@ class Range:
 
     @property
     def requirement(self) -> str:
-        """What is required of a value, to follow its name in an error."""
+        """What is required of a value, in words that follow its name."""
         if self.words:
             return self.words
         if self._low is not None and self._high is not None:
@@ -65,6 +67,12 @@ class Range:
         if self.below is not None:
             return f"must be below {self.below:g}"
         return "must be a finite number" if self.finite else "must be a number"
+
+    def refusal(self, name: str, value: object) -> str:
+        """The error for a value outside the range."""
+        if "{value}" in self.words:
+            return self.words.format(name=name, value=repr(value))
+        return f"{name} {self.requirement}, got {value!r}."
 
     @property
     def _low(self) -> float | None:

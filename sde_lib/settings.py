@@ -111,7 +111,7 @@ class Setting:
         if isinstance(found, (int, float)) and not isinstance(found, bool):
             allowed = self.range or _ANY
             if not allowed.contains(found):
-                raise ValueError(f"{name} {allowed.requirement}, got {value!r}.")
+                raise ValueError(allowed.refusal(name, value))
         return found
 
 

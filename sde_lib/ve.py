@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 from torch import Tensor
 
 from sde_lib.base import Coefficients, GaussianSDE, Marginal, register_sde
+from sde_lib.settings import Range
 
 
 @register_sde(name="vesde")
@@ -19,16 +21,17 @@ class VESDE(GaussianSDE):
     sigma(t) = sigma_min (sigma_max/sigma_min)^t for t > 0, and sigma(0) = 0: clean data have no noise.
 
     Args:
-        sigma_min: noise of the least noisy level, > 0.
-        sigma_max: noise of the prior, > sigma_min.
-        N: levels of the SMLD chain that it is the limit of.
-        t_min, t_end: see ``SDE``.
+        sigma_min: standard deviation of the noise at the least noisy level.
+        sigma_max: standard deviation of the prior, above sigma_min.
+        N: number of levels of the SMLD chain of which it is the limit.
+        t_min: the smallest time at which the score is trained and at which likelihoods are read.
+        t_end: the smallest time at which samplers evaluate the score.
     """
 
-    sigma_min: float = 0.01
-    sigma_max: float = 50.0
-    N: int = 1000
-    t_min: float = 1e-5
+    sigma_min: Annotated[float, Range(above=0)] = 0.01
+    sigma_max: Annotated[float, Range(above=0)] = 50.0
+    N: Annotated[int, Range(least=1)] = 1000
+    t_min: Annotated[float, Range(least=0, below=1)] = 1e-5
     t_end: float = 1e-5
 
     def __post_init__(self) -> None:
@@ -36,6 +39,7 @@ class VESDE(GaussianSDE):
             raise ValueError(
                 f"VESDE needs 0 < sigma_min < sigma_max, got {self.sigma_min} and {self.sigma_max}."
             )
+        super().__post_init__()
 
     @property
     def prior_std(self) -> float:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 from torch import Tensor
 
 from sde_lib.base import Coefficients, GaussianSDE, Marginal, expand, register_sde
+from sde_lib.settings import Range
 
 
 @register_sde(name="vpsde")
@@ -18,16 +20,17 @@ class VPSDE(GaussianSDE):
     alpha_t = exp(-t^2 (beta_max - beta_min)/4 - t beta_min/2), sigma_t^2 = 1 - alpha_t^2.
 
     Args:
-        beta_min: beta(0) > 0.
-        beta_max: beta(1) >= beta_min.
-        N: levels of the DDPM chain that it is the limit of.
-        t_min, t_end: see ``SDE``.
+        beta_min: beta at t = 0.
+        beta_max: beta at t = 1, at least beta_min.
+        N: number of levels of the DDPM chain of which it is the limit.
+        t_min: the smallest time at which the score is trained and at which likelihoods are read.
+        t_end: the smallest time at which samplers evaluate the score.
     """
 
-    beta_min: float = 0.1
-    beta_max: float = 20.0
-    N: int = 1000
-    t_min: float = 1e-5
+    beta_min: Annotated[float, Range(above=0)] = 0.1
+    beta_max: Annotated[float, Range(above=0)] = 20.0
+    N: Annotated[int, Range(least=1)] = 1000
+    t_min: Annotated[float, Range(least=0, below=1)] = 1e-5
     t_end: float = 1e-3
 
     def __post_init__(self) -> None:
@@ -35,6 +38,7 @@ class VPSDE(GaussianSDE):
             raise ValueError(
                 f"VPSDE needs 0 < beta_min <= beta_max, got {self.beta_min} and {self.beta_max}."
             )
+        super().__post_init__()
 
     def beta(self, t: Tensor) -> Tensor:
         return self.beta_min + t * (self.beta_max - self.beta_min)

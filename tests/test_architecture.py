@@ -31,7 +31,7 @@ MAY_IMPORT = {
     "main": set(PACKAGES),
 }
 THIRD_PARTY = {
-    "sde_lib": {"torch", "numpy", "scipy"},
+    "sde_lib": {"torch", "numpy", "scipy", "typing_extensions"},
     "samplers": {"torch", "numpy", "scipy"},
     "losses": {"torch", "numpy", "scipy"},
     "likelihood": {"torch", "numpy", "scipy"},

@@ -38,7 +38,7 @@ class Denoised(Model):
         self.process = model.process
 
     @property
-    def nfe(self) -> int:  # type: ignore[override]
+    def nfe(self) -> int:
         return self.model.nfe
 
     def forward(self, x: Tensor, t: Tensor, **cond: Any) -> Prediction:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import abc
 from dataclasses import dataclass, replace
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Generic, Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -20,8 +20,9 @@ from torch import Tensor, nn
 from models.base import Network
 from models.prediction.time_encoding import TimeEncoding
 from models.prediction.variances import LearnedVariance, VarianceOutput, check_variance_output, split_output
-from sde_lib.base import GaussianProcess, Process, expand
+from sde_lib.base import GaussianProcess, expand
 from sde_lib.discrete import DiscreteDiffusion
+from sde_lib.needs import GivenProcess
 
 View = Literal["eps", "x0", "score", "v"]
 """A way to look at a prediction."""
@@ -139,36 +140,43 @@ class Prediction:
         return replace(self, output=self.output + factor * gradient)
 
 
-class Model(nn.Module, abc.ABC):
+class Model(nn.Module, abc.ABC, Generic[GivenProcess]):
     """What samplers and likelihoods evaluate. Guidance wraps one model in another.
 
     Attributes:
         process: the forward process whose reverse it models.
-        nfe: network evaluations of a batch so far.
     """
 
-    process: Process
-    nfe: int
+    process: GivenProcess
+
+    @property
+    @abc.abstractmethod
+    def nfe(self) -> int:
+        """Network evaluations of a batch so far."""
 
     @abc.abstractmethod
     def forward(self, x: Tensor, t: Tensor, **cond: Any) -> Prediction:
         """Evaluate at states ``x`` (B, ...) and times ``t`` (B,)."""
 
-    def given(self, **cond: Any) -> Model:
+    if TYPE_CHECKING:
+        # nn.Module's returns Any.
+        def __call__(self, x: Tensor, t: Tensor, **cond: Any) -> Prediction: ...
+
+    def given(self, **cond: Any) -> Model[GivenProcess]:
         """The same model with its conditioning fixed."""
         return Given(self, cond) if cond else self
 
 
-class Given(Model):
+class Given(Model[GivenProcess]):
     """A model under fixed conditioning."""
 
-    def __init__(self, model: Model, cond: dict[str, Any]) -> None:
+    def __init__(self, model: Model[GivenProcess], cond: dict[str, Any]) -> None:
         super().__init__()
         self.model, self.cond = model, cond
         self.process = model.process
 
     @property
-    def nfe(self) -> int:  # type: ignore[override]
+    def nfe(self) -> int:
         return self.model.nfe
 
     def forward(self, x: Tensor, t: Tensor, **cond: Any) -> Prediction:
@@ -176,20 +184,20 @@ class Given(Model):
         return prediction
 
 
-class Watched(Model):
+class Watched(Model[GivenProcess]):
     """A model that remembers its last prediction.
 
     Attributes:
         last: the prediction; None before the first.
     """
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: Model[GivenProcess]) -> None:
         super().__init__()
         self.model, self.process = model, model.process
         self.last: Prediction | None = None
 
     @property
-    def nfe(self) -> int:  # type: ignore[override]
+    def nfe(self) -> int:
         return self.model.nfe
 
     def forward(self, x: Tensor, t: Tensor, **cond: Any) -> Prediction:
@@ -198,7 +206,7 @@ class Watched(Model):
         return prediction
 
 
-class NoiseModel(Model):
+class NoiseModel(Model[GivenProcess]):
     """Network + process + what the network is fed and what it outputs.
 
     Args:
@@ -212,7 +220,7 @@ class NoiseModel(Model):
     def __init__(
         self,
         network: Network,
-        process: Process,
+        process: GivenProcess,
         time: TimeEncoding,
         output: Output,
         variance: VarianceOutput | None = None,
@@ -230,10 +238,14 @@ class NoiseModel(Model):
         check_variance_output(variance)
         self.network, self.process, self.time = network, process, time
         self.output, self.variance = output, variance
-        self.nfe = 0
+        self._evaluations = 0
+
+    @property
+    def nfe(self) -> int:
+        return self._evaluations
 
     def forward(self, x: Tensor, t: Tensor, **cond: Any) -> Prediction:
-        self.nfe += 1
+        self._evaluations += 1
         # At least float32: half precision cannot hold the index of a long chain.
         labels = self.time.labels(t).to(torch.promote_types(x.dtype, torch.float32))
         output, variance = split_output(self.network(x, labels, **cond), x, self.variance)

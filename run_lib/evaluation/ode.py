@@ -140,7 +140,7 @@ def _note(task: Task, used: int, asked: int) -> str:
     draws = f"{s.bpd_repeats} {'dequantisation' if plan.data.levels else 'draw'}{'s' if s.bpd_repeats > 1 else ''}"
     kind = f"{s.bpd_dequantisation} " if plan.data.levels else ""
     parts.append(f"{kind}{draws} a sample{', importance-weighted' if s.bpd_importance_weighted else ''}")
-    t_min = plan.samples.model.process.t_min if s.t_min is None else s.t_min  # type: ignore[attr-defined]
+    t_min = plan.samples.model.process.t_min if s.t_min is None else s.t_min
     parts.append(
         f"density of states at t={t_min:g}, score_sde's convention"
         if s.bpd_truncation == "state"

@@ -153,7 +153,7 @@ def _sample_numbers(
                 "copies",
                 copied.value,
                 copied.stderr,
-                unit=""
+                unit="",
                 note="nearer to a training image than 99.7 % of real test images",
             )
         )

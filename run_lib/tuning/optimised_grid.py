@@ -21,7 +21,7 @@ class Optimised(Grid):
 
     needs: ClassVar[type] = GaussianProcess
 
-    def place(self, process: GaussianProcess, u: Tensor) -> Tensor:  # type: ignore[override]
+    def place(self, process: GaussianProcess, u: Tensor) -> Tensor:
         raise ValueError(
             "sampling.grid='optimised' has the times of one sampler and checkpoint, and no others: take another "
             "grid here, such as log_snr."

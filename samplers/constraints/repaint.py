@@ -4,20 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import Annotated
 
 import torch
 from torch import Tensor
 
-from models.prediction.noise_model import Model
-from samplers.base import Advance, Memory, Predictor, Step
+from samplers.base import Advance, GaussianModel, Memory, Predictor, Step
 from samplers.pc import PCSampler
-from sde_lib.base import GaussianProcess, Process, expand
+from sde_lib.base import GaussianProcess, expand
 from sde_lib.noise import Noise
+from sde_lib.settings import Range
 
 
 def repaint(
-    sampler: PCSampler, *, jump_length: int = 10, resamplings: int = 10, above: float = 0.0
+    sampler: PCSampler,
+    *,
+    jump_length: Annotated[int, Range(least=1)] = 10,
+    resamplings: Annotated[int, Range(least=1)] = 10,
+    above: Annotated[float, Range(least=0)] = 0.0,
 ) -> PCSampler:
     """``sampler`` with RePaint's schedule (Lugmayr et al. 2022, section 4.2).
 
@@ -27,8 +31,8 @@ def repaint(
 
     Args:
         sampler: with a ``Replacement`` among its constraints.
-        jump_length: steps of the grid in a jump, at least 1 and less than the grid has times.
-        resamplings: passes of each stretch, at least 1 (no jumps).
+        jump_length: number of steps of the grid in a jump, fewer than the grid has times.
+        resamplings: how often each stretch is passed; 1: no jumps.
         above: sigma/alpha of the cleanest state to jump from. Of a noisy measurement give its noise_std over
             the square root of the operator's gain: below, ``Replacement`` no longer acts, and states that
             came and went there would forget the measurement.
@@ -69,34 +73,34 @@ def resampled(times: Tensor, *, jump_length: int, resamplings: int, bottom: int 
 
 
 @dataclass(frozen=True)
-class Renoise(Predictor):
+class Renoise(Predictor[GaussianProcess]):
     """x_s = scale x_t + std z, s noisier than t: the forward process, without an evaluation."""
 
-    needs: ClassVar[type] = GaussianProcess
-
-    def advance(self, model: Model, x: Tensor, t: Tensor, s: Tensor, noise: Noise, memory: Memory) -> Advance:
+    def advance(
+        self, model: GaussianModel, x: Tensor, t: Tensor, s: Tensor, noise: Noise, memory: Memory
+    ) -> Advance:
         # What a multistep predictor remembers belongs to the trajectory that ends here.
         return Advance(self.update_fn(model, x, t, s, noise), Memory())
 
-    def update_fn(self, model: Model, x: Tensor, t: Tensor, s: Tensor, noise: Noise) -> Step:
-        process: GaussianProcess = model.process  # type: ignore[assignment]
+    def update_fn(self, model: GaussianModel, x: Tensor, t: Tensor, s: Tensor, noise: Noise) -> Step:
+        process = model.process
         up = process.transition(s, t)
         mean = expand(up.scale, x) * x
         return Step(mean + expand(up.std, x) * noise.normal(x.shape), mean)
 
 
 @dataclass(frozen=True)
-class Resampling(Predictor):
+class Resampling(Predictor[GaussianProcess]):
     """``inner`` where times fall, the forward process where they rise.
 
     Args:
         inner: a predictor that goes from noise to data.
     """
 
-    needs: ClassVar[type] = GaussianProcess
-    inner: Predictor
+    inner: Predictor[GaussianProcess]
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.inner.encodes:
             raise ValueError(
                 f"RePaint resamples with a predictor from noise to data; {type(self.inner).__name__} encodes."
@@ -113,7 +117,7 @@ class Resampling(Predictor):
                 "make them with samplers.constraints.repaint."
             )
 
-    def plan(self, process: Process, times: Tensor) -> Sequence[Predictor]:
+    def plan(self, process: GaussianProcess, times: Tensor) -> Sequence[Predictor[GaussianProcess]]:
         """Each step down is planned as in the grid without jumps, each time it is made."""
         grid = times.unique().flip(0)
         self.inner.check_times(grid)
@@ -121,6 +125,6 @@ class Resampling(Predictor):
         place = torch.searchsorted(-grid, -times).tolist()
         return [planned[a] if b > a else Renoise() for a, b in zip(place[:-1], place[1:], strict=True)]
 
-    def update_fn(self, model: Model, x: Tensor, t: Tensor, s: Tensor, noise: Noise) -> Step:
+    def update_fn(self, model: GaussianModel, x: Tensor, t: Tensor, s: Tensor, noise: Noise) -> Step:
         """One step down by ``inner``; the loop runs the planned ones."""
         return self.inner.update_fn(model, x, t, s, noise)

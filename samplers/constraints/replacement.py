@@ -8,13 +8,13 @@ import torch
 from torch import Tensor
 
 from samplers.base import Constraint, Step
-from samplers.operators.base import LinearOperator, check_measurement, check_noise_std
-from sde_lib.base import GaussianProcess, Process, expand
+from samplers.operators.base import LinearOperator, NoiseStd, check_measurement
+from sde_lib.base import GaussianProcess, expand
 from sde_lib.noise import Noise
 
 
 @dataclass(frozen=True, eq=False)
-class Replacement(Constraint):
+class Replacement(Constraint[GaussianProcess]):
     """x <- x - A^+ (A x - y_t), y_t = alpha y + sigma A z (Song et al. 2021, appendix I.2-I.3).
 
     With a mask this is inpainting, with ``Grey`` colorization. ``x`` and ``mean`` are each projected from
@@ -38,10 +38,10 @@ class Replacement(Constraint):
 
     operator: LinearOperator
     measurement: Tensor
-    noise_std: float = 0.0
+    noise_std: NoiseStd = 0.0
 
     def __post_init__(self) -> None:
-        check_noise_std(self.noise_std)
+        super().__post_init__()
         if self.noise_std and self.operator.gain is None:
             raise ValueError(
                 f"replacement counts a measurement's noise only where A A^T is a multiple of the identity, and "
@@ -49,8 +49,7 @@ class Replacement(Constraint):
                 "(PseudoInverseGuidance, MomentMatching)."
             )
 
-    def project(self, step: Step, process: Process, t: Tensor, noise: Noise) -> Step:
-        assert isinstance(process, GaussianProcess), "checked against needs at build"
+    def project(self, step: Step, process: GaussianProcess, t: Tensor, noise: Noise) -> Step:
         level, x, mean = process.marginal(t), step.x, step.mean
         spare = level.sigma**2
         if self.noise_std:

@@ -3,39 +3,32 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated
 
 from torch import Tensor
 
-from models.prediction.noise_model import Model
-from samplers.base import Corrector, Step, register_corrector
+from samplers.base import Corrector, GaussianModel, Step, register_corrector
 from sde_lib.base import GaussianProcess, expand
 from sde_lib.noise import Noise
+from sde_lib.settings import Range
 
 
 @register_corrector(name="ald")
 @dataclass(frozen=True)
-class AnnealedLangevin(Corrector):
+class AnnealedLangevin(Corrector[GaussianProcess]):
     """x + e score + sqrt(2 e) z with e = 2 alpha (snr sigma_t)^2 (Song & Ermon 2019, algorithm 1).
 
     alpha as for ``langevin``. On N(0, c^2 I) the stationary variance is c^2 / (1 - e / (2 c^2)).
 
     Args:
-        snr: step in units of the noise level, in (0, 1): from 1 on the iteration diverges on data of little
-            variance.
+        snr: signal-to-noise ratio, the step in units of the noise level; typically 0.05 to 0.2. From 1 on the iteration
+            would diverge on data of small variance.
     """
 
-    needs: ClassVar[type] = GaussianProcess
-    snr: float = 0.16
+    snr: Annotated[float, Range(above=0, below=1)] = 0.16
 
-    def __post_init__(self) -> None:
-        if not 0 < self.snr < 1:
-            raise ValueError(
-                f"ald's snr lies between 0 and 1, got {self.snr}; typical values are 0.05 to 0.2."
-            )
-
-    def update_fn(self, model: Model, x: Tensor, t: Tensor, noise: Noise) -> Step:
-        process: GaussianProcess = model.process  # type: ignore[assignment]
+    def update_fn(self, model: GaussianModel, x: Tensor, t: Tensor, noise: Noise) -> Step:
+        process = model.process
         size = 2 * process.level_ratio(t) * (self.snr * process.marginal(t).sigma) ** 2
         mean = x + expand(size, x) * model(x, t).score
         return Step(mean + expand((2 * size).sqrt(), x) * noise.normal(x.shape), mean)

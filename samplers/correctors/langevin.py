@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 from torch import Tensor
 
@@ -11,6 +11,7 @@ from models.prediction.noise_model import Model
 from samplers.base import Corrector, Step, register_corrector
 from sde_lib.base import expand
 from sde_lib.noise import Noise
+from sde_lib.settings import Range
 
 
 @register_corrector(name="langevin")
@@ -19,25 +20,17 @@ class Langevin(Corrector):
     """x + e score + sqrt(2 e) z with e = 2 alpha (snr |z| / |score|)^2 (Song et al. 2021, algorithms 4-5).
 
     alpha is one training level's alpha_t^2 / alpha_{t-dt}^2, one for VE. In many dimensions the stationary
-    variance on a Gaussian is 1 + snr^2 times the target's (alpha = 1): a larger snr mixes faster and is
-    hotter.
+    variance on a Gaussian is 1 + snr^2 times that of the target (alpha = 1): a larger snr mixes faster and
+    overestimates the variance.
 
     Args:
-        snr: ratio of the score's step to the noise's, in (0, 1); typically 0.05 to 0.2.
-        norm: ``sample`` takes norms of each sample; ``batch`` averages them over the batch as score_sde does,
-            whose samples depend on their batch-mates.
+        snr: signal-to-noise ratio, of the step along the score to the added noise; typically 0.05 to 0.2.
+        norm: norms of the score and of the noise are those of each ``sample``, or averages over the ``batch`` as in
+            score_sde, where a sample then depends on the others of its batch.
     """
 
-    snr: float = 0.16
+    snr: Annotated[float, Range(above=0, below=1)] = 0.16
     norm: Literal["sample", "batch"] = "sample"
-
-    def __post_init__(self) -> None:
-        if not 0 < self.snr < 1:
-            raise ValueError(
-                f"langevin's snr lies between 0 and 1, got {self.snr}; typical values are 0.05 to 0.2."
-            )
-        if self.norm not in ("sample", "batch"):
-            raise ValueError(f"langevin's norm is 'sample' or 'batch', got {self.norm!r}.")
 
     def update_fn(self, model: Model, x: Tensor, t: Tensor, noise: Noise) -> Step:
         score, z = model(x, t).score, noise.normal(x.shape)

@@ -1,4 +1,4 @@
-"""Guidance: models that wrap a model and move its predictions, so that every sampler and likelihood sees it."""
+"""Guidance: models that wrap another model and change its score, for every sampler and likelihood."""
 
 from samplers.guidance.classifier import ClassifierGuidance, Shift
 from samplers.guidance.classifier_free import ClassifierFreeGuidance

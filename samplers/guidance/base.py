@@ -3,38 +3,41 @@
 from __future__ import annotations
 
 import abc
-import math
-from collections.abc import Sequence
+from typing import Annotated, TypeAlias
 
 from torch import Tensor
 
 from models.prediction.noise_model import Model
-from samplers.guidance.interval import Interval
+from samplers.guidance.interval import Bounds, Interval
+from sde_lib.needs import GivenProcess
+from sde_lib.settings import Range, checked
+
+Scale: TypeAlias = Annotated[float, Range(words="guidance's scale is a finite number, got {value}.")]
+"""The strength of guidance."""
 
 
-class Guided(Model, abc.ABC):
-    """A model whose predictions are another's, moved.
+class Guided(Model[GivenProcess], abc.ABC):
+    """A model that changes the predictions of another one.
 
     Args:
-        model: what is guided; also a guided model.
-        scale: strength; any finite number, 0 leaves the unguided model.
-        interval: (low, high) of sigma/alpha within which to guide; None: everywhere.
+        model: the model that is guided, which may be a guided model itself.
+        scale: strength of the guidance; 0 leaves the unguided model.
+        interval: values (low, high) of sigma/alpha between which the model is guided; None: everywhere.
 
     Raises:
-        ValueError: a scale that is not finite, or an interval that is none or that the process has not.
+        ValueError: a scale that is not finite, an interval with low >= high, or one for a process without noise levels.
     """
 
-    def __init__(self, model: Model, scale: float, interval: Sequence[float] | None) -> None:
+    @checked
+    def __init__(self, model: Model[GivenProcess], scale: Scale, interval: Bounds | None) -> None:
         super().__init__()
-        if not math.isfinite(scale):
-            raise ValueError(f"guidance's scale is a finite number, got {scale}.")
         self.model, self.process, self.scale = model, model.process, float(scale)
         self.interval = None if interval is None else Interval.of(interval)
         if self.interval is not None:
             self.interval.check(self.process)
 
     @property
-    def nfe(self) -> int:  # type: ignore[override]
+    def nfe(self) -> int:
         """Evaluations of the guided network; those of a classifier or of a user's function are not in it."""
         return self.model.nfe
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Literal, final, get_args
 
@@ -10,15 +9,17 @@ from torch import Tensor
 
 from models.prediction.classifier import Classifier
 from models.prediction.noise_model import Model, Prediction
-from samplers.guidance.base import Guided
+from samplers.guidance.base import Guided, Scale
 from samplers.guidance.gradient import confined, gradient
+from samplers.guidance.interval import Bounds
+from sde_lib.needs import GivenProcess
 
 Shift = Literal["score", "mean"]
 """What the gradient moves: the score, for every sampler, or the mean of the reverse step, for the ancestral one."""
 
 
 @final
-class ClassifierGuidance(Guided):
+class ClassifierGuidance(Guided[GivenProcess]):
     """Guidance by g = scale grad log p(y | x_t) of a classifier of noisy states, conditioning ``y`` (B,).
 
     ``score``: score + g (Song et al. 2021, eq. 14; Dhariwal & Nichol 2021, algorithm 2), so that every
@@ -31,10 +32,9 @@ class ClassifierGuidance(Guided):
     by the factor V sqrt(1 - beta) / beta, which tends to 1 as steps become small.
 
     Args:
-        model, scale, interval: as for ``Guided``.
-        classifier: of the same process.
-        conditional: the model is told ``y`` as well.
-        shift: see above.
+        classifier: of noisy states of the same process.
+        conditional: whether the model is given ``y`` as well.
+        shift: what the gradient moves, the ``score`` or the ``mean`` of the reverse step.
 
     Raises:
         ValueError: an unknown shift; no labels.
@@ -42,10 +42,10 @@ class ClassifierGuidance(Guided):
 
     def __init__(
         self,
-        model: Model,
+        model: Model[GivenProcess],
         classifier: Classifier,
-        scale: float = 1.0,
-        interval: Sequence[float] | None = None,
+        scale: Scale = 1.0,
+        interval: Bounds | None = None,
         conditional: bool = False,
         shift: Shift = "score",
     ) -> None:

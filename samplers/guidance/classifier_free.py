@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, final
+from typing import Annotated, Any, final
 
 import torch
 from torch import Tensor
 
 from models.prediction.noise_model import Model, Prediction
-from samplers.guidance.base import Guided, rows
+from samplers.guidance.base import Guided, Scale, rows
+from samplers.guidance.interval import Bounds
+from sde_lib.needs import GivenProcess
+from sde_lib.settings import Range, checked
 
 
 @final
-class ClassifierFreeGuidance(Guided):
+class ClassifierFreeGuidance(Guided[GivenProcess]):
     """(1 - w) prediction(no label) + w prediction(y), conditioning ``y`` (B,) (Ho & Salimans 2021, eq. 6).
 
     The scale w counts from no label: 0 is the unconditional model, 1 the conditional one, more pushes on;
@@ -30,31 +32,30 @@ class ClassifierFreeGuidance(Guided):
     batch; where one of them is not needed (w = 1, w = 0, outside the interval) the call is a plain one.
 
     Args:
-        model, interval: as for ``Guided``; the model must have been trained with labels dropped.
-        null_label: the label that stands for none.
-        scale: w.
-        rescale: r, in [0, 1].
+        model: the model that is guided; it must have been trained with label dropout.
+        null_label: the class label that stands for no label.
+        scale: the guidance scale w; 1 is the conditional model.
+        rescale: share r by which the standard deviation is brought back to that of the conditional prediction.
 
     Raises:
         ValueError: a rescale out of range; no labels.
     """
 
+    @checked
     def __init__(
         self,
-        model: Model,
+        model: Model[GivenProcess],
         null_label: int,
-        scale: float = 1.0,
-        interval: Sequence[float] | None = None,
-        rescale: float = 0.0,
+        scale: Scale = 1.0,
+        interval: Bounds | None = None,
+        rescale: Annotated[float, Range(least=0, most=1, words="is a share in [0, 1]")] = 0.0,
     ) -> None:
         super().__init__(model, scale, interval)
-        if not 0 <= rescale <= 1:
-            raise ValueError(f"classifier-free guidance's rescale is a share in [0, 1], got {rescale}.")
         self.null_label, self.rescale = null_label, float(rescale)
         self._pairs = 0
 
     @property
-    def nfe(self) -> int:  # type: ignore[override]
+    def nfe(self) -> int:
         """Evaluations of a batch: a pair is two."""
         return self.model.nfe + self._pairs
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any, TypeAlias, final
 
@@ -12,7 +12,9 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from models.prediction.noise_model import Model, Prediction
-from samplers.guidance.base import Guided, rows
+from samplers.guidance.base import Guided, Scale, rows
+from samplers.guidance.interval import Bounds
+from sde_lib.needs import GivenProcess
 from sde_lib.registry import Registry
 
 LogProb: TypeAlias = Callable[..., Tensor]
@@ -67,17 +69,20 @@ def confined(found: Tensor, inside: Tensor | None) -> Tensor:
 
 
 @final
-class LogProbGuidance(Guided):
+class LogProbGuidance(Guided[GivenProcess]):
     """score + scale grad log_prob(x_t, t): the posterior score where log_prob is log p(y | x_t) up to a
     constant and scale is 1 (Song et al. 2021, eq. 14).
 
     Args:
-        model, scale, interval: as for ``Guided``.
         log_prob: differentiable in its first argument; each sample's value depends on that sample alone.
     """
 
     def __init__(
-        self, model: Model, log_prob: LogProb, scale: float = 1.0, interval: Sequence[float] | None = None
+        self,
+        model: Model[GivenProcess],
+        log_prob: LogProb,
+        scale: Scale = 1.0,
+        interval: Bounds | None = None,
     ) -> None:
         super().__init__(model, scale, interval)
         self.log_prob = log_prob
@@ -90,19 +95,22 @@ class LogProbGuidance(Guided):
 
 
 @final
-class DenoisedLossGuidance(Guided):
+class DenoisedLossGuidance(Guided[GivenProcess]):
     """score - scale grad_x loss(x0(x_t)), x0 the model's prediction of the data, through the network.
 
     With loss(x0) = |y - A x0|^2 / (2 std^2) it is diffusion posterior sampling in the score (Chung et al.
     2023, eq. 11). One evaluation of the network gives prediction and gradient.
 
     Args:
-        model, scale, interval: as for ``Guided``.
         loss: differentiable; each sample's value depends on that sample alone.
     """
 
     def __init__(
-        self, model: Model, loss: DenoisedLoss, scale: float = 1.0, interval: Sequence[float] | None = None
+        self,
+        model: Model[GivenProcess],
+        loss: DenoisedLoss,
+        scale: Scale = 1.0,
+        interval: Bounds | None = None,
     ) -> None:
         super().__init__(model, scale, interval)
         self.loss = loss

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Annotated, TypeAlias
 
 from torch import Tensor
 
 from sde_lib.base import GaussianProcess, Process
+from sde_lib.settings import Range
+
+Bounds: TypeAlias = Sequence[Annotated[float, Range(least=0, finite=False)]]
+"""(low, high) of sigma/alpha."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +40,7 @@ class Interval:
             )
 
     @classmethod
-    def of(cls, bounds: Sequence[float]) -> Interval:
+    def of(cls, bounds: Bounds) -> Interval:
         """From two numbers.
 
         Raises:
@@ -45,8 +50,8 @@ class Interval:
             raise ValueError(f"guidance's interval is (low, high) of sigma/alpha; got {tuple(bounds)}.")
         return cls(float(bounds[0]), float(bounds[1]))
 
-    def check(self, process: Process) -> None:
-        """Refuse a process that has no noise level.
+    def check(self, process: Process) -> GaussianProcess:
+        """The process, if it has noise levels.
 
         Raises:
             ValueError: it has no Gaussian marginal.
@@ -56,10 +61,10 @@ class Interval:
                 f"guidance's interval is one of noise levels, and {type(process).__name__} has no Gaussian "
                 f"marginal to have them; leave it unset."
             )
+        return process
 
     def holds(self, process: Process, t: Tensor) -> Tensor:
         """Whether the times (B,) lie inside, (B,)."""
-        gaussian: GaussianProcess = process  # type: ignore[assignment]
-        m = gaussian.marginal(t)
+        m = self.check(process).marginal(t)
         ratio = m.sigma / m.alpha
         return (ratio > self.low) & (ratio <= self.high)

@@ -1,4 +1,4 @@
-"""Models of the posterior p(x_t | y): what the methods for inverse problems have in common."""
+"""Models of the posterior p(x_t | y) given a linear measurement: the interface of methods for inverse problems."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import torch
 from torch import Tensor
 
 from models.prediction.noise_model import Model, Prediction
-from samplers.operators.base import LinearOperator, check_measurement, check_noise_std
+from samplers.operators.base import LinearOperator, NoiseStd, check_measurement, check_noise_std
 from sde_lib.base import GaussianProcess
 from sde_lib.registry import Registry
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """What the model says of the data at x_t, and how it depends on x_t.
+    """The data that the model predicts from x_t, compared with the measurement, and the Jacobian of the prediction.
 
     Attributes:
         t: the time, (B,).
@@ -46,8 +46,8 @@ class PosteriorModel(Model, abc.ABC):
     vector-Jacobian products beside it, which cost up to two evaluations each.
 
     Args:
-        model: of a process with a Gaussian marginal.
-        operator: A.
+        model: a model of a process with a Gaussian marginal, the prior.
+        operator: the linear operator A of the measurement.
         noise_std: standard deviation of the measurement's noise.
 
     Raises:
@@ -56,7 +56,7 @@ class PosteriorModel(Model, abc.ABC):
 
     process: GaussianProcess
 
-    def __init__(self, model: Model, operator: LinearOperator, *, noise_std: float = 0.0) -> None:
+    def __init__(self, model: Model, operator: LinearOperator, *, noise_std: NoiseStd = 0.0) -> None:
         super().__init__()
         check_noise_std(noise_std)
         if not isinstance(model.process, GaussianProcess):
@@ -69,13 +69,14 @@ class PosteriorModel(Model, abc.ABC):
         self.pullbacks = 0
 
     @property
-    def nfe(self) -> int:  # type: ignore[override]
+    def nfe(self) -> int:
         return self.model.nfe
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
         """The operator's tables move to a device with the model; they keep their precision."""
         self.operator = self.operator.map(lambda a: a.to(fn(torch.empty(0, device=a.device)).device))
-        return super()._apply(fn, recurse)
+        apply: Callable[..., Any] = super()._apply
+        return apply(fn, recurse)
 
     @abc.abstractmethod
     def likelihood_score(self, estimate: Estimate) -> Tensor:

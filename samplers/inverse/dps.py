@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor
 
 from models.prediction.noise_model import Model
 from samplers.inverse.base import Estimate, PosteriorModel, register_posterior
-from samplers.operators.base import LinearOperator
+from samplers.operators.base import LinearOperator, NoiseStd
 from sde_lib.base import expand
+from sde_lib.settings import Range, checked
 
 
 @register_posterior(name="dps")
@@ -29,35 +30,30 @@ class DPS(PosteriorModel):
     grid it is their algorithm; on others and for other predictors it is the same pull per unit of time.
 
     Args:
-        model, operator, noise_std: as for every ``PosteriorModel``.
-        weight: ``residual`` or ``likelihood``.
-        zeta: of ``residual``, positive: the shift of one step in units of the gradient.
-        num_steps: of ``residual``: steps from the prior to clean data over which zeta is meant.
+        weight: how the gradient is weighted: ``residual`` is the paper's step size, ``likelihood`` the variance of the
+            measurement's noise.
+        zeta: with ``residual``, the shift in one step in units of the gradient (the paper's zeta).
+        num_steps: with ``residual``, the number of steps from the prior to clean data for which zeta is chosen.
 
     Raises:
         ValueError: an unknown weight, ``likelihood`` without noise, a setting that is not positive.
     """
 
+    @checked
     def __init__(
         self,
         model: Model,
         operator: LinearOperator,
         *,
-        noise_std: float = 0.0,
+        noise_std: NoiseStd = 0.0,
         weight: Literal["residual", "likelihood"] = "residual",
-        zeta: float = 1.0,
-        num_steps: int = 1000,
+        zeta: Annotated[float, Range(above=0, words="dps needs a positive zeta; got {value}.")] = 1.0,
+        num_steps: Annotated[int, Range(least=1)] = 1000,
     ) -> None:
         super().__init__(model, operator, noise_std=noise_std)
-        if weight not in ("residual", "likelihood"):
-            raise ValueError(f"dps weighs by 'residual' or 'likelihood', got {weight!r}.")
         if weight == "likelihood" and not noise_std:
             raise ValueError(
                 "dps with weight='likelihood' divides by noise_std: give it, or take 'residual'."
-            )
-        if not zeta > 0 or num_steps < 1:
-            raise ValueError(
-                f"dps needs a positive zeta and num_steps of at least 1; got {zeta}, {num_steps}."
             )
         self.weight, self.zeta = weight, zeta
         stride = self.process.time([(self.process.start - self.process.clean) / num_steps])

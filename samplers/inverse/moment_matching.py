@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from torch import Tensor
 
 from models.prediction.noise_model import Model
 from samplers.inverse.base import Estimate, PosteriorModel, register_posterior
-from samplers.operators.base import LinearOperator
+from samplers.operators.base import LinearOperator, NoiseStd
 from samplers.operators.krylov import conjugate_gradients
 from sde_lib.base import expand
+from sde_lib.settings import Range, checked
 
 
 @register_posterior(name="moment_matching")
@@ -22,19 +25,22 @@ class MomentMatching(PosteriorModel):
     ``iterations`` reaches the number of distinct eigenvalues of A V A^T; a few iterations regularise.
 
     Args:
-        model, operator, noise_std: as for every ``PosteriorModel``.
-        iterations: of conjugate gradients, one vector-Jacobian product each and one more.
+        iterations: number of iterations of conjugate gradients; each costs a vector-Jacobian product.
 
     Raises:
         ValueError: fewer than 1 iteration.
     """
 
+    @checked
     def __init__(
-        self, model: Model, operator: LinearOperator, *, noise_std: float = 0.0, iterations: int = 5
+        self,
+        model: Model,
+        operator: LinearOperator,
+        *,
+        noise_std: NoiseStd = 0.0,
+        iterations: Annotated[int, Range(least=1, words="must be at least 1 iteration")] = 5,
     ) -> None:
         super().__init__(model, operator, noise_std=noise_std)
-        if iterations < 1:
-            raise ValueError(f"moment matching needs at least 1 iteration, got {iterations}.")
         self.iterations = iterations
 
     def likelihood_score(self, estimate: Estimate) -> Tensor:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from torch import Tensor
 
 from models.prediction.noise_model import Model
 from samplers.inverse.base import Estimate, PosteriorModel, register_posterior
-from samplers.operators.base import LinearOperator
+from samplers.operators.base import LinearOperator, NoiseStd
+from sde_lib.settings import Range, checked
 
 
 @register_posterior(name="pseudo_inverse")
@@ -21,19 +24,22 @@ class PseudoInverseGuidance(PosteriorModel):
     that falls with how far they are from having one variance in all directions.
 
     Args:
-        model, operator, noise_std: as for every ``PosteriorModel``.
-        data_std: c.
+        data_std: standard deviation c of the data.
 
     Raises:
         ValueError: a data_std that is not positive.
     """
 
+    @checked
     def __init__(
-        self, model: Model, operator: LinearOperator, *, noise_std: float = 0.0, data_std: float = 1.0
+        self,
+        model: Model,
+        operator: LinearOperator,
+        *,
+        noise_std: NoiseStd = 0.0,
+        data_std: Annotated[float, Range(above=0)] = 1.0,
     ) -> None:
         super().__init__(model, operator, noise_std=noise_std)
-        if not data_std > 0:
-            raise ValueError(f"the data's standard deviation must be positive, got {data_std}.")
         self.data_std = data_std
 
     def likelihood_score(self, estimate: Estimate) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import abc
 import copy
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import Annotated, TypeAlias, TypeVar
 
 import torch
 from torch import Tensor
@@ -14,8 +14,14 @@ from samplers.operators.krylov import conjugate_gradients
 from sde_lib.base import expand
 from sde_lib.noise import Noise
 from sde_lib.registry import Registry
+from sde_lib.settings import Range
 
 Self = TypeVar("Self", bound="LinearOperator")
+
+NoiseStd: TypeAlias = Annotated[
+    float, Range(least=0, words="{name} is a standard deviation, 0 or more; got {value}.")
+]
+"""The standard deviation of a measurement's noise."""
 
 
 class LinearOperator(abc.ABC):

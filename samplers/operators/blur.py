@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor
 
 from samplers.operators.base import LinearOperator, register_operator
 from sde_lib.base import expand
+from sde_lib.settings import Range, check_settings, checked
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +31,7 @@ class Blur(LinearOperator):
 
     rows: Tensor
     columns: Tensor
-    tolerance: float = 1e-3
+    tolerance: Annotated[float, Range(above=0, below=1)] = 1e-3
     row_out: Tensor = field(init=False, repr=False)
     row_in: Tensor = field(init=False, repr=False)
     column_out: Tensor = field(init=False, repr=False)
@@ -38,8 +39,7 @@ class Blur(LinearOperator):
     values: Tensor = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        if not 0 < self.tolerance < 1:
-            raise ValueError(f"a blur's tolerance lies between 0 and 1, got {self.tolerance}.")
+        check_settings(self)
         row_out, row_values, row_in = torch.linalg.svd(self.rows.double())
         column_out, column_values, column_in = torch.linalg.svd(self.columns.double())
         values = row_values[:, None] * column_values
@@ -76,6 +76,9 @@ class Blur(LinearOperator):
         return (self.row_in.T @ restored @ self.column_in).to(y.dtype)
 
 
+STD = "{name}, the kernel's standard deviation, in pixels, must be positive; got {value}."
+
+
 def _gaussian(size: int, std: float, boundary: str) -> Tensor:
     """Rows of Gaussian weights, each summing to one, over pixels beyond the edge as ``boundary`` has them."""
     reach = math.ceil(8 * std)
@@ -92,21 +95,24 @@ def _gaussian(size: int, std: float, boundary: str) -> Tensor:
 
 
 @register_operator(name="blur")
+@checked
 def blur(
     shape: Sequence[int],
     *,
-    std: float = 1.0,
+    std: Annotated[float, Range(above=0, words=STD)] = 1.0,
     boundary: Literal["circular", "reflect"] = "circular",
-    tolerance: float = 1e-3,
+    tolerance: Annotated[float, Range(above=0, below=1)] = 1e-3,
 ) -> Blur:
-    """A Gaussian blur of samples of ``shape`` (C, H, W), of standard deviation ``std`` pixels.
+    """Gaussian blur of images.
+
+    Args:
+        shape: shape of a sample, (C, H, W).
+        std: standard deviation of the kernel, in pixels.
+        boundary: what lies beyond the edge: the opposite side (``circular``) or the mirror image (``reflect``).
+        tolerance: smallest singular value of A, relative to the largest, that is inverted.
 
     Raises:
         ValueError: a std that is not positive, an unknown boundary.
     """
-    if not std > 0:
-        raise ValueError(f"a blur's standard deviation, in pixels, must be positive; got {std}.")
-    if boundary not in ("circular", "reflect"):
-        raise ValueError(f"a blur's boundary is 'circular' or 'reflect', got {boundary!r}.")
     rows, columns = (_gaussian(size, std, boundary) for size in shape[-2:])
     return Blur(rows, columns, tolerance)

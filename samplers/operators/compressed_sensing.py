@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor
@@ -13,6 +13,7 @@ from torch import Tensor
 from samplers.operators.base import LinearOperator, register_operator
 from sde_lib.base import expand
 from sde_lib.noise import Noise
+from sde_lib.settings import Range, checked
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,7 +22,7 @@ class Matrix(LinearOperator):
 
     Args:
         matrix: (m, n), n the number of elements of a sample.
-        shape: of a sample.
+        shape: shape of a sample.
 
     Raises:
         ValueError: a matrix of another width.
@@ -69,25 +70,29 @@ class Matrix(LinearOperator):
 
 
 @register_operator(name="compressed_sensing")
+@checked
 def compressed_sensing(
     shape: Sequence[int],
     *,
-    measurements: int,
+    measurements: Annotated[int, Range(least=1)],
     kind: Literal["orthonormal", "gaussian"] = "orthonormal",
     seed: int = 0,
 ) -> Matrix:
-    """Random projections of samples of ``shape``: ``measurements`` numbers, the same matrix for one seed.
+    """Random projections, the same matrix for one seed.
 
-    ``gaussian`` has entries N(0, 1 / measurements); ``orthonormal`` has the row space of one, and A A^T = 1.
+    Args:
+        shape: shape of a sample.
+        measurements: how many numbers are measured of each sample.
+        kind: kind of matrix: ``gaussian`` has entries N(0, 1 / measurements); ``orthonormal`` is an orthonormal basis
+            of the row space of such a matrix, so that A A^T = 1.
+        seed: random seed of the matrix.
 
     Raises:
         ValueError: more measurements than elements, or none; an unknown kind.
     """
     size = math.prod(shape)
-    if not 1 <= measurements <= size:
+    if measurements > size:
         raise ValueError(f"a sample of {size} elements allows 1 to {size} measurements, got {measurements}.")
-    if kind not in ("orthonormal", "gaussian"):
-        raise ValueError(f"random projections are 'orthonormal' or 'gaussian', got {kind!r}.")
     rows = Noise(seed, range(measurements), dtype=torch.float64).normal((measurements, size))
     if kind == "gaussian":
         return Matrix(rows / measurements**0.5, tuple(shape))

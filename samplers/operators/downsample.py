@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 from torch import Tensor
 
 from samplers.operators.base import LinearOperator, register_operator
+from sde_lib.settings import Range, check_settings, checked
 
 
 @dataclass(frozen=True)
@@ -16,15 +18,17 @@ class Downsample(LinearOperator):
 
     (B, C, H, W) to (B, C, H / factor, W / factor); the pseudo-inverse repeats pixels.
 
+    Args:
+        factor: side of a block, in pixels.
+
     Raises:
         ValueError: a factor below 1, or one that does not divide height and width.
     """
 
-    factor: int
+    factor: Annotated[int, Range(least=1)]
 
     def __post_init__(self) -> None:
-        if self.factor < 1:
-            raise ValueError(f"the down-sampling factor must be at least 1, got {self.factor}.")
+        check_settings(self)
 
     @property
     def gain(self) -> float | None:
@@ -40,7 +44,7 @@ class Downsample(LinearOperator):
 
     def apply(self, x: Tensor) -> Tensor:
         self.check_shape(x.shape)
-        blocks = x.unflatten(-1, (-1, self.factor)).unflatten(-3, (-1, self.factor))
+        blocks: Tensor = x.unflatten(-1, (-1, self.factor)).unflatten(-3, (-1, self.factor))
         return blocks.mean((-3, -1))
 
     def adjoint(self, y: Tensor) -> Tensor:
@@ -49,8 +53,14 @@ class Downsample(LinearOperator):
 
 
 @register_operator(name="downsample")
-def downsample(shape: Sequence[int], *, factor: int = 2) -> Downsample:
-    """Means of blocks of samples of ``shape`` (C, H, W)."""
+@checked
+def downsample(shape: Sequence[int], *, factor: Annotated[int, Range(least=1)] = 2) -> Downsample:
+    """Means of square blocks of pixels (super-resolution).
+
+    Args:
+        shape: shape of a sample, (C, H, W).
+        factor: side of a block, in pixels; it divides H and W.
+    """
     operator = Downsample(factor)
     operator.check_shape(shape)
     return operator

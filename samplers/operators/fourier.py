@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Annotated
 
 import torch
 from torch import Tensor
@@ -12,6 +13,7 @@ from samplers.operators.base import LinearOperator, register_operator
 from samplers.operators.mask import Mask
 from sde_lib.base import expand
 from sde_lib.noise import Noise
+from sde_lib.settings import Range, checked
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +64,8 @@ class Fourier(LinearOperator):
 
     def adjoint(self, y: Tensor) -> Tensor:
         real, imaginary = self.restrict(y).chunk(2, 1)
-        return torch.fft.ifft2(torch.complex(real, imaginary), norm="ortho").real
+        image: Tensor = torch.fft.ifft2(torch.complex(real, imaginary), norm="ortho")
+        return image.real
 
     def restrict(self, y: Tensor) -> Tensor:
         return torch.where(self.known, y, 0)
@@ -71,24 +74,32 @@ class Fourier(LinearOperator):
         # A^T (s A A^T + c)^+ = (s A^T A + c)^+ A^T, and A^T A is diagonal in frequency.
         back = torch.fft.fft2(self.adjoint(y), norm="ortho")
         energy = expand(scale, y) * self.weight.to(y.dtype) + expand(shift, y)
-        return torch.fft.ifft2(back / torch.where(self.weight > 0, energy, 1), norm="ortho").real
+        image: Tensor = torch.fft.ifft2(back / torch.where(self.weight > 0, energy, 1), norm="ortho")
+        return image.real
 
 
 @register_operator(name="fourier")
-def fourier(shape: Sequence[int], *, lines: int, centre: int = 2, seed: int = 0) -> Fourier:
+@checked
+def fourier(
+    shape: Sequence[int],
+    *,
+    lines: Annotated[int, Range(least=1)],
+    centre: Annotated[int, Range(least=0)] = 2,
+    seed: int = 0,
+) -> Fourier:
     """``lines`` rows of frequencies, as a scanner reads them: the ``centre`` lowest, the others at random.
 
     Args:
-        shape: of a sample, (C, H, W).
-        lines: measured rows, 1 to H.
-        centre: of them, those of lowest frequency.
-        seed: of the random rows.
+        shape: shape of a sample, (C, H, W).
+        lines: number of measured rows of frequencies, 1 to H.
+        centre: how many of them are the rows of lowest frequency; the others are random.
+        seed: random seed of the choice of rows.
 
     Raises:
         ValueError: a number of lines out of range.
     """
     height, width = shape[-2:]
-    if not 1 <= lines <= height or not 0 <= centre <= lines:
+    if not centre <= lines <= height:
         raise ValueError(
             f"of {height} lines of frequencies 1 to {height} can be measured, 0 to all of them in the centre; "
             f"got lines={lines}, centre={centre}."

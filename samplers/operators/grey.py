@@ -48,5 +48,9 @@ class Grey(LinearOperator):
 
 @register_operator(name="grey")
 def grey(shape: Sequence[int]) -> Grey:
-    """The mean over the channels of samples of ``shape`` (C, ...)."""
+    """The grey image of a colour image: the mean over its channels.
+
+    Args:
+        shape: shape of a sample, (C, ...).
+    """
     return Grey(shape[0])

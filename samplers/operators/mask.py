@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor
 
 from samplers.operators.base import LinearOperator, register_operator
 from sde_lib.noise import Noise
+from sde_lib.settings import Range, checked
 
 Half = Literal["lower", "upper", "left", "right"]
 
@@ -75,10 +76,21 @@ def _plane(shape: Sequence[int]) -> Tensor:
 
 
 @register_operator(name="mask_box")
+@checked
 def box(
-    shape: Sequence[int], *, height: int, width: int, top: int | None = None, left: int | None = None
+    shape: Sequence[int],
+    *,
+    height: Annotated[int, Range(least=1)],
+    width: Annotated[int, Range(least=1)],
+    top: Annotated[int, Range(least=0)] | None = None,
+    left: Annotated[int, Range(least=0)] | None = None,
 ) -> Mask:
-    """All is known but a box of ``height`` by ``width``, centred unless its corner is given.
+    """All is known but a box.
+
+    Args:
+        shape: shape of a sample, (C, H, W).
+        height, width: size of the unknown box, in pixels.
+        top, left: position of the box's upper left corner, in pixels; centred unless given.
 
     Raises:
         ValueError: the box leaves the image.
@@ -86,7 +98,7 @@ def box(
     known, (rows, columns) = _plane(shape), shape[-2:]
     top = (rows - height) // 2 if top is None else top
     left = (columns - width) // 2 if left is None else left
-    if not (top >= 0 and left >= 0 and 1 <= height <= rows - top and 1 <= width <= columns - left):
+    if not (0 <= top <= rows - height and 0 <= left <= columns - width):
         raise ValueError(
             f"a box of {height} x {width} at ({top}, {left}) does not lie in an image of {rows} x {columns}."
         )
@@ -95,10 +107,14 @@ def box(
 
 
 @register_operator(name="mask_half")
+@checked
 def half(shape: Sequence[int], *, unknown: Half = "lower") -> Mask:
-    """All is known but the ``unknown`` half: lower, upper, left or right."""
-    if unknown not in get_args(Half):
-        raise ValueError(f"the unknown half is one of {', '.join(get_args(Half))}; got {unknown!r}.")
+    """One half of the image is known, the other is not.
+
+    Args:
+        shape: shape of a sample, (C, H, W).
+        unknown: which half is not known.
+    """
     known, (rows, columns) = _plane(shape), shape[-2:]
     row, column = {
         "lower": (slice(rows // 2, None), slice(None)),
@@ -111,14 +127,20 @@ def half(shape: Sequence[int], *, unknown: Half = "lower") -> Mask:
 
 
 @register_operator(name="mask_random")
-def random(shape: Sequence[int], *, fraction: float, seed: int = 0) -> Mask:
-    """A random ``fraction`` of the pixels is known, in every channel; exactly so many, the same for one seed.
+@checked
+def random(
+    shape: Sequence[int], *, fraction: Annotated[float, Range(least=0, most=1)], seed: int = 0
+) -> Mask:
+    """Random pixels are known, in every channel: exactly a given fraction of them, the same for one seed.
+
+    Args:
+        shape: shape of a sample, (C, H, W).
+        fraction: share of the pixels that are known.
+        seed: random seed of the choice of pixels.
 
     Raises:
         ValueError: a fraction outside [0, 1].
     """
-    if not 0 <= fraction <= 1:
-        raise ValueError(f"the fraction of known pixels lies in [0, 1], got {fraction}.")
     known = torch.zeros_like(_plane(shape))
     order = Noise(seed, [0]).bits(known.numel())[0].argsort()
     known.view(-1)[order[: round(fraction * known.numel())]] = True
@@ -127,7 +149,11 @@ def random(shape: Sequence[int], *, fraction: float, seed: int = 0) -> Mask:
 
 @register_operator(name="mask_image")
 def image(shape: Sequence[int], *, known: Tensor) -> Mask:
-    """The mask of an image: (H, W), (1, H, W) or (C, H, W) of 0 and 1.
+    """The mask is given as an image of 0 (unknown) and 1 (known).
+
+    Args:
+        shape: shape of a sample, (C, H, W).
+        known: the mask, (H, W), (1, H, W) or (C, H, W).
 
     Raises:
         ValueError: of another size than the samples, or not binary.

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated
 
 from torch import Tensor
 
-from models.prediction.noise_model import Model
-from samplers.base import Advance, Memory, MultistepPredictor, register_predictor
+from samplers.base import Advance, GaussianModel, Memory, MultistepPredictor, register_predictor
 from samplers.predictors.multistep import AdamsStep, check_order
 from sde_lib.base import GaussianProcess
-from sde_lib.exponential import Form, check_form, weights
+from sde_lib.exponential import Form, weights
 from sde_lib.noise import Noise
+from sde_lib.settings import Range
 
 
 @register_predictor(name="adams")
 @dataclass(frozen=True)
-class ExponentialAdams(MultistepPredictor):
+class ExponentialAdams(MultistepPredictor[GaussianProcess]):
     """Adams-Bashforth of order ``order`` in log(alpha/sigma), the linear part solved exactly
     (Hochbruck & Ostermann 2010, eq. 2.45; Zhang & Chen 2023, eq. 15, for ``eps``).
 
@@ -27,21 +27,22 @@ class ExponentialAdams(MultistepPredictor):
     Its first steps are of lower order, while the memory fills.
 
     Args:
-        order: of convergence, 1 to 4; 2 to 5 when corrected.
-        form: the view of the model that is interpolated; ``v`` is the steadiest over both ends.
-        corrected: whether to correct.
+        order: order of convergence, 1 to 4; 2 to 5 with ``corrected``.
+        form: the view of the model's prediction that is interpolated; ``v`` varies least over the whole range of noise.
+        corrected: whether each step is taken again with the evaluation at its end (Adams-Moulton).
     """
 
-    needs: ClassVar[type] = GaussianProcess
-    order: int = 3
+    order: Annotated[int, Range(least=1, most=5)] = 3
     form: Form = "v"
     corrected: bool = False
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_order("adams", self.order, range(2, 6) if self.corrected else range(1, 5))
-        check_form(self.form)
 
-    def advance(self, model: Model, x: Tensor, t: Tensor, s: Tensor, noise: Noise, memory: Memory) -> Advance:
+    def advance(
+        self, model: GaussianModel, x: Tensor, t: Tensor, s: Tensor, noise: Noise, memory: Memory
+    ) -> Advance:
         step = AdamsStep(
             self.form,
             functools.partial(weights, self.form),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated
 
 import torch
 from torch import Tensor
@@ -13,6 +13,7 @@ from samplers.base import Predictor, Step, register_predictor
 from sde_lib.base import SDE, expand
 from sde_lib.brownian import DEPTH, BrownianPath
 from sde_lib.noise import Noise
+from sde_lib.settings import Range
 
 
 def rung(wanted: Tensor) -> Tensor:
@@ -25,44 +26,38 @@ def rung(wanted: Tensor) -> Tensor:
 
 @register_predictor(name="adaptive_sde")
 @dataclass(frozen=True)
-class AdaptiveSDE(Predictor):
+class AdaptiveSDE(Predictor[SDE]):
     """Stochastic improved Euler with Euler-Maruyama inside (Jolicoeur-Martineau et al. 2021, algorithm 1).
 
     With x' one Euler-Maruyama step and x~ the same step and noise with the coefficients at its end, the
     result is x'' = (x' + x~)/2 and its error the norm of (x' - x'')/delta over sqrt(D), delta the larger of
-    ``absolute`` and ``relative`` times the last two states' magnitude. An error above one is a step refused; the
-    next is ``safety`` error^-exponent times as long. Goes from t to s in as many steps of two evaluations as
-    it takes, for which it asks the device; a grid of two times leaves all of the way to it.
+    ``absolute`` and ``relative`` times the last two states' magnitude. A step with an error above one is rejected; the
+    next is ``safety`` error^-exponent times as long. It takes as many steps of two evaluations from t to s as
+    it needs, and synchronises with the device at each; with a grid of two times it chooses all steps itself.
 
-    Each sample keeps to one Brownian path, and its steps to a ladder of lengths, so that rounding does not lead
-    it to other places of a path that is rough at every scale. Theirs draws a refused step's noise afresh, which
-    favours noise that makes small errors: on a Gaussian in two dimensions that gives a standard deviation of
-    0.42 where 0.35 is right.
+    Each sample follows one Brownian path, and step lengths are rounded down to a fixed ladder, so that rounding errors
+    do not move the sample to other points of the path, which is rough at every scale. The paper's algorithm draws new
+    noise for a rejected step, which favours noise that makes small errors: on a Gaussian in two dimensions it gives a
+    standard deviation of 0.42 where 0.35 is right.
 
     Args:
-        relative: relative tolerance (0.01 to 0.05 in the paper).
-        absolute: absolute tolerance; 1/128 is one level of 8-bit data in [-1, 1].
+        relative: relative tolerance of the error of a step (0.01 to 0.05 in the paper).
+        absolute: absolute tolerance of the error of a step; 1/128 is one level of 8-bit data in [-1, 1].
         first_step: length of the first step, in units of T.
-        safety, exponent: of the control of the step (theta and r).
-        most_steps: steps, refused ones included, after which to give up.
+        safety: factor of the next step's length (the paper's theta).
+        exponent: power of the error with which the next step's length falls (the paper's r).
+        most_steps: number of steps, rejected ones included, after which the sampler gives up.
     """
 
-    needs: ClassVar[type] = SDE
-    relative: float = 0.02
-    absolute: float = 0.0078
-    first_step: float = 0.01
-    safety: float = 0.9
-    exponent: float = 0.9
-    most_steps: int = 100_000
+    relative: Annotated[float, Range(above=0)] = 0.02
+    absolute: Annotated[float, Range(above=0)] = 0.0078
+    first_step: Annotated[float, Range(above=0)] = 0.01
+    safety: Annotated[float, Range(above=0)] = 0.9
+    exponent: Annotated[float, Range(above=0)] = 0.9
+    most_steps: Annotated[int, Range(least=1)] = 100_000
 
-    def __post_init__(self) -> None:
-        if min(self.relative, self.absolute, self.first_step, self.safety, self.exponent) <= 0:
-            raise ValueError(
-                "adaptive_sde's relative, absolute, first_step, safety and exponent must be positive."
-            )
-
-    def update_fn(self, model: Model, x: Tensor, t: Tensor, s: Tensor, noise: Noise) -> Step:
-        sde: SDE = model.process  # type: ignore[assignment]
+    def update_fn(self, model: Model[SDE], x: Tensor, t: Tensor, s: Tensor, noise: Noise) -> Step:
+        sde = model.process
         start, whole = t, t - s
         path, walked = BrownianPath(noise, x.shape), torch.zeros_like(x)
         mean, previous = x, x
@@ -96,7 +91,7 @@ class AdaptiveSDE(Predictor):
             f"or absolute={self.absolute}."
         )
 
-    def _move(self, model: Model, sde: SDE, x: Tensor, at: Tensor, t: Tensor, length: Tensor) -> Tensor:
+    def _move(self, model: Model[SDE], sde: SDE, x: Tensor, at: Tensor, t: Tensor, length: Tensor) -> Tensor:
         """``x`` moved by the reverse drift at the state ``at`` and time t."""
         c = sde.sde(at, t)
         return x - expand(length, x) * (c.drift - expand(c.diffusion**2, x) * model(at, t).score)

@@ -3,38 +3,33 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from models.prediction.noise_model import Model
-from models.prediction.reverse import Variance, check_variance, reverse_step
-from samplers.base import Predictor, Step, register_predictor
+from models.prediction.reverse import Variance, reverse_step
+from samplers.base import GaussianModel, Predictor, Step, register_predictor
 from sde_lib.base import GaussianProcess, expand
 from sde_lib.noise import Noise
 
 
 @register_predictor(name="ancestral_sampling")
 @dataclass(frozen=True)
-class AncestralSampling(Predictor):
+class AncestralSampling(Predictor[GaussianProcess]):
     """x_s ~ q(x_s | x_t, x_0 = prediction) (Ho et al. 2020, eq. 6-7; Song et al. 2021, appendix F).
 
-    Any two times of any Gaussian process, continuous or discrete. Weak order 1.
+    It works between any two times of any process with a Gaussian marginal, continuous or discrete. Weak order 1.
 
     Args:
-        variance: the posterior's (``small``), the forward step's (``large``), the network's (``learned``), or
-            (``auto``) the network's where it has one, else the posterior's.
+        variance: variance of a step: that of the posterior (``small``), that of the forward step (``large``), or that
+            which the network predicts (``learned``); ``auto`` is ``learned`` where the network predicts one and
+            ``small`` elsewhere.
     """
 
-    needs: ClassVar[type] = GaussianProcess
     variance: Variance = "auto"
 
-    def __post_init__(self) -> None:
-        check_variance(self.variance)
-
-    def update_fn(self, model: Model, x: Tensor, t: Tensor, s: Tensor, noise: Noise) -> Step:
-        process: GaussianProcess = model.process  # type: ignore[assignment]
+    def update_fn(self, model: GaussianModel, x: Tensor, t: Tensor, s: Tensor, noise: Noise) -> Step:
+        process = model.process
         step = reverse_step(process, model(x, t), t, s, self.variance)
         noisy = step.mean + (step.log_variance / 2).exp() * noise.normal(x.shape)
         # Clean data have no noise, whatever variance closes the chain.

@@ -6,21 +6,19 @@ import dataclasses
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from models.prediction.noise_model import Model
-from samplers.base import Advance, Memory, MultistepPredictor, Predictor, register_predictor
+from samplers.base import Advance, GaussianModel, Memory, MultistepPredictor, Predictor, register_predictor
 from samplers.predictors.multistep import AdamsStep
-from sde_lib.base import GaussianProcess, Marginal, Process
+from sde_lib.base import GaussianProcess, Marginal
 from sde_lib.exponential import Weights, log_ratio
 from sde_lib.noise import Noise
 
 
 def shared_weights(
-    shares: Sequence[float], now: Marginal, then: Marginal, nodes: Sequence[Tensor]
+    shares: Sequence[float | Tensor], now: Marginal, then: Marginal, nodes: Sequence[Tensor]
 ) -> Weights:
     """x_s = sigma_s/sigma_t x_t + alpha_s (1 - e^-h) sum_j shares[j] x0_j, h the step in log(alpha/sigma).
 
@@ -33,7 +31,7 @@ def shared_weights(
 
 @register_predictor(name="bespoke")
 @dataclass(frozen=True)
-class Bespoke(MultistepPredictor):
+class Bespoke(MultistepPredictor[GaussianProcess]):
     """Each step weighs the data predictions so far with shares of its own (Shaul et al. 2024, "Bespoke
     non-stationary solvers", eq. 13-14, here with shares that sum to one).
 
@@ -43,20 +41,20 @@ class Bespoke(MultistepPredictor):
     formulas are special cases.
 
     Args:
-        shares: a row for each step of the grid, its value at the newest prediction first; a short row
-            leaves the older ones out. Empty: every step is DDIM.
+        shares: for each step of the grid, the shares of the data predictions so far, that of the latest prediction
+            first; older predictions without a share are not used. Empty: every step is DDIM.
     """
 
-    needs: ClassVar[type] = GaussianProcess
     order = 1
-    shares: Sequence[Sequence[float]] = ()
+    shares: Sequence[Sequence[float | Tensor]] = ()
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for number, row in enumerate(self.shares):
-            if not len(row) or abs(sum(row) - 1) > 1e-4:
+            if not len(row) or not -1e-4 <= sum(row) - 1 <= 1e-4:
                 raise ValueError(f"bespoke's shares sum to one in every step; those of step {number} do not.")
 
-    def plan(self, process: Process, times: Tensor) -> Sequence[Predictor]:
+    def plan(self, process: GaussianProcess, times: Tensor) -> Sequence[Predictor[GaussianProcess]]:
         """A step for each row.
 
         Raises:
@@ -74,7 +72,9 @@ class Bespoke(MultistepPredictor):
         rows = [[*row, *[0.0] * (longest - len(row))] for row in self.shares]
         return [dataclasses.replace(self, shares=(row,)) for row in rows]
 
-    def advance(self, model: Model, x: Tensor, t: Tensor, s: Tensor, noise: Noise, memory: Memory) -> Advance:
+    def advance(
+        self, model: GaussianModel, x: Tensor, t: Tensor, s: Tensor, noise: Noise, memory: Memory
+    ) -> Advance:
         """The first row's step."""
         row = self.shares[0] if self.shares else (1.0,)
         return AdamsStep("x0", functools.partial(shared_weights, row), len(row))(

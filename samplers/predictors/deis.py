@@ -4,60 +4,54 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
-from typing import ClassVar, get_args
+from typing import Annotated
 
 from torch import Tensor
 
-from models.prediction.noise_model import Model
-from samplers.base import Advance, Memory, MultistepPredictor, register_predictor
-from samplers.predictors.multistep import AdamsStep, check_order
+from samplers.base import Advance, GaussianModel, Memory, MultistepPredictor, register_predictor
+from samplers.predictors.multistep import AdamsStep
 from sde_lib.base import GaussianProcess
 from sde_lib.exponential import Variable, weights
 from sde_lib.noise import Noise
+from sde_lib.settings import Range
 
 
 @register_predictor(name="deis")
 @dataclass(frozen=True)
-class DEIS(MultistepPredictor):
+class DEIS(MultistepPredictor[GaussianProcess]):
     """x_s = alpha_s/alpha_t x_t + sum_k c_k eps_k, c_k the integrals of Lagrange's polynomials
     (Zhang & Chen 2023, eq. 14-15). Its first steps are of lower order.
 
     Args:
-        order: 1 to 4; order 1 is DDIM.
-        variable: what the polynomials are in: ``ratio``, the paper's rho = sigma/alpha, or its ``log``.
+        order: order of convergence, 1 to 4; order 1 is DDIM.
+        variable: the variable of the polynomials: ``ratio``, the paper's rho = sigma/alpha, or its logarithm, ``log``.
     """
 
-    needs: ClassVar[type] = GaussianProcess
-    order: int = 3
+    order: Annotated[int, Range(least=1, most=4)] = 3
     variable: Variable = "log"
 
-    def __post_init__(self) -> None:
-        check_order("deis", self.order, range(1, 5))
-        if self.variable not in get_args(Variable):
-            raise ValueError(f"deis's variable is 'log' or 'ratio', got {self.variable!r}.")
-
-    def advance(self, model: Model, x: Tensor, t: Tensor, s: Tensor, noise: Noise, memory: Memory) -> Advance:
+    def advance(
+        self, model: GaussianModel, x: Tensor, t: Tensor, s: Tensor, noise: Noise, memory: Memory
+    ) -> Advance:
         rule = functools.partial(weights, "eps", variable=self.variable)
         return AdamsStep("eps", rule, self.order)(model, x, t, s, noise, memory)
 
 
 @register_predictor(name="lms")
 @dataclass(frozen=True)
-class LinearMultistep(MultistepPredictor):
+class LinearMultistep(MultistepPredictor[GaussianProcess]):
     """Adams-Bashforth for d(x/alpha) = eps d(sigma/alpha) (Hairer, Norsett & Wanner 1993, section III.1, with
     variable steps; Liu et al. 2022 in PNDM; Karras et al. 2022's equation). Its first steps are of lower
     order.
 
     Args:
-        order: 1 to 4.
+        order: order of convergence, 1 to 4.
     """
 
-    needs: ClassVar[type] = GaussianProcess
-    order: int = 4
+    order: Annotated[int, Range(least=1, most=4)] = 4
 
-    def __post_init__(self) -> None:
-        check_order("lms", self.order, range(1, 5))
-
-    def advance(self, model: Model, x: Tensor, t: Tensor, s: Tensor, noise: Noise, memory: Memory) -> Advance:
+    def advance(
+        self, model: GaussianModel, x: Tensor, t: Tensor, s: Tensor, noise: Noise, memory: Memory
+    ) -> Advance:
         rule = functools.partial(weights, "eps", variable="ratio")
         return AdamsStep("eps", rule, self.order)(model, x, t, s, noise, memory)

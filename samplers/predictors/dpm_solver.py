@@ -4,68 +4,71 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated
 
 from torch import Tensor
 
-from models.prediction.noise_model import Model
-from samplers.base import Advance, Memory, MultistepPredictor, Predictor, Step, register_predictor
-from samplers.predictors.multistep import AdamsStep, check_order, view
+from samplers.base import (
+    Advance,
+    GaussianModel,
+    Memory,
+    MultistepPredictor,
+    Predictor,
+    Step,
+    register_predictor,
+)
+from samplers.predictors.multistep import AdamsStep, view
 from sde_lib.base import GaussianProcess
-from sde_lib.exponential import Form, check_form, log_ratio, weights
+from sde_lib.exponential import Form, log_ratio, weights
 from sde_lib.noise import Noise
+from sde_lib.settings import Range
 
 
 @register_predictor(name="dpm_solver_multistep")
 @dataclass(frozen=True)
-class DPMSolverMultistep(MultistepPredictor):
+class DPMSolverMultistep(MultistepPredictor[GaussianProcess]):
     """DPM-Solver++(2M), (3M): the last values' polynomial in log(alpha/sigma) (Lu et al. 2022b, eq. 9).
 
     The integrals are exact: of order 3 with three values, which the common form of 3M, with half the weight
     on its second difference, is not. Its first steps are of lower order.
 
     Args:
-        order: 1 to 3; order 1 is DDIM.
-        form: ``x0`` for DPM-Solver++, ``eps`` for DPM-Solver, or ``v``.
+        order: order of convergence, 1 to 3; order 1 is DDIM.
+        form: the view of the prediction that is interpolated: ``x0`` (DPM-Solver++), ``eps`` (DPM-Solver) or ``v``.
     """
 
-    needs: ClassVar[type] = GaussianProcess
-    order: int = 2
+    order: Annotated[int, Range(least=1, most=3)] = 2
     form: Form = "x0"
 
-    def __post_init__(self) -> None:
-        check_order("dpm_solver_multistep", self.order, range(1, 4))
-        check_form(self.form)
-
-    def advance(self, model: Model, x: Tensor, t: Tensor, s: Tensor, noise: Noise, memory: Memory) -> Advance:
+    def advance(
+        self, model: GaussianModel, x: Tensor, t: Tensor, s: Tensor, noise: Noise, memory: Memory
+    ) -> Advance:
         step = AdamsStep(self.form, functools.partial(weights, self.form), self.order)
         return step(model, x, t, s, noise, memory)
 
 
 @register_predictor(name="sde_dpm_solver_multistep")
 @dataclass(frozen=True)
-class SDEDPMSolverMultistep(MultistepPredictor):
+class SDEDPMSolverMultistep(MultistepPredictor[GaussianProcess]):
     """SDE-DPM-Solver++(2M), (3M): the reverse SDE, its data predictions interpolated (Lu et al. 2022b, eq.
     19-20).
 
     Args:
-        solver_order: 1 to 3: data predictions in the formula; with 1 it is ancestral sampling.
+        solver_order: number of data predictions in the formula, 1 to 3; with 1 it is ancestral sampling.
     """
 
-    needs: ClassVar[type] = GaussianProcess
-    solver_order: int = 2
+    solver_order: Annotated[int, Range(least=1, most=3)] = 2
 
-    def __post_init__(self) -> None:
-        check_order("sde_dpm_solver_multistep", self.solver_order, range(1, 4))
-
-    def advance(self, model: Model, x: Tensor, t: Tensor, s: Tensor, noise: Noise, memory: Memory) -> Advance:
+    def advance(
+        self, model: GaussianModel, x: Tensor, t: Tensor, s: Tensor, noise: Noise, memory: Memory
+    ) -> Advance:
         step = AdamsStep("x0", functools.partial(weights, "x0", tau=1.0), self.solver_order)
         return step(model, x, t, s, noise, memory)
 
 
 @register_predictor(name="dpm_solver_singlestep")
 @dataclass(frozen=True)
-class DPMSolverSinglestep(Predictor):
+class DPMSolverSinglestep(Predictor[GaussianProcess]):
     """DPM-Solver++(2S), (3S): an exponential Runge-Kutta method of 2 or 3 evaluations a step.
 
     Stages at r h, r = 1/2, or 1/3 and 2/3, in log(alpha/sigma); each integrates the line through the first
@@ -73,20 +76,15 @@ class DPMSolverSinglestep(Predictor):
     at the nearest levels, and the order is that of the levels' spacing.
 
     Args:
-        order: 2 or 3: evaluations a step.
-        form: ``x0`` for DPM-Solver++, ``eps`` for DPM-Solver, or ``v``.
+        order: order of convergence, 2 or 3, and number of evaluations a step.
+        form: the view of the prediction that is interpolated: ``x0`` (DPM-Solver++), ``eps`` (DPM-Solver) or ``v``.
     """
 
-    needs: ClassVar[type] = GaussianProcess
-    order: int = 2
+    order: Annotated[int, Range(least=2, most=3)] = 2
     form: Form = "x0"
 
-    def __post_init__(self) -> None:
-        check_order("dpm_solver_singlestep", self.order, range(2, 4))
-        check_form(self.form)
-
-    def update_fn(self, model: Model, x: Tensor, t: Tensor, s: Tensor, noise: Noise) -> Step:
-        process: GaussianProcess = model.process  # type: ignore[assignment]
+    def update_fn(self, model: GaussianModel, x: Tensor, t: Tensor, s: Tensor, noise: Noise) -> Step:
+        process = model.process
         now, first = process.marginal(t), view(model(x, t), self.form)
         nodes, values = [log_ratio(now)], [first]
         l_s = log_ratio(process.marginal(s))

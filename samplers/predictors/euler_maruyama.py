@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 from torch import Tensor
 
@@ -15,21 +14,23 @@ from sde_lib.noise import Noise
 
 @register_predictor(name="euler_maruyama")
 @dataclass(frozen=True)
-class EulerMaruyama(Predictor):
+class EulerMaruyama(Predictor[SDE]):
     """x_s = x - (f - g^2 score) dt + g sqrt(dt) z, dt = t - s (Song et al. 2021, eq. 6).
 
-    Weak order 1. With ``probability_flow`` x_s = x - (f - g^2 score / 2) dt (eq. 13), order 1.
+    Weak order 1. Euler's method on the probability flow, x_s = x - (f - g^2 score / 2) dt (eq. 13), has order 1.
+
+    Args:
+        probability_flow: whether to solve the probability-flow ODE instead of the reverse SDE.
     """
 
-    needs: ClassVar[type] = SDE
     probability_flow: bool = False
 
     @property
     def order(self) -> int | None:
         return 1 if self.probability_flow else None
 
-    def update_fn(self, model: Model, x: Tensor, t: Tensor, s: Tensor, noise: Noise) -> Step:
-        sde: SDE = model.process  # type: ignore[assignment]
+    def update_fn(self, model: Model[SDE], x: Tensor, t: Tensor, s: Tensor, noise: Noise) -> Step:
+        sde = model.process
         score = model(x, t).score
         c = sde.sde(x, t)
         dt, g2 = expand(t - s, x), expand(c.diffusion**2, x)

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated
 
 import torch
 from torch import Tensor
 
-from models.prediction.noise_model import Model
-from samplers.base import Predictor, Step, register_predictor
+from samplers.base import GaussianModel, Predictor, Step, register_predictor
 from sde_lib.base import GaussianProcess, expand
 from sde_lib.noise import Noise
+from sde_lib.settings import Range
 
 
-def heun_step(model: Model, x: Tensor, t: Tensor, s: Tensor) -> Tensor:
+def heun_step(model: GaussianModel, x: Tensor, t: Tensor, s: Tensor) -> Tensor:
     """The trapezoidal rule with an Euler step inside (Karras et al. 2022, algorithm 1), any alpha."""
-    process: GaussianProcess = model.process  # type: ignore[assignment]
+    process = model.process
     now, then = process.marginal(t), process.marginal(s)
     scale, length = (
         expand(then.alpha / now.alpha, x),
@@ -35,7 +35,7 @@ def up(process: GaussianProcess, x: Tensor, t: Tensor, to: Tensor, z: Tensor) ->
 
 @register_predictor(name="heun")
 @dataclass(frozen=True)
-class Heun(Predictor):
+class Heun(Predictor[GaussianProcess]):
     """EDM's sampler: noise up by ``churn``, then one Heun step (Karras et al. 2022, algorithms 1-2).
 
     Order 2 without churn; two evaluations a step. With churn the law's order is 2 as long as ``churn`` falls as
@@ -44,34 +44,34 @@ class Heun(Predictor):
     one.
 
     Args:
-        churn: share by which sigma/alpha is raised before a step, in [0, sqrt(2) - 1]: the paper's gamma,
-            which is S_churn over the number of steps.
-        churn_low, churn_high: between which values of sigma/alpha it is (the paper's S_tmin and S_tmax).
-        churn_noise: standard deviation of the noise that raises it, 1 for the exact amount (the paper's S_noise,
-            1 to 1.007).
+        churn: share by which sigma/alpha is raised before a step, the paper's gamma = S_churn / number of steps; 0 is
+            deterministic.
+        churn_low: smallest value of sigma/alpha that is raised (the paper's S_tmin).
+        churn_high: largest value of sigma/alpha that is raised (the paper's S_tmax).
+        churn_noise: standard deviation of the added noise, in units of the exact amount (the paper's S_noise, 1 to
+            1.007).
     """
 
-    needs: ClassVar[type] = GaussianProcess
-    churn: float = 0.0
-    churn_low: float = 0.0
-    churn_high: float = float("inf")
-    churn_noise: float = 1.0
+    churn: Annotated[float, Range(least=0, most=2**0.5 - 1, words="lies in [0, sqrt(2) - 1]")] = 0.0
+    churn_low: Annotated[float, Range(least=0)] = 0.0
+    churn_high: Annotated[float, Range(least=0, finite=False)] = float("inf")
+    churn_noise: Annotated[float, Range(above=0, words="is a standard deviation above 0")] = 1.0
 
     def __post_init__(self) -> None:
-        if not 0 <= self.churn <= 2**0.5 - 1:
-            raise ValueError(f"heun's churn lies in [0, sqrt(2) - 1], got {self.churn}.")
-        if not 0 <= self.churn_low <= self.churn_high:
-            raise ValueError("heun's churn_low must be positive and no larger than churn_high.")
-        if self.churn_noise <= 0:
-            raise ValueError(f"heun's churn_noise is a standard deviation above 0, got {self.churn_noise}.")
+        super().__post_init__()
+        if self.churn_low > self.churn_high:
+            raise ValueError(
+                f"heun raises the noise between two levels of sigma/alpha, churn_low <= churn_high; got "
+                f"{self.churn_low} and {self.churn_high}."
+            )
 
     @property
     def order(self) -> int | None:
         return None if self.churn else 2
 
-    def update_fn(self, model: Model, x: Tensor, t: Tensor, s: Tensor, noise: Noise) -> Step:
+    def update_fn(self, model: GaussianModel, x: Tensor, t: Tensor, s: Tensor, noise: Noise) -> Step:
         if self.churn:
-            process: GaussianProcess = model.process  # type: ignore[assignment]
+            process = model.process
             level = process.marginal(t)
             ratio = level.sigma / level.alpha
             raised = process.time_of(ratio * (1 + self.churn))

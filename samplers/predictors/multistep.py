@@ -8,8 +8,8 @@ from typing import Protocol
 
 from torch import Tensor
 
-from models.prediction.noise_model import Model, Prediction
-from samplers.base import Advance, Evaluation, Memory, Step
+from models.prediction.noise_model import Prediction
+from samplers.base import Advance, Evaluation, GaussianModel, Memory, Step
 from sde_lib.base import GaussianProcess, Marginal, expand
 from sde_lib.exponential import Form, Weights, log_ratio
 from sde_lib.noise import Noise
@@ -59,9 +59,9 @@ class AdamsStep:
     correcting: Rule | None = None
 
     def __call__(
-        self, model: Model, x: Tensor, t: Tensor, s: Tensor, noise: Noise, memory: Memory
+        self, model: GaussianModel, x: Tensor, t: Tensor, s: Tensor, noise: Noise, memory: Memory
     ) -> Advance:
-        process: GaussianProcess = model.process  # type: ignore[assignment]
+        process = model.process
         value, past = view(model(x, t), self.form), memory.past
         if self.implicit and past:
             x = self._corrected(process, t, value, memory)

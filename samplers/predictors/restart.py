@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated
 
 import torch
 from torch import Tensor
 
-from models.prediction.noise_model import Model
-from samplers.base import Predictor, Step, register_predictor
+from samplers.base import GaussianModel, Predictor, Step, register_predictor
 from samplers.predictors.heun import Heun, heun_step, up
-from sde_lib.base import GaussianProcess, Process
+from sde_lib.base import GaussianProcess
 from sde_lib.noise import Noise
+from sde_lib.settings import Range
 
 
 @register_predictor(name="restart")
 @dataclass(frozen=True)
-class Restart(Predictor):
+class Restart(Predictor[GaussianProcess]):
     """Heun's method; on reaching ``restart_low`` it returns ``repeats`` times to ``restart_high`` by adding
     noise, and comes down again in ``inner`` Heun steps (Xu et al. 2023, algorithm 1).
 
@@ -26,34 +26,30 @@ class Restart(Predictor):
     one step, the first of the grid to end at or below ``restart_low``, which is known before the loop.
 
     Args:
-        restart_low, restart_high: levels of sigma/alpha between which to restart, low < high.
-        repeats: restarts, at least 1.
-        inner: Heun steps from ``restart_high`` down, at least 1.
+        restart_low: value of sigma/alpha from which the sampler returns.
+        restart_high: value of sigma/alpha to which it returns, above ``restart_low``.
+        repeats: number of restarts.
+        inner: number of Heun steps from ``restart_high`` back to ``restart_low``.
     """
 
-    needs: ClassVar[type] = GaussianProcess
-    restart_low: float = 0.1
-    restart_high: float = 0.3
-    repeats: int = 2
-    inner: int = 3
+    restart_low: Annotated[float, Range(above=0)] = 0.1
+    restart_high: Annotated[float, Range(above=0)] = 0.3
+    repeats: Annotated[int, Range(least=1)] = 2
+    inner: Annotated[int, Range(least=1)] = 3
 
     def __post_init__(self) -> None:
-        if not 0 < self.restart_low < self.restart_high:
+        super().__post_init__()
+        if not self.restart_low < self.restart_high:
             raise ValueError(
                 f"restart goes from low up to high, 0 < low < high; got {self.restart_low} and {self.restart_high}."
             )
-        if self.repeats < 1 or self.inner < 1:
-            raise ValueError(
-                f"restart needs repeats and inner of at least 1, got {self.repeats}, {self.inner}."
-            )
 
-    def plan(self, process: Process, times: Tensor) -> Sequence[Predictor]:
+    def plan(self, process: GaussianProcess, times: Tensor) -> Sequence[Predictor[GaussianProcess]]:
         """Heun everywhere but in the step that ends at or below ``restart_low``.
 
         Raises:
             ValueError: no step does, or ``restart_high`` is above the first time.
         """
-        assert isinstance(process, GaussianProcess), "checked against needs at build"
         level = process.marginal(times)
         ratio = (level.sigma / level.alpha).tolist()
         at = next((k for k, value in enumerate(ratio[1:]) if value <= self.restart_low), None)
@@ -64,8 +60,8 @@ class Restart(Predictor):
             )
         return [self if k == at else Heun() for k in range(len(times) - 1)]
 
-    def update_fn(self, model: Model, x: Tensor, t: Tensor, s: Tensor, noise: Noise) -> Step:
-        process: GaussianProcess = model.process  # type: ignore[assignment]
+    def update_fn(self, model: GaussianModel, x: Tensor, t: Tensor, s: Tensor, noise: Noise) -> Step:
+        process = model.process
         x, level = heun_step(model, x, t, s), process.marginal(s)
         ratio = level.sigma / level.alpha
         times = [

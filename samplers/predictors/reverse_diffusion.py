@@ -18,7 +18,10 @@ class ReverseDiffusion(Predictor):
     """x_s = x - f + G^2 score + G z, where x_t = x_s + f + G z discretises the forward process
     (Song et al. 2021, eq. 46).
 
-    Weak order 1. With ``probability_flow`` x_s = x - f + G^2 score / 2, order 1.
+    Weak order 1. Of the probability flow, x_s = x - f + G^2 score / 2, of order 1.
+
+    Args:
+        probability_flow: whether to solve the probability-flow ODE instead of the reverse SDE.
     """
 
     probability_flow: bool = False

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor
 
-from models.prediction.noise_model import Model
-from samplers.base import Predictor, Step, register_predictor
-from samplers.predictors.multistep import check_order, view
+from samplers.base import GaussianModel, Predictor, Step, register_predictor
+from samplers.predictors.multistep import view
 from sde_lib.base import GaussianProcess, Marginal, expand
 from sde_lib.exponential import log_ratio, weights
 from sde_lib.noise import Noise
+from sde_lib.settings import Range
 
 
 @register_predictor(name="seeds")
 @dataclass(frozen=True)
-class SEEDS(Predictor):
+class SEEDS(Predictor[GaussianProcess]):
     """The reverse SDE by exponential Runge-Kutta stages that share one Brownian path (Gonzalez et al. 2023,
     eq. 15-17): stages at 1/2, or 1/3 and 2/3, of the step in log(alpha/sigma).
 
@@ -26,21 +26,15 @@ class SEEDS(Predictor):
     noise are exact, the model's part integrates the line through the first value and the last.
 
     Args:
-        stages: evaluations a step, 2 or 3.
-        form: ``eps`` as in the paper, or ``x0``.
+        stages: number of evaluations a step, 2 or 3.
+        form: the view of the prediction that is interpolated, ``eps`` as in the paper, or ``x0``.
     """
 
-    needs: ClassVar[type] = GaussianProcess
-    stages: int = 2
+    stages: Annotated[int, Range(least=2, most=3)] = 2
     form: Literal["x0", "eps"] = "x0"
 
-    def __post_init__(self) -> None:
-        check_order("seeds", self.stages, range(2, 4))
-        if self.form not in ("x0", "eps"):
-            raise ValueError(f"seeds integrates the reverse SDE in 'x0' or 'eps', got {self.form!r}.")
-
-    def update_fn(self, model: Model, x: Tensor, t: Tensor, s: Tensor, noise: Noise) -> Step:
-        process: GaussianProcess = model.process  # type: ignore[assignment]
+    def update_fn(self, model: GaussianModel, x: Tensor, t: Tensor, s: Tensor, noise: Noise) -> Step:
+        process = model.process
         now, then = process.marginal(t), process.marginal(s)
         first = view(model(x, t), self.form)
         nodes, values = [log_ratio(now)], [first]

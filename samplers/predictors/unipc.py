@@ -5,17 +5,17 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal, get_args
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor
 
-from models.prediction.noise_model import Model
-from samplers.base import Advance, Memory, MultistepPredictor, register_predictor
-from samplers.predictors.multistep import AdamsStep, check_order
+from samplers.base import Advance, GaussianModel, Memory, MultistepPredictor, register_predictor
+from samplers.predictors.multistep import AdamsStep
 from sde_lib.base import GaussianProcess, Marginal
 from sde_lib.exponential import Weights, log_ratio, weights
 from sde_lib.noise import Noise
+from sde_lib.settings import Range
 
 Form = Literal["x0", "eps"]
 BH = Literal["bh1", "bh2"]
@@ -49,34 +49,28 @@ def unified_weights(
 
 @register_predictor(name="unipc")
 @dataclass(frozen=True)
-class UniPC(MultistepPredictor):
+class UniPC(MultistepPredictor[GaussianProcess]):
     """UniP-p followed by UniC-p, which is of order p + 1 and costs no further evaluation (Zhao et al. 2023).
 
     Its first steps are of lower order. There is no step to zero noise, at which bh1 has no value.
 
     Args:
-        solver_order: the paper's p, 1 to 4; the order of convergence is one more.
-        form: ``x0`` or ``eps``.
-        bh: ``bh1``, B(h) = h, or ``bh2``, B(h) = e^h - 1.
+        solver_order: order p of the predictor, 1 to 4; with the corrector the order of convergence is p + 1.
+        form: the view of the prediction that is interpolated.
+        bh: the paper's function B(h): ``bh1`` is h, ``bh2`` is e^h - 1.
     """
 
-    needs: ClassVar[type] = GaussianProcess
-    solver_order: int = 2
+    solver_order: Annotated[int, Range(least=1, most=4)] = 2
     form: Form = "x0"
     bh: BH = "bh2"
-
-    def __post_init__(self) -> None:
-        check_order("unipc", self.solver_order, range(1, 5))
-        if self.form not in get_args(Form):
-            raise ValueError(f"unipc interpolates 'x0' or 'eps', got {self.form!r}.")
-        if self.bh not in get_args(BH):
-            raise ValueError(f"unipc's B(h) is 'bh1' or 'bh2', got {self.bh!r}.")
 
     @property
     def order(self) -> int:
         return self.solver_order + 1
 
-    def advance(self, model: Model, x: Tensor, t: Tensor, s: Tensor, noise: Noise, memory: Memory) -> Advance:
+    def advance(
+        self, model: GaussianModel, x: Tensor, t: Tensor, s: Tensor, noise: Noise, memory: Memory
+    ) -> Advance:
         step = AdamsStep(
             self.form,
             functools.partial(unified_weights, self.form, self.bh, 0),

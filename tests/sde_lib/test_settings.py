@@ -40,6 +40,7 @@ class Paintbrush:
     needs: ClassVar[type] = int
     width: Annotated[float, Range(above=0, most=8)]
     low: Annotated[float, Range(least=0)] = 0.0
+    angle: Annotated[float, Range(words="an angle is a number; {name} is {value}")] = 0.0
     high: Annotated[float, Range(least=0, finite=False)] = math.inf
     colour: Colour = "red"
     bristles: Annotated[int, Range(least=1)] | None = None
@@ -86,6 +87,7 @@ FACTORIES: dict[str, tuple[Callable[..., Any], list[Setting]]] = {
         [
             Setting("width", float, range=Range(above=0, most=8), doc="of the stroke, in pixels: any."),
             Setting("low", float, False, 0.0, range=Range(least=0), doc="where it paints."),
+            Setting("angle", float, False, 0.0, range=Range(words="an angle is a number; {name} is {value}")),
             Setting("high", float, False, math.inf, range=Range(0, finite=False), doc="where it paints."),
             Setting("colour", str, False, "red", ("red", "green", "blue"), doc="of the paint."),
             Setting("bristles", int, True, None, range=Range(least=1)),
@@ -186,6 +188,7 @@ def test_values_are_coerced_to_the_declared_type(name: str, value: Any, expected
         ({"width": True}, "must be a number, got True"),
         ({"width": None}, "must be a number, got None"),
         ({"low": math.inf}, "low must be 0 or more, got inf"),
+        ({"angle": math.inf}, "^an angle is a number; brush's angle is inf$"),
         ({"high": math.nan}, "high must be 0 or more, got nan"),
         ({"colour": "gren"}, r"colour is one of red, green, blue; got 'gren'\. Did you mean 'green'\?$"),
         ({"bristles": 2.0}, r"bristles must be a whole number or None, got 2\.0"),

@@ -1,4 +1,4 @@
-"""score_sde_pytorch's entry points of controllable generation, for users who know them."""
+"""Controllable generation, inpainting and colorization, with score_sde_pytorch's functions."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from samplers.constraints.replacement import Replacement
 from samplers.operators.grey import Grey
 from samplers.operators.mask import Mask
 from samplers.pc import PCSampler
-from samplers.score_sde import as_model, with_settings
+from samplers.score_sde.unconditional import as_model, with_settings
 from sde_lib.base import SDE
 from sde_lib.noise import Noise
 
@@ -41,11 +41,11 @@ def get_pc_inpainter(
     num_steps: int | None = None,
     seed: int = 0,
 ) -> Inpainter:
-    """An inpainter: ``inpaint(model, data, mask) -> images``.
+    """Make an inpainter, ``inpaint(model, data, mask) -> images``.
 
-    As the ancestor's, with what it got wrong put right: with ``denoise`` the result is the clean estimate, in
-    which the known pixels are the data's, bit for bit; sampling ends at the process's own ``t_end``; and it
-    starts from known pixels with the prior's noise. Each call goes on to fresh samples.
+    It differs from score_sde's function of this name where that is at fault: with ``denoise`` the result is the
+    estimate of clean data, in which the known pixels are the data's, bit for bit; sampling ends at the process's own
+    ``t_end``; and the known pixels start with the noise of the prior. Each call draws further samples of the seed.
 
     ``data`` (B, C, H, W) is in the model's range; ``mask``, 1 where it is known, broadcasts to it, so that it
     may differ between the samples.
@@ -54,8 +54,7 @@ def get_pc_inpainter(
         sde, predictor, corrector, inverse_scaler, snr, n_steps, probability_flow, continuous, denoise: as for
             ``get_pc_sampler``.
         eps: the smallest time at which the model is evaluated; the process's ``t_end`` unless given.
-        num_steps: of the predictor; the ancestor's ``sde.N`` unless given.
-        seed: of the samples' streams.
+        num_steps, seed: as for ``get_pc_sampler``.
     """
     run = _Runs(
         sde, predictor, corrector, snr, n_steps, probability_flow, continuous, denoise, eps, num_steps, seed
@@ -83,9 +82,10 @@ def get_pc_colorizer(
     num_steps: int | None = None,
     seed: int = 0,
 ) -> Colorizer:
-    """A colorizer: ``colorize(model, grey) -> images``; of ``grey`` (B, C, H, W) the mean over channels counts.
+    """Make a colorizer, ``colorize(model, grey) -> images``, where ``grey`` is (B, C, H, W).
 
-    Arguments and what differs from the ancestor as for ``get_pc_inpainter``.
+    The mean of ``grey`` over the channels is the grey image. Arguments, and what differs from score_sde's function of
+    this name, are those of ``get_pc_inpainter``.
     """
     run = _Runs(
         sde, predictor, corrector, snr, n_steps, probability_flow, continuous, denoise, eps, num_steps, seed
@@ -102,7 +102,7 @@ def get_pc_colorizer(
 
 @dataclass
 class _Runs:
-    """The ancestor's settings, and how many samples they have made."""
+    """score_sde's arguments, and how many samples have been drawn with them."""
 
     sde: SDE
     predictor: type[Predictor]
@@ -121,8 +121,8 @@ class _Runs:
         end = self.sde.t_end if self.eps is None else self.eps
         sampler = PCSampler(
             model=as_model(model, self.sde, self.continuous),
-            predictor=with_settings(self.predictor, probability_flow=self.probability_flow),  # type: ignore[arg-type]
-            corrector=with_settings(self.corrector, snr=self.snr),  # type: ignore[arg-type]
+            predictor=with_settings(self.predictor, probability_flow=self.probability_flow),
+            corrector=with_settings(self.corrector, snr=self.snr),
             times=torch.linspace(self.sde.T, end, self.num_steps or self.sde.N, dtype=torch.float64),
             n_steps_each=self.n_steps,
             noise_removal=self.denoise,

@@ -1,4 +1,4 @@
-"""score_sde's class-conditional sampler, for users who know it."""
+"""Class-conditional sampling with the function of score_sde (JAX)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from samplers.base import Corrector, Predictor
 from samplers.correctors.none import NoneCorrector
 from samplers.guidance.classifier import ClassifierGuidance
 from samplers.predictors.none import NonePredictor
-from samplers.score_sde import as_model, get_pc_sampler
+from samplers.score_sde.unconditional import as_model, get_pc_sampler
 from sde_lib.base import GaussianSDE
 
 ConditionalSampler = Callable[[Tensor], Tensor]
@@ -43,30 +43,24 @@ def get_pc_conditional_sampler(
     num_steps: int | None = None,
     seed: int = 0,
 ) -> ConditionalSampler:
-    """A predictor-corrector sampler guided by a classifier: ``sampler(labels) -> samples``.
+    """Make a predictor-corrector sampler with classifier guidance, ``sampler(labels) -> samples``.
 
-    As the ancestor's (its JAX version's), with what ``get_pc_sampler`` puts right. Each call goes on to fresh
-    samples.
+    It is the function of score_sde's JAX version, and differs from it as ``get_pc_sampler`` does. Each call draws
+    further samples of the seed.
 
     Args:
         sde: the forward process.
-        score_model: a model of it, or a network, read by the process's convention.
-        classifier: of noisy states; a network is evaluated at (x, sigma(t)), as the ancestor's are.
-        classifier_params: its weights, loaded strictly; None: those that it has.
-        shape: of the batch, (B, ...).
+        score_model: a model of this process, or a network, which is read by the convention of the process.
+        classifier: a classifier of noisy states; a network is evaluated at (x, sigma(t)), as in score_sde.
+        classifier_params: a state dict to load into the classifier, strictly; None: it keeps its weights.
+        shape: shape of the batch, (B, ...).
         predictor, corrector: classes, such as ``register_predictor["reverse_diffusion"]``, or None.
         inverse_scaler: from the model's range to the data's.
-        snr: of the corrector, where it has one.
-        n_steps: corrector sub-steps at each time.
-        probability_flow: of the predictor, where it has a choice.
-        continuous: how a bare network was trained.
-        denoise: close with the estimate of clean data.
-        eps: the smallest time at which the model is evaluated; the process's own unless given (the ancestor's
-            1e-5 is VE's).
-        scale: of the classifier's gradient.
-        device: where samples are made.
-        num_steps: of the predictor; the ancestor's ``sde.N`` unless given.
-        seed: of the samples' streams.
+        snr, n_steps, probability_flow, continuous, denoise: as for ``get_pc_sampler``.
+        eps: the smallest time at which the model is evaluated; the process's ``t_end`` unless given (score_sde's
+            1e-5 is right for the VE SDE only).
+        scale: factor of the classifier's gradient.
+        device, num_steps, seed: as for ``get_pc_sampler``.
 
     Raises:
         ValueError: labels that are not one a sample, parameters of another classifier.

@@ -1,10 +1,11 @@
-"""score_sde_pytorch's entry points, for users who know them."""
+"""Unconditional sampling with score_sde_pytorch's functions."""
 
 from __future__ import annotations
 
 import inspect
 import itertools
 from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -18,19 +19,21 @@ from samplers.pc import PCSampler
 from sde_lib.base import SDE, register_sde
 from sde_lib.noise import Noise
 
+Component = TypeVar("Component")
+
 Sampler = Callable[..., tuple[Tensor, int]]
 """model -> (samples in the data's scale, network evaluations)."""
 
 
 def as_model(model: Model | Network, sde: SDE, continuous: bool) -> Model:
-    """A bare network is read by the convention of its process."""
+    """The model itself, or the model that a bare network is by the convention of its process."""
     if isinstance(model, Model):
         return model
     return convention(register_sde.name_of(type(sde)), sde, continuous).sampling.model(model)
 
 
-def with_settings(component: type, **settings: object) -> object:
-    """The component with those of the settings that it has."""
+def with_settings(component: Callable[..., Component], **settings: object) -> Component:
+    """The component, given those of the settings that it has."""
     known = inspect.signature(component).parameters
     return component(**{name: value for name, value in settings.items() if name in known})
 
@@ -52,25 +55,26 @@ def get_pc_sampler(
     num_steps: int | None = None,
     seed: int = 0,
 ) -> Sampler:
-    """A predictor-corrector sampler: ``sampler(model) -> (samples, nfe)``.
+    """Make a predictor-corrector sampler, ``sampler(model) -> (samples, nfe)``.
 
-    As the ancestor's, with what it got wrong put right: steps follow the grid whatever their number, norms are
-    of each sample, and evaluations are counted. Each call goes on to fresh samples.
+    It differs from score_sde's function of this name where that is at fault: steps follow the grid whatever their
+    number, the corrector's norms are those of each sample, and evaluations of the network are counted. Each call
+    draws further samples of the seed.
 
     Args:
         sde: the forward process.
-        shape: of the batch, (B, ...).
+        shape: shape of the batch, (B, ...).
         predictor, corrector: classes, such as ``register_predictor["reverse_diffusion"]``.
         inverse_scaler: from the model's range to the data's.
-        snr: of the corrector, where it has one.
-        n_steps: corrector sub-steps at each time.
-        probability_flow: of the predictor, where it has a choice.
-        continuous: how a bare network was trained.
-        denoise: close with the estimate of clean data.
+        snr: signal-to-noise ratio of the corrector, where it has this setting.
+        n_steps: corrector steps at each time.
+        probability_flow: whether the predictor solves the probability-flow ODE, where it has this setting.
+        continuous: whether a bare network was trained at continuous times.
+        denoise: whether the result is the estimate of clean data, E[x_0 | x_t], at the last time.
         eps: the smallest time at which the model is evaluated.
-        device: where samples are made.
-        num_steps: of the predictor; the ancestor's ``sde.N`` unless given.
-        seed: of the samples' streams.
+        device: on which samples are made.
+        num_steps: predictor steps; ``sde.N`` unless given, as in score_sde.
+        seed: of the random numbers.
     """
     times = torch.linspace(sde.T, eps, num_steps or sde.N, dtype=torch.float64)
     first = itertools.count(0, shape[0])
@@ -78,8 +82,8 @@ def get_pc_sampler(
     def pc_sampler(model: Model | Network) -> tuple[Tensor, int]:
         sampler = PCSampler(
             model=as_model(model, sde, continuous),
-            predictor=with_settings(predictor, probability_flow=probability_flow),  # type: ignore[arg-type]
-            corrector=with_settings(corrector, snr=snr),  # type: ignore[arg-type]
+            predictor=with_settings(predictor, probability_flow=probability_flow),
+            corrector=with_settings(corrector, snr=snr),
             times=times,
             n_steps_each=n_steps,
             noise_removal=denoise,
@@ -105,12 +109,14 @@ def get_ode_sampler(
     continuous: bool = True,
     seed: int = 0,
 ) -> Sampler:
-    """A probability-flow sampler: ``sampler(model, z=None) -> (samples, nfe)``; ``z`` are states at T.
+    """Make a sampler that solves the probability-flow ODE, ``sampler(model, z=None) -> (samples, nfe)``.
+
+    ``z`` are states at T to start from; drawn from the prior unless given.
 
     Args:
         sde, shape, inverse_scaler, denoise, eps, device, continuous, seed: as for ``get_pc_sampler``.
-        rtol, atol: tolerance of the solver, for each sample on its own.
-        method: ``dopri5`` (the ancestor's RK45, on the device) or ``dop853``.
+        rtol, atol: relative and absolute tolerance of the solver, which controls the error of each sample separately.
+        method: ``dopri5`` (score_sde's RK45, on the device) or ``dop853``.
     """
     first = itertools.count(0, shape[0])
 
