@@ -6,10 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-import scipy.linalg
-from sklearn.decomposition import PCA
-from sklearn.neighbors import NearestNeighbors
-from sklearn.svm import SVC
 
 
 @dataclass(frozen=True)
@@ -36,6 +32,8 @@ def frechet_distance(a: Gaussian, b: Gaussian) -> float:
     """Squared 2-Wasserstein distance of two Gaussians (Dowson & Landau 1982):
     |m_a - m_b|^2 + tr(C_a + C_b - 2 (C_a^{1/2} C_b C_a^{1/2})^{1/2}), in squared units of the features.
     """
+    import scipy.linalg
+
     root = _symmetric_root(a.covariance)
     cross = np.sqrt(np.clip(scipy.linalg.eigvalsh(root @ b.covariance @ root), 0, None)).sum()
     offset = ((a.mean - b.mean) ** 2).sum()
@@ -43,6 +41,8 @@ def frechet_distance(a: Gaussian, b: Gaussian) -> float:
 
 
 def _symmetric_root(matrix: np.ndarray) -> np.ndarray:
+    import scipy.linalg
+
     values, vectors = scipy.linalg.eigh(matrix)
     root: np.ndarray = (vectors * np.sqrt(np.clip(values, 0, None))) @ vectors.T
     return root
@@ -73,6 +73,8 @@ def precision_recall(
     A point is near a set if it lies within the distance from any of the set's points to that point's
     ``neighbours``-th neighbour in the set.
     """
+    from sklearn.decomposition import PCA
+
     if min(real.shape[1], len(real)) > dimensions:
         projection = PCA(dimensions, random_state=0).fit(real)
         real, fake = projection.transform(real), projection.transform(fake)
@@ -80,6 +82,8 @@ def precision_recall(
 
 
 def _covered(points: np.ndarray, support: np.ndarray, neighbours: int) -> Estimate:
+    from sklearn.neighbors import NearestNeighbors
+
     tree = NearestNeighbors(n_neighbors=neighbours + 1).fit(support)
     radii = tree.kneighbors(support)[0][:, -1]
     inside = np.zeros(len(points), dtype=bool)
@@ -97,6 +101,8 @@ def proportion(hits: np.ndarray) -> Estimate:
 
 def copies(fake: np.ndarray, train: np.ndarray, test: np.ndarray, quantile: float = 0.003) -> Estimate:
     """Share of samples nearer to a training image than all but 0.3 % of real test images are."""
+    from sklearn.neighbors import NearestNeighbors
+
     tree = NearestNeighbors(n_neighbors=1).fit(train)
     threshold = np.quantile(tree.kneighbors(test)[0][:, 0], quantile)
     return proportion(tree.kneighbors(fake)[0][:, 0] <= threshold)
@@ -120,6 +126,8 @@ class Recognised:
 
 def recognised(train: Labelled, fake: Labelled) -> Recognised:
     """Samples as a support vector classifier (radial basis functions), fitted to real data, sees them."""
+    from sklearn.svm import SVC
+
     right = SVC(C=10).fit(train.features, train.labels).predict(fake.features) == fake.labels
     classes = np.unique(fake.labels).tolist()
     return Recognised(proportion(right), {k: proportion(right[fake.labels == k]) for k in classes})

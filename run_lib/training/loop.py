@@ -6,7 +6,6 @@ import json
 
 import torch
 from torch import Tensor
-from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 from losses.base import Losses
@@ -31,6 +30,8 @@ def train(run: Run) -> None:
     Raises:
         ValueError: nothing to train, missing data, a checkpoint that does not fit, a loss that stays non-finite.
     """
+    from torch.utils.tensorboard import SummaryWriter
+
     e = run.experiment
     if not e.trainable:
         raise ValueError(

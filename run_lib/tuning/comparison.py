@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import scipy.stats
 
 
 @dataclass(frozen=True)
@@ -23,6 +22,8 @@ class Interval:
 
 def t_interval(values: Sequence[float] | np.ndarray, confidence: float) -> Interval:
     """Student's interval of the mean of independent normal values: mean +- t s / sqrt(n)."""
+    import scipy.stats  # takes a third of a second to import
+
     n = len(values)
     if n < 2:
         return Interval(float(np.mean(values)), math.nan)

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from sklearn.decomposition import PCA
 
 from models.exact.mixtures import Modes
 from run_lib.data.spec import DataSpec
@@ -66,6 +65,8 @@ def pixels(real: np.ndarray) -> Features:
 @register_features(name="pca")
 def pca(real: np.ndarray) -> Features:
     """The 20 first principal components of the real data."""
+    from sklearn.decomposition import PCA
+
     fitted = PCA(min(20, *real.shape), random_state=0).fit(real)
     return lambda samples: np.asarray(fitted.transform(samples))
 
