@@ -27,7 +27,7 @@ from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
 PACKAGES = ("sde_lib", "models", "samplers", "losses", "likelihood", "configs", "run_lib")
-PREFIX = __name__.removesuffix("run_lib.config.bare_names")
+PREFIX = __name__.partition("run_lib")[0]
 """What stands before our packages' names: nothing in a checkout, ``score_pc.`` in the wheel."""
 
 
