@@ -145,8 +145,12 @@ def test_the_command_trains_samples_and_evaluates_from_an_empty_folder(
     flags = [f"--config.{name}={value}" for name, value in few.items()]
     command = installed.folder / "bin" / "score-pc"
     call(tmp_path, command, "--config", f"{config}/configs/ddpm/digits.py", "--workdir", "run", *flags)
-    report = json.loads((tmp_path / "run" / "eval" / "report.json").read_text())
-    print(json.dumps(report, indent=1)[:3000])
+    numbers = json.loads((tmp_path / "run" / "eval" / "report.json").read_text())["numbers"]
+    values = {number["name"]: number["value"] for number in numbers}
+    assert values["bpd/pixel histograms, test"] == pytest.approx(2.435, abs=5e-4)
+    assert values["frechet/training images to test images"] == pytest.approx(26.34, abs=5e-3)
+    assert values["frechet/pixels"] > values["frechet/fitted Gaussian"], "after twenty steps"
+    assert (tmp_path / "run" / "checkpoints").is_dir()
     assert (tmp_path / "run" / "samples" / "samples.png").exists()
     said = call(tmp_path, installed.python, "-m", "score_pc", "--config", "nowhere.py", status=2)
     assert said.startswith("error: --config names no file: nowhere.py")
