@@ -37,7 +37,7 @@ def load_plugins(names: str) -> None:
 def _line_in(name: str, error: BaseException) -> str:
     traceback, line = error.__traceback__, ""
     while traceback is not None:
-        if traceback.tb_frame.f_code.co_filename.endswith(name):
+        if Path(traceback.tb_frame.f_code.co_filename).resolve() == Path(name).resolve():
             line = f" at line {traceback.tb_lineno}"
         traceback = traceback.tb_next
     return line

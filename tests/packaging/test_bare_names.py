@@ -15,7 +15,7 @@ import models
 import samplers
 from run_lib.config.bare_names import import_module, load_module
 from run_lib.config.plugins import load_plugins
-from tests.run_lib.program import GAUSSIAN, program, run
+from tests.run_lib.program import GAUSSIAN, ROOT, program, run
 
 
 @pytest.fixture(autouse=True)
@@ -124,6 +124,17 @@ def test_what_neither_has(tmp_path: Path) -> None:
             load_module(write(tmp_path, mine=text), "mine")
 
 
+def test_our_own_packages_are_nobodys_beside_a_file_in_the_checkout(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not executed a second time under another name."""
+    monkeypatch.chdir(ROOT)
+    file = write(tmp_path, mine="import models\nfrom models import nope")
+    with pytest.raises(ImportError, match=r"^cannot import name 'nope' from 'models' \(\S*__init__.py\)$"):
+        load_module(file, "mine")
+    assert not any(name.startswith("beside_") and name.endswith(".models") for name in sys.modules)
+
+
 def test_an_error_inside_the_users_module_is_not_taken_for_its_absence(tmp_path: Path) -> None:
     file = write(tmp_path, mine="from models import x", models="import no_such_library")
     with pytest.raises(ModuleNotFoundError, match="no_such_library"):
@@ -175,6 +186,15 @@ def test_the_program_takes_a_plugin_beside_modules_called_like_ours(tmp_path: Pa
         "--config", GAUSSIAN, "--workdir", tmp_path / "run", plugins=write(tmp_path, bad="import q")
     )
     assert outcome.error.startswith(f"plugin '{tmp_path}/bad.py' failed to import at line 1: ModuleNotFound")
+
+
+def test_the_line_of_a_plugin_that_fails_is_named_however_its_path_is_written(tmp_path: Path) -> None:
+    write(tmp_path, bad="x = 1\nimport no_such_library")
+    for name in ("bad.py", "./bad.py", f"../{tmp_path.name}/bad.py", str(tmp_path / "bad.py")):
+        with pytest.raises(
+            ValueError, match=r"bad.py' failed to import at line 2: ModuleNotFoundError: .*no_such"
+        ):
+            load_plugins(name)
 
 
 def test_a_plugin_is_executed_at_each_loading(tmp_path: Path) -> None:
