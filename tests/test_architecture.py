@@ -37,6 +37,9 @@ THIRD_PARTY = {
     "likelihood": {"torch", "numpy", "scipy"},
     "configs": {"ml_collections"},
 }
+HEAVY = ("matplotlib", "sklearn", "skimage", "tensorboard", "torch.utils.tensorboard", "torchvision", "torchmetrics",
+         "diffusers")  # fmt: skip
+"""Libraries that take longer to import than a message about a misspelt field may."""
 CONFIG_READERS = {"run_lib/tuning/sweep.py"}
 """Of run_lib, beside ``run_lib/config``, which builds from a configuration."""
 
@@ -99,6 +102,33 @@ def test_only_the_builder_knows_configurations() -> None:
         if any(name.split(".")[0] in ("ml_collections", "configs") for name in imported(path))
         and path.relative_to(ROOT).parts[:2] != ("run_lib", "config")
         and path.relative_to(ROOT).as_posix() not in CONFIG_READERS
+    ]
+    assert not offences
+
+
+def imported_at_once(path: Path) -> Iterator[str]:
+    """Every module imported when the file itself is: outside functions and ``if TYPE_CHECKING``."""
+    waiting: list[ast.AST] = [tree(path)]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            waiting += node.orelse
+        elif not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            waiting += ast.iter_child_nodes(node)
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_heavy_libraries_are_imported_where_they_are_used(package: str) -> None:
+    """A wrong command line is answered before they are loaded; ``benchmarks/startup.py`` has the seconds."""
+    offences = [
+        f"{path.relative_to(ROOT)} imports {name} at its head"
+        for path in files(package)
+        for name in imported_at_once(path)
+        if f"{name}.".startswith(tuple(f"{library}." for library in HEAVY))
     ]
     assert not offences
 

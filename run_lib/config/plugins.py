@@ -2,31 +2,31 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
-import sys
 from pathlib import Path
+
+from run_lib.config.bare_names import import_module, load_module
 
 
 def load_plugins(names: str) -> None:
     """Import the user's files or modules, so that what they register is known.
+
+    ``run_lib.config.bare_names`` has the rule by which their own imports are found.
+
+    Args:
+        names: paths that end with ``.py`` and dotted names of modules, with commas between them.
 
     Raises:
         ValueError: a plugin that is missing or fails to import; the cause is quoted.
     """
     for name in filter(None, (n.strip() for n in names.split(","))):
         try:
-            if name.endswith(".py"):
-                if not Path(name).is_file():
-                    raise FileNotFoundError("no such file")
+            if not name.endswith(".py"):
+                import_module(name)
+            elif Path(name).is_file():
                 # A name of its own: a file of the user's may be called like a module of ours.
-                spec = importlib.util.spec_from_file_location(f"plugin_{Path(name).stem}", name)
-                assert spec is not None and spec.loader is not None
-                module = importlib.util.module_from_spec(spec)
-                sys.modules[spec.name] = module
-                spec.loader.exec_module(module)
+                load_module(Path(name), f"plugin_{Path(name).stem}")
             else:
-                importlib.import_module(name)
+                raise FileNotFoundError("no such file")
         except (Exception, SystemExit) as error:
             where = _line_in(name, error)
             raise ValueError(
@@ -37,7 +37,7 @@ def load_plugins(names: str) -> None:
 def _line_in(name: str, error: BaseException) -> str:
     traceback, line = error.__traceback__, ""
     while traceback is not None:
-        if traceback.tb_frame.f_code.co_filename.endswith(name):
+        if Path(traceback.tb_frame.f_code.co_filename).resolve() == Path(name).resolve():
             line = f" at line {traceback.tb_lineno}"
         traceback = traceback.tb_next
     return line

@@ -1,0 +1,1 @@
+"""The program: configurations, data, training, evaluation, tuning, editing."""
