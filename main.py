@@ -13,7 +13,7 @@ from absl import flags
 from run_lib import modes  # noqa: F401 - registers them
 from run_lib.config.command_line import configure, default_workdir, parse
 from run_lib.config.configuration import read
-from run_lib.config.effects import check_effects
+from run_lib.config.effects import check_effects, idle_sections
 from run_lib.config.files import load_config_file
 from run_lib.config.mode import register_mode
 from run_lib.config.subject import build_placement
@@ -48,6 +48,8 @@ def main(argv: list[str]) -> None:
     mode = configuration.choose("mode").build()
     plan = mode.plan(configuration)
     check_effects(configuration)
+    if idle := idle_sections(configuration):
+        print(f"note: --mode {_MODE.value} does not read config.{', config.'.join(idle)}", file=sys.stderr)
     workdir = Path(_WORKDIR.value or default_workdir(name))
     if mode.keeps_record:
         write_json(writable(workdir) / "config.json", configuration.record.values)

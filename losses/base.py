@@ -10,7 +10,7 @@ from torch import Tensor
 
 from losses.times import TimeSampler
 from models.prediction.noise_model import Model, Prediction
-from sde_lib.base import Perturbed
+from sde_lib.base import Perturbed, Process
 from sde_lib.needs import NeededProcess
 from sde_lib.noise import Noise
 from sde_lib.settings import check_settings

@@ -10,6 +10,7 @@ from losses.denoising import DenoisingLoss
 from losses.times import TimeSampler
 from losses.vlb import BoundLoss, HybridLoss, OutputLoss
 from losses.weightings import Weighting
+from models.prediction.noise_model import Output
 from sde_lib.gaussian import Bins
 from sde_lib.registry import Registry
 
@@ -30,25 +31,25 @@ def denoising(times: TimeSampler, weighting: Weighting, reduce_mean: bool = True
 
 
 @register_objective(name="simple")
-def simple(times: TimeSampler, output: str) -> OutputLoss:
+def simple(times: TimeSampler, output: Output) -> OutputLoss:
     """L_simple: the mean squared error of what the network outputs (Ho et al. 2020, eq. 14)."""
     return OutputLoss(times, output)
 
 
 @register_objective(name="mse")
-def mse(times: TimeSampler, output: str, bins: Bins | None, learned: bool) -> Loss:
+def mse(times: TimeSampler, output: Output, bins: Bins | None, learned: bool) -> Loss:
     """improved-diffusion's ``mse``: L_simple and, for learned variances, one term of the bound."""
     return HybridLoss(times, output, bins, None) if learned else OutputLoss(times, output)
 
 
 @register_objective(name="rescaled_mse")
-def rescaled_mse(times: TimeSampler, output: str, bins: Bins | None, learned: bool) -> Loss:
+def rescaled_mse(times: TimeSampler, output: Output, bins: Bins | None, learned: bool) -> Loss:
     """improved-diffusion's ``rescaled_mse``: L_simple and, for learned variances, 0.001 of the bound."""
     return HybridLoss(times, output, bins, 0.001) if learned else OutputLoss(times, output)
 
 
 @register_objective(name="hybrid")
-def hybrid(times: TimeSampler, output: str, bins: Bins | None, vlb_weight: float = 0.001) -> HybridLoss:
+def hybrid(times: TimeSampler, output: Output, bins: Bins | None, vlb_weight: float = 0.001) -> HybridLoss:
     """L_hybrid = L_simple + w L_vlb, where the bound trains the variances alone (Nichol & Dhariwal 2021, eq. 16).
 
     Args:

@@ -13,9 +13,9 @@ import pytest
 from ml_collections import ConfigDict
 
 from models import count_parameters
-from run_lib.config.build import build
-from run_lib.config.fields import complete
+from run_lib.config.configuration import complete
 from tests.blueprint import Blueprint
+from tests.run_lib.planned import subject
 
 ROOT = Path(__file__).parents[1]
 FACTS = json.loads((ROOT / "tests/fixtures/score_sde/configs.json").read_text())
@@ -105,12 +105,17 @@ def test_counterpart_has_the_ancestors_values(name: str, tmp_path: Path) -> None
 
     here, there = Blueprint(ours(PAIRS[name])), Blueprint(as_written(name, tmp_path))
     assert here.arguments == there.arguments
-    a, b = here.experiment, there.experiment
-    assert (a.training, a.optim, a.loss, a.ema_rate) == (b.training, b.optim, b.loss, b.ema_rate)
-    assert a.sampler.times.tolist() == b.sampler.times.tolist()  # type: ignore[union-attr]
-    assert a.sampler.n_steps_each == b.sampler.n_steps_each  # type: ignore[union-attr]
+    a, b = here.training, there.training
+    assert (a.settings, a.optimisation) == (b.settings, b.optimisation)
+    assert a.objective.loss == b.objective.loss  # type: ignore[attr-defined]
+    assert a.subject.averages == b.subject.averages
+    times = [built.sampling.sampler.times.tolist() for built in (here, there)]  # type: ignore[union-attr]
+    assert times[0] == times[1]
+    each = [built.sampling.sampler.n_steps_each for built in (here, there)]  # type: ignore[union-attr]
+    assert each[0] == each[1]
     data = ("name", "shape", "levels", "centered", "dequantize", "random_flip")
-    assert [getattr(a.data, field) for field in data] == [getattr(b.data, field) for field in data]
+    mine, theirs = a.subject.data, b.subject.data
+    assert [getattr(mine, field) for field in data] == [getattr(theirs, field) for field in data]
 
 
 def _value(config: ConfigDict, field: str) -> Any:
@@ -157,7 +162,7 @@ COUNTS = {
 
 @pytest.mark.parametrize("path", COUNTS)
 def test_number_of_parameters(path: str) -> None:
-    assert count_parameters(build(ours(path), weights=False).network) == COUNTS[path]
+    assert count_parameters(subject(ours(path), weights=False).network) == COUNTS[path]
 
 
 _G = "--learn_sigma True --resblock_updown True --use_scale_shift_norm True --diffusion_steps 1000"
@@ -232,7 +237,8 @@ def test_flags_of_the_published_unets(name: str) -> None:
     assert chain["schedule"] == flag["noise_schedule"]
     # The label of the noisiest level: its index, or the index in units of 1000 levels.
     top = chain["N"] - 1
-    labels = built.experiment.model.time.labels(built.experiment.model.process.time([top]))
+    model = built.subject.sampling
+    labels = model.time.labels(model.process.time([top]))
     assert float(labels) == pytest.approx(
         top * 1000 / chain["N"] if flag["rescale_timesteps"] == "True" else top
     )
@@ -249,7 +255,7 @@ def test_flags_of_the_published_unets(name: str) -> None:
 def test_networks_of_the_hub(path: str, size: int, widths: list[int], attends: list[int]) -> None:
     from models.checkpoints.diffusers_names import as_unet
 
-    unet = as_unet(build(ours(path), weights=False).network, (size, size)).config()
+    unet = as_unet(subject(ours(path), weights=False).network, (size, size)).config()
     assert list(unet["block_out_channels"]) == widths
     assert [i for i, block in enumerate(unet["down_block_types"]) if block.startswith("Attn")] == attends
     assert (unet["layers_per_block"], unet["dropout"]) == (2, 0.0)

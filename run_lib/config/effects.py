@@ -31,14 +31,23 @@ IDLE: dict[str, tuple[Callable[[ConfigDict], bool], str]] = {
 """Fields of ``configs/base.py`` or of a chosen component that have an effect in some configurations only: when they
 have none, and what they need."""
 
-MODES = {
+SECTIONS = {
     "control": ("control",),
     "reconstruct": ("reconstruct",),
     "tune": ("tune",),
     "convert": ("convert",),
     "eval": ("eval", "all"),
 }
-"""Sections that only these modes read."""
+"""Sections that only these modes of ours read."""
+
+
+def idle_sections(configuration: Configuration) -> list[str]:
+    """The given fields of sections that the mode does not read: one command line may serve several modes."""
+    return sorted(
+        path
+        for path in configuration.given
+        if (modes := SECTIONS.get(path.partition(".")[0])) and configuration.mode not in modes
+    )
 
 
 def taken(config: ConfigDict) -> set[str]:
@@ -63,13 +72,6 @@ def check_effects(configuration: Configuration) -> None:
         value = _value(values, path)
         if value is None or value == default_of(path):
             continue
-        section = path.partition(".")[0]
-        modes = MODES.get(section)
-        if modes and configuration.mode not in modes:
-            raise ValueError(
-                f"config.{path} is set, but --mode {configuration.mode} does not read the section {section!r}: "
-                f"leave it unset, or take --mode {' or '.join(modes)}."
-            )
         if path in IDLE and IDLE[path][0](values):
             raise ValueError(f"config.{path} is set, and has no effect without {IDLE[path][1]}.")
         if path in found or (path in base_fields() and path not in choices):

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 import inspect
 from pathlib import Path
 
 from ml_collections import ConfigDict
 
 import configs
+from run_lib.config.bare_names import load_module
 
 SHIPPED = Path(configs.__file__).parent if configs.__file__ else Path(next(iter(configs.__path__)))
 
@@ -42,12 +42,8 @@ def load_config_file(name: str, option: str = "--config") -> ConfigDict:
     path = find_config(file)
     if path is None:
         raise ValueError(f"{option} names no file: {name}. Try --config configs/ddpm/digits.py")
-    spec = importlib.util.spec_from_file_location(f"configuration_{path.stem}", path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
     try:
-        spec.loader.exec_module(module)
-        get_config = module.get_config
+        get_config = load_module(path, f"configuration_{path.stem}").get_config
         takes_argument = bool(inspect.signature(get_config).parameters)
         config = get_config(argument) if argument and takes_argument else get_config()
     except (Exception, SystemExit) as error:  # whatever a configuration file of the user's raises

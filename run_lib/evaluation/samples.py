@@ -116,9 +116,7 @@ def _sample_numbers(
     space = f"{'PCA-20' if fake.shape[1] > 20 else 'coordinates'}, k=3"
     number = partial(task.number, count=count, nfe=nfe, seconds=seconds)
     numbers = [
-        number(
-            _frechet_name(plan.data), distance(fake), error, unit=unit, note=f"to all real {things}"
-        ),  
+        number(_frechet_name(plan.data), distance(fake), error, unit=unit, note=f"to all real {things}"),
         task.number(
             f"frechet/training {things} to test {things}",
             frechet_distance(Gaussian.fit(train), Gaussian.fit(test)),
@@ -135,7 +133,7 @@ def _sample_numbers(
             unit=unit,
             note="reference: samples of it",
         ),
-        number("precision", ours.precision.value, ours.precision.stderr, unit="", note=space),  
+        number("precision", ours.precision.value, ours.precision.stderr, unit="", note=space),
         task.number(
             f"precision/test {things}",
             of_test.precision.value,
@@ -144,7 +142,7 @@ def _sample_numbers(
             unit="",
             note=f"reference: real test {things} against training {things}",
         ),
-        number("recall", ours.recall.value, ours.recall.stderr, unit="", note=space),  
+        number("recall", ours.recall.value, ours.recall.stderr, unit="", note=space),
     ]
     if plan.data.levels:
         copied = copies(fake, train, test)

@@ -8,24 +8,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from ml_collections import ConfigDict
 
 from configs.base import get_config as default
 from configs.toy.gaussian_2d import get_config as gaussian
 from models.blocks.embeddings import level_at
-from run_lib.config.build import build
 from sde_lib.chain_sde import InterpolatedChain
 from sde_lib.discrete import DiscreteDiffusion
+from tests.run_lib.planned import subject
 from tests.run_lib.program import GAUSSIAN, numbers, program, run
 from tests.run_lib.tiny import get_config as tiny
-
-
-def configured(config: ConfigDict, **overrides: Any) -> ConfigDict:
-    with config.ignore_type():
-        for field, value in overrides.items():
-            section, name = field.split("__")
-            config[section][name] = value
-    return config
 
 
 @pytest.mark.parametrize("sde", ["ddpm", "vpsde"])
@@ -35,28 +26,26 @@ def test_whole_indices_are_the_chains_own(sde: str, rescale: bool) -> None:
     index, or index * 1000 / N with rescale_timesteps. Halfway: the index and a half, and the levels' geometric mean.
     """
     overrides = {"training__sde": sde, "training__continuous": False, "model__num_scales": 200}
-    e = build(
-        configured(tiny(), sampling__chain="interpolated", model__rescale_timesteps=rescale, **overrides)
-    )
-    chain, process = e.training_model.process, e.model.process
+    fields = {"sampling__chain": "interpolated", "model__rescale_timesteps": rescale, **overrides}
+    found = subject(tiny(), fields)
+    chain, process = found.training.process, found.sampling.process
     assert isinstance(chain, DiscreteDiffusion)
     assert isinstance(process, InterpolatedChain)
     whole = torch.tensor([0, 1, 57, 199])
     unit = 1000 / 200 if rescale else 1
-    assert e.model.time.labels(whole.double()).tolist() == (whole * unit).tolist()
+    assert found.sampling.time.labels(whole.double()).tolist() == (whole * unit).tolist()
     assert torch.allclose(process.marginal(whole.double()).sigma, chain.marginal(whole).sigma, rtol=1e-12)
     between = torch.tensor([57.5], dtype=torch.float64)
-    assert e.model.time.labels(between).tolist() == [57.5 * unit]
+    assert found.sampling.time.labels(between).tolist() == [57.5 * unit]
     both = chain.marginal(torch.tensor([57, 58])).sigma
     assert process.marginal(between).sigma.item() == pytest.approx(float((both[0] * both[1]).sqrt()))
 
 
 def test_labels_of_smld_count_down() -> None:
     """The label of a score_sde network is N - 1 - index, also between two levels."""
-    config = configured(tiny(), training__sde="smld", sampling__chain="interpolated", model__num_scales=50)
-    config.model.output = "score"
-    e = build(config)
-    assert e.model.time.labels(torch.tensor([0.0, 10.25, 49.0]).double()).tolist() == [49, 38.75, 0]
+    fields = {"training__sde": "smld", "sampling__chain": "interpolated", "model__num_scales": 50}
+    found = subject(tiny(), {**fields, "model__output": "score"})
+    assert found.sampling.time.labels(torch.tensor([0.0, 10.25, 49.0]).double()).tolist() == [49, 38.75, 0]
 
 
 def test_networks_divide_by_the_level_between() -> None:
@@ -152,19 +141,17 @@ def test_wrong_choice(overrides: dict[str, Any], message: str, tmp_path: Path) -
 
 def test_outputs_of_whole_levels_only() -> None:
     """A network that gives x_{t-1}, and one that has learnt an embedding of each level, have nothing between."""
-    config = configured(
-        tiny(), training__sde="ddpm", sampling__chain="interpolated", model__output="previous"
-    )
+    fields = {"training__sde": "ddpm", "sampling__chain": "interpolated", "model__output": "previous"}
     with pytest.raises(ValueError, match="the chain's state one level down"):
-        build(config, weights=False)
+        subject(tiny(), fields, weights=False)
     from configs.ncsn.cifar10 import get_config as ncsn
 
     with pytest.raises(ValueError, match=r"tells the network a fractional level.*sampling.chain='levels'"):
-        build(configured(ncsn(), sampling__chain="interpolated"), weights=False)
+        subject(ncsn(), {"sampling__chain": "interpolated"}, weights=False)
 
 
 def test_unset_is_score_sdes_way() -> None:
     """Discretely trained VP is sampled on the SDE, as published samples were."""
-    e = build(configured(gaussian(), training__continuous=False))
-    assert type(e.model.process).__name__ == "VPSDE"
+    found = subject(gaussian(), {"training__continuous": False})
+    assert type(found.sampling.process).__name__ == "VPSDE"
     assert default().sampling.chain is None

@@ -11,11 +11,12 @@ import torch
 from ml_collections import ConfigDict
 
 from configs.base import get_config as default
-from run_lib.config.build import build
+from run_lib.config import plans
 from run_lib.convert import convert
 from run_lib.run import Run
 from run_lib.training.loop import train
 from run_lib.training.state import TrainState
+from tests.run_lib.planned import planned
 
 # TensorBoard's own imports.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -46,20 +47,27 @@ def ncsnpp(**fields: Any) -> ConfigDict:
     return tiny("ncsnpp", "vesde", continuous=True, **fields)
 
 
-def run_of(config: ConfigDict, folder: Path) -> Run:
-    return Run(build(config), folder, "eval", "configs/example.py")
+def run_in(folder: Path) -> Run:
+    return Run(folder, "eval", "configs/example.py")
 
 
 def trained(config: ConfigDict, folder: Path) -> Run:
-    run = run_of(config, folder)
-    train(run)
-    return run
+    train(planned(config, plans.training), run_in(folder))
+    return run_in(folder)
+
+
+def new_state(config: ConfigDict, folder: Path) -> TrainState:
+    return run_in(folder).new_state(planned(config, plans.training))
+
+
+def trained_state(config: ConfigDict, folder: Path) -> TrainState:
+    return run_in(folder).trained_state(planned(config, plans.training))
 
 
 def converted(config: ConfigDict, folder: Path, to: str) -> Path:
     """The path of the converted latest checkpoint, or of ``init_from`` or ``resume_from``."""
     config.convert.to, config.convert.path = to, str(folder / f"converted_{to}")
-    convert(run_of(config, folder))
+    convert(planned(config, plans.conversion), run_in(folder))
     return folder / f"converted_{to}"
 
 
@@ -78,35 +86,37 @@ def assert_same(a: TrainState, b: TrainState) -> None:
 
 def test_to_the_ancestor_and_back_continues_bit_for_bit(tmp_path: Path) -> None:
     """Two steps here, its format, ours again: the same state; and a third step from it is the third step."""
-    direct = trained(ncsnpp(), tmp_path / "direct")
+    trained(ncsnpp(), tmp_path / "direct")
     theirs = converted(ncsnpp(), tmp_path / "direct", "score_sde")
     assert torch.load(theirs, weights_only=True)["step"] == 2
 
     config = ncsnpp()
     config.resume_from = str(theirs)
-    assert_same(direct.trained_state(), run_of(config, tmp_path / "elsewhere").trained_state())
+    assert_same(trained_state(ncsnpp(), tmp_path / "direct"), trained_state(config, tmp_path / "elsewhere"))
 
     longer, resumed = ncsnpp(), config.copy_and_resolve_references()
     longer.training.n_iters = resumed.training.n_iters = 3
-    a, b = trained(longer, tmp_path / "direct"), trained(resumed, tmp_path / "elsewhere")
-    assert_same(a.trained_state(), b.trained_state())
+    trained(longer, tmp_path / "direct")
+    trained(resumed, tmp_path / "elsewhere")
+    assert_same(trained_state(longer, tmp_path / "direct"), trained_state(resumed, tmp_path / "elsewhere"))
 
 
 def test_ancestors_training_checkpoint_becomes_ours(tmp_path: Path) -> None:
     """Converted to our format it is found, and gone on with, like any checkpoint of ours."""
-    direct = trained(ncsnpp(), tmp_path / "direct")
+    trained(ncsnpp(), tmp_path / "direct")
     config = ncsnpp()
     config.resume_from = str(converted(ncsnpp(), tmp_path / "direct", "score_sde"))
     config.convert.path = str(tmp_path / "moved/checkpoints/step_00000002.pt")
-    convert(run_of(config, tmp_path / "moved"))
-    assert_same(direct.trained_state(), run_of(ncsnpp(), tmp_path / "moved").trained_state())
+    convert(planned(config, plans.conversion), run_in(tmp_path / "moved"))
+    assert_same(trained_state(ncsnpp(), tmp_path / "direct"), trained_state(ncsnpp(), tmp_path / "moved"))
 
 
 def test_safetensors_hold_the_averaged_weights_and_say_what_they_are(tmp_path: Path) -> None:
     from safetensors import safe_open
 
     config = tiny("adm", "ddpm", continuous=False, num_groups=8)
-    run = trained(config, tmp_path)
+    trained(config, tmp_path)
+    averages = trained_state(config, tmp_path).ema.shadow
     path = converted(config, tmp_path, "safetensors")
     with safe_open(path, framework="pt") as file:
         metadata = file.metadata()
@@ -114,20 +124,20 @@ def test_safetensors_hold_the_averaged_weights_and_say_what_they_are(tmp_path: P
     assert json.loads(metadata["config"])["model"]["name"] == "adm"
 
     config.init_from = str(path.rename(path.with_suffix(".safetensors")))
-    state = run_of(config, tmp_path / "elsewhere").trained_state()
-    for name, average in run.trained_state().ema.shadow.items():
+    state = trained_state(config, tmp_path / "elsewhere")
+    for name, average in averages.items():
         assert torch.equal(dict(state.network.named_parameters())[name], average)
 
 
 def test_own_checkpoint_as_published_weights(tmp_path: Path) -> None:
     """``init_from`` a training checkpoint of ours: averages by default, raw on request, step 0."""
     run = trained(ncsnpp(), tmp_path)
-    state, config = run.trained_state(), ncsnpp()
+    state, config = trained_state(ncsnpp(), tmp_path), ncsnpp()
     config.init_from = str(run.checkpoints.latest())
-    averaged = dict(run_of(config, tmp_path / "a").new_state().network.named_parameters())
+    averaged = dict(new_state(config, tmp_path / "a").network.named_parameters())
     assert all(torch.equal(averaged[name], average) for name, average in state.ema.shadow.items())
     config.init_from_ema = False
-    raw = run_of(config, tmp_path / "b").new_state()
+    raw = new_state(config, tmp_path / "b")
     assert raw.step == 0
     for p, q in zip(raw.network.parameters(), state.network.parameters(), strict=True):
         assert torch.equal(p, q)
@@ -140,7 +150,7 @@ def test_to_diffusers_and_back(tmp_path: Path) -> None:
     def config(**fields: Any) -> ConfigDict:
         return tiny("ddpm", "vpsde", continuous=False, num_scales=100, beta_max=15.0, **fields)
 
-    run = trained(config(), tmp_path)
+    trained(config(), tmp_path)
     folder = converted(config(), tmp_path, "diffusers")
     scheduler = json.loads(next(folder.rglob("scheduler_config.json")).read_text())
     assert scheduler["num_train_timesteps"] == 100
@@ -148,14 +158,14 @@ def test_to_diffusers_and_back(tmp_path: Path) -> None:
 
     again = config()
     again.init_from = str(folder)
-    weights = dict(run_of(again, tmp_path / "b").new_state().network.named_parameters())
-    for name, average in run.trained_state().ema.shadow.items():
+    weights = dict(new_state(again, tmp_path / "b").network.named_parameters())
+    for name, average in trained_state(config(), tmp_path).ema.shadow.items():
         assert torch.equal(weights[name], average)
 
     other = config()
     other.init_from, other.model.beta_max = str(folder), 20.0
     with pytest.raises(ValueError, match=r"(?s)trained with another process.*--config\.model\.beta_max=15"):
-        run_of(other, tmp_path / "c").new_state()
+        new_state(other, tmp_path / "c")
 
 
 @pytest.mark.parametrize(

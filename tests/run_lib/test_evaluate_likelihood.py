@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from run_lib.config.build import build
 
+from run_lib.config import plans
 from run_lib.evaluation.likelihood_errors import spread
 from run_lib.evaluation.subset import MINIMUM, Draws, precise_enough
+from tests.run_lib.planned import planned
 from tests.run_lib.program import GAUSSIAN, ROOT, TINY, numbers, program, run
 from tests.run_lib.tiny import get_config as tiny
 
@@ -287,9 +288,8 @@ def test_bound_of_a_continuous_process(tmp_path: Path) -> None:
     ],
 )
 def test_where_a_cut_chain_ends(of: str, dequantised: bool, noise: float) -> None:
-    config = tiny()
-    config.eval.bpd_bound_of, config.data.uniform_dequantization = of, dequantised
-    chain = build(config).bound_model.process
+    fields = {"eval__bpd_bound_of": of, "data__uniform_dequantization": dequantised}
+    chain = planned(tiny(), plans.evaluation, fields).bound_model.process
     ends = chain.marginal(torch.tensor([0, 999]))  # type: ignore[attr-defined]
     assert float(ends.sigma[0] / ends.alpha[0]) == pytest.approx(noise)
     assert float(ends.alpha[1]) == pytest.approx(math.exp(-0.5 * (0.1 + 9.95)))

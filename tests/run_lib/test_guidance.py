@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import torch
 
-from run_lib.config.build import build
-from run_lib.config.experiment import Experiment
-from run_lib.run import Run
+from run_lib.config import plans
+from run_lib.config.training import TrainingPlan
 from run_lib.training.loop import training_losses
+from tests.run_lib.planned import planned
 from tests.run_lib.program import ROOT, TINY, numbers, program, run, written
 from tests.run_lib.test_tasks import CHAIN, CLASSIFIER
 from tests.run_lib.tiny import get_config as tiny
@@ -28,13 +28,9 @@ CONTINUOUS: dict[str, Any] = {
 }  # fmt: skip
 
 
-def experiment(**fields: Any) -> Experiment:
-    config = tiny()
-    for field, value in fields.items():
-        section, name = field.split("__")
-        with config[section].ignore_type():
-            config[section][name] = value
-    return build(config)
+def training(**fields: Any) -> TrainingPlan:
+    plan: TrainingPlan = planned(tiny(), plans.training, fields)
+    return plan
 
 
 @pytest.fixture(scope="module")
@@ -49,22 +45,24 @@ def classifiers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 # Label dropout -------------------------------------------------------------------------------------
 
 
-def told(e: Experiment, steps: int, *, parts: int = 1) -> torch.Tensor:
+def told(plan: TrainingPlan, steps: int, *, parts: int = 1) -> torch.Tensor:
     """The labels that the network is told in a number of training steps, the batch in so many parts."""
     seen: list[torch.Tensor] = []
-    e.network.register_forward_pre_hook(lambda m, args, kwargs: seen.append(kwargs["y"]), with_kwargs=True)
-    arrays, size = e.data.load("train"), e.training.batch_size
+    plan.subject.network.register_forward_pre_hook(
+        lambda m, args, kwargs: seen.append(kwargs["y"]), with_kwargs=True
+    )
+    arrays, size = plan.subject.data.load("train"), plan.settings.batch_size
     for step in range(steps):
         for part in range(parts):
             rows = range(part * size // parts, (part + 1) * size // parts)
-            training_losses(e, arrays, step, rows)
+            training_losses(plan, arrays, step, rows)
     return torch.cat(seen)
 
 
 def test_a_share_of_the_labels_is_withheld() -> None:
     """0.3 of 1000 labels, five standard errors sqrt(0.3 0.7 / 1000); the others are the data's."""
-    dropped = told(experiment(**DROPPING, training__batch_size=500), 2)
-    kept = told(experiment(model__num_classes=10, training__batch_size=500), 2)
+    dropped = told(training(**DROPPING, training__batch_size=500), 2)
+    kept = told(training(model__num_classes=10, training__batch_size=500), 2)
     withheld = dropped == 10
     assert float(withheld.double().mean()) == pytest.approx(0.3, abs=5 * (0.3 * 0.7 / 1000) ** 0.5)
     assert torch.equal(dropped[~withheld], kept[~withheld])
@@ -72,15 +70,15 @@ def test_a_share_of_the_labels_is_withheld() -> None:
 
 
 def test_which_labels_are_withheld_depends_on_seed_and_step_alone() -> None:
-    e = experiment(**DROPPING, training__batch_size=60)
+    e = training(**DROPPING, training__batch_size=60)
     whole = told(e, 2)
     assert not torch.equal((whole == 10)[:60], (whole == 10)[60:])
-    assert torch.equal(told(experiment(**DROPPING, training__batch_size=60), 2, parts=3), whole)
+    assert torch.equal(told(training(**DROPPING, training__batch_size=60), 2, parts=3), whole)
 
 
 def test_the_networks_embedding_has_a_row_for_no_label() -> None:
-    assert experiment(**DROPPING).network.label_embed.num_embeddings == 11  # type: ignore[union-attr]
-    assert experiment(model__num_classes=10).network.label_embed.num_embeddings == 10  # type: ignore[union-attr]
+    assert training(**DROPPING).subject.network.label_embed.num_embeddings == 11  # type: ignore[union-attr]
+    assert training(model__num_classes=10).subject.network.label_embed.num_embeddings == 10  # type: ignore[union-attr]
 
 
 @pytest.mark.slow
@@ -377,9 +375,7 @@ def test_a_network_trained_without_dropout_cannot_be_guided_free(tmp_path: Path)
 
 def test_describe_needs_no_classifier() -> None:
     """Nothing is evaluated there, so nothing is read."""
-    e = build(_named_classifier(), weights=False)
-    assert e.model is e.guidance.model
-    assert isinstance(Run(e, Path("unused"), "eval", ""), Run)
+    assert all(p.is_meta for p in planned(_named_classifier(), plans.description).network.parameters())
 
 
 def _named_classifier() -> Any:

@@ -9,10 +9,12 @@ import pytest
 import torch
 from ml_collections import ConfigDict
 
-from run_lib.config.build import build
+from run_lib.config import plans
+from run_lib.config.training import TrainingPlan
 from run_lib.run import Run
 from tests.fixtures.score_sde_files import payload_of, save
 from tests.fixtures.weights import Fixture
+from tests.run_lib.planned import planned
 
 OF_NCSNPP = (
     *("embedding_type", "fir", "fir_kernel", "skip_rescale", "resblock_type", "init_scale", "fourier_scale"),
@@ -20,8 +22,8 @@ OF_NCSNPP = (
 )
 
 
-def run_of(fixture: Fixture, folder: Path, **fields: Any) -> Run:
-    """A run whose configuration has the fields of the fixture's ancestor config, as a user's file would."""
+def plan_of(fixture: Fixture, **fields: Any) -> TrainingPlan:
+    """The plan whose configuration has the fields of the fixture's ancestor config, as a user's file would."""
     theirs = fixture.meta["config"]
     sections = {section: dict(theirs[section]) for section in ("model", "data", "training")}
     # The program that made the fixtures sets the same fields for all; a file for ddpm has none of these.
@@ -33,7 +35,12 @@ def run_of(fixture: Fixture, folder: Path, **fields: Any) -> Run:
     config.device = "cpu"
     for name, value in fields.items():
         config[name] = value
-    return Run(build(config), folder, "eval", "configs/example.py")
+    plan: TrainingPlan = planned(config, plans.training)
+    return plan
+
+
+def run_in(folder: Path) -> Run:
+    return Run(folder, "eval", "configs/example.py")
 
 
 @pytest.mark.parametrize("name", ["ddpm", "ddpmpp", "ncsnpp_ve_continuous", "ncsnpp_ve_output_skip"])
@@ -42,24 +49,24 @@ def test_published_weights_through_the_configuration(
 ) -> None:
     """The ancestor's own fields and file give the ancestor's own output; the load says what it did."""
     fixture = Fixture(f"score_sde/{name}.npz")
-    run = run_of(fixture, tmp_path, init_from=str(save(payload_of(fixture), tmp_path)))
-    state = run.trained_state()
+    plan = plan_of(fixture, init_from=str(save(payload_of(fixture), tmp_path)))
+    weights = run_in(tmp_path).weights(plan.subject)
     with torch.no_grad():
-        output = state.network(fixture["x"], fixture["labels"])
+        output = weights.network(fixture["x"], fixture["labels"])
     expected = fixture["output"]
     assert float((output - expected).norm() / expected.norm()) < 1e-5
     printed = capsys.readouterr().out
     assert "family score_sde, step 7" in printed
     assert "optimizer: the optimizer's state is no weight" in printed
-    assert state.step == 0
+    assert weights.step == 0
 
 
 def test_raw_weights_on_request(tmp_path: Path) -> None:
     """The file's raw weights are its averaged ones plus one (``payload_of``)."""
     fixture = Fixture("score_sde/ddpm.npz")
     path = str(save(payload_of(fixture), tmp_path))
-    averaged = run_of(fixture, tmp_path, init_from=path).new_state().network
-    raw = run_of(fixture, tmp_path, init_from=path, init_from_ema=False).new_state().network
+    averaged = run_in(tmp_path).new_state(plan_of(fixture, init_from=path)).network
+    raw = run_in(tmp_path).new_state(plan_of(fixture, init_from=path, init_from_ema=False)).network
     for a, r in zip(averaged.parameters(), raw.parameters(), strict=True):
         torch.testing.assert_close(r, a + 1.0)
 
@@ -75,8 +82,8 @@ def test_resumed_run_has_both_and_its_step(tmp_path: Path) -> None:
         "state": {i: {"step": 7, "exp_avg": raw[i].clone(), "exp_avg_sq": raw[i] ** 2} for i in trained},
         "param_groups": [{"lr": 2e-4, "betas": (0.9, 0.999), "eps": 1e-8, "params": list(range(len(raw)))}],
     }
-    run = run_of(fixture, tmp_path, resume_from=str(save(payload, tmp_path)))
-    state = run.trained_state()
+    plan = plan_of(fixture, resume_from=str(save(payload, tmp_path)))
+    state = run_in(tmp_path).trained_state(plan)
     assert (state.step, state.ema.num_updates) == (7, 7)
     weights = dict(state.network.named_parameters())
     for name, average in state.ema.shadow.items():
@@ -85,12 +92,12 @@ def test_resumed_run_has_both_and_its_step(tmp_path: Path) -> None:
     for p in state.optimizer.param_groups[0]["params"]:
         assert torch.equal(moments[p]["exp_avg"], p)
         assert float(moments[p]["step"]) == 7
-    assert state.optimizer.param_groups[0]["lr"] == run.experiment.optim.lr
+    assert state.optimizer.param_groups[0]["lr"] == plan.optimisation.lr
 
 
 def test_both_starts_at_once(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"init_from starts from weights.*set one"):
-        run_of(Fixture("score_sde/ddpm.npz"), tmp_path, init_from="a.pth", resume_from="b.pth")
+        plan_of(Fixture("score_sde/ddpm.npz"), init_from="a.pth", resume_from="b.pth")
 
 
 def test_weights_alone_cannot_be_resumed(tmp_path: Path) -> None:
@@ -102,12 +109,12 @@ def test_weights_alone_cannot_be_resumed(tmp_path: Path) -> None:
     with pytest.raises(
         ValueError, match=r"model\.pt holds weights and no state of a training run.*init_from"
     ):
-        run_of(fixture, tmp_path, resume_from=str(path)).new_state()
+        run_in(tmp_path).new_state(plan_of(fixture, resume_from=str(path)))
 
 
 def test_range_of_checkpoints_that_are_not_there(tmp_path: Path) -> None:
     """score_sde's files evaluate checkpoints 9 to 26: the first that is missing is named, and what to do."""
-    run = run_of(Fixture("score_sde/ddpm.npz"), tmp_path)
+    plan = plan_of(Fixture("score_sde/ddpm.npz"))
     with pytest.raises(ValueError, match=r"(?s)no checkpoint of step 450000.*begin_ckpt=0") as error:
-        run.trained_state(9 * 50_000)
+        run_in(tmp_path).weights(plan.subject, 9 * 50_000)
     assert "--mode train" in str(error.value)

@@ -9,17 +9,14 @@ import pytest
 import torch
 from ml_collections import ConfigDict
 
-from run_lib.config.build import build
-from run_lib.config.fields import complete
+from run_lib.config import plans
+from run_lib.config.configuration import complete
+from tests.run_lib.planned import planned, subject, with_fields
 
 
 def config_of(path: str, **fields: Any) -> ConfigDict:
     config: ConfigDict = importlib.import_module(f"configs.{path}").get_config()
-    with config.ignore_type():
-        for field, value in fields.items():
-            section, name = field.split("__")
-            config[section][name] = value
-    return config
+    return with_fields(config, fields)
 
 
 @pytest.mark.parametrize("path", ["ncsnv2.cifar10", "ddpm.cifar10_ve", "ncsnpp.cifar10_ve"])
@@ -27,11 +24,11 @@ def test_division_by_the_noise_level_of_the_state(path: str) -> None:
     """The network's table at the label that it is fed is the process's own sigma, in training on the chain
     and in sampling at the SDE's time: a table the wrong way round would be off by up to 5000."""
     narrow = {"model__nf": 32, "model__num_res_blocks": 1, "model__num_scales": 50}
-    e = build(config_of(path, **narrow))
-    table = e.network.sigmas
+    found = subject(config_of(path), narrow)
+    table = found.network.sigmas
     for model, times in (
-        (e.training_model, torch.arange(50)),
-        (e.model, torch.linspace(0, 1, 50, dtype=torch.float64)[1:]),
+        (found.training, torch.arange(50)),
+        (found.sampling, torch.linspace(0, 1, 50, dtype=torch.float64)[1:]),
     ):
         fed = table[model.time.labels(times).long()]  # type: ignore[index]
         torch.testing.assert_close(fed.double(), model.process.marginal(times).sigma, rtol=1e-5, atol=0)
@@ -65,13 +62,13 @@ def test_division_by_the_noise_level_of_the_state(path: str) -> None:
 )
 def test_settings_that_would_be_ignored_or_wrong(path: str, fields: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        build(config_of(path, **fields), weights=False)
+        planned(config_of(path), plans.complete, fields)
 
 
 def test_division_by_sigma_is_the_default_for_scores_only() -> None:
     """Unset, NCSN++ divides where its output is a score, and does not where it is eps."""
-    assert build(config_of("ncsnpp.cifar10_ve_continuous"), weights=False).network.scale_by_sigma
-    assert not build(config_of("ncsnpp.cifar10_vp_continuous"), weights=False).network.scale_by_sigma
+    assert subject(config_of("ncsnpp.cifar10_ve_continuous"), weights=False).network.scale_by_sigma
+    assert not subject(config_of("ncsnpp.cifar10_vp_continuous"), weights=False).network.scale_by_sigma
 
 
 def test_steps_are_the_levels_unless_set() -> None:
@@ -83,6 +80,6 @@ def test_steps_are_the_levels_unless_set() -> None:
 def test_configuration_built_from_nothing() -> None:
     """A file may define its own fields alone; the others have their defaults."""
     config = ConfigDict({"training": {"sde": "vesde"}, "model": {"name": "ncsnpp", "nf": 32}})
-    e = build(config, weights=False)
-    assert e.training.batch_size == 128
-    assert e.config["model"]["nf"] == 32
+    plan = planned(config, plans.training)
+    assert plan.settings.batch_size == 128
+    assert plan.subject.record.values["model"]["nf"] == 32

@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from ml_collections import ConfigDict
-from run_lib.config.build import build
-from run_lib.config.experiment import Experiment
 
+from run_lib.config import plans
+from run_lib.config.plans import CompletePlan
+from run_lib.config.sampling import SamplingPlan
 from run_lib.data.levels import Arrays
 from run_lib.run import Run
 from run_lib.training.loop import backward
+from tests.run_lib.planned import planned
 from tests.run_lib.program import ROOT, TINY, numbers, program, run
 from tests.run_lib.tiny import get_config as tiny
 
@@ -40,25 +41,21 @@ CLASSIFIER: dict[str, Any] = {
 }  # fmt: skip
 
 
-def experiment(**fields: Any) -> Experiment:
-    config: ConfigDict = tiny()
-    for field, value in fields.items():
-        section, name = field.split("__")
-        with config[section].ignore_type():
-            config[section][name] = value
-    return build(config)
+def complete(**fields: Any) -> CompletePlan:
+    plan: CompletePlan = planned(tiny(), plans.complete, fields)
+    return plan
 
 
 def gradient(fields: dict[str, Any], **more: Any) -> torch.Tensor:
     """Of the first training step, all parameters joined."""
-    e = experiment(**{**fields, **more})
+    plan = planned(tiny(), plans.training, {**fields, **more})
     torch.manual_seed(0)
-    for p in e.network.parameters():
+    for p in plan.subject.network.parameters():
         torch.nn.init.normal_(p, std=0.1)
-    state = Run(e, Path("unused"), "eval", "").new_state()
-    backward(state, e, e.data.load("train"), 0)
+    state = Run(Path("unused")).new_state(plan)
+    backward(state, plan, plan.subject.data.load("train"), 0)
     state.scaler.unscale_(state.optimizer)
-    return torch.cat([p.grad.flatten() for p in e.network.parameters() if p.grad is not None])
+    return torch.cat([p.grad.flatten() for p in plan.subject.network.parameters() if p.grad is not None])
 
 
 @pytest.mark.parametrize(
@@ -172,12 +169,12 @@ def test_classifier(tmp_path: Path) -> None:
 def test_super_resolution_conditions_on_the_images_own_means() -> None:
     """In training, areas of 2x2 of the data; in sampling, without base samples, the same of the test
     images."""
-    e = experiment(**SUPERRES)
+    plan = planned(tiny(), plans.sampling, SUPERRES)
     x0 = torch.arange(64.0).reshape(1, 1, 8, 8)
-    low = e.task.conditions(x0, torch.zeros(1))["low_res"]
+    low = plan.task.conditions(x0, torch.zeros(1))["low_res"]
     assert low[0, 0, 0].tolist() == [4.5, 6.5, 8.5, 10.5]
-    test = e.data.load("test")
-    base = e.task.sampling_conditions([3, 363], e.device)["low_res"]
+    test = plan.data.load("test")
+    base = plan.task.sampling_conditions([3, 363], plan.device)["low_res"]
     expected = (2 * test.images[3].double() / 16 - 1).reshape(4, 2, 4, 2).mean((1, 3))
     torch.testing.assert_close(base[0, 0].double(), expected, rtol=1e-6, atol=1e-6)
     assert torch.equal(base[0], base[1])  # 360 test images, so they repeat
@@ -214,7 +211,7 @@ def test_base_samples_that_do_not_fit_are_refused(tmp_path: Path) -> None:
 
 
 def test_labels_that_the_network_cannot_be_told_are_refused() -> None:
-    task = experiment(**CHAIN, model__num_classes=5).task
+    task = planned(tiny(), plans.sampling, {**CHAIN, "model__num_classes": 5}).task
     images = torch.zeros(2, 1, 8, 8, dtype=torch.uint8)
     with pytest.raises(
         ValueError, match=r"labels up to 9, out of range for model\.num_classes=5; set it to at least 10"
@@ -255,7 +252,7 @@ def test_labels_that_the_network_cannot_be_told_are_refused() -> None:
 )
 def test_what_does_not_fit_together_is_refused(fields: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        experiment(**{**CHAIN, **fields})
+        complete(**{**CHAIN, **fields})
 
 
 def test_a_chain_is_needed_where_levels_are_counted() -> None:
@@ -265,7 +262,7 @@ def test_a_chain_is_needed_where_levels_are_counted() -> None:
         {"sampling__respacing": "4"},
     ):
         with pytest.raises(ValueError, match=r"chain|DiscreteDiffusion"):
-            experiment(data__uniform_dequantization=False, **fields)
+            complete(data__uniform_dequantization=False, **fields)
 
 
 def test_enlarged_test_images_are_compared_with_the_test_images(
@@ -275,10 +272,10 @@ def test_enlarged_test_images_are_compared_with_the_test_images(
     import run_lib.evaluation.restoration as restoration
     from run_lib.sample import Batch
 
-    e = experiment(**SUPERRES)
-    truth = e.data.load("test").images
+    plan = planned(tiny(), plans.sampling, SUPERRES)
+    truth = plan.data.load("test").images
 
-    def one_level_brighter(e: Experiment, rows: range) -> Batch:
+    def one_level_brighter(plan: SamplingPlan, rows: range) -> Batch:
         return Batch(truth[rows.start : rows.stop].int() + 1, None, 7)
 
     monkeypatch.setattr(restoration, "draw", one_level_brighter)

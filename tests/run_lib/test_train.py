@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,20 +11,23 @@ from torch import nn
 
 from configs.base import get_config as defaults
 from models.ema import EMA
-from run_lib.config.settings import OptimSettings
+from run_lib.config.configuration import read
+from run_lib.config.training import build_optimisation
 from run_lib.training.loop import update
-from run_lib.training.optimisers import learning_rate, make_optimizer
-from run_lib.training.state import TrainState
+from run_lib.training.state import TrainState, Weights
+from tests.run_lib.planned import with_fields
 from tests.run_lib.program import TINY, program, run
 
-ADAM = replace(OptimSettings.of(defaults().optim), lr=0.1, warmup=4, schedule="cosine")
+ADAM = build_optimisation(
+    read(with_fields(defaults(), {"optim__lr": 0.1, "optim__warmup": 4, "optim__schedule": "cosine"}))
+)
 
 
 def test_learning_rate() -> None:
     """Linear warm-up to the rate at step 3, then half a cosine from step 4 (whole) over 9 (half) to 14
     (zero).
     """
-    rates = [learning_rate(ADAM, step, n_iters=14) for step in range(15)]
+    rates = [ADAM.rate(step, n_iters=14) for step in range(15)]
     assert rates[:4] == pytest.approx([0.025, 0.05, 0.075, 0.1])
     assert rates[4] == pytest.approx(0.1)
     assert rates[9] == pytest.approx(0.05)
@@ -43,8 +45,8 @@ def test_update(clip: float) -> None:
     """
     network = nn.Linear(2, 1, bias=False)
     nn.init.zeros_(network.weight)
-    optimizer = make_optimizer(network, ADAM)
-    state = TrainState(network, EMA(network, 0.999), optimizer)
+    optimizer = ADAM.make_optimizer(network)
+    state = TrainState(Weights(network, EMA(network, 0.999)), optimizer)
     (network.weight * torch.tensor([[3.0, -4.0]])).sum().backward()
     norm = update(state, 0.25, clip)
     assert norm.item() == pytest.approx(5.0)
