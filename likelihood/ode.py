@@ -15,8 +15,9 @@ from likelihood.flow import Coordinates, make_flow
 from likelihood.frozen import frozen
 from models.prediction.noise_model import Model
 from sde_lib.base import GaussianProcess, Process
-from sde_lib.integrate import TABLEAUS, Outcome, integrate, integrate_scipy, rms
+from sde_lib.integrate import Outcome, integrate, integrate_scipy, rms
 from sde_lib.noise import Noise
+from sde_lib.tableaus import TABLEAUS
 
 Truncation = Literal["state", "noised"]
 """Which density is computed, because the flow starts at t_min > 0.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, overload
+from typing import Annotated, Any, TypeAlias, overload
 
 import torch
 from torch import Tensor
@@ -12,8 +12,12 @@ from torch import Tensor
 from models.prediction.noise_model import Model
 from samplers.pc import SampleResult, noise_for
 from sde_lib.base import SDE, expand
-from sde_lib.integrate import TABLEAUS, Outcome, integrate
+from sde_lib.integrate import Outcome, integrate
 from sde_lib.noise import Noise
+from sde_lib.settings import Range, check_settings
+from sde_lib.tableaus import TABLEAUS
+
+Tolerance: TypeAlias = Annotated[float, Range(above=0, words="rtol and atol must be positive, got {value}.")]
 
 
 @dataclass(frozen=True)
@@ -32,8 +36,8 @@ class ODESampler:
     """
 
     model: Model[SDE]
-    rtol: float = 1e-5
-    atol: float = 1e-5
+    rtol: Tolerance = 1e-5
+    atol: Tolerance = 1e-5
     method: str = "dopri5"
     noise_removal: bool = True
     t_end: float | None = None
@@ -41,8 +45,7 @@ class ODESampler:
     def __post_init__(self) -> None:
         if self.method not in TABLEAUS:
             raise ValueError(f"unknown ODE solver {self.method!r}; known: {', '.join(TABLEAUS)}.")
-        if not (self.rtol > 0 and self.atol > 0):
-            raise ValueError(f"rtol and atol must be positive, got {self.rtol} and {self.atol}.")
+        check_settings(self)
 
     @overload
     def sample(self, shape: Sequence[int], noise: Noise, **cond: Any) -> SampleResult: ...

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, overload
+from typing import Annotated, Any, TypeAlias, overload
 
 import torch
 from torch import Tensor
@@ -16,6 +16,12 @@ from sde_lib.base import GaussianSDE, Process
 from sde_lib.grids import Grid, LogSNR, Uniform
 from sde_lib.needs import check_needs
 from sde_lib.noise import Noise
+from sde_lib.settings import Range, check_settings
+
+Substeps: TypeAlias = Annotated[
+    int, Range(least=1, words="n_steps_each must be at least 1, got {value}; for none, corrector 'none'.")
+]
+"""How many steps a corrector makes at each time."""
 
 
 @dataclass(frozen=True)
@@ -82,16 +88,13 @@ class PCSampler:
     predictor: Predictor
     corrector: Corrector
     times: Tensor
-    n_steps_each: int = 1
+    n_steps_each: Substeps = 1
     corrector_first: bool = True
     noise_removal: bool = True
     constraints: Sequence[Constraint] = ()
 
     def __post_init__(self) -> None:
-        if self.n_steps_each < 1:
-            raise ValueError(
-                f"n_steps_each must be at least 1, got {self.n_steps_each}; for none, corrector 'none'."
-            )
+        check_settings(self)
         process = self.model.process
         check_needs("predictor", self.predictor, process)
         check_needs("corrector", self.corrector, process)
