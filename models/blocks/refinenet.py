@@ -14,8 +14,10 @@ from typing import final
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.blocks.normalization import NormFactory, no_norm
-from sde_lib.registry import unknown_name
+from models.blocks.activation import activation
+from models.blocks.block import ModuleList
+from models.blocks.convolution import Convolution, conv
+from models.blocks.level_normalization import NormFactory, no_norm
 
 
 @dataclass(frozen=True)
@@ -43,29 +45,14 @@ class Kit:
     refine_norm: NormFactory  # before every convolution of the refinement blocks
     average_pool: bool  # chained pooling by average instead of maximum
 
-    def conv(self, width_in: int, width_out: int, *, dilation: int = 1, bias: bool = True) -> nn.Module:
+    def conv(self, width_in: int, width_out: int, *, dilation: int = 1, bias: bool = True) -> Convolution:
         """A 3x3 convolution that keeps the size."""
-        kind = (nn.Conv1d, nn.Conv2d, nn.Conv3d)[self.dims - 1]
-        return kind(width_in, width_out, 3, padding=dilation, dilation=dilation, bias=bias)
+        return conv(self.dims, width_in, width_out, dilation=dilation, bias=bias)
 
     def pool5(self) -> nn.Module:
         kinds = (nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d) if self.average_pool else (
             nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d)  # fmt: skip
         return kinds[self.dims - 1](5, stride=1, padding=2)
-
-
-def activation(name: str) -> nn.Module:
-    """The non-linearity of a name: elu, relu, lrelu (slope 0.2) or swish.
-
-    Raises:
-        ValueError: no non-linearity has this name.
-    """
-    kinds: dict[str, nn.Module] = {
-        "elu": nn.ELU(), "relu": nn.ReLU(), "lrelu": nn.LeakyReLU(0.2), "swish": nn.SiLU()
-    }  # fmt: skip
-    if name.lower() not in kinds:
-        raise ValueError(unknown_name("nonlinearity", name, list(kinds)))
-    return kinds[name.lower()]
 
 
 @final
@@ -74,8 +61,7 @@ class ConvMeanPool(nn.Module):
 
     def __init__(self, kit: Kit, width_in: int, width_out: int, kernel_size: int) -> None:
         super().__init__()
-        kind = (nn.Conv1d, nn.Conv2d, nn.Conv3d)[kit.dims - 1]
-        self.conv = kind(width_in, width_out, kernel_size, padding=kernel_size // 2)
+        self.conv = conv(kit.dims, width_in, width_out, kernel=kernel_size)
         self.pool = (nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d)[kit.dims - 1](2)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -152,8 +138,8 @@ class ChainedPooling(nn.Module):
 
     def forward(self, x: Tensor, level: Tensor) -> Tensor:
         x = path = self.act(x)
-        for norm, conv in zip(self.norms, self.convs, strict=True):
-            path = conv(self.pool(norm(path, level)))
+        for norm, layer in zip(self.norms, self.convs, strict=True):
+            path = layer(self.pool(norm(path, level)))
             x = x + path
         return x
 
@@ -169,7 +155,7 @@ class Fusion(nn.Module):
         self.norms = nn.ModuleList(kit.refine_norm(width) for width in widths)
 
     def forward(self, xs: Sequence[Tensor], level: Tensor, size: Sequence[int]) -> Tensor:
-        maps = [conv(norm(x, level)) for x, norm, conv in zip(xs, self.norms, self.convs, strict=True)]
+        maps = [layer(norm(x, level)) for x, norm, layer in zip(xs, self.norms, self.convs, strict=True)]
         resized = [F.interpolate(h, size=list(size), mode=self.mode, align_corners=True) for h in maps]
         return sum(resized[1:], resized[0])
 
@@ -213,10 +199,10 @@ class RefineNet(nn.Module):
         self.normalizer = kit.norm(width)
         self.end_conv = kit.conv(width, in_channels)
         widths = [width * stage.width for stage in stages]
-        self.stages = nn.ModuleList()
+        self.stages: ModuleList[ModuleList[ResidualBlock]] = ModuleList()
         for i, stage in enumerate(stages):
             before, dilation = widths[max(i - 1, 0)], stage.dilation
-            self.stages.append(nn.ModuleList([
+            self.stages.append(ModuleList([
                 ResidualBlock(kit, before, widths[i], begins=i > 0, pool=stage.pool, dilation=dilation),
                 ResidualBlock(kit, widths[i], widths[i], begins=False, pool=False, dilation=dilation),
             ]))  # fmt: skip
@@ -229,7 +215,7 @@ class RefineNet(nn.Module):
     def forward(self, x: Tensor, level: Tensor) -> Tensor:
         h, features = self.begin_conv(x), []
         for blocks in self.stages:
-            for block in blocks:  # type: ignore[attr-defined]  # a ModuleList iterates
+            for block in blocks:
                 h = block(h, level)
             features.append(h)
         fused: list[Tensor] = []

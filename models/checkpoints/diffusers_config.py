@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from models.blocks.layers import small_groups
+from models.blocks.normalization import small_groups
 
 _NORM_GROUPS = 32
 

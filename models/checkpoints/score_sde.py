@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from models.base import Network
-from models.blocks.layers import ResBlock
+from models.blocks.residual import ResBlock
 from models.checkpoints.base import Family, TrainingParts, register_family
 from models.checkpoints.score_sde_names import ancestor_names
 
@@ -59,7 +59,7 @@ class ScoreSDE(Family):
             f"model.{_BUFFER}": "a table that follows from the config",
         }
         reasons = {name: reason for name, reason in reasons.items() if _holds(payload, name)}
-        if all(block.time_proj is None for block in network.modules() if isinstance(block, ResBlock)):
+        if all(block.layers.embedding is None for block in network.modules() if isinstance(block, ResBlock)):
             # The ancestor builds these layers all the same, and never calls them.
             untold = "time projection of an unconditional network"
             reasons |= {name: untold for name in _raw(payload) if ".Dense_0." in name}

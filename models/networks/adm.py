@@ -12,14 +12,19 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.base import Network, register_model
-from models.blocks.adm_blocks import Stage, TimeEmbedding, conv, group_norm
+from models.blocks.block import ModuleList, Stage
+from models.blocks.convolution import conv
 from models.blocks.frequency import FreeU
+from models.blocks.initialisation import zeroed
+from models.blocks.normalization import group_norm
 from models.networks.adm_stages import (
     BlockFactory,
     attention_at,
     check_sample,
     encoder_stages,
     refuse_unknown,
+    time_embedding,
+    time_features,
 )
 
 
@@ -115,11 +120,11 @@ class UNet(Network):
         levels = len(channel_mult)
         attention = attention_at(attention_resolutions, image_size, dims, levels)
         self.dims, self.levels = dims, levels
-        self.in_channels = in_channels
+        self.in_channels, self.channels = in_channels, channels
         self.num_classes = num_classes
         self.freeu = FreeU(backbone=freeu_backbone, skip=freeu_skip, levels=levels)
 
-        self.time_embed = TimeEmbedding(channels=channels, emb_channels=4 * channels)
+        self.time_embed = time_embedding(channels)
         if num_classes is not None:
             self.label_embed = nn.Embedding(num_classes, 4 * channels)
         self.conv_in = conv(dims, self._images * in_channels, int(channel_mult[0] * channels))
@@ -134,7 +139,7 @@ class UNet(Network):
         skips = list(encoder.channels)
         ch = skips[-1]
         self.middle = make.middle(ch)
-        self.decoder = nn.ModuleList()
+        self.decoder: ModuleList[Stage] = ModuleList()
         self._decoder_levels: list[int] = []
         for level in reversed(range(levels)):
             for i in range(num_res_blocks + 1):
@@ -148,7 +153,7 @@ class UNet(Network):
                 self.decoder.append(stage)
                 self._decoder_levels.append(levels - 1 - level)
         self.norm_out = group_norm(ch, norm_groups)
-        self.conv_out = conv(dims, ch, in_channels if out_channels is None else out_channels, zero=True)
+        self.conv_out = zeroed(conv(dims, ch, in_channels if out_channels is None else out_channels))
 
     @abc.abstractmethod
     def first_input(self, x: Tensor, **cond: Any) -> Tensor:
@@ -178,7 +183,7 @@ class UNet(Network):
 
     def _embed(self, labels: Tensor, y: Tensor | None) -> Tensor:
         # The activation that every block begins with is the same for all; it is applied once.
-        emb = self.time_embed(labels)
+        emb = self.time_embed(time_features(labels, self.channels))
         if self.num_classes is None:
             if y is not None:
                 raise ValueError(

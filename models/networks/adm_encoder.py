@@ -12,8 +12,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.base import Network, register_model
-from models.blocks.adm_attention import AttentionPool
-from models.blocks.adm_blocks import TimeEmbedding, conv, group_norm
+from models.blocks.attention import AttentionPool
+from models.blocks.convolution import conv
+from models.blocks.initialisation import zeroed
+from models.blocks.normalization import group_norm
 from models.networks.adm_stages import (
     BlockFactory,
     attention_at,
@@ -21,6 +23,8 @@ from models.networks.adm_stages import (
     encoder_stages,
     level_sizes,
     refuse_unknown,
+    time_embedding,
+    time_features,
 )
 
 _HIDDEN = 2048  # width of the spatial pools' hidden layer, as published
@@ -47,7 +51,7 @@ class AdaptiveReadout(Readout):
     def __init__(self, *, channels: int, out_channels: int, dims: int, norm_groups: int) -> None:
         super().__init__()
         self.norm = group_norm(channels, norm_groups)
-        self.conv = conv(dims, channels, out_channels, 1, zero=True)
+        self.conv = zeroed(conv(dims, channels, out_channels, kernel=1))
 
     def forward(self, outputs: Sequence[Tensor]) -> Tensor:
         mean = spatial_mean(F.silu(self.norm(outputs[-1])))
@@ -151,10 +155,11 @@ class ADMEncoder(Network):
         )
         levels = len(channel_mult)
         sizes = level_sizes(image_size, dims, levels)
-        self.dims, self.levels, self.in_channels = dims, levels, in_channels
+        self.dims, self.levels = dims, levels
+        self.in_channels, self.channels = in_channels, channels
         self.only_size = sizes[0] if pool == "attention" else None
 
-        self.time_embed = TimeEmbedding(channels=channels, emb_channels=4 * channels)
+        self.time_embed = time_embedding(channels)
         self.conv_in = conv(dims, in_channels, int(channel_mult[0] * channels))
         encoder = encoder_stages(
             make,
@@ -193,7 +198,7 @@ class ADMEncoder(Network):
 
     def forward(self, x: Tensor, labels: Tensor, **cond: Any) -> Tensor:
         refuse_unknown(cond, "none")
-        emb = F.silu(self.time_embed(labels))
+        emb = F.silu(self.time_embed(time_features(labels, self.channels)))
         outputs = [self.conv_in(x)]
         for stage in self.encoder:
             outputs.append(stage(outputs[-1], emb))

@@ -2,63 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from functools import partial
-from typing import Any, cast, final
+from collections.abc import Sequence
+from typing import Any, final
 
 import torch
 from torch import Tensor, nn
 
 from models.base import Network, register_model
-from models.blocks.attention import Attention
-from models.blocks.embeddings import ClassEmbedding, TimeEmbedding, level_at, sinusoidal
-from models.blocks.layers import (
-    Pointwise,
-    ResBlock,
-    activation,
-    check_divisible,
-    conv,
-    group_norm,
-    resolutions,
-    spatial_rank,
-)
+from models.blocks.activation import activation
+from models.blocks.attention import SingleHeadAttention
+from models.blocks.block import Block, Level, ModuleList
+from models.blocks.convolution import Pointwise, conv, linear
+from models.blocks.embeddings import ClassEmbedding, TimeEmbedding, level_at, plus_class, sinusoidal
+from models.blocks.normalization import ddpm_norm
 from models.blocks.resample import Downsample, Upsample
-
-_GROUPS = 32
-
-
-class Level(nn.Module):
-    """The blocks of one resolution, each with its attention or None, and the change to the next level."""
-
-    def __init__(
-        self, blocks: list[ResBlock], attentions: list[Attention | None], resample: nn.Module | None
-    ) -> None:
-        super().__init__()
-        self.blocks = nn.ModuleList(blocks)
-        self.attentions = nn.ModuleList(nn.Identity() if a is None else a for a in attentions)
-        self.resample = resample
-
-    def layers(self) -> Iterator[nn.Module]:
-        """What there is, in running order."""
-        for block, attention in zip(self.blocks, self.attentions, strict=True):
-            yield block
-            if not isinstance(attention, nn.Identity):
-                yield attention
-        if self.resample is not None:
-            yield self.resample
+from models.blocks.residual import ResBlock, ResLayers
+from models.blocks.sizes import check_divisible, resolutions, spatial_rank
 
 
+@final
 class Middle(nn.Module):
     """Block, attention, block, at the lowest resolution."""
 
-    def __init__(self, block_in: ResBlock, attention: Attention, block_out: ResBlock) -> None:
+    def __init__(self, block_in: Block, attention: Block, block_out: Block) -> None:
         super().__init__()
         self.block_in = block_in
         self.attention = attention
         self.block_out = block_out
 
     def forward(self, h: Tensor, emb: Tensor | None) -> Tensor:
-        return self.block_out(self.attention(self.block_in(h, emb)), emb)
+        h = self.attention(self.block_in(h, emb), emb)
+        out: Tensor = self.block_out(h, emb)
+        return out
 
 
 @final
@@ -128,43 +103,52 @@ class DDPM(Network):
         self.register_buffer("sigmas", table, persistent=False)
 
         act = activation(nonlinearity)
-        emb_channels = 4 * channels if conditional or num_classes is not None else None
-        self.time_embedding = TimeEmbedding(channels, 4 * channels, act=act) if conditional else None
-        self.class_embedding = None if num_classes is None else ClassEmbedding(num_classes, 4 * channels)
+        emb_channels = 4 * channels
+        self.time_embedding = None
+        if conditional:
+            self.time_embedding = TimeEmbedding(
+                dense_in=linear(channels, emb_channels, init_scale=1.0),
+                act=act,
+                dense_out=linear(emb_channels, emb_channels, init_scale=1.0),
+            )
+        self.class_embedding = None if num_classes is None else ClassEmbedding(num_classes, emb_channels)
+        told = conditional or num_classes is not None
 
         def block(width_in: int, width_out: int) -> ResBlock:
-            return ResBlock(
-                width_in,
-                width_out,
-                rank=rank,
-                emb_channels=emb_channels,
-                groups=(_GROUPS, _GROUPS),
-                act=act,
-                dropout=dropout,
-                shortcut=None if width_in == width_out else Pointwise(width_in, width_out),
+            shortcut = None if width_in == width_out else Pointwise(width_in, width_out)
+            layers = ResLayers(
+                norm_in=ddpm_norm(width_in),
+                conv_in=conv(rank, width_in, width_out, init_scale=1.0),
+                embedding=linear(emb_channels, width_out, init_scale=1.0) if told else None,
+                norm_out=ddpm_norm(width_out),
+                conv_out=conv(rank, width_out, width_out, init_scale=0.0),
+                shortcut=shortcut,
             )
+            return ResBlock(layers, act=act, embedding_act=act, dropout=dropout)
 
-        attention = partial(Attention, groups=_GROUPS)
+        def attention(width: int) -> SingleHeadAttention:
+            return SingleHeadAttention(width, norm=ddpm_norm(width))
+
         widths = [channels * mult for mult in channel_mult]
         attend = [size in tuple(attention_resolutions) for size in resolutions(image_size, len(widths))]
 
-        self.input_conv = conv(rank, in_channels, channels)
+        self.input_conv = conv(rank, in_channels, channels, init_scale=1.0)
         skips = [channels]
         down, width = [], channels
         for level, out_width in enumerate(widths):
-            blocks: list[ResBlock] = []
+            blocks: list[Block] = []
             for _ in range(num_res_blocks):
                 blocks.append(block(width, out_width))
                 width = out_width
                 skips.append(width)
-            resample: nn.Module | None = None
+            resample: Block | None = None
             if level < len(widths) - 1:
                 resample = Downsample(rank, in_channels=width, with_conv=resample_with_conv)
                 skips.append(width)
             down.append(
                 Level(blocks, [attention(width) if attend[level] else None for _ in blocks], resample)
             )
-        self.down = nn.ModuleList(down)
+        self.down: ModuleList[Level] = ModuleList(down)
 
         self.middle = Middle(block(width, width), attention(width), block(width, width))
 
@@ -181,19 +165,14 @@ class DDPM(Network):
             ]
             resample = Upsample(rank, in_channels=width, with_conv=resample_with_conv) if level else None
             up.append(Level(blocks, attentions, resample))
-        self.up = nn.ModuleList(up)
+        self.up: ModuleList[Level] = ModuleList(up)
         assert not skips
 
-        self.output_norm = group_norm(width, groups=_GROUPS)
+        self.output_norm = ddpm_norm(width)
         self.act = act
         self.output_conv = conv(
             rank, width, in_channels if out_channels is None else out_channels, init_scale=0.0
         )
-
-    @staticmethod
-    def levels(half: nn.ModuleList) -> Iterator[Level]:
-        """The levels of ``down`` or ``up``, as what they are."""
-        return cast("Iterator[Level]", iter(half))
 
     def check_shape(self, shape: Sequence[int]) -> None:
         """Refuse a sample shape (C, ...) whose channels, axes or sizes do not fit (see ``Network``)."""
@@ -209,34 +188,26 @@ class DDPM(Network):
         """Evaluate; ``labels`` (B,) are embedded as they are, fractions included (see ``Network``)."""
         if cond:
             raise ValueError(f"this network takes no condition {', '.join(sorted(cond))}; it knows y only.")
-        emb = self._embed(labels, y)
+        time = None
+        if self.time_embedding is not None:
+            time = self.time_embedding(sinusoidal(labels, self.channels))
+        emb = plus_class(time, self.class_embedding, y)
         h = self.input_conv(x if self.centered else 2 * x - 1)
         skips = [h]
-        for level in self.levels(self.down):
-            for block, attention in zip(level.blocks, level.attentions, strict=True):
-                h = attention(block(h, emb))
+        for level in self.down:
+            for block, attention in level.units():
+                h = attention(block(h, emb), emb)
                 skips.append(h)
             if level.resample is not None:
-                h = level.resample(h)
+                h = level.resample(h, emb)
                 skips.append(h)
         h = self.middle(h, emb)
-        for level in self.levels(self.up):
-            for block, attention in zip(level.blocks, level.attentions, strict=True):
-                h = attention(block(torch.cat([h, skips.pop()], dim=1), emb))
+        for level in self.up:
+            for block, attention in level.units():
+                h = attention(block(torch.cat([h, skips.pop()], dim=1), emb), emb)
             if level.resample is not None:
-                h = level.resample(h)
+                h = level.resample(h, emb)
         h = self.output_conv(self.act(self.output_norm(h)))
         if self.sigmas is not None:
             h = h / level_at(self.sigmas, labels).reshape(-1, *[1] * (x.ndim - 1))
         return h
-
-    def _embed(self, labels: Tensor, y: Tensor | None) -> Tensor | None:
-        emb = None
-        if self.time_embedding is not None:
-            emb = self.time_embedding(sinusoidal(labels, self.channels))
-        if self.class_embedding is not None:
-            classes = self.class_embedding(y)
-            emb = classes if emb is None else emb + classes
-        elif y is not None:
-            raise ValueError("this network knows no classes (num_classes is None), but got labels y.")
-        return emb

@@ -8,7 +8,7 @@ from typing import Any, final
 from torch import Tensor
 
 from models.base import Network, register_model
-from models.blocks.normalization import get_normalization
+from models.blocks.level_normalization import get_normalization
 from models.blocks.refinenet import RefineNet, Stage, make_kit
 
 STAGES = (Stage(1), Stage(2, pool=True), Stage(2, dilation=2), Stage(2, dilation=4))
@@ -54,7 +54,7 @@ class NCSN(Network):
         in_channels: channels of the state and of the score.
         channels: base width (the references' ``nf`` or ``ngf``).
         num_scales: number of noise levels, hence of labels.
-        normalization: see ``models.blocks.normalization.get_normalization``.
+        normalization: see ``models.blocks.level_normalization.get_normalization``.
         nonlinearity: elu, relu, lrelu or swish.
         centered: the data are centred already (in [-1, 1], or logits); otherwise [0, 1] is mapped
             to [-1, 1] inside. NCSNv2's ``rescaled`` and ``logit_transform`` both mean this.
