@@ -18,6 +18,9 @@ class InterpolatedChain(nn.Module, GaussianSDE):
 
     Args:
         chain: the levels.
+
+    Attributes:
+        chain: the same.
     """
 
     t_min: float = 0.0
@@ -27,6 +30,7 @@ class InterpolatedChain(nn.Module, GaussianSDE):
 
     def __init__(self, chain: DiscreteDiffusion) -> None:
         super().__init__()
+        self.chain = chain
         self.T, self.N = float(chain.num_levels - 1), chain.num_levels
         self._prior_std = chain.prior_std
         level = chain.marginal(torch.arange(chain.num_levels, device=chain.alphas.device))

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, final
 import torch
 from torch import Tensor
 
-from models.base import Network, register_model
+from models.base import Network, OutputKind, TimeLabel, register_model
 from models.prediction.classifier import Classifier
 from sde_lib.base import GaussianProcess, Process, expand
 from sde_lib.noise import Noise
@@ -38,8 +38,8 @@ class ExactScore(Network):
         process: what diffuses the data; one with a Gaussian marginal.
     """
 
-    output_kind: ClassVar[str] = "score"
-    time_label: ClassVar[str] = "time"
+    output_kind: ClassVar[OutputKind] = "score"
+    time_label: ClassVar[TimeLabel] = "time"
     process: GaussianProcess
 
     def __init__(self, process: Process) -> None:

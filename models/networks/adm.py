@@ -38,40 +38,46 @@ class Features:
 
 
 class UNet(Network):
-    """U-Net of residual blocks and self-attention (Dhariwal and Nichol 2021, section 3).
+    """U-Net of residual blocks and self-attention (Dhariwal & Nichol 2021, section 3).
 
-    An encoder of ``len(channel_mult)`` levels, each half the size of the one before, a middle, and a
+    An encoder of ``len(channel_mult)`` levels, each at half the resolution of the one before, a middle, and a
     decoder that receives every output of the encoder again through skip connections.
 
     Args:
-        image_size: size the network is made for, one number or one per spatial axis; it only names the
-            levels for ``attention_resolutions``. Any size that divides runs; the axes need not be equal.
+        image_size: size of the images, one number or one for each spatial axis. It only names the levels for
+            ``attention_resolutions``: any size that divides runs, and the axes need not be equal.
         in_channels: channels of the state.
-        out_channels: channels of the output; twice ``in_channels`` for learned variances. Default: as many
-            as come in.
+        out_channels: channels of the output, twice ``in_channels`` for learned variances; None for as many as
+            come in.
         channels: channels at the first level; the time embedding has four times as many.
         channel_mult: channels of each level, in multiples of ``channels``; fractions are allowed.
-        num_res_blocks: residual blocks per level (the decoder has one more).
-        attention_resolutions: sizes of the levels with attention, in pixels along the last axis (the
+        num_res_blocks: residual blocks of each level of the encoder; the decoder's levels have one more.
+        attention_resolutions: resolutions of the levels with attention, in pixels along the last axis (the
             flags of the original's scripts; its classes take reduction factors instead).
         dims: number of spatial axes, 1 to 3. In three dimensions the first keeps its size.
-        num_heads: heads of each attention; ``num_heads_upsample`` overrides it in the decoder.
-        num_head_channels: width of a head; where set, the number of heads follows from it.
+        num_heads: heads of each attention.
+        num_heads_upsample: heads of each attention in the decoder; None for ``num_heads``.
+        num_head_channels: channels of each head, from which the number of heads follows; None where
+            ``num_heads`` says it.
         use_new_attention_order: order of the published weights' q, k, v channels, see
             ``multihead_attention``. False is the legacy order, heads first.
-        use_scale_shift_norm: FiLM, the embedding scales and shifts; otherwise it is added.
-        resblock_updown: change the size within residual blocks, without resampling layers.
-        conv_resample: convolve where the size changes; otherwise average and repeat.
-        upsample: "nearest" (repeat, then convolve) or "transposed" (a transposed convolution).
-        num_classes: if set, the network needs class labels ``y`` (B,), int64.
+        use_scale_shift_norm: whether the embedding scales and shifts the normalised features (FiLM);
+            otherwise it is added to them.
+        resblock_updown: change the resolution within residual blocks, without resampling layers.
+        conv_resample: convolve where the resolution changes; otherwise average and repeat.
+        upsample: ``nearest`` (repeat, then convolve) or ``transposed`` (a transposed convolution).
+        num_classes: number of class labels that an embedding is learned for, keyword ``y`` of ``forward``;
+            None for an unconditional network.
         dropout: probability, within the residual blocks.
-        norm_groups: groups of every normalisation; all channel counts must be multiples.
-        use_checkpoint: store only block inputs for the backward pass and compute the rest again.
-        freeu_backbone, freeu_skip: FreeU's factors per decoder level from the smallest size up, applied
-            in evaluation mode only; empty is off. See ``models.blocks.frequency``.
+        norm_groups: groups of every normalisation; all numbers of channels must be multiples.
+        use_checkpoint: gradient checkpointing, which stores only the blocks' inputs for the backward pass and
+            computes the rest again.
+        freeu_backbone: FreeU's factors of the decoder's features, for each level from the lowest resolution
+            up; applied in evaluation mode only. See ``models.blocks.frequency``.
+        freeu_skip: FreeU's factors of the skip connections, likewise.
 
     Raises:
-        ValueError: options that do not fit together.
+        ValueError: settings that do not fit together.
     """
 
     _images: ClassVar[int]  # how many images of in_channels the first convolution sees
@@ -168,7 +174,7 @@ class UNet(Network):
         return self.conv_out(F.silu(self.norm_out(h)))
 
     def features(self, x: Tensor, labels: Tensor, *, y: Tensor | None = None, **cond: Any) -> Features:
-        """The output of every stage, in the order of evaluation; arguments as for ``forward``."""
+        """The output of every stage, in the order of evaluation; arguments of ``forward``."""
         emb = self._embed(labels, y)
         skips = self._encode(self.first_input(x, **cond), emb)
         down, h = tuple(skips), self.middle(skips[-1], emb)

@@ -33,7 +33,7 @@ _POOLS = ("adaptive", "attention", "spatial", "spatial_v2")
 
 
 class Readout(nn.Module, abc.ABC):
-    """From the outputs of all stages, the middle's last, to one vector (B, K) per sample."""
+    """A head: from the outputs of all stages, the middle's last, to one vector (B, K) for each sample."""
 
     @abc.abstractmethod
     def forward(self, outputs: Sequence[Tensor]) -> Tensor: ...
@@ -97,21 +97,39 @@ class SpatialReadout(Readout):
 @final
 @register_model(name="adm_encoder")
 class ADMEncoder(Network):
-    """The first half of ADM's U-Net with a pool (Dhariwal and Nichol 2021, section 4 and appendix H).
+    """The encoder of ADM's U-Net with a pooling head: a classifier of noisy images (Dhariwal & Nichol 2021,
+    section 4 and appendix H).
 
-    Its output is one vector per sample, (B, out_channels): the logits of a classifier.
+    Its output is one vector for each sample, (B, out_channels): the logits of the classes.
 
     Args:
-        image_size: size the network is made for, one number or one per spatial axis; pool "attention"
-            takes this size only.
+        image_size: size of the images, one number or one for each spatial axis; the pool ``attention`` takes
+            this size only.
+        in_channels: channels of the state.
         out_channels: number of classes.
-        pool: "adaptive" (mean of the last features), "attention" (the published classifiers'),
-            "spatial" and "spatial_v2" (dense layers over the means of all features).
-
-    The other arguments are those of ``models.networks.adm.UNet``.
+        channels: channels at the first level; the time embedding has four times as many.
+        channel_mult: channels of each level, in multiples of ``channels``; fractions are allowed.
+        num_res_blocks: residual blocks of each level.
+        attention_resolutions: resolutions of the levels with attention, in pixels along the last axis.
+        pool: ``adaptive`` (the mean of the last features), ``attention`` (the published classifiers'),
+            ``spatial`` or ``spatial_v2`` (dense layers over the means of all features).
+        dims: number of spatial axes, 1 to 3. In three dimensions the first keeps its size.
+        num_heads: heads of each attention.
+        num_head_channels: channels of each head, from which the number of heads follows; None where
+            ``num_heads`` says it.
+        use_new_attention_order: order of the published weights' q, k, v channels, see
+            ``multihead_attention``. False is the legacy order, heads first.
+        use_scale_shift_norm: whether the embedding scales and shifts the normalised features (FiLM);
+            otherwise it is added to them.
+        resblock_updown: change the resolution within residual blocks, without resampling layers.
+        conv_resample: convolve where the resolution changes; otherwise average.
+        dropout: probability, within the residual blocks.
+        norm_groups: groups of every normalisation; all numbers of channels must be multiples.
+        use_checkpoint: gradient checkpointing, which stores only the blocks' inputs for the backward pass and
+            computes the rest again.
 
     Raises:
-        ValueError: options that do not fit together.
+        ValueError: settings that do not fit together.
     """
 
     classifies = True

@@ -39,30 +39,32 @@ class Middle(nn.Module):
 @final
 @register_model(name="ddpm")
 class DDPM(Network):
-    """The U-Net of Ho et al. 2020 (appendix B) in the ancestor's arrangement.
+    """The U-Net of DDPM (Ho et al. 2020, appendix B) in score_sde's arrangement.
 
-    Residual blocks told the time by addition, self-attention where the resolution is listed and in the
-    middle, a skip connection from every block and down-sampling.
+    Residual blocks told the time by addition, self-attention at the listed resolutions and in the middle, and
+    a skip connection from every block and down-sampling.
 
     Args:
-        in_channels: of the data (with everything concatenated to it).
-        out_channels: default ``in_channels``; more for learned variances.
-        image_size: int for a square image, or one int per spatial axis (1, 2 or 3 axes). It only says
+        in_channels: channels of the state, with everything concatenated to it.
+        out_channels: channels of the output, twice ``in_channels`` for learned variances; None for as many as
+            come in.
+        image_size: one number for a square image, or one for each of 1, 2 or 3 spatial axes. It only says
             where attention goes: other sizes run too, see ``check_shape``.
-        channels: width of the first level.
-        channel_mult: width of each level, as a multiple.
-        num_res_blocks: per level on the way down; one more on the way up.
-        attention_resolutions: compared with the longer side of the feature map.
-        attention_after_every_up_block: otherwise once per level on the way up, after the last block, as the
-            ancestor has it (the original and diffusers attend after every one).
-        resample_with_conv: convolutions in down- and up-sampling.
-        dropout: before the last convolution of each block.
-        nonlinearity: swish, relu, elu or lrelu.
+        channels: channels at the first level; the time embedding has four times as many.
+        channel_mult: channels of each level, in multiples of ``channels``.
+        num_res_blocks: residual blocks of each level on the way down; there is one more on the way up.
+        attention_resolutions: resolutions of the levels with attention, in pixels along the longer side.
+        attention_after_every_up_block: otherwise once per level on the way up, after the last block, as in
+            score_sde (the original and diffusers attend after every one).
+        resample_with_conv: whether down- and up-sampling convolve; otherwise they average and repeat.
+        dropout: probability, before the last convolution of each block.
+        nonlinearity: activation: ``swish``, ``relu``, ``elu`` or ``lrelu``.
         conditional: whether the network is told the time.
-        centered: whether data are in [-1, 1]; otherwise [0, 1], and rescaled on entry.
-        scale_by_sigma: divide the output by ``sigmas[label]`` (the ancestor's networks trained with SMLD).
-        sigmas: noise levels by label, for ``scale_by_sigma``.
-        num_classes: learn an embedding of the class label, keyword ``y`` of ``forward``.
+        centered: whether data are in [-1, 1]; otherwise in [0, 1], and rescaled on entry.
+        scale_by_sigma: divide the output by ``sigmas[label]`` (score_sde's networks trained with SMLD).
+        sigmas: noise level of each label, for ``scale_by_sigma``.
+        num_classes: number of class labels that an embedding is learned for, keyword ``y`` of ``forward``;
+            None for an unconditional network.
 
     Raises:
         ValueError: a size that is none, ``scale_by_sigma`` without ``sigmas``, an unknown nonlinearity.

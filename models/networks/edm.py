@@ -8,7 +8,7 @@ from typing import Any, ClassVar, final
 
 from torch import Tensor
 
-from models.base import Network
+from models.base import Network, OutputKind, TimeLabel
 from sde_lib.base import expand
 
 
@@ -53,8 +53,8 @@ class EDMPreconditioned(Network):
             by sigma, or its kind is fixed).
     """
 
-    output_kind: ClassVar[str] = "x0"
-    time_label: ClassVar[str] = "sigma"
+    output_kind: ClassVar[OutputKind] = "x0"
+    time_label: ClassVar[TimeLabel] = "sigma"
 
     def __init__(self, network: Network, *, sigma_data: float = 0.5) -> None:
         super().__init__()

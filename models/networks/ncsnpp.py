@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import partial
-from typing import Any, final
+from typing import Any, Literal, TypeAlias, final, get_args
 
 import torch
 from torch import Tensor, nn
@@ -30,12 +30,18 @@ from models.blocks.residual import ResBlock, ResLayers
 from models.blocks.sizes import check_divisible, resolutions, spatial_rank
 from models.networks.variant import Variant
 
+Embedding: TypeAlias = Literal["fourier", "positional"]
+ResBlockKind: TypeAlias = Literal["biggan", "ddpm"]
+Pyramid: TypeAlias = Literal["none", "output_skip", "residual"]
+InputPyramid: TypeAlias = Literal["none", "input_skip", "residual"]
+Combination: TypeAlias = Literal["sum", "cat"]
+
 _CHOICES = {
-    "embedding": ("fourier", "positional"),
-    "resblock": ("biggan", "ddpm"),
-    "progressive": ("none", "output_skip", "residual"),
-    "progressive_input": ("none", "input_skip", "residual"),
-    "progressive_combine": ("sum", "cat"),
+    "embedding": get_args(Embedding),
+    "resblock": get_args(ResBlockKind),
+    "progressive": get_args(Pyramid),
+    "progressive_input": get_args(InputPyramid),
+    "progressive_combine": get_args(Combination),
 }
 
 
@@ -47,35 +53,37 @@ class NCSNpp(Network):
     The defaults are those of score_sde's continuous VE on CIFAR-10; ``DDPMpp`` has others.
 
     Args:
-        in_channels: of the data (with everything concatenated to it).
-        out_channels: default ``in_channels``; more for learned variances.
-        image_size: int for a square image, or one int per spatial axis (1, 2 or 3 axes). It only says
+        in_channels: channels of the state, with everything concatenated to it.
+        out_channels: channels of the output, twice ``in_channels`` for learned variances; None for as many as
+            come in.
+        image_size: one number for a square image, or one for each of 1, 2 or 3 spatial axes. It only says
             where attention goes: other sizes run too, see ``check_shape``.
-        channels: width of the first level.
-        channel_mult: width of each level, as a multiple.
-        num_res_blocks: per level on the way down; one more on the way up.
-        attention_resolutions: compared with the longer side of the feature map.
-        resample_with_conv: convolutions in down- and up-sampling between ``ddpm`` blocks.
-        dropout: before the last convolution of each block.
-        nonlinearity: swish, relu, elu or lrelu.
+        channels: channels at the first level; the time embedding has four times as many.
+        channel_mult: channels of each level, in multiples of ``channels``.
+        num_res_blocks: residual blocks of each level on the way down; there is one more on the way up.
+        attention_resolutions: resolutions of the levels with attention, in pixels along the longer side.
+        resample_with_conv: whether down- and up-sampling between ``ddpm`` blocks convolve.
+        dropout: probability, before the last convolution of each block.
+        nonlinearity: activation: ``swish``, ``relu``, ``elu`` or ``lrelu``.
         conditional: whether the network is told the time.
-        centered: whether data are in [-1, 1]; otherwise [0, 1], and rescaled on entry.
-        embedding: ``fourier`` (random frequencies of log sigma: labels are sigma) or ``positional``
-            (sinusoids of the label).
+        centered: whether data are in [-1, 1]; otherwise in [0, 1], and rescaled on entry.
+        embedding: of the time: ``fourier`` (random Fourier features of log sigma: labels are sigma) or
+            ``positional`` (sinusoids of the label).
         fourier_scale: standard deviation of the random frequencies.
-        fir_kernel: taps of the filter of every down- and up-sampling; None for nearest and mean.
+        fir_kernel: taps of the filter of every down- and up-sampling; None for the mean and repetition.
         resblock: ``biggan`` (resamples inside the block) or ``ddpm`` (between blocks).
         skip_rescale: divide the sum of block and shortcut by sqrt 2.
-        progressive: ``output_skip`` (a sum of images, one per level), ``residual`` (features, added at
-            each level) or ``none``.
-        progressive_input: ``input_skip`` (the down-sampled input, combined at each level), ``residual``
-            (its features, added) or ``none``.
-        progressive_combine: ``sum`` or ``cat``, of an ``input_skip``.
-        init_scale: of the last convolution of each block and of the outputs; 0 starts silent.
-        scale_by_sigma: divide the output by sigma: the label itself with ``fourier``, else ``sigmas``
-            at the truncated label.
-        sigmas: noise levels by label, for ``scale_by_sigma`` with ``positional``.
-        num_classes: learn an embedding of the class label, keyword ``y`` of ``forward``.
+        progressive: pyramid of the output: ``output_skip`` (a sum of images, one for each level), ``residual``
+            (features, added at each level) or ``none``.
+        progressive_input: pyramid of the input: ``input_skip`` (the down-sampled input, combined at each
+            level), ``residual`` (its features, added) or ``none``.
+        progressive_combine: ``sum`` or ``cat``, of features and an ``input_skip``.
+        init_scale: of the last convolution of each block and of the outputs, see ``variance_scaling_``; with 0
+            the network's output starts at zero.
+        scale_by_sigma: divide the output by sigma: the label itself with ``fourier``, else ``sigmas[label]``.
+        sigmas: noise level of each label, for ``scale_by_sigma`` with ``positional``.
+        num_classes: number of class labels that an embedding is learned for, keyword ``y`` of ``forward``;
+            None for an unconditional network.
 
     Raises:
         ValueError: a choice that is none, or ``scale_by_sigma`` without the sigmas it needs.
@@ -98,14 +106,14 @@ class NCSNpp(Network):
         nonlinearity: str = "swish",
         conditional: bool = True,
         centered: bool = False,
-        embedding: str = "fourier",
+        embedding: Embedding = "fourier",
         fourier_scale: float = 16.0,
         fir_kernel: Sequence[float] | None = (1, 3, 3, 1),
-        resblock: str = "biggan",
+        resblock: ResBlockKind = "biggan",
         skip_rescale: bool = True,
-        progressive: str = "none",
-        progressive_input: str = "residual",
-        progressive_combine: str = "sum",
+        progressive: Pyramid = "none",
+        progressive_input: InputPyramid = "residual",
+        progressive_combine: Combination = "sum",
         init_scale: float = 0.0,
         scale_by_sigma: bool = True,
         sigmas: Sequence[float] | Tensor | None = None,

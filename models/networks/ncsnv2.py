@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, final
+from typing import Any, Literal, final
 
 import torch
 from torch import Tensor
@@ -64,7 +64,7 @@ class NCSNv2(Network):
         sigma_min: the last, smallest noise level.
         sigma_max: the first, largest noise level.
         num_scales: number of noise levels, hence of labels.
-        sigma_spacing: geometric, or uniform.
+        sigma_spacing: ``geometric`` or ``uniform`` distance between the levels.
         normalization: see ``models.blocks.level_normalization.get_normalization``.
         nonlinearity: elu, relu, lrelu or swish.
         centered: the data are centred already (in [-1, 1], or logits); otherwise [0, 1] is mapped
@@ -89,7 +89,7 @@ class NCSNv2(Network):
         sigma_min: float = 0.01,
         sigma_max: float = 50.0,
         num_scales: int = 232,
-        sigma_spacing: str = "geometric",
+        sigma_spacing: Literal["geometric", "uniform"] = "geometric",
         normalization: str = "InstanceNorm++",
         nonlinearity: str = "elu",
         centered: bool = False,

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
-from typing import Any, Generic, TypeVar, final
+import re
+from collections.abc import Collection, Mapping
+from typing import Any, Generic, TypeVar, final, get_type_hints
 
 from models.base import Network
 
@@ -15,8 +16,9 @@ N = TypeVar("N", bound=Network)
 class Variant(Generic[N]):
     """A network class with other defaults: calling it builds the network.
 
-    ``inspect.signature`` shows the settings that the variant takes, with its defaults. What a class says of
-    its networks (``Network.output_kind`` and so on) a variant says too.
+    ``inspect.signature`` shows the settings that the variant takes, with its defaults, and its docstring
+    explains them in the class's words. What a class says of its networks (``Network.output_kind`` and so on)
+    a variant says too.
 
     Args:
         network: the class.
@@ -53,7 +55,8 @@ class Variant(Generic[N]):
             ],
             return_annotation=network,
         )
-        self.__doc__ = inspect.cleandoc(doc)
+        self.__annotations__ = get_type_hints(network.__init__, include_extras=True)
+        self.__doc__ = "\n\n".join([inspect.cleandoc(doc), _arguments(network, without=fixed)])
         # A network of a variant is of this class, and a report shows its name.
         self.__name__, self.__qualname__ = network.__name__, network.__qualname__
         self.__module__ = network.__module__
@@ -67,3 +70,12 @@ class Variant(Generic[N]):
         if name.startswith("__") or "network" not in self.__dict__:
             raise AttributeError(name)
         return getattr(self.network, name)
+
+
+def _arguments(network: type[Network], *, without: Collection[str]) -> str:
+    """The ``Args`` section of a class's docstring, without the given arguments."""
+    _, _, section = inspect.cleandoc(network.__doc__ or "").partition("\nArgs:\n")
+    section = re.split(r"\n\n(?=\S)", section)[0]
+    entries = re.split(r"\n(?=    \S)", section)
+    kept = [entry for entry in entries if entry.strip().partition(":")[0] not in without]
+    return "\n".join(["Args:", *kept])

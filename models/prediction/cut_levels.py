@@ -62,21 +62,21 @@ class CutLevels:
             ValueError: the process has no Gaussian marginal.
         """
         process = model.process
-        if not isinstance(process, self.needs):
+        if not isinstance(process, GaussianSDE):
             raise ValueError(
                 f"levels are cut from a GaussianSDE, and {type(process).__name__} is none; it has no bound."
             )
-        ends = process.marginal(process.time([process.t_end, process.start]))  # type: ignore[attr-defined]
+        ends = process.marginal(process.time([process.t_end, process.start]))
         first, last = ends.log_snr.tolist()
         if self.last_noise is not None:
             first = -2 * math.log(self.last_noise)
         log_snr = torch.linspace(first, last, self.num_levels, dtype=torch.float64)
-        times = process.time_of((-log_snr / 2).exp())  # type: ignore[attr-defined]
-        m = process.marginal(times)  # type: ignore[attr-defined]
+        times = process.time_of((-log_snr / 2).exp())
+        m = process.marginal(times)
         chain = DiscreteDiffusion(
             alphas=m.alpha,
             sigmas=m.sigma,
-            prior_std=process.prior_std,  # type: ignore[attr-defined]
+            prior_std=process.prior_std,
             closing_std=float(m.sigma[0] / m.alpha[0]),
         )
         return NoiseModel(

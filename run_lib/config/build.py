@@ -303,7 +303,7 @@ def _model(setting: conventions.Setting, network: Network, values: ConfigDict) -
         time = TIME_LABELS[network.time_label](setting.process)
     if values.rescale_timesteps:
         time = time.rescaled()
-    return NoiseModel(network, setting.process, time, kind, values.variance)  # type: ignore[arg-type]
+    return NoiseModel(network, setting.process, time, kind, values.variance)
 
 
 def _device(name: str | torch.device) -> torch.device:
