@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Sequence
-from typing import Any, ClassVar, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
 
 from torch import Tensor, nn
 
@@ -51,6 +51,10 @@ class Network(nn.Module, abc.ABC):
         Returns:
             (B, C', ...): as many channels as the parameterisation needs, spatial size of ``x``.
         """
+
+    if TYPE_CHECKING:
+        # nn.Module's returns Any.
+        def __call__(self, x: Tensor, labels: Tensor, **cond: Any) -> Tensor: ...
 
     def check_shape(self, shape: Sequence[int]) -> None:
         """Refuse a sample shape (C, ...) that the network cannot process.

@@ -18,9 +18,6 @@ class InterpolatedChain(nn.Module, GaussianSDE):
 
     Args:
         chain: the levels.
-
-    Attributes:
-        chain: the same.
     """
 
     t_min: float = 0.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Iterator, Sequence
-from typing import Generic, TypeVar, cast, final
+from typing import TYPE_CHECKING, Generic, TypeVar, cast, final
 
 import torch
 from torch import Tensor, nn
@@ -30,6 +30,10 @@ class Block(nn.Module, abc.ABC):
             recomputed: Tensor = checkpoint(self.evaluate, h, emb, use_reentrant=False)
             return recomputed
         return self.evaluate(h, emb)
+
+    if TYPE_CHECKING:
+        # nn.Module's returns Any.
+        def __call__(self, h: Tensor, emb: Tensor | None = None) -> Tensor: ...
 
     @abc.abstractmethod
     def evaluate(self, h: Tensor, emb: Tensor | None) -> Tensor:

@@ -134,7 +134,7 @@ def plus_class(time: Tensor | None, classes: ClassEmbedding | None, y: Tensor | 
         ValueError: classes without labels, or labels without classes.
     """
     if classes is not None:
-        told = classes(y)
+        told: Tensor = classes(y)
         return told if time is None else time + told
     if y is not None:
         raise ValueError("this network knows no classes (num_classes is None), but got labels y.")

@@ -65,7 +65,8 @@ class ConvMeanPool(nn.Module):
         self.pool = (nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d)[kit.dims - 1](2)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.pool(self.conv(x))
+        pooled: Tensor = self.pool(self.conv(x))
+        return pooled
 
 
 @final
@@ -95,7 +96,8 @@ class ResidualBlock(nn.Module):
     def forward(self, x: Tensor, level: Tensor) -> Tensor:
         h = self.conv1(self.act(self.normalize1(x, level)))
         h = self.conv2(self.act(self.normalize2(h, level)))
-        return self.shortcut(x) + h
+        out: Tensor = self.shortcut(x) + h
+        return out
 
 
 @final
@@ -109,7 +111,8 @@ class RefineUnit(nn.Module):
         self.conv = kit.conv(width, width, bias=False)
 
     def forward(self, x: Tensor, level: Tensor) -> Tensor:
-        return self.conv(self.act(self.norm(x, level)))
+        out: Tensor = self.conv(self.act(self.norm(x, level)))
+        return out
 
 
 @final
@@ -174,7 +177,8 @@ class RefineBlock(nn.Module):
     def forward(self, xs: Sequence[Tensor], level: Tensor) -> Tensor:
         hs = [adapt(x, level) for adapt, x in zip(self.adapt_convs, xs, strict=True)]
         h = hs[0] if self.msf is None else self.msf(hs, level, xs[0].shape[2:])
-        return self.output_convs(self.crp(h, level), level)
+        out: Tensor = self.output_convs(self.crp(h, level), level)
+        return out
 
 
 @final
@@ -221,7 +225,8 @@ class RefineNet(nn.Module):
         fused: list[Tensor] = []
         for refine, feature in zip(self.refine, reversed(features), strict=True):
             fused = [refine([feature, *fused], level)]
-        return self.end_conv(self.act(self.normalizer(fused[0], level)))
+        out: Tensor = self.end_conv(self.act(self.normalizer(fused[0], level)))
+        return out
 
 
 def make_kit(*, dims: int, nonlinearity: str, norm: NormFactory, conditional: bool) -> Kit:

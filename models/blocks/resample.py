@@ -84,7 +84,8 @@ class Downsample(Block):
         if self.kernel is not None:
             return fir_downsample(h, self.kernel)
         if self.conv is not None:
-            return self.conv(pad(h, 0, 1) if self.padding == "behind" else h)
+            halved: Tensor = self.conv(pad(h, 0, 1) if self.padding == "behind" else h)
+            return halved
         return (F.avg_pool1d, F.avg_pool2d, F.avg_pool3d)[h.ndim - 3](h, self.factors)
 
 

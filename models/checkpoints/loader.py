@@ -47,7 +47,7 @@ def recognise(payload: Any, path: str | os.PathLike[str]) -> Family:
         ValueError: no family knows it; the message shows the file's first names.
     """
     for name in register_family:
-        family = register_family[name]()
+        family: Family = register_family[name]()
         if family.recognises(payload):
             return family
     names = list(map(str, payload)) if isinstance(payload, Mapping) else ["none, it is a list"]

@@ -87,7 +87,11 @@ class GaussianScore(ExactScore):
     std: Tensor
 
     def __init__(
-        self, *, process: Process, mean: float | Sequence = 0.0, std: float | Sequence = 0.5
+        self,
+        *,
+        process: Process,
+        mean: float | Sequence[float] | Tensor = 0.0,
+        std: float | Sequence[float] | Tensor = 0.5,
     ) -> None:
         super().__init__(process)
         self.register_buffer("mean", torch.as_tensor(mean, dtype=torch.float64), persistent=False)

@@ -171,7 +171,8 @@ class UNet(Network):
         h = self.middle(skips[-1], emb)
         for level, stage in zip(self._decoder_levels, self.decoder, strict=True):
             h = stage(self._join(h, skips.pop(), level), emb)
-        return self.conv_out(F.silu(self.norm_out(h)))
+        output: Tensor = self.conv_out(F.silu(self.norm_out(h)))
+        return output
 
     def features(self, x: Tensor, labels: Tensor, *, y: Tensor | None = None, **cond: Any) -> Features:
         """The output of every stage, in the order of evaluation; arguments of ``forward``."""

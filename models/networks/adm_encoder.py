@@ -55,7 +55,8 @@ class AdaptiveReadout(Readout):
 
     def forward(self, outputs: Sequence[Tensor]) -> Tensor:
         mean = spatial_mean(F.silu(self.norm(outputs[-1])))
-        return self.conv(mean.reshape(*mean.shape, *(1,) * (outputs[-1].ndim - 2))).flatten(1)
+        logits: Tensor = self.conv(mean.reshape(*mean.shape, *(1,) * (outputs[-1].ndim - 2)))
+        return logits.flatten(1)
 
 
 @final
@@ -72,7 +73,8 @@ class AttentionReadout(Readout):
         )
 
     def forward(self, outputs: Sequence[Tensor]) -> Tensor:
-        return self.pool(F.silu(self.norm(outputs[-1])))
+        logits: Tensor = self.pool(F.silu(self.norm(outputs[-1])))
+        return logits
 
 
 @final
@@ -91,7 +93,8 @@ class SpatialReadout(Readout):
 
     def forward(self, outputs: Sequence[Tensor]) -> Tensor:
         means = torch.cat([spatial_mean(h) for h in outputs], dim=1)
-        return self.classes(self.act(self.hidden_norm(self.hidden(means))))
+        logits: Tensor = self.classes(self.act(self.hidden_norm(self.hidden(means))))
+        return logits
 
 
 @final
@@ -221,7 +224,8 @@ class ADMEncoder(Network):
         for stage in self.encoder:
             outputs.append(stage(outputs[-1], emb))
         outputs.append(self.middle(outputs[-1], emb))
-        return self.readout(outputs)
+        logits: Tensor = self.readout(outputs)
+        return logits
 
     def check_shape(self, shape: Sequence[int]) -> None:
         check_sample(shape, channels=self.in_channels, dims=self.dims, levels=self.levels)

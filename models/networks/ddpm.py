@@ -194,7 +194,7 @@ class DDPM(Network):
         if self.time_embedding is not None:
             time = self.time_embedding(sinusoidal(labels, self.channels))
         emb = plus_class(time, self.class_embedding, y)
-        h = self.input_conv(x if self.centered else 2 * x - 1)
+        h: Tensor = self.input_conv(x if self.centered else 2 * x - 1)
         skips = [h]
         for level in self.down:
             for block, attention in level.units():

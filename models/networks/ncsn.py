@@ -86,7 +86,8 @@ class NCSN(Network):
 
     def forward(self, x: Tensor, labels: Tensor, **cond: Any) -> Tensor:
         refuse(cond)
-        return self.trunk(x if self.centered else 2 * x - 1, labels.round().long())
+        score: Tensor = self.trunk(x if self.centered else 2 * x - 1, labels.round().long())
+        return score
 
     def check_shape(self, shape: Sequence[int]) -> None:
         check_sizes(shape, in_channels=self.in_channels, dims=self.dims, factor=2**self.trunk.pools)

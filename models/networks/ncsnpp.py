@@ -323,7 +323,7 @@ class NCSNpp(Network):
             if level.resample is not None:
                 h = level.resample(h, emb)
         if self.readout is not None:
-            return self.readout(h)
+            pyramid = self.readout(h)
         assert pyramid is not None
         return pyramid
 

@@ -110,7 +110,7 @@ class NCSNv2(Network):
         level = labels.round().long()
         # index_select refuses a negative index, which would otherwise count from the end
         sigma = self.sigmas.index_select(0, level)
-        out = self.trunk(x if self.centered else 2 * x - 1, level)
+        out: Tensor = self.trunk(x if self.centered else 2 * x - 1, level)
         return out / over_space(sigma[:, None], x)
 
     def check_shape(self, shape: Sequence[int]) -> None:

@@ -239,8 +239,8 @@ class NoiseModel(Model):
         output, variance = split_output(self.network(x, labels, **cond), x, self.variance)
         kind: View
         if self.output == "previous":
-            chain: DiscreteDiffusion = self.process  # type: ignore[assignment]
-            output, kind = chain.data_of_previous(output, x, t), "x0"
+            assert isinstance(self.process, DiscreteDiffusion)  # checked when the model is built
+            output, kind = self.process.data_of_previous(output, x, t), "x0"
         else:
             kind = self.output
         level = self.time.marginal(t)
