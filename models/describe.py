@@ -90,7 +90,7 @@ def count_parameters(module: nn.Module) -> int:
 
 
 def describe(network: Network, shape: Sequence[int], **cond: Tensor) -> Description:
-    """Measure one evaluation on one sample.
+    """Measure the cost of one evaluation of a network on one sample.
 
     FLOPs are those of PyTorch's counter: matrix products, convolutions and attention, in which nearly
     all the work is; element-wise operations count nothing. The activation memory is that of the

@@ -88,8 +88,10 @@ class TimeEmbedding(nn.Sequential):
 
     def forward(self, features: Tensor) -> Tensor:
         # The features keep float32 whatever the network computes in.
-        embedding: Tensor = super().forward(features.to(next(self.parameters()).dtype))
-        return embedding
+        h = features.to(next(self.parameters()).dtype)
+        for layer in self:
+            h = layer(h)
+        return h
 
 
 @final

@@ -56,7 +56,7 @@ def amplify_backbone(h: Tensor, scale: float) -> Tensor:
 
 
 class FreeU:
-    """Strengths per level of a decoder, from the smallest size up; levels not listed are left alone.
+    """FreeU's factors for each level of a decoder, from the lowest resolution up; other levels are unchanged.
 
     Args:
         backbone: factors ``b`` of the decoder's features; 1 leaves them untouched.

@@ -93,7 +93,7 @@ class ConditionalInstanceNormPlus(nn.Module):
 
 @final
 class Standardise(nn.Module):
-    """A statistic without parameters."""
+    """Normalisation by a statistic, without parameters."""
 
     def __init__(self, statistic: Callable[[Tensor], Tensor], num_features: int) -> None:
         super().__init__()
@@ -105,7 +105,7 @@ class Standardise(nn.Module):
 
 @final
 class VarianceNorm(nn.Module):
-    """alpha * unit_variance(x)."""
+    """Division by the standard deviation of each channel: alpha * unit_variance(x)."""
 
     def __init__(self, num_features: int) -> None:
         super().__init__()
@@ -117,7 +117,7 @@ class VarianceNorm(nn.Module):
 
 @final
 class ConditionalVarianceNorm(nn.Module):
-    """gamma_i * unit_variance(x), i the level."""
+    """``VarianceNorm`` with a scale of its own for each noise level i: gamma_i * unit_variance(x)."""
 
     def __init__(self, num_features: int, num_levels: int) -> None:
         super().__init__()
@@ -130,7 +130,7 @@ class ConditionalVarianceNorm(nn.Module):
 
 @final
 class ConditionalAffine(nn.Module):
-    """gamma_i * statistic(x) + beta_i, i the level."""
+    """A statistic, scaled and shifted by each noise level i: gamma_i * statistic(x) + beta_i."""
 
     def __init__(self, statistic: Callable[[Tensor], Tensor], num_features: int, num_levels: int) -> None:
         super().__init__()
@@ -149,7 +149,7 @@ no_norm: NormFactory = partial(Standardise, unchanged)
 
 
 def get_normalization(name: str, *, num_levels: int | None = None) -> NormFactory:
-    """The layer of a name, conditional on the noise level if ``num_levels`` is given.
+    """The normalisation of a name, conditional on the noise level if ``num_levels`` is given.
 
     Args:
         name: ``InstanceNorm++`` (all published weights), ``InstanceNorm``, ``VarianceNorm`` or

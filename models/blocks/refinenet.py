@@ -37,7 +37,7 @@ class Stage:
 
 @dataclass(frozen=True)
 class Kit:
-    """What all blocks of one network are made with."""
+    """The settings that all blocks of one network share."""
 
     dims: int  # spatial dimensions
     act: nn.Module  # without parameters or state, so one serves everywhere
@@ -71,7 +71,7 @@ class ConvMeanPool(nn.Module):
 
 @final
 class ResidualBlock(nn.Module):
-    """x + conv(act(norm(conv(act(norm(x)))))), the shortcut convolved where a stage begins.
+    """A residual block, x + conv(act(norm(conv(act(norm(x)))))); its shortcut is convolved where a stage begins.
 
     A dilated stage begins with a dilated 3x3 shortcut, a pooling one with 1x1 and mean pooling.
     """
@@ -102,7 +102,7 @@ class ResidualBlock(nn.Module):
 
 @final
 class RefineUnit(nn.Module):
-    """conv(act(norm(x)))."""
+    """Normalisation, activation and convolution: conv(act(norm(x)))."""
 
     def __init__(self, kit: Kit, width: int) -> None:
         super().__init__()
@@ -117,7 +117,7 @@ class RefineUnit(nn.Module):
 
 @final
 class ResidualConvUnits(nn.Module):
-    """``num_blocks`` times x + unit(unit(x))."""
+    """A row of ``num_blocks`` residual blocks x + unit(unit(x)) (RefineNet's residual convolution unit)."""
 
     def __init__(self, kit: Kit, width: int, num_blocks: int) -> None:
         super().__init__()
@@ -131,7 +131,7 @@ class ResidualConvUnits(nn.Module):
 
 @final
 class ChainedPooling(nn.Module):
-    """act(x) plus a chain of pooled and convolved copies of it: context from a growing window."""
+    """Chained residual pooling: act(x) plus a chain of pooled and convolved copies of it, whose windows grow."""
 
     def __init__(self, kit: Kit, width: int) -> None:
         super().__init__()
@@ -149,7 +149,7 @@ class ChainedPooling(nn.Module):
 
 @final
 class Fusion(nn.Module):
-    """The sum of maps of several scales, each convolved and interpolated to one size."""
+    """Multi-resolution fusion: the sum of several maps, each convolved and interpolated to one size."""
 
     def __init__(self, kit: Kit, widths: Sequence[int], width_out: int) -> None:
         super().__init__()
@@ -165,7 +165,7 @@ class Fusion(nn.Module):
 
 @final
 class RefineBlock(nn.Module):
-    """Adapt each input, fuse them at the first one's size, pool, convolve."""
+    """A RefineNet block: residual units on each input, fusion at the first one's size, pooling, residual units."""
 
     def __init__(self, kit: Kit, widths: Sequence[int], width_out: int, *, last: bool) -> None:
         super().__init__()
@@ -183,7 +183,7 @@ class RefineBlock(nn.Module):
 
 @final
 class RefineNet(nn.Module):
-    """The whole map from a state to an output of the same shape.
+    """The network of NCSN and NCSNv2, from a state to an output of the same shape.
 
     ``stages`` run from shallow to deep. ``refine[0]`` belongs to the deepest stage; each further one
     fuses the next shallower stage with what came before.
@@ -230,7 +230,7 @@ class RefineNet(nn.Module):
 
 
 def make_kit(*, dims: int, nonlinearity: str, norm: NormFactory, conditional: bool) -> Kit:
-    """NCSN's kit if ``conditional`` (normalised refinement, average pooling), else NCSNv2's.
+    """The settings of NCSN's blocks if ``conditional`` (normalised refinement, average pooling), else NCSNv2's.
 
     Raises:
         ValueError: an unknown non-linearity, or not one to three dimensions.

@@ -21,7 +21,7 @@ _LISTED = 12
 
 @dataclass(frozen=True)
 class LoadedWeights:
-    """What a load did: how many tensors it used, and what else the file has, each with the reason."""
+    """A report of loaded weights: how many tensors were used, and what else the file has, each with the reason."""
 
     family: str
     path: str

@@ -18,11 +18,11 @@ from models.networks.ddpm import DDPM
 from models.networks.ncsnpp import NCSNpp
 
 
-def ancestor_names(network: Network) -> dict[str, str]:
-    """Our parameter names -> the ancestor's, in the order of the ancestor's ``model.parameters()``.
+def score_sde_names(network: Network) -> dict[str, str]:
+    """Our parameter names -> score_sde's, in the order of score_sde's ``model.parameters()``.
 
     Raises:
-        ValueError: the ancestor has no such network.
+        ValueError: score_sde has no such network.
     """
     prefixes = {module: name for name, module in network.named_modules()}
     return {
@@ -34,10 +34,10 @@ def ancestor_names(network: Network) -> dict[str, str]:
 
 @functools.singledispatch
 def layer_order(network: Network) -> Iterator[nn.Module]:
-    """Our layers in the order of the ancestor's ``all_modules``; register a network to give it one.
+    """Our layers in the order of score_sde's ``all_modules``; register a network to give it one.
 
     Raises:
-        ValueError: the ancestor has no such network.
+        ValueError: score_sde has no such network.
     """
     raise ValueError(
         f"the score_sde family has no network like {type(network).__name__} "
@@ -95,7 +95,7 @@ def _ncsnpp(network: NCSNpp) -> Iterator[nn.Module]:
 
 
 def _readout(layer: nn.Module | None) -> Iterator[nn.Module]:
-    """The ancestor counts a readout's two layers apart."""
+    """score_sde counts a readout's two layers apart."""
     if isinstance(layer, Readout):
         yield layer.norm
         yield layer.conv
@@ -105,7 +105,7 @@ def _readout(layer: nn.Module | None) -> Iterator[nn.Module]:
 
 @functools.singledispatch
 def parameter_names(layer: nn.Module) -> Iterator[tuple[str, str]]:
-    """(our name, the ancestor's) of each parameter inside one layer, in the ancestor's order."""
+    """(our name, score_sde's) of each parameter inside one layer, in score_sde's order."""
     yield "weight", "weight"
     yield "bias", "bias"
 

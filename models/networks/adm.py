@@ -163,7 +163,7 @@ class UNet(Network):
 
     @abc.abstractmethod
     def first_input(self, x: Tensor, **cond: Any) -> Tensor:
-        """What the first convolution sees of the state and the conditioning (without ``y``)."""
+        """The input of the first convolution, from the state and the conditioning (without ``y``)."""
 
     def forward(self, x: Tensor, labels: Tensor, *, y: Tensor | None = None, **cond: Any) -> Tensor:
         emb = self._embed(labels, y)
@@ -231,7 +231,7 @@ class ADM(UNet):
 @final
 @register_model(name="adm_superres")
 class ADMSuperRes(UNet):
-    """The U-Net that also sees a low-resolution image (Nichol and Dhariwal 2021, the up-samplers).
+    """The U-Net for super-resolution, conditional on a low-resolution image (Dhariwal & Nichol 2021, section 5).
 
     Conditioning ``low_res``, (B, in_channels, ...) of any size, is interpolated linearly along each axis
     to the size of the state and joined to its channels; other arguments of ``UNet``.

@@ -40,13 +40,13 @@ class Readout(nn.Module, abc.ABC):
 
 
 def spatial_mean(h: Tensor) -> Tensor:
-    """(B, C, ...) -> (B, C)."""
+    """The mean over all positions: (B, C, ...) -> (B, C)."""
     return h.flatten(2).mean(dim=-1)
 
 
 @final
 class AdaptiveReadout(Readout):
-    """Spatial mean of the last output, then a linear map that starts at zero."""
+    """Global average pooling of the last output, then a linear map that starts at zero."""
 
     def __init__(self, *, channels: int, out_channels: int, dims: int, norm_groups: int) -> None:
         super().__init__()
@@ -61,7 +61,7 @@ class AdaptiveReadout(Readout):
 
 @final
 class AttentionReadout(Readout):
-    """Attention pool of the last output."""
+    """Attention pooling of the last output."""
 
     def __init__(
         self, *, channels: int, out_channels: int, head_channels: int, positions: int, norm_groups: int

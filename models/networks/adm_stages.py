@@ -23,7 +23,7 @@ _NAMES = ResNames("norm1", "conv1", "emb", "norm2", "conv2", "skip")
 
 @dataclass(frozen=True)
 class BlockFactory:
-    """What all blocks of one network have in common; makes them."""
+    """Makes the blocks of one network from the settings that they share."""
 
     dims: int
     emb_channels: int
@@ -72,7 +72,7 @@ class BlockFactory:
         )
 
     def attention(self, channels: int, num_heads: int | None = None) -> MultiHeadAttention:
-        """Attention; the width of a head, where it is set, takes precedence over the number of heads."""
+        """Self-attention; the number of channels of a head, where it is set, decides how many heads there are."""
         heads = num_heads or self.num_heads
         if self.num_head_channels is not None:
             if channels % self.num_head_channels:
@@ -90,14 +90,14 @@ class BlockFactory:
         )
 
     def down(self, channels: int) -> Block:
-        """From one level to the next smaller one."""
+        """Down-sampling from one level to the next."""
         make = partial(Downsample, self.dims, padding="both", keep_depth=True, init_scale=None)
         if self.resblock_updown:
             return self.res(channels, channels, make())
         return make(in_channels=channels, with_conv=self.conv_resample)
 
     def up(self, channels: int) -> Block:
-        """From one level to the next larger one."""
+        """Up-sampling from one level to the next."""
         make = partial(Upsample, self.dims, keep_depth=True, init_scale=None)
         if self.resblock_updown:
             return self.res(channels, channels, make())
@@ -106,7 +106,7 @@ class BlockFactory:
         return make(in_channels=channels, with_conv=self.conv_resample)
 
     def middle(self, channels: int) -> Stage:
-        """The blocks at the smallest size."""
+        """The blocks at the lowest resolution: a residual block, attention, a residual block."""
         return Stage(
             res1=self.res(channels, channels),
             attention=self.attention(channels),
@@ -126,7 +126,7 @@ def time_features(labels: Tensor, channels: int) -> Tensor:
 
 
 def level_sizes(image_size: int | Sequence[int], dims: int, levels: int) -> list[tuple[int, ...]]:
-    """Spatial size at each level of an image of the size a network is made for.
+    """The spatial size at each level, for images of the size that a network is made for.
 
     Raises:
         ValueError: the number of sizes is wrong, or a size does not halve ``levels - 1`` times.
@@ -174,7 +174,7 @@ def check_sample(shape: Sequence[int], *, channels: int, dims: int, levels: int)
 
 @dataclass(frozen=True)
 class EncoderStages:
-    """The shrinking half of a network, and the channels of its outputs, the first convolution's first."""
+    """A network's encoder, and the numbers of channels of its outputs, that of the first convolution included."""
 
     stages: ModuleList[Stage]
     channels: tuple[int, ...]
@@ -188,7 +188,7 @@ def encoder_stages(
     num_res_blocks: int,
     attention_levels: Sequence[bool],
 ) -> EncoderStages:
-    """Residual blocks (with attention where asked) at each level, and the way down to the next."""
+    """The encoder: residual blocks at each level, with attention where it is set, and down-sampling to the next."""
     stages: ModuleList[Stage] = ModuleList()
     ch = int(channel_mult[0] * channels)
     outputs = [ch]

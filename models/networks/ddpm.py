@@ -187,7 +187,7 @@ class DDPM(Network):
         self.class_embedding.check(y)
 
     def forward(self, x: Tensor, labels: Tensor, *, y: Tensor | None = None, **cond: Any) -> Tensor:
-        """Evaluate; ``labels`` (B,) are embedded as they are, fractions included (see ``Network``)."""
+        """Evaluate the network (see ``Network``); ``labels`` (B,) may be fractions of an index."""
         if cond:
             raise ValueError(f"this network takes no condition {', '.join(sorted(cond))}; it knows y only.")
         time = None

@@ -35,7 +35,7 @@ def check_sizes(shape: Sequence[int], *, in_channels: int, dims: int, factor: in
 
 
 def refuse(cond: dict[str, Any]) -> None:
-    """Neither NCSN nor NCSNv2 is conditional on anything but the noise level."""
+    """Refuse conditioning: NCSN and NCSNv2 are conditional on the noise level alone."""
     if cond:
         raise ValueError(f"this network takes no conditioning, got {', '.join(sorted(cond))}; leave it out.")
 
@@ -43,7 +43,7 @@ def refuse(cond: dict[str, Any]) -> None:
 @final
 @register_model(name="ncsn")
 class NCSN(Network):
-    """NCSN; gives the score itself (the division by sigma is something it had to learn).
+    """NCSN, the noise conditional score network (Song & Ermon 2019): it outputs the score itself.
 
     Labels are indices into the rows of its conditional normalisations: 0 for the largest noise, as
     the label of the discrete VE process descends with time. They may come as floats and are rounded.

@@ -267,7 +267,7 @@ class NCSNpp(Network):
         self.class_embedding.check(y)
 
     def forward(self, x: Tensor, labels: Tensor, *, y: Tensor | None = None, **cond: Any) -> Tensor:
-        """Evaluate; ``labels`` (B,) are sigma with the Fourier embedding (see ``Network``)."""
+        """Evaluate the network (see ``Network``); with the Fourier embedding ``labels`` (B,) are sigma."""
         if cond:
             raise ValueError(f"this network takes no condition {', '.join(sorted(cond))}; it knows y only.")
         emb = self._embed(labels, y)

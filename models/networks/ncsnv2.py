@@ -45,11 +45,11 @@ _STAGES = {
 
 @final
 class NCSNv2(Network):
-    """score(x, i) = refinenet(x) / sigmas[i]: the network itself does not see the level.
+    """NCSNv2: score(x, i) = refinenet(x) / sigmas[i], where the RefineNet is not told the level i.
 
     The label i is an index into the table *this network holds* (buffer ``sigmas``), which descends
     from ``sigma_max``, as in both references: label 0 is the largest noise, and the label of the
-    discrete VE process descends with time. (The ancestor's process holds a second, *ascending* table
+    discrete VE process descends with time. (score_sde's process holds a second, *ascending* table
     of the same sigmas; labels never index that one.) Labels may come as floats and are rounded; an
     index outside the table is an error.
 

@@ -1,4 +1,4 @@
-"""A continuous process cut into levels: a chain, for the variational bound of a network trained on an SDE."""
+"""An SDE discretised to a chain, for the variational bound of a network that was trained on the SDE."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sde_lib.discrete import DiscreteDiffusion
 
 
 class TimeOfLevel(TimeEncoding):
-    """A chain's index as the label of the time at which the level was cut.
+    """Labels of a network trained on an SDE, for the levels of a chain that discretises it.
 
     Args:
         time: what the network is told of the SDE's time.
@@ -38,7 +38,7 @@ class TimeOfLevel(TimeEncoding):
 
 
 class CutLevels:
-    """The network of an SDE on a chain of ``num_levels`` of its times.
+    """Discretises a model of an SDE to ``num_levels`` of its times.
 
     The levels are evenly spaced in log-SNR from T to an end near clean data: a fixed variance costs the square of
     a step in log-SNR, so no other spacing of as many costs less (where data are spread wider than the noise, a

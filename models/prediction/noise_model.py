@@ -82,7 +82,7 @@ class Prediction:
 
     @property
     def score(self) -> Tensor:
-        """The score of p_t at x_t."""
+        """The score: the gradient of log p_t at x_t."""
         if self.kind == "score":
             return self.output
         _, sigma = self._level()
@@ -90,14 +90,14 @@ class Prediction:
 
     @property
     def v(self) -> Tensor:
-        """The velocity, from noise to data on the unit circle."""
+        """The velocity v = (alpha eps - sigma x0) / r (Salimans & Ho 2022, section 4)."""
         if self.kind == "v":
             return self.output
         alpha, sigma = self._level()
         return (alpha * self.eps - sigma * self.x0) / (alpha**2 + sigma**2).sqrt()
 
     def __getitem__(self, rows: slice) -> Prediction:
-        """The prediction of some samples of the batch."""
+        """The prediction for some samples of the batch."""
 
         def of(part: Tensor | None) -> Tensor | None:
             return None if part is None else part[rows]
@@ -113,7 +113,7 @@ class Prediction:
         )
 
     def detached(self) -> Prediction:
-        """The same without its history of differentiation."""
+        """The same prediction, detached from the autograd graph."""
         return replace(
             self,
             x=self.x.detach(),

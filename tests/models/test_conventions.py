@@ -9,7 +9,17 @@ import torch
 from torch import Tensor
 
 from models import Network, NoiseModel, convention
-from sde_lib import EDM, VESDE, VPSDE, DiscreteDiffusion, Process, subVPSDE
+from sde_lib import (
+    EDM,
+    VESDE,
+    VPSDE,
+    Coefficients,
+    DiscreteDiffusion,
+    GaussianSDE,
+    Marginal,
+    Process,
+    subVPSDE,
+)
 from sde_lib.chain_sde import InterpolatedChain
 from sde_lib.schedules import geometric_sigmas, linear_betas
 
@@ -62,6 +72,23 @@ def test_a_process_alone_says_labels_and_output(
     model = convention(process, continuous=continuous).model(Labels())
     assert fed(model, t) == pytest.approx(label, rel=1e-6)
     assert model.output == output
+
+
+def test_a_process_of_ones_own_takes_the_default() -> None:
+    """Registered or not: labels 999 t / T, and eps, for it has a Gaussian marginal."""
+
+    class Linear(GaussianSDE):
+        T, N, t_min, t_end, prior_std = 2.0, 10, 1e-3, 1e-3, 1.0
+
+        def marginal(self, t: Tensor) -> Marginal:
+            return Marginal(1 - t / 2, t / 2)
+
+        def sde(self, x: Tensor, t: Tensor) -> Coefficients:
+            raise NotImplementedError
+
+    model = convention(Linear()).model(Labels())
+    assert fed(model, 0.5) == pytest.approx(999 * 0.5 / 2)
+    assert model.output == "eps"
 
 
 def test_the_name_may_be_given_and_decides() -> None:
