@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
 
 from torch import Tensor, nn
 
 from sde_lib.registry import Registry
+
+OutputKind: TypeAlias = Literal["eps", "x0", "score", "v"]
+TimeLabel: TypeAlias = Literal["time", "sigma", "level"]
 
 
 class Network(nn.Module, abc.ABC):
@@ -20,17 +23,17 @@ class Network(nn.Module, abc.ABC):
     Attributes:
         output_kind: what the output means (eps, x0, score, v) whatever the process; None: as the
             process's convention has it.
-        time_label: the time encoding that the network wants: ``time`` itself, or the ``level``, counted
-            from the noisiest; None: likewise.
-        classifies: the output is a logit for each class (B, K), not an image.
-        sees_low_res: it needs the conditioning ``low_res``, an image of any size.
+        time_label: the labels that the network wants: the ``time`` itself, the noise level ``sigma``, or the
+            index of the ``level``, counted from the noisiest; None: those of the process's convention.
+        classifies: whether the output is a logit for each class (B, K), not an image.
+        sees_low_res: whether it needs the conditioning ``low_res``, an image of any size.
         log_labels: whether it takes the logarithm of its labels, which then must be positive.
-        null_label: the class label after the last always stands for none; otherwise it does in a network
-            that was trained with label dropout.
+        null_label: whether the class label after the last always stands for no class; otherwise it does so
+            only in a network that was trained with label dropout.
     """
 
-    output_kind: ClassVar[str | None] = None
-    time_label: ClassVar[str | None] = None
+    output_kind: ClassVar[OutputKind | None] = None
+    time_label: ClassVar[TimeLabel | None] = None
     classifies: ClassVar[bool] = False
     sees_low_res: ClassVar[bool] = False
     log_labels: bool = False
@@ -48,6 +51,10 @@ class Network(nn.Module, abc.ABC):
         Returns:
             (B, C', ...): as many channels as the parameterisation needs, spatial size of ``x``.
         """
+
+    if TYPE_CHECKING:
+        # nn.Module's returns Any.
+        def __call__(self, x: Tensor, labels: Tensor, **cond: Any) -> Tensor: ...
 
     def check_shape(self, shape: Sequence[int]) -> None:
         """Refuse a sample shape (C, ...) that the network cannot process.

@@ -16,7 +16,6 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 from torch.func import functional_call
-from torch.utils.flop_counter import FlopCounterMode
 from torch.utils.hooks import RemovableHandle
 
 from models.base import Network
@@ -91,7 +90,7 @@ def count_parameters(module: nn.Module) -> int:
 
 
 def describe(network: Network, shape: Sequence[int], **cond: Tensor) -> Description:
-    """Measure one evaluation on one sample.
+    """Measure the cost of one evaluation of a network on one sample.
 
     FLOPs are those of PyTorch's counter: matrix products, convolutions and attention, in which nearly
     all the work is; element-wise operations count nothing. The activation memory is that of the
@@ -138,6 +137,9 @@ class _Meter:
     """Books arithmetic and saved tensors on the group of layers that is running."""
 
     def __init__(self, own: Iterable[Tensor]) -> None:
+        # Imported here: it loads Triton, a tenth of a second of every start.
+        from torch.utils.flop_counter import FlopCounterMode
+
         self.counter = FlopCounterMode(display=False)
         self.flop: defaultdict[str, int] = defaultdict(int)
         self.saved: defaultdict[str, int] = defaultdict(int)

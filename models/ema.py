@@ -1,4 +1,4 @@
-"""Averaged weights."""
+"""Exponential moving averages of weights."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 
 class EMA:
-    """An exponential moving average of a module's parameters, named.
+    """An exponential moving average of a module's parameters, by their names.
 
     With ``warmup`` the k-th update (k = 1, 2, ...) uses min(decay, (1 + k) / (10 + k)), so that the average
     forgets the initial weights; this is score_sde's rule.
@@ -49,7 +49,7 @@ class EMA:
 
     @contextmanager
     def average(self, module: nn.Module) -> Iterator[None]:
-        """The module holds the averaged weights inside the block, and its own again after it."""
+        """A context in which the module has the averaged weights; afterwards it has its own again."""
         own = {name: p.detach().clone() for name, p in self._parameters(module)}
         self.copy_to(module, self.shadow)
         try:
@@ -69,7 +69,7 @@ class EMA:
 
     @torch.no_grad()
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore; names and shapes must be those of the module.
+        """Restore a saved average; names and shapes must be those of the module.
 
         Raises:
             ValueError: the names differ; the first of them are listed.

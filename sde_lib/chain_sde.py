@@ -27,6 +27,7 @@ class InterpolatedChain(nn.Module, GaussianSDE):
 
     def __init__(self, chain: DiscreteDiffusion) -> None:
         super().__init__()
+        self.chain = chain
         self.T, self.N = float(chain.num_levels - 1), chain.num_levels
         self._prior_std = chain.prior_std
         level = chain.marginal(torch.arange(chain.num_levels, device=chain.alphas.device))

@@ -50,6 +50,24 @@ class Registry(Generic[T]):
     def __init__(self, kind: str) -> None:
         self.kind = kind
         self._entries: dict[str, Any] = {}
+        self._provider: Callable[[], object] | None = None
+
+    def provided_by(self, provider: Callable[[], object]) -> None:
+        """Have ``provider`` import the modules that register a package's own classes, at the first look-up.
+
+        Importing the registry alone is then cheap. What the provider's package registers does not wait for it;
+        another's class does, so that a name which the package takes is refused at once.
+        """
+        self._provider = provider
+
+    def _complete(self) -> None:
+        provider, self._provider = self._provider, None
+        if provider is not None:
+            try:
+                provider()
+            except BaseException:
+                self._provider = provider
+                raise
 
     @overload
     def __call__(self, cls: C) -> C: ...
@@ -66,6 +84,8 @@ class Registry(Generic[T]):
         return self._add(cls, name)
 
     def _add(self, cls: Any, name: str | None) -> Any:
+        if self._provider is not None and not cls.__module__.startswith(f"{self._provider.__module__}."):
+            self._complete()
         key = snake_case(name or cls.__name__)
         held = self._entries.get(key)
         # The same definition read again, as a plugin is by a second build, replaces itself.
@@ -84,17 +104,21 @@ class Registry(Generic[T]):
         Raises:
             ValueError: the name is unknown; the message lists what is registered and the nearest.
         """
+        self._complete()
         key = snake_case(name)
         if key not in self._entries:
             raise ValueError(unknown_name(self.kind, name, list(self._entries)))
         return self._entries[key]
 
     def __iter__(self) -> Iterator[str]:
+        self._complete()
         return iter(sorted(self._entries))
 
     def __contains__(self, name: str) -> bool:
+        self._complete()
         return snake_case(name) in self._entries
 
     def name_of(self, cls: object) -> str:
         """The name under which a class is registered (the reverse look-up)."""
+        self._complete()
         return next(name for name, held in self._entries.items() if held is cls)

@@ -198,7 +198,7 @@ def test_files_are_short_and_explained(package: str) -> None:
         assert path.stem != "datasets", "the name would shadow Hugging Face's"
 
 
-@pytest.mark.parametrize("package", MATHEMATICS)
+@pytest.mark.parametrize("package", [*MATHEMATICS, "models"])
 def test_a_class_is_abstract_or_final(package: str) -> None:
     """No class of ours has a concrete class of ours as its base."""
     offences = []

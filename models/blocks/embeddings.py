@@ -3,31 +3,51 @@
 from __future__ import annotations
 
 import math
+from collections import OrderedDict
+from typing import final
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.blocks.layers import linear
 
+def sinusoidal(
+    labels: Tensor,
+    dim: int,
+    *,
+    max_period: float = 10000.0,
+    cosines_first: bool = False,
+    endpoint: bool = True,
+) -> Tensor:
+    """Sinusoidal embedding of labels: ``sin(w_i l), cos(w_i l)`` at geometric frequencies w_i.
 
-def sinusoidal(labels: Tensor, dim: int, *, max_period: float = 10000.0) -> Tensor:
-    """Sines, then cosines, of ``labels`` at ``dim // 2`` geometric frequencies from 1 to 1/max_period.
+    ``w_i = max_period^(-i / (n - 1))`` for i < n = dim // 2 (Ho et al. 2020, after Vaswani et al. 2017,
+    section 3.5); without ``endpoint`` the exponent is -i / n (Nichol & Dhariwal 2021, their code).
 
-    Ho et al. 2020 (after Vaswani et al. 2017, section 3.5). (B,) -> (B, dim), at least float32: a
-    label of 999 in half precision would already be off by a step.
+    Args:
+        labels: (B,), any real numbers.
+        dim: size of the embedding; an odd one ends with a zero.
+        max_period: the inverse of the lowest frequency.
+        cosines_first: ADM's order; DDPM has the sines first.
+        endpoint: whether the lowest frequency 1 / max_period is among the w_i, as in DDPM.
+
+    Returns:
+        (B, dim), at least float32: labels reach 1000, where half precision has a spacing of 0.5.
 
     Raises:
-        ValueError: fewer than four dimensions.
+        ValueError: with the endpoint, fewer than four dimensions, for which there is no lowest frequency.
     """
     half = dim // 2
-    if half < 2:
+    if endpoint and half < 2:
         raise ValueError(f"a sinusoidal embedding needs at least 4 dimensions, not {dim}; raise channels.")
-    dtype = torch.float64 if labels.dtype == torch.float64 else torch.float32
-    steps = torch.arange(half, dtype=dtype, device=labels.device)
-    phases = labels.to(dtype)[:, None] * torch.exp(steps * (-math.log(max_period) / (half - 1)))
-    features = torch.cat([phases.sin(), phases.cos()], dim=1)
-    return F.pad(features, (0, dim % 2))
+    dtype = torch.promote_types(labels.dtype, torch.float32)
+    index = torch.arange(half, dtype=dtype, device=labels.device)
+    # Each in its reference's order of operations, on which the last bit depends.
+    rate = math.log(max_period)
+    exponents = index * (-rate / (half - 1)) if endpoint else -rate * index / half
+    phases = labels.to(dtype)[:, None] * exponents.exp()
+    waves = (phases.cos(), phases.sin()) if cosines_first else (phases.sin(), phases.cos())
+    return F.pad(torch.cat(waves, dim=-1), (0, dim % 2))
 
 
 def level_at(sigmas: Tensor, labels: Tensor) -> Tensor:
@@ -37,8 +57,9 @@ def level_at(sigmas: Tensor, labels: Tensor) -> Tensor:
     return sigmas[below] * (sigmas[above] / sigmas[below]) ** (labels - below).to(sigmas.dtype)
 
 
+@final
 class GaussianFourier(nn.Module):
-    """Sines and cosines at fixed random frequencies: (B,) -> (B, 2 size).
+    """Random Fourier features, sines and cosines at fixed random frequencies: (B,) -> (B, 2 size).
 
     ``[sin(2 pi W u), cos(2 pi W u)]`` with W ~ N(0, scale^2), drawn once and never trained, yet part of
     the weights (Tancik et al. 2020, eq. 5).
@@ -53,19 +74,27 @@ class GaussianFourier(nn.Module):
         return torch.cat([phases.sin(), phases.cos()], dim=-1)
 
 
-class TimeEmbedding(nn.Module):
-    """Two dense layers from time features (B, in) to the embedding (B, out) that the blocks are told."""
+@final
+class TimeEmbedding(nn.Sequential):
+    """A multi-layer perceptron from features of the time (B, in) to the embedding (B, out) of the blocks.
 
-    def __init__(self, in_features: int, out_features: int, *, act: nn.Module) -> None:
-        super().__init__()
-        self.dense_in = linear(in_features, out_features)
-        self.act = act
-        self.dense_out = linear(out_features, out_features)
+    Args:
+        layers: in running order, by the names that they have among the network's weights. Each family of
+            published weights has names of its own.
+    """
+
+    def __init__(self, **layers: nn.Module) -> None:
+        super().__init__(OrderedDict(layers))
 
     def forward(self, features: Tensor) -> Tensor:
-        return self.dense_out(self.act(self.dense_in(features.to(self.dense_in.weight.dtype))))
+        # The features keep float32 whatever the network computes in.
+        h = features.to(next(self.parameters()).dtype)
+        for layer in self:
+            h = layer(h)
+        return h
 
 
+@final
 class ClassEmbedding(nn.Module):
     """One learned vector per class, added to the time embedding (Nichol & Dhariwal 2021, section 4).
 
@@ -83,7 +112,8 @@ class ClassEmbedding(nn.Module):
                 f"this network is class-conditional ({self.table.num_embeddings} classes) and got no labels; "
                 "pass y=."
             )
-        return self.table(y)
+        embedding: Tensor = self.table(y)
+        return embedding
 
     def check(self, y: Tensor) -> None:
         """Refuse labels that are not classes (waits for the device: call it before a run, not in it).
@@ -97,3 +127,17 @@ class ClassEmbedding(nn.Module):
                 f"class labels of type {y.dtype} from {low} to {high}; "
                 f"allowed are integers from 0 to {self.table.num_embeddings - 1}."
             )
+
+
+def plus_class(time: Tensor | None, classes: ClassEmbedding | None, y: Tensor | None) -> Tensor | None:
+    """The embedding (B, E) of time and class: their sum, or the one that there is.
+
+    Raises:
+        ValueError: classes without labels, or labels without classes.
+    """
+    if classes is not None:
+        told: Tensor = classes(y)
+        return told if time is None else time + told
+    if y is not None:
+        raise ValueError("this network knows no classes (num_classes is None), but got labels y.")
+    return time

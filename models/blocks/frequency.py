@@ -33,7 +33,7 @@ def scale_low_frequencies(h: Tensor, scale: float, threshold: int = 1) -> Tensor
         index = torch.arange(n, device=h.device)
         low = (index < threshold) | (index >= n - threshold)
         mask = mask * low.to(dtype).reshape(-1, *(1,) * (h.ndim - 1 - axis))
-    change = torch.fft.ifftn(spectrum * mask, dim=axes).real
+    change: Tensor = torch.fft.ifftn(spectrum * mask, dim=axes).real
     return h + ((scale - 1) * change).to(h.dtype)
 
 
@@ -56,7 +56,7 @@ def amplify_backbone(h: Tensor, scale: float) -> Tensor:
 
 
 class FreeU:
-    """Strengths per level of a decoder, from the smallest size up; levels not listed are left alone.
+    """FreeU's factors for each level of a decoder, from the lowest resolution up; other levels are unchanged.
 
     Args:
         backbone: factors ``b`` of the decoder's features; 1 leaves them untouched.

@@ -14,8 +14,10 @@ from typing import final
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.blocks.normalization import NormFactory, no_norm
-from sde_lib.registry import unknown_name
+from models.blocks.activation import activation
+from models.blocks.block import ModuleList
+from models.blocks.convolution import Convolution, conv
+from models.blocks.level_normalization import NormFactory, no_norm
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,7 @@ class Stage:
 
 @dataclass(frozen=True)
 class Kit:
-    """What all blocks of one network are made with."""
+    """The settings that all blocks of one network share."""
 
     dims: int  # spatial dimensions
     act: nn.Module  # without parameters or state, so one serves everywhere
@@ -43,29 +45,14 @@ class Kit:
     refine_norm: NormFactory  # before every convolution of the refinement blocks
     average_pool: bool  # chained pooling by average instead of maximum
 
-    def conv(self, width_in: int, width_out: int, *, dilation: int = 1, bias: bool = True) -> nn.Module:
+    def conv(self, width_in: int, width_out: int, *, dilation: int = 1, bias: bool = True) -> Convolution:
         """A 3x3 convolution that keeps the size."""
-        kind = (nn.Conv1d, nn.Conv2d, nn.Conv3d)[self.dims - 1]
-        return kind(width_in, width_out, 3, padding=dilation, dilation=dilation, bias=bias)
+        return conv(self.dims, width_in, width_out, dilation=dilation, bias=bias)
 
     def pool5(self) -> nn.Module:
         kinds = (nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d) if self.average_pool else (
             nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d)  # fmt: skip
         return kinds[self.dims - 1](5, stride=1, padding=2)
-
-
-def activation(name: str) -> nn.Module:
-    """The non-linearity of a name: elu, relu, lrelu (slope 0.2) or swish.
-
-    Raises:
-        ValueError: no non-linearity has this name.
-    """
-    kinds: dict[str, nn.Module] = {
-        "elu": nn.ELU(), "relu": nn.ReLU(), "lrelu": nn.LeakyReLU(0.2), "swish": nn.SiLU()
-    }  # fmt: skip
-    if name.lower() not in kinds:
-        raise ValueError(unknown_name("nonlinearity", name, list(kinds)))
-    return kinds[name.lower()]
 
 
 @final
@@ -74,17 +61,17 @@ class ConvMeanPool(nn.Module):
 
     def __init__(self, kit: Kit, width_in: int, width_out: int, kernel_size: int) -> None:
         super().__init__()
-        kind = (nn.Conv1d, nn.Conv2d, nn.Conv3d)[kit.dims - 1]
-        self.conv = kind(width_in, width_out, kernel_size, padding=kernel_size // 2)
+        self.conv = conv(kit.dims, width_in, width_out, kernel=kernel_size)
         self.pool = (nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d)[kit.dims - 1](2)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.pool(self.conv(x))
+        pooled: Tensor = self.pool(self.conv(x))
+        return pooled
 
 
 @final
 class ResidualBlock(nn.Module):
-    """x + conv(act(norm(conv(act(norm(x)))))), the shortcut convolved where a stage begins.
+    """A residual block, x + conv(act(norm(conv(act(norm(x)))))); its shortcut is convolved where a stage begins.
 
     A dilated stage begins with a dilated 3x3 shortcut, a pooling one with 1x1 and mean pooling.
     """
@@ -109,12 +96,13 @@ class ResidualBlock(nn.Module):
     def forward(self, x: Tensor, level: Tensor) -> Tensor:
         h = self.conv1(self.act(self.normalize1(x, level)))
         h = self.conv2(self.act(self.normalize2(h, level)))
-        return self.shortcut(x) + h
+        out: Tensor = self.shortcut(x) + h
+        return out
 
 
 @final
 class RefineUnit(nn.Module):
-    """conv(act(norm(x)))."""
+    """Normalisation, activation and convolution: conv(act(norm(x)))."""
 
     def __init__(self, kit: Kit, width: int) -> None:
         super().__init__()
@@ -123,12 +111,13 @@ class RefineUnit(nn.Module):
         self.conv = kit.conv(width, width, bias=False)
 
     def forward(self, x: Tensor, level: Tensor) -> Tensor:
-        return self.conv(self.act(self.norm(x, level)))
+        out: Tensor = self.conv(self.act(self.norm(x, level)))
+        return out
 
 
 @final
 class ResidualConvUnits(nn.Module):
-    """``num_blocks`` times x + unit(unit(x))."""
+    """A row of ``num_blocks`` residual blocks x + unit(unit(x)) (RefineNet's residual convolution unit)."""
 
     def __init__(self, kit: Kit, width: int, num_blocks: int) -> None:
         super().__init__()
@@ -142,7 +131,7 @@ class ResidualConvUnits(nn.Module):
 
 @final
 class ChainedPooling(nn.Module):
-    """act(x) plus a chain of pooled and convolved copies of it: context from a growing window."""
+    """Chained residual pooling: act(x) plus a chain of pooled and convolved copies of it, whose windows grow."""
 
     def __init__(self, kit: Kit, width: int) -> None:
         super().__init__()
@@ -152,15 +141,15 @@ class ChainedPooling(nn.Module):
 
     def forward(self, x: Tensor, level: Tensor) -> Tensor:
         x = path = self.act(x)
-        for norm, conv in zip(self.norms, self.convs, strict=True):
-            path = conv(self.pool(norm(path, level)))
+        for norm, layer in zip(self.norms, self.convs, strict=True):
+            path = layer(self.pool(norm(path, level)))
             x = x + path
         return x
 
 
 @final
 class Fusion(nn.Module):
-    """The sum of maps of several scales, each convolved and interpolated to one size."""
+    """Multi-resolution fusion: the sum of several maps, each convolved and interpolated to one size."""
 
     def __init__(self, kit: Kit, widths: Sequence[int], width_out: int) -> None:
         super().__init__()
@@ -169,14 +158,14 @@ class Fusion(nn.Module):
         self.norms = nn.ModuleList(kit.refine_norm(width) for width in widths)
 
     def forward(self, xs: Sequence[Tensor], level: Tensor, size: Sequence[int]) -> Tensor:
-        maps = [conv(norm(x, level)) for x, norm, conv in zip(xs, self.norms, self.convs, strict=True)]
+        maps = [layer(norm(x, level)) for x, norm, layer in zip(xs, self.norms, self.convs, strict=True)]
         resized = [F.interpolate(h, size=list(size), mode=self.mode, align_corners=True) for h in maps]
         return sum(resized[1:], resized[0])
 
 
 @final
 class RefineBlock(nn.Module):
-    """Adapt each input, fuse them at the first one's size, pool, convolve."""
+    """A RefineNet block: residual units on each input, fusion at the first one's size, pooling, residual units."""
 
     def __init__(self, kit: Kit, widths: Sequence[int], width_out: int, *, last: bool) -> None:
         super().__init__()
@@ -188,12 +177,13 @@ class RefineBlock(nn.Module):
     def forward(self, xs: Sequence[Tensor], level: Tensor) -> Tensor:
         hs = [adapt(x, level) for adapt, x in zip(self.adapt_convs, xs, strict=True)]
         h = hs[0] if self.msf is None else self.msf(hs, level, xs[0].shape[2:])
-        return self.output_convs(self.crp(h, level), level)
+        out: Tensor = self.output_convs(self.crp(h, level), level)
+        return out
 
 
 @final
 class RefineNet(nn.Module):
-    """The whole map from a state to an output of the same shape.
+    """The network of NCSN and NCSNv2, from a state to an output of the same shape.
 
     ``stages`` run from shallow to deep. ``refine[0]`` belongs to the deepest stage; each further one
     fuses the next shallower stage with what came before.
@@ -213,10 +203,10 @@ class RefineNet(nn.Module):
         self.normalizer = kit.norm(width)
         self.end_conv = kit.conv(width, in_channels)
         widths = [width * stage.width for stage in stages]
-        self.stages = nn.ModuleList()
+        self.stages: ModuleList[ModuleList[ResidualBlock]] = ModuleList()
         for i, stage in enumerate(stages):
             before, dilation = widths[max(i - 1, 0)], stage.dilation
-            self.stages.append(nn.ModuleList([
+            self.stages.append(ModuleList([
                 ResidualBlock(kit, before, widths[i], begins=i > 0, pool=stage.pool, dilation=dilation),
                 ResidualBlock(kit, widths[i], widths[i], begins=False, pool=False, dilation=dilation),
             ]))  # fmt: skip
@@ -229,17 +219,18 @@ class RefineNet(nn.Module):
     def forward(self, x: Tensor, level: Tensor) -> Tensor:
         h, features = self.begin_conv(x), []
         for blocks in self.stages:
-            for block in blocks:  # type: ignore[attr-defined]  # a ModuleList iterates
+            for block in blocks:
                 h = block(h, level)
             features.append(h)
         fused: list[Tensor] = []
         for refine, feature in zip(self.refine, reversed(features), strict=True):
             fused = [refine([feature, *fused], level)]
-        return self.end_conv(self.act(self.normalizer(fused[0], level)))
+        out: Tensor = self.end_conv(self.act(self.normalizer(fused[0], level)))
+        return out
 
 
 def make_kit(*, dims: int, nonlinearity: str, norm: NormFactory, conditional: bool) -> Kit:
-    """NCSN's kit if ``conditional`` (normalised refinement, average pooling), else NCSNv2's.
+    """The settings of NCSN's blocks if ``conditional`` (normalised refinement, average pooling), else NCSNv2's.
 
     Raises:
         ValueError: an unknown non-linearity, or not one to three dimensions.

@@ -2,6 +2,8 @@
 
 from models.checkpoints import diffusers, guided_diffusion, ncsn, ours, score_sde
 from models.checkpoints.base import Family, register_family
+from models.checkpoints.diffusers import describe_folder, export_diffusers
+from models.checkpoints.diffusers_model import load_diffusers
 from models.checkpoints.loader import LoadedWeights, load_weights
 from models.checkpoints.training import TrainingCheckpoint, load_training
 
@@ -9,8 +11,11 @@ __all__ = [
     "Family",
     "LoadedWeights",
     "TrainingCheckpoint",
+    "describe_folder",
     "diffusers",
+    "export_diffusers",
     "guided_diffusion",
+    "load_diffusers",
     "load_training",
     "load_weights",
     "ncsn",

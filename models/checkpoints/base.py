@@ -29,7 +29,10 @@ class TrainingParts:
 
 
 class Family(abc.ABC):
-    """One published file format. Stateless; a file each, registered by name."""
+    """A family of published checkpoints, with one file format and one naming of the weights.
+
+    Families have no state. They are registered by name.
+    """
 
     name: ClassVar[str]
 
@@ -39,7 +42,7 @@ class Family(abc.ABC):
 
     @abc.abstractmethod
     def tensors(self, payload: Mapping[str, Any], *, ema: bool) -> dict[str, Tensor]:
-        """Every parameter under the family's own name (buffers that a config determines left out).
+        """All parameters by the family's own names, without the buffers that a config determines.
 
         Args:
             payload: the unpickled file.
@@ -51,14 +54,14 @@ class Family(abc.ABC):
 
     @abc.abstractmethod
     def key_map(self, network: Network) -> dict[str, str]:
-        """Our parameter name -> the family's name, for every parameter of ``network``.
+        """The family's name of every parameter of ``network``, by our name.
 
         Raises:
             ValueError: the family has no network of this architecture.
         """
 
     def left_out(self, payload: Any, network: Network, *, ema: bool) -> dict[str, str]:
-        """The file's names that are not loaded into ``network`` -> the reason; nothing unless overridden.
+        """Why each part of the file that is not loaded into ``network`` is left out, by its name; by default none is.
 
         Raises:
             ValueError: they show that the file is of another network.
@@ -66,7 +69,7 @@ class Family(abc.ABC):
         return {}
 
     def training(self, payload: Any, network: Network) -> TrainingParts | None:
-        """What else a training run goes on from; None where the family's files have only weights.
+        """What a training run is resumed from beside the weights; None where the family's files have only weights.
 
         Raises:
             ValueError: the file lacks it.

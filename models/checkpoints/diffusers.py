@@ -33,7 +33,7 @@ _FREQUENCIES, _FREQUENCIES_AGAIN = "time_proj.weight", "time_proj.W"
 
 @dataclass(frozen=True)
 class Published:
-    """What a folder describes: our network of the same function, and its process where it has a scheduler."""
+    """The contents of a diffusers folder: its network as one of ours, and its noise schedule if it has a scheduler."""
 
     architecture: Architecture
     schedule: NoiseSchedule | None

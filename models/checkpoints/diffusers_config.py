@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from models.blocks.layers import small_groups
+from models.blocks.normalization import small_groups
 
 _NORM_GROUPS = 32
 
@@ -158,7 +158,7 @@ class UNet2D:
         return {*self.widths, *(2 * width for width in self.widths), *(a + b for a, b in neighbours)}
 
     def architecture(self) -> Architecture:
-        """Our network of the same function."""
+        """The network of ours that computes the same function."""
         side = max(self.sample_size)
         arguments: dict[str, Any] = {
             "in_channels": self.in_channels,
@@ -187,7 +187,7 @@ class UNet2D:
         )
 
     def config(self) -> Mapping[str, Any]:
-        """What ``UNet2DModel.from_config`` builds the same function from."""
+        """The config from which ``UNet2DModel.from_config`` builds the same network."""
         fixed = _FIXED | (_SKIP if self.skip else _PLAIN) | _POSITIONAL
         return {
             "_class_name": "UNet2DModel",

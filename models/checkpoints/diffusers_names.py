@@ -5,17 +5,19 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Sequence
-from typing import Protocol
 
 import torch
 from torch import nn
 
 from models.base import Network, register_model
-from models.blocks.layers import ResBlock
-from models.blocks.resample import Downsample, Upsample, fir_kernel
+from models.blocks.block import Level
+from models.blocks.fir import fir_kernel
+from models.blocks.pyramid import Readout
+from models.blocks.resample import Downsample, Upsample
+from models.blocks.residual import ResBlock
 from models.checkpoints.diffusers_config import UNet2D
 from models.networks.ddpm import DDPM
-from models.networks.progressive import ProgressiveUNet, Readout
+from models.networks.ncsnpp import NCSNpp
 
 _SINGLE = {
     "input_conv": "conv_in",
@@ -107,8 +109,8 @@ def as_unet(network: Network, sample_size: tuple[int, int] | None = None) -> UNe
 
 @as_unet.register
 def _ddpm(network: DDPM, sample_size: tuple[int, int] | None = None) -> UNet2D:
-    down = list(network.levels(network.down))
-    attends = tuple(any(_attends(a) for a in level.attentions) for level in down)
+    down = list(network.down)
+    attends = tuple(level.attends for level in down)
     _need(network.attention_after_every_up_block or not any(attends), "attention_after_every_up_block=True")
     _need(all(m.conv is not None for m in network.modules() if _resamples(m)), "resample_with_conv=True")
     _need(network.sigmas is None, "scale_by_sigma=False")
@@ -118,19 +120,19 @@ def _ddpm(network: DDPM, sample_size: tuple[int, int] | None = None) -> UNet2D:
 
 
 @as_unet.register
-def _progressive(network: ProgressiveUNet, sample_size: tuple[int, int] | None = None) -> UNet2D:
+def _ncsnpp(network: NCSNpp, sample_size: tuple[int, int] | None = None) -> UNet2D:
     fourier = network.fourier is not None
     _need(network.progressive == "output_skip", "progressive='output_skip'")
     _need(network.progressive_input == "input_skip", "progressive_input='input_skip'")
-    down = list(network.levels(network.down))
+    down = list(network.down)
     _need(not any(getattr(level.pyramid, "cat", False) for level in down), "progressive_combine='sum'")
     _need(network.skip_rescale, "skip_rescale=True")
     _need(all(isinstance(level.resample, ResBlock | None) for level in down), "resblock='biggan'")
     taps = fir_kernel((1, 3, 3, 1), 2)
     _need(all(_same(m.kernel, taps) for m in network.modules() if _resamples(m)), "fir_kernel=(1, 3, 3, 1)")
     _need(network.scale_by_sigma == fourier, "scale_by_sigma with the Fourier embedding, and only with it")
-    attends = tuple(any(_attends(a) for a in level.attentions) for level in down)
-    end = list(network.levels(network.up))[-1].pyramid
+    attends = tuple(level.attends for level in down)
+    end = list(network.up)[-1].pyramid
     assert isinstance(end, Readout)
     unet = _unet(network, end.conv, _blocks(down), sample_size, skip=True, fourier=fourier, attends=attends)
     _need(unet.in_channels == unet.out_channels == 3, "3 channels: its pyramids are RGB")
@@ -138,7 +140,7 @@ def _progressive(network: ProgressiveUNet, sample_size: tuple[int, int] | None =
 
 
 def _unet(
-    network: DDPM | ProgressiveUNet,
+    network: DDPM | NCSNpp,
     output: nn.Module,
     blocks: list[list[ResBlock]],
     size: tuple[int, int] | None,
@@ -160,7 +162,7 @@ def _unet(
         out_channels=output.out_channels,
         centered=network.centered,
         fourier=fourier,
-        widths=tuple(block.conv_in.out_channels for block in first),
+        widths=tuple(_width(block) for block in first),
         attends=attends,
         layers=len(blocks[0]),
         dropout=first[0].dropout.p,
@@ -168,17 +170,13 @@ def _unet(
     )
 
 
-class _Level(Protocol):
-    @property
-    def blocks(self) -> nn.ModuleList: ...
-
-
-def _blocks(levels: Sequence[_Level]) -> list[list[ResBlock]]:
+def _blocks(levels: Sequence[Level]) -> list[list[ResBlock]]:
     return [[block for block in level.blocks if isinstance(block, ResBlock)] for level in levels]
 
 
-def _attends(attention: nn.Module) -> bool:
-    return not isinstance(attention, nn.Identity)
+def _width(block: ResBlock) -> int:
+    assert isinstance(block.layers.conv_in, nn.Conv2d)
+    return block.layers.conv_in.out_channels
 
 
 def _resamples(module: nn.Module) -> bool:

@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from models.prediction.noise_model import Output
+
 _VE = ("ScoreSdeVeScheduler", "VeSdeScheduler")
-_OUTPUTS = {"epsilon": "eps", "sample": "x0", "v_prediction": "v"}
+_OUTPUTS: dict[str, Output] = {"epsilon": "eps", "sample": "x0", "v_prediction": "v"}
 _BETAS = {"linear": "linear", "squaredcos_cap_v2": "cosine"}
 
 
@@ -26,7 +28,7 @@ class NoiseSchedule:
     sde: str
     arguments: Mapping[str, Any]
     continuous: bool
-    output: str
+    output: Output
     snr: float | None = None
 
     def config(self) -> Mapping[str, Any]:

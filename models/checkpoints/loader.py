@@ -21,7 +21,7 @@ _LISTED = 12
 
 @dataclass(frozen=True)
 class LoadedWeights:
-    """What a load did: how many tensors it used, and what else the file has, each with the reason."""
+    """A report of loaded weights: how many tensors were used, and what else the file has, each with the reason."""
 
     family: str
     path: str
@@ -47,7 +47,7 @@ def recognise(payload: Any, path: str | os.PathLike[str]) -> Family:
         ValueError: no family knows it; the message shows the file's first names.
     """
     for name in register_family:
-        family = register_family[name]()
+        family: Family = register_family[name]()
         if family.recognises(payload):
             return family
     names = list(map(str, payload)) if isinstance(payload, Mapping) else ["none, it is a list"]

@@ -18,7 +18,7 @@ WEIGHTS = "score-pc weights 1"
 @final
 @register_family(name="ours")
 class Ours(Family):
-    """Our own names, so every name is its own counterpart."""
+    """Checkpoints of this project, whose names of weights are the network's own."""
 
     name: ClassVar[str] = "ours"
 
@@ -51,7 +51,7 @@ class Ours(Family):
 def save_weights(
     network: Network, averaged: Mapping[str, Tensor], path: str | os.PathLike[str], *, config: str, step: int
 ) -> None:
-    """Write the averaged weights by our names as safetensors that say where they come from.
+    """Write the averaged weights as a safetensors file that holds their configuration and training step.
 
     Args:
         network: the rest of the parameters, those that are not trained.

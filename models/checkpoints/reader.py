@@ -15,7 +15,7 @@ from models.checkpoints.ours import read_weights
 
 
 def _numpy_scalars() -> list[Any]:
-    """What numpy floats and integers need: the ancestor's warm-up leaves one as its optimizer's rate."""
+    """What numpy floats and integers need: score_sde's warm-up leaves one as its optimizer's rate."""
     scalar = np.float64(0).__reduce__()[0]
     types = [type(np.dtype(code)) for code in ("f2", "f4", "f8", "i4", "i8", "u1", "?")]
     # numpy 2 moved the constructor; files of either age are about.

@@ -15,21 +15,21 @@ import torch
 from torch import Tensor
 
 from models.base import Network
-from models.blocks.layers import ResBlock
+from models.blocks.residual import ResBlock
 from models.checkpoints.base import Family, TrainingParts, register_family
-from models.checkpoints.score_sde_names import ancestor_names
+from models.checkpoints.score_sde_names import score_sde_names
 
 _BUFFER = "sigmas"
 # The Fourier features' frequencies: a parameter that is not trained, hence not averaged.
 _FROZEN = re.compile(r"all_modules\.\d+\.W")
-# The ancestor's pointwise layers multiply from the right: (in, out).
+# score_sde's pointwise layers multiply from the right: (in, out).
 _TRANSPOSED = re.compile(r".*\.NIN_\d\.W")
 
 
 @final
 @register_family(name="score_sde")
 class ScoreSDE(Family):
-    """Checkpoints of score_sde_pytorch (Song et al. 2021), for the networks that ``ancestor_names`` knows."""
+    """Checkpoints of score_sde_pytorch (Song et al. 2021), for the networks that ``score_sde_names`` knows."""
 
     name: ClassVar[str] = "score_sde"
 
@@ -45,7 +45,7 @@ class ScoreSDE(Family):
         return {name: to_ours(name, weight) for name, weight in weights.items()}
 
     def key_map(self, network: Network) -> dict[str, str]:
-        return ancestor_names(network)
+        return score_sde_names(network)
 
     def left_out(self, payload: Mapping[str, Any], network: Network, *, ema: bool) -> dict[str, str]:
         other = (
@@ -59,8 +59,8 @@ class ScoreSDE(Family):
             f"model.{_BUFFER}": "a table that follows from the config",
         }
         reasons = {name: reason for name, reason in reasons.items() if _holds(payload, name)}
-        if all(block.time_proj is None for block in network.modules() if isinstance(block, ResBlock)):
-            # The ancestor builds these layers all the same, and never calls them.
+        if all(block.layers.embedding is None for block in network.modules() if isinstance(block, ResBlock)):
+            # score_sde builds these layers all the same, and never calls them.
             untold = "time projection of an unconditional network"
             reasons |= {name: untold for name in _raw(payload) if ".Dense_0." in name}
         return reasons
@@ -123,7 +123,7 @@ def _averaged(payload: Mapping[str, Any], raw: Mapping[str, Tensor]) -> dict[str
 
 
 def to_ours(name: str, weight: Tensor) -> Tensor:
-    """A weight of the ancestor's in our orientation; its own inverse."""
+    """A weight of score_sde's in our orientation; its own inverse."""
     return weight.T if _TRANSPOSED.fullmatch(name) else weight
 
 
@@ -137,20 +137,20 @@ def export(
     decay: float = 0.9999,
     num_updates: int = 0,
 ) -> dict[str, Any]:
-    """The ancestor's training checkpoint of ``network``; ``torch.save`` of it is its ``checkpoint_N.pth``.
+    """score_sde's training checkpoint of ``network``; ``torch.save`` of it is its ``checkpoint_N.pth``.
 
     Args:
         averaged: averaged weights by our names; the weights themselves where there are none.
-        sigmas: the config's noise levels, which the ancestor stores; default the network's own, if any.
+        sigmas: the config's noise levels, which score_sde stores; default the network's own, if any.
         optimizer: the state of an optimizer over ``network.parameters()``, in torch's form.
         step: training steps done.
         decay: of the average.
         num_updates: of the average.
 
     Raises:
-        ValueError: the ancestor has no such network, or ``averaged`` lacks a trainable parameter.
+        ValueError: score_sde has no such network, or ``averaged`` lacks a trainable parameter.
     """
-    names = ancestor_names(network)
+    names = score_sde_names(network)
     weights = dict(network.named_parameters())
     trainable = [ours for ours in names if weights[ours].requires_grad]
     averaged = weights if averaged is None else averaged
@@ -190,19 +190,19 @@ def optimizer_state(payload: Mapping[str, Any], network: Network) -> dict[str, A
 
 
 def _reorder(state: Mapping[str, Any], network: Network, *, inverse: bool = False) -> dict[str, Any]:
-    """Moments numbered by our parameters' order -> numbered by the ancestor's, and turned as the weights are.
+    """Moments numbered by our parameters' order -> numbered by score_sde's, and turned as the weights are.
 
     A torch optimizer numbers parameters by position, so the numbers follow the orders of the two networks.
     """
     ours = [name for name, _ in network.named_parameters()]
-    names = ancestor_names(network)
+    names = score_sde_names(network)
     position = {name: index for index, name in enumerate(names)}
     groups = state["param_groups"]
     covered = sum(len(group["params"]) for group in groups)
     if len(groups) != 1 or covered != len(ours):
         raise ValueError(
             f"the optimizer's state covers {covered} parameters in {len(groups)} groups; "
-            f"the network has {len(ours)}, and the ancestor keeps them in one group."
+            f"the network has {len(ours)}, and score_sde keeps them in one group."
         )
     moved: dict[int, Any] = {}
     for index, name in enumerate(ours):

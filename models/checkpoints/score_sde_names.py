@@ -8,19 +8,21 @@ from collections.abc import Iterator
 from torch import nn
 
 from models.base import Network, register_model
-from models.blocks.attention import Attention
+from models.blocks.attention import SingleHeadAttention
+from models.blocks.convolution import Pointwise
 from models.blocks.embeddings import GaussianFourier
-from models.blocks.layers import Pointwise, ResBlock
+from models.blocks.pyramid import Combine, Readout
 from models.blocks.resample import Downsample, Upsample
+from models.blocks.residual import ResBlock
 from models.networks.ddpm import DDPM
-from models.networks.progressive import Combine, ProgressiveUNet, Readout
+from models.networks.ncsnpp import NCSNpp
 
 
-def ancestor_names(network: Network) -> dict[str, str]:
-    """Our parameter names -> the ancestor's, in the order of the ancestor's ``model.parameters()``.
+def score_sde_names(network: Network) -> dict[str, str]:
+    """Our parameter names -> score_sde's, in the order of score_sde's ``model.parameters()``.
 
     Raises:
-        ValueError: the ancestor has no such network.
+        ValueError: score_sde has no such network.
     """
     prefixes = {module: name for name, module in network.named_modules()}
     return {
@@ -32,10 +34,10 @@ def ancestor_names(network: Network) -> dict[str, str]:
 
 @functools.singledispatch
 def layer_order(network: Network) -> Iterator[nn.Module]:
-    """Our layers in the order of the ancestor's ``all_modules``; register a network to give it one.
+    """Our layers in the order of score_sde's ``all_modules``; register a network to give it one.
 
     Raises:
-        ValueError: the ancestor has no such network.
+        ValueError: score_sde has no such network.
     """
     raise ValueError(
         f"the score_sde family has no network like {type(network).__name__} "
@@ -52,38 +54,40 @@ def _ddpm(network: DDPM) -> Iterator[nn.Module]:
             "build the network without num_classes and attention_after_every_up_block."
         )
     if network.time_embedding is not None:
-        yield network.time_embedding.dense_in
-        yield network.time_embedding.dense_out
+        yield from (layer for layer in network.time_embedding if isinstance(layer, nn.Linear))
     yield network.input_conv
-    for level in network.levels(network.down):
+    for level in network.down:
         yield from level.layers()
+        if level.resample is not None:
+            yield level.resample
     yield network.middle.block_in
     yield network.middle.attention
     yield network.middle.block_out
-    for level in network.levels(network.up):
+    for level in network.up:
         yield from level.layers()
+        if level.resample is not None:
+            yield level.resample
     yield network.output_norm
     yield network.output_conv
 
 
 @layer_order.register
-def _progressive(network: ProgressiveUNet) -> Iterator[nn.Module]:
+def _ncsnpp(network: NCSNpp) -> Iterator[nn.Module]:
     if network.class_embedding is not None:
         raise ValueError("score_sde_pytorch's ncsnpp has no classes; build the network without num_classes.")
     if network.fourier is not None:
         yield network.fourier
     if network.time_embedding is not None:
-        yield network.time_embedding.dense_in
-        yield network.time_embedding.dense_out
+        yield from (layer for layer in network.time_embedding if isinstance(layer, nn.Linear))
     yield network.input_conv
-    for level in network.levels(network.down):
-        yield from level.unit_layers()
+    for level in network.down:
+        yield from level.layers()
         yield from (layer for layer in (level.resample, level.pyramid) if layer is not None)
     yield network.middle_in
     yield network.middle_attention
     yield network.middle_out
-    for level in network.levels(network.up):
-        yield from level.unit_layers()
+    for level in network.up:
+        yield from level.layers()
         yield from _readout(level.pyramid)
         if level.resample is not None:
             yield level.resample
@@ -91,7 +95,7 @@ def _progressive(network: ProgressiveUNet) -> Iterator[nn.Module]:
 
 
 def _readout(layer: nn.Module | None) -> Iterator[nn.Module]:
-    """The ancestor counts a readout's two layers apart."""
+    """score_sde counts a readout's two layers apart."""
     if isinstance(layer, Readout):
         yield layer.norm
         yield layer.conv
@@ -101,7 +105,7 @@ def _readout(layer: nn.Module | None) -> Iterator[nn.Module]:
 
 @functools.singledispatch
 def parameter_names(layer: nn.Module) -> Iterator[tuple[str, str]]:
-    """(our name, the ancestor's) of each parameter inside one layer, in the ancestor's order."""
+    """(our name, score_sde's) of each parameter inside one layer, in score_sde's order."""
     yield "weight", "weight"
     yield "bias", "bias"
 
@@ -123,7 +127,7 @@ def _fourier(layer: GaussianFourier) -> Iterator[tuple[str, str]]:
 
 
 @parameter_names.register
-def _attention(layer: Attention) -> Iterator[tuple[str, str]]:
+def _attention(layer: SingleHeadAttention) -> Iterator[tuple[str, str]]:
     yield from _below("norm", "GroupNorm_0", layer.norm)
     for number, name in enumerate(("query", "key", "value", "out")):
         yield f"{name}.weight", f"NIN_{number}.W"
@@ -132,15 +136,16 @@ def _attention(layer: Attention) -> Iterator[tuple[str, str]]:
 
 @parameter_names.register
 def _block(layer: ResBlock) -> Iterator[tuple[str, str]]:
-    yield from _below("norm_in", "GroupNorm_0", layer.norm_in)
-    yield from _below("conv_in", "Conv_0", layer.conv_in)
-    if layer.time_proj is not None:
-        yield from _below("time_proj", "Dense_0", layer.time_proj)
-    yield from _below("norm_out", "GroupNorm_1", layer.norm_out)
-    yield from _below("conv_out", "Conv_1", layer.conv_out)
-    if layer.shortcut is not None:
-        theirs = "NIN_0" if isinstance(layer.shortcut, Pointwise) else "Conv_2"
-        yield from _below("shortcut", theirs, layer.shortcut)
+    layers, names = layer.layers, layer.names
+    yield from _below(names.norm_in, "GroupNorm_0", layers.norm_in)
+    yield from _below(names.conv_in, "Conv_0", layers.conv_in)
+    if layers.embedding is not None:
+        yield from _below(names.embedding, "Dense_0", layers.embedding)
+    yield from _below(names.norm_out, "GroupNorm_1", layers.norm_out)
+    yield from _below(names.conv_out, "Conv_1", layers.conv_out)
+    if layers.shortcut is not None:
+        theirs = "NIN_0" if isinstance(layers.shortcut, Pointwise) else "Conv_2"
+        yield from _below(names.shortcut, theirs, layers.shortcut)
 
 
 @parameter_names.register(Downsample)

@@ -17,7 +17,9 @@ from sde_lib.noise import Noise
 
 @register_model(name="correlated_gaussian")
 class CorrelatedGaussianScore(ExactScore):
-    """The score of N(mean, C) diffused: -(alpha^2 C + sigma^2 I)^-1 (x - alpha mean), by C's eigenvectors.
+    """The exact score of Gaussian data N(mean, C): -(alpha^2 C + sigma^2 I)^-1 (x - alpha mean).
+
+    It is computed in the basis of C's eigenvectors.
 
     Args:
         process: what diffuses the data; one with a Gaussian marginal.

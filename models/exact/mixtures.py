@@ -11,7 +11,7 @@ from typing import Any, ClassVar, final
 import torch
 from torch import Tensor
 
-from models.base import Network, register_model
+from models.base import Network, OutputKind, TimeLabel, register_model
 from models.prediction.classifier import Classifier
 from sde_lib.base import GaussianProcess, Process, expand
 from sde_lib.noise import Noise
@@ -19,7 +19,7 @@ from sde_lib.noise import Noise
 
 @dataclass(frozen=True)
 class Modes:
-    """p_0 as a sum of Gaussians with independent coordinates, in closed form.
+    """The density of data p_0 as a mixture of Gaussians with independent coordinates.
 
     Attributes:
         means, stds: of each mode and coordinate, (K, D), float64.
@@ -32,14 +32,14 @@ class Modes:
 
 
 class ExactScore(Network):
-    """A network that knows the density of its data, p_0, and so the score at every time.
+    """The exact score of diffused data of known density p_0, as a network.
 
     Args:
         process: what diffuses the data; one with a Gaussian marginal.
     """
 
-    output_kind: ClassVar[str] = "score"
-    time_label: ClassVar[str] = "time"
+    output_kind: ClassVar[OutputKind] = "score"
+    time_label: ClassVar[TimeLabel] = "time"
     process: GaussianProcess
 
     def __init__(self, process: Process) -> None:
@@ -56,7 +56,7 @@ class ExactScore(Network):
         """Exact draws from p_0, of the given shape (B, ...)."""
 
     def classes(self, count: int, noise: Noise) -> Tensor:
-        """The classes (count,) of what ``draw`` gives of fresh streams like ``noise``; one class: all zero."""
+        """The classes (count,) of the samples that ``draw`` gives for streams like ``noise``; zeros without classes."""
         return torch.zeros(count, dtype=torch.int64)
 
     @abc.abstractmethod
@@ -64,7 +64,7 @@ class ExactScore(Network):
         """log p_0(x), or log p_0(x | y) given classes (B,), in nats, (B,), float64."""
 
     def modes(self, shape: Sequence[int]) -> Modes:
-        """p_0 of samples of the given shape, without the batch, their elements in one row.
+        """The mixture p_0 for samples of the given shape (without the batch), flattened.
 
         Raises:
             ValueError: it is no sum of Gaussians with independent coordinates.
@@ -76,7 +76,7 @@ class ExactScore(Network):
 
 @register_model(name="gaussian")
 class GaussianScore(ExactScore):
-    """The score of N(mean, std^2 I) diffused: -(x - alpha mean) / (alpha^2 std^2 + sigma^2).
+    """The exact score of Gaussian data N(mean, std^2 I): -(x - alpha mean) / (alpha^2 std^2 + sigma^2).
 
     Args:
         process: what diffuses the data.
@@ -87,7 +87,11 @@ class GaussianScore(ExactScore):
     std: Tensor
 
     def __init__(
-        self, *, process: Process, mean: float | Sequence = 0.0, std: float | Sequence = 0.5
+        self,
+        *,
+        process: Process,
+        mean: float | Sequence[float] | Tensor = 0.0,
+        std: float | Sequence[float] | Tensor = 0.5,
     ) -> None:
         super().__init__(process)
         self.register_buffer("mean", torch.as_tensor(mean, dtype=torch.float64), persistent=False)
@@ -136,7 +140,9 @@ class _Modes:
 
 @register_model(name="gaussian_mixture")
 class GaussianMixtureScore(ExactScore):
-    """The score of sum_k w_k N(mean_k, std_k^2 I) diffused: the responsibilities' mean of the modes' scores.
+    """The exact score of a Gaussian mixture sum_k w_k N(mean_k, std_k^2 I).
+
+    It is the mean of the scores of the diffused modes, weighted by their responsibilities.
 
     With classes, mode k is class k: conditioning ``y`` (B,) asks for the score of that mode alone, and the
     label K for that of the whole mixture.
@@ -248,7 +254,7 @@ class GaussianMixtureScore(ExactScore):
 
 @final
 class MixtureClassifier(Classifier):
-    """p(k | x_t) of a mixture's modes, exactly (Bayes' rule).
+    """The exact classifier p(k | x_t) of a mixture's modes, by Bayes' rule.
 
     Args:
         mixture: whose modes are the classes.

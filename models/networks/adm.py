@@ -12,14 +12,19 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.base import Network, register_model
-from models.blocks.adm_blocks import Stage, TimeEmbedding, conv, group_norm
+from models.blocks.block import ModuleList, Stage
+from models.blocks.convolution import conv
 from models.blocks.frequency import FreeU
+from models.blocks.initialisation import zeroed
+from models.blocks.normalization import group_norm
 from models.networks.adm_stages import (
     BlockFactory,
     attention_at,
     check_sample,
     encoder_stages,
     refuse_unknown,
+    time_embedding,
+    time_features,
 )
 
 
@@ -33,40 +38,46 @@ class Features:
 
 
 class UNet(Network):
-    """U-Net of residual blocks and self-attention (Dhariwal and Nichol 2021, section 3).
+    """U-Net of residual blocks and self-attention (Dhariwal & Nichol 2021, section 3).
 
-    An encoder of ``len(channel_mult)`` levels, each half the size of the one before, a middle, and a
+    An encoder of ``len(channel_mult)`` levels, each at half the resolution of the one before, a middle, and a
     decoder that receives every output of the encoder again through skip connections.
 
     Args:
-        image_size: size the network is made for, one number or one per spatial axis; it only names the
-            levels for ``attention_resolutions``. Any size that divides runs; the axes need not be equal.
+        image_size: size of the images, one number or one for each spatial axis. It only names the levels for
+            ``attention_resolutions``: any size that divides runs, and the axes need not be equal.
         in_channels: channels of the state.
-        out_channels: channels of the output; twice ``in_channels`` for learned variances. Default: as many
-            as come in.
+        out_channels: channels of the output, twice ``in_channels`` for learned variances; None for as many as
+            come in.
         channels: channels at the first level; the time embedding has four times as many.
         channel_mult: channels of each level, in multiples of ``channels``; fractions are allowed.
-        num_res_blocks: residual blocks per level (the decoder has one more).
-        attention_resolutions: sizes of the levels with attention, in pixels along the last axis (the
+        num_res_blocks: residual blocks of each level of the encoder; the decoder's levels have one more.
+        attention_resolutions: resolutions of the levels with attention, in pixels along the last axis (the
             flags of the original's scripts; its classes take reduction factors instead).
         dims: number of spatial axes, 1 to 3. In three dimensions the first keeps its size.
-        num_heads: heads of each attention; ``num_heads_upsample`` overrides it in the decoder.
-        num_head_channels: width of a head; where set, the number of heads follows from it.
+        num_heads: heads of each attention.
+        num_heads_upsample: heads of each attention in the decoder; None for ``num_heads``.
+        num_head_channels: channels of each head, from which the number of heads follows; None where
+            ``num_heads`` says it.
         use_new_attention_order: order of the published weights' q, k, v channels, see
             ``multihead_attention``. False is the legacy order, heads first.
-        use_scale_shift_norm: FiLM, the embedding scales and shifts; otherwise it is added.
-        resblock_updown: change the size within residual blocks, without resampling layers.
-        conv_resample: convolve where the size changes; otherwise average and repeat.
-        upsample: "nearest" (repeat, then convolve) or "transposed" (a transposed convolution).
-        num_classes: if set, the network needs class labels ``y`` (B,), int64.
+        use_scale_shift_norm: whether the embedding scales and shifts the normalised features (FiLM);
+            otherwise it is added to them.
+        resblock_updown: change the resolution within residual blocks, without resampling layers.
+        conv_resample: convolve where the resolution changes; otherwise average and repeat.
+        upsample: ``nearest`` (repeat, then convolve) or ``transposed`` (a transposed convolution).
+        num_classes: number of class labels that an embedding is learned for, keyword ``y`` of ``forward``;
+            None for an unconditional network.
         dropout: probability, within the residual blocks.
-        norm_groups: groups of every normalisation; all channel counts must be multiples.
-        use_checkpoint: store only block inputs for the backward pass and compute the rest again.
-        freeu_backbone, freeu_skip: FreeU's factors per decoder level from the smallest size up, applied
-            in evaluation mode only; empty is off. See ``models.blocks.frequency``.
+        norm_groups: groups of every normalisation; all numbers of channels must be multiples.
+        use_checkpoint: gradient checkpointing, which stores only the blocks' inputs for the backward pass and
+            computes the rest again.
+        freeu_backbone: FreeU's factors of the decoder's features, for each level from the lowest resolution
+            up; applied in evaluation mode only. See ``models.blocks.frequency``.
+        freeu_skip: FreeU's factors of the skip connections, likewise.
 
     Raises:
-        ValueError: options that do not fit together.
+        ValueError: settings that do not fit together.
     """
 
     _images: ClassVar[int]  # how many images of in_channels the first convolution sees
@@ -115,11 +126,11 @@ class UNet(Network):
         levels = len(channel_mult)
         attention = attention_at(attention_resolutions, image_size, dims, levels)
         self.dims, self.levels = dims, levels
-        self.in_channels = in_channels
+        self.in_channels, self.channels = in_channels, channels
         self.num_classes = num_classes
         self.freeu = FreeU(backbone=freeu_backbone, skip=freeu_skip, levels=levels)
 
-        self.time_embed = TimeEmbedding(channels=channels, emb_channels=4 * channels)
+        self.time_embed = time_embedding(channels)
         if num_classes is not None:
             self.label_embed = nn.Embedding(num_classes, 4 * channels)
         self.conv_in = conv(dims, self._images * in_channels, int(channel_mult[0] * channels))
@@ -134,7 +145,7 @@ class UNet(Network):
         skips = list(encoder.channels)
         ch = skips[-1]
         self.middle = make.middle(ch)
-        self.decoder = nn.ModuleList()
+        self.decoder: ModuleList[Stage] = ModuleList()
         self._decoder_levels: list[int] = []
         for level in reversed(range(levels)):
             for i in range(num_res_blocks + 1):
@@ -148,11 +159,11 @@ class UNet(Network):
                 self.decoder.append(stage)
                 self._decoder_levels.append(levels - 1 - level)
         self.norm_out = group_norm(ch, norm_groups)
-        self.conv_out = conv(dims, ch, in_channels if out_channels is None else out_channels, zero=True)
+        self.conv_out = zeroed(conv(dims, ch, in_channels if out_channels is None else out_channels))
 
     @abc.abstractmethod
     def first_input(self, x: Tensor, **cond: Any) -> Tensor:
-        """What the first convolution sees of the state and the conditioning (without ``y``)."""
+        """The input of the first convolution, from the state and the conditioning (without ``y``)."""
 
     def forward(self, x: Tensor, labels: Tensor, *, y: Tensor | None = None, **cond: Any) -> Tensor:
         emb = self._embed(labels, y)
@@ -160,10 +171,11 @@ class UNet(Network):
         h = self.middle(skips[-1], emb)
         for level, stage in zip(self._decoder_levels, self.decoder, strict=True):
             h = stage(self._join(h, skips.pop(), level), emb)
-        return self.conv_out(F.silu(self.norm_out(h)))
+        output: Tensor = self.conv_out(F.silu(self.norm_out(h)))
+        return output
 
     def features(self, x: Tensor, labels: Tensor, *, y: Tensor | None = None, **cond: Any) -> Features:
-        """The output of every stage, in the order of evaluation; arguments as for ``forward``."""
+        """The output of every stage, in the order of evaluation; arguments of ``forward``."""
         emb = self._embed(labels, y)
         skips = self._encode(self.first_input(x, **cond), emb)
         down, h = tuple(skips), self.middle(skips[-1], emb)
@@ -178,7 +190,7 @@ class UNet(Network):
 
     def _embed(self, labels: Tensor, y: Tensor | None) -> Tensor:
         # The activation that every block begins with is the same for all; it is applied once.
-        emb = self.time_embed(labels)
+        emb = self.time_embed(time_features(labels, self.channels))
         if self.num_classes is None:
             if y is not None:
                 raise ValueError(
@@ -219,7 +231,7 @@ class ADM(UNet):
 @final
 @register_model(name="adm_superres")
 class ADMSuperRes(UNet):
-    """The U-Net that also sees a low-resolution image (Nichol and Dhariwal 2021, the up-samplers).
+    """The U-Net for super-resolution, conditional on a low-resolution image (Dhariwal & Nichol 2021, section 5).
 
     Conditioning ``low_res``, (B, in_channels, ...) of any size, is interpolated linearly along each axis
     to the size of the state and joined to its channels; other arguments of ``UNet``.

@@ -12,8 +12,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.base import Network, register_model
-from models.blocks.adm_attention import AttentionPool
-from models.blocks.adm_blocks import TimeEmbedding, conv, group_norm
+from models.blocks.attention import AttentionPool
+from models.blocks.convolution import conv
+from models.blocks.initialisation import zeroed
+from models.blocks.normalization import group_norm
 from models.networks.adm_stages import (
     BlockFactory,
     attention_at,
@@ -21,6 +23,8 @@ from models.networks.adm_stages import (
     encoder_stages,
     level_sizes,
     refuse_unknown,
+    time_embedding,
+    time_features,
 )
 
 _HIDDEN = 2048  # width of the spatial pools' hidden layer, as published
@@ -29,34 +33,35 @@ _POOLS = ("adaptive", "attention", "spatial", "spatial_v2")
 
 
 class Readout(nn.Module, abc.ABC):
-    """From the outputs of all stages, the middle's last, to one vector (B, K) per sample."""
+    """A head: from the outputs of all stages, the middle's last, to one vector (B, K) for each sample."""
 
     @abc.abstractmethod
     def forward(self, outputs: Sequence[Tensor]) -> Tensor: ...
 
 
 def spatial_mean(h: Tensor) -> Tensor:
-    """(B, C, ...) -> (B, C)."""
+    """The mean over all positions: (B, C, ...) -> (B, C)."""
     return h.flatten(2).mean(dim=-1)
 
 
 @final
 class AdaptiveReadout(Readout):
-    """Spatial mean of the last output, then a linear map that starts at zero."""
+    """Global average pooling of the last output, then a linear map that starts at zero."""
 
     def __init__(self, *, channels: int, out_channels: int, dims: int, norm_groups: int) -> None:
         super().__init__()
         self.norm = group_norm(channels, norm_groups)
-        self.conv = conv(dims, channels, out_channels, 1, zero=True)
+        self.conv = zeroed(conv(dims, channels, out_channels, kernel=1))
 
     def forward(self, outputs: Sequence[Tensor]) -> Tensor:
         mean = spatial_mean(F.silu(self.norm(outputs[-1])))
-        return self.conv(mean.reshape(*mean.shape, *(1,) * (outputs[-1].ndim - 2))).flatten(1)
+        logits: Tensor = self.conv(mean.reshape(*mean.shape, *(1,) * (outputs[-1].ndim - 2)))
+        return logits.flatten(1)
 
 
 @final
 class AttentionReadout(Readout):
-    """Attention pool of the last output."""
+    """Attention pooling of the last output."""
 
     def __init__(
         self, *, channels: int, out_channels: int, head_channels: int, positions: int, norm_groups: int
@@ -68,7 +73,8 @@ class AttentionReadout(Readout):
         )
 
     def forward(self, outputs: Sequence[Tensor]) -> Tensor:
-        return self.pool(F.silu(self.norm(outputs[-1])))
+        logits: Tensor = self.pool(F.silu(self.norm(outputs[-1])))
+        return logits
 
 
 @final
@@ -87,27 +93,46 @@ class SpatialReadout(Readout):
 
     def forward(self, outputs: Sequence[Tensor]) -> Tensor:
         means = torch.cat([spatial_mean(h) for h in outputs], dim=1)
-        return self.classes(self.act(self.hidden_norm(self.hidden(means))))
+        logits: Tensor = self.classes(self.act(self.hidden_norm(self.hidden(means))))
+        return logits
 
 
 @final
 @register_model(name="adm_encoder")
 class ADMEncoder(Network):
-    """The first half of ADM's U-Net with a pool (Dhariwal and Nichol 2021, section 4 and appendix H).
+    """The encoder of ADM's U-Net with a pooling head: a classifier of noisy images (Dhariwal & Nichol 2021,
+    section 4 and appendix H).
 
-    Its output is one vector per sample, (B, out_channels): the logits of a classifier.
+    Its output is one vector for each sample, (B, out_channels): the logits of the classes.
 
     Args:
-        image_size: size the network is made for, one number or one per spatial axis; pool "attention"
-            takes this size only.
+        image_size: size of the images, one number or one for each spatial axis; the pool ``attention`` takes
+            this size only.
+        in_channels: channels of the state.
         out_channels: number of classes.
-        pool: "adaptive" (mean of the last features), "attention" (the published classifiers'),
-            "spatial" and "spatial_v2" (dense layers over the means of all features).
-
-    The other arguments are those of ``models.networks.adm.UNet``.
+        channels: channels at the first level; the time embedding has four times as many.
+        channel_mult: channels of each level, in multiples of ``channels``; fractions are allowed.
+        num_res_blocks: residual blocks of each level.
+        attention_resolutions: resolutions of the levels with attention, in pixels along the last axis.
+        pool: ``adaptive`` (the mean of the last features), ``attention`` (the published classifiers'),
+            ``spatial`` or ``spatial_v2`` (dense layers over the means of all features).
+        dims: number of spatial axes, 1 to 3. In three dimensions the first keeps its size.
+        num_heads: heads of each attention.
+        num_head_channels: channels of each head, from which the number of heads follows; None where
+            ``num_heads`` says it.
+        use_new_attention_order: order of the published weights' q, k, v channels, see
+            ``multihead_attention``. False is the legacy order, heads first.
+        use_scale_shift_norm: whether the embedding scales and shifts the normalised features (FiLM);
+            otherwise it is added to them.
+        resblock_updown: change the resolution within residual blocks, without resampling layers.
+        conv_resample: convolve where the resolution changes; otherwise average.
+        dropout: probability, within the residual blocks.
+        norm_groups: groups of every normalisation; all numbers of channels must be multiples.
+        use_checkpoint: gradient checkpointing, which stores only the blocks' inputs for the backward pass and
+            computes the rest again.
 
     Raises:
-        ValueError: options that do not fit together.
+        ValueError: settings that do not fit together.
     """
 
     classifies = True
@@ -151,10 +176,11 @@ class ADMEncoder(Network):
         )
         levels = len(channel_mult)
         sizes = level_sizes(image_size, dims, levels)
-        self.dims, self.levels, self.in_channels = dims, levels, in_channels
+        self.dims, self.levels = dims, levels
+        self.in_channels, self.channels = in_channels, channels
         self.only_size = sizes[0] if pool == "attention" else None
 
-        self.time_embed = TimeEmbedding(channels=channels, emb_channels=4 * channels)
+        self.time_embed = time_embedding(channels)
         self.conv_in = conv(dims, in_channels, int(channel_mult[0] * channels))
         encoder = encoder_stages(
             make,
@@ -193,12 +219,13 @@ class ADMEncoder(Network):
 
     def forward(self, x: Tensor, labels: Tensor, **cond: Any) -> Tensor:
         refuse_unknown(cond, "none")
-        emb = F.silu(self.time_embed(labels))
+        emb = F.silu(self.time_embed(time_features(labels, self.channels)))
         outputs = [self.conv_in(x)]
         for stage in self.encoder:
             outputs.append(stage(outputs[-1], emb))
         outputs.append(self.middle(outputs[-1], emb))
-        return self.readout(outputs)
+        logits: Tensor = self.readout(outputs)
+        return logits
 
     def check_shape(self, shape: Sequence[int]) -> None:
         check_sample(shape, channels=self.in_channels, dims=self.dims, levels=self.levels)

@@ -4,29 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
-from torch import nn
+from torch import Tensor, nn
 
-from models.blocks.adm_attention import SelfAttention
-from models.blocks.adm_blocks import (
-    Block,
-    ConvDownsample,
-    Double,
-    Halve,
-    MeanDownsample,
-    NearestUpsample,
-    Resample,
-    ResBlock,
-    Stage,
-    TransposedUpsample,
-    per_axis,
-)
+from models.blocks.attention import MultiHeadAttention
+from models.blocks.block import Block, ModuleList, Stage
+from models.blocks.convolution import conv, linear
+from models.blocks.embeddings import TimeEmbedding, sinusoidal
+from models.blocks.initialisation import zeroed
+from models.blocks.normalization import group_norm
+from models.blocks.resample import Downsample, TransposedUpsample, Upsample, factors_of
+from models.blocks.residual import ResBlock, ResLayers, ResNames
+
+_NAMES = ResNames("norm1", "conv1", "emb", "norm2", "conv2", "skip")
 
 
 @dataclass(frozen=True)
 class BlockFactory:
-    """What all blocks of one network have in common; makes them."""
+    """Makes the blocks of one network from the settings that they share."""
 
     dims: int
     emb_channels: int
@@ -52,22 +49,30 @@ class BlockFactory:
                 "resblock_updown=False; change these or use upsample='nearest'."
             )
 
-    def res(self, in_channels: int, out_channels: int, resample: Resample | None = None) -> ResBlock:
+    def res(self, in_channels: int, out_channels: int, resample: Block | None = None) -> ResBlock:
         """A residual block."""
+        layers = ResLayers(
+            norm_in=group_norm(in_channels, self.norm_groups),
+            conv_in=conv(self.dims, in_channels, out_channels),
+            embedding=linear(self.emb_channels, 2 * out_channels if self.film else out_channels),
+            norm_out=group_norm(out_channels, self.norm_groups),
+            conv_out=zeroed(conv(self.dims, out_channels, out_channels)),
+            shortcut=(
+                conv(self.dims, in_channels, out_channels, kernel=1) if in_channels != out_channels else None
+            ),
+        )
         return ResBlock(
-            in_channels=in_channels,
-            out_channels=out_channels,
-            emb_channels=self.emb_channels,
-            dims=self.dims,
+            layers,
+            act=nn.SiLU(),
             dropout=self.dropout,
             film=self.film,
-            norm_groups=self.norm_groups,
-            checkpointed=self.checkpointed,
             resample=resample,
+            checkpointed=self.checkpointed,
+            names=_NAMES,
         )
 
-    def attention(self, channels: int, num_heads: int | None = None) -> SelfAttention:
-        """Attention; the width of a head, where it is set, takes precedence over the number of heads."""
+    def attention(self, channels: int, num_heads: int | None = None) -> MultiHeadAttention:
+        """Self-attention; the number of channels of a head, where it is set, decides how many heads there are."""
         heads = num_heads or self.num_heads
         if self.num_head_channels is not None:
             if channels % self.num_head_channels:
@@ -76,32 +81,32 @@ class BlockFactory:
                     f"{self.num_head_channels}; choose one that divides them at every level with attention."
                 )
             heads = channels // self.num_head_channels
-        return SelfAttention(
-            channels=channels,
+        return MultiHeadAttention(
+            channels,
+            norm=group_norm(channels, self.norm_groups),
             heads=heads,
             heads_first=self.heads_first,
-            norm_groups=self.norm_groups,
             checkpointed=self.checkpointed,
         )
 
     def down(self, channels: int) -> Block:
-        """From one level to the next smaller one."""
+        """Down-sampling from one level to the next."""
+        make = partial(Downsample, self.dims, padding="both", keep_depth=True, init_scale=None)
         if self.resblock_updown:
-            return self.res(channels, channels, Halve(self.dims))
-        if self.conv_resample:
-            return ConvDownsample(channels=channels, dims=self.dims)
-        return MeanDownsample(dims=self.dims)
+            return self.res(channels, channels, make())
+        return make(in_channels=channels, with_conv=self.conv_resample)
 
     def up(self, channels: int) -> Block:
-        """From one level to the next larger one."""
+        """Up-sampling from one level to the next."""
+        make = partial(Upsample, self.dims, keep_depth=True, init_scale=None)
         if self.resblock_updown:
-            return self.res(channels, channels, Double(self.dims))
+            return self.res(channels, channels, make())
         if self.upsample == "transposed":
-            return TransposedUpsample(channels=channels, dims=self.dims)
-        return NearestUpsample(channels=channels, dims=self.dims, convolved=self.conv_resample)
+            return TransposedUpsample(self.dims, channels, keep_depth=True)
+        return make(in_channels=channels, with_conv=self.conv_resample)
 
     def middle(self, channels: int) -> Stage:
-        """The blocks at the smallest size."""
+        """The blocks at the lowest resolution: a residual block, attention, a residual block."""
         return Stage(
             res1=self.res(channels, channels),
             attention=self.attention(channels),
@@ -109,8 +114,19 @@ class BlockFactory:
         )
 
 
+def time_embedding(channels: int) -> TimeEmbedding:
+    """From ``time_features`` (B, channels) to the embedding (B, 4 channels)."""
+    wide = 4 * channels
+    return TimeEmbedding(linear1=linear(channels, wide), act=nn.SiLU(), linear2=linear(wide, wide))
+
+
+def time_features(labels: Tensor, channels: int) -> Tensor:
+    """ADM's sinusoidal embedding: cosines first, frequencies ``10000^(-i / n)`` for i < n."""
+    return sinusoidal(labels, channels, cosines_first=True, endpoint=False)
+
+
 def level_sizes(image_size: int | Sequence[int], dims: int, levels: int) -> list[tuple[int, ...]]:
-    """Spatial size at each level of an image of the size a network is made for.
+    """The spatial size at each level, for images of the size that a network is made for.
 
     Raises:
         ValueError: the number of sizes is wrong, or a size does not halve ``levels - 1`` times.
@@ -119,8 +135,8 @@ def level_sizes(image_size: int | Sequence[int], dims: int, levels: int) -> list
     if len(size) != dims:
         raise ValueError(f"image_size {size} has {len(size)} sizes, the network dims={dims}; give one each.")
     check_divides(size, dims, levels)
-    factors = [per_axis(dims, 1, 2**level) for level in range(levels)]
-    return [tuple(n // f for n, f in zip(size, factor, strict=True)) for factor in factors]
+    halved = factors_of(dims, keep_depth=True)
+    return [tuple(n // f**level for n, f in zip(size, halved, strict=True)) for level in range(levels)]
 
 
 def check_divides(size: Sequence[int], dims: int, levels: int) -> None:
@@ -129,7 +145,7 @@ def check_divides(size: Sequence[int], dims: int, levels: int) -> None:
     Raises:
         ValueError: with the size and what is allowed.
     """
-    factors = per_axis(dims, 1, 2 ** (levels - 1))
+    factors = tuple(f ** (levels - 1) for f in factors_of(dims, keep_depth=True))
     if any(n < 1 or n % factor for n, factor in zip(size, factors, strict=True)):
         raise ValueError(
             f"spatial size {tuple(size)} does not divide by {factors}, which the network's {levels} levels "
@@ -158,9 +174,9 @@ def check_sample(shape: Sequence[int], *, channels: int, dims: int, levels: int)
 
 @dataclass(frozen=True)
 class EncoderStages:
-    """The shrinking half of a network, and the channels of its outputs, the first convolution's first."""
+    """A network's encoder, and the numbers of channels of its outputs, that of the first convolution included."""
 
-    stages: nn.ModuleList
+    stages: ModuleList[Stage]
     channels: tuple[int, ...]
 
 
@@ -172,17 +188,18 @@ def encoder_stages(
     num_res_blocks: int,
     attention_levels: Sequence[bool],
 ) -> EncoderStages:
-    """Residual blocks (with attention where asked) at each level, and the way down to the next."""
-    stages = nn.ModuleList()
+    """The encoder: residual blocks at each level, with attention where it is set, and down-sampling to the next."""
+    stages: ModuleList[Stage] = ModuleList()
     ch = int(channel_mult[0] * channels)
     outputs = [ch]
     for level, mult in enumerate(channel_mult):
         for _ in range(num_res_blocks):
-            stage = {"res": make.res(ch, out := int(mult * channels))}
+            out = int(mult * channels)
+            stage = Stage(res=make.res(ch, out))
             ch = out
-            stages.append(
-                Stage(**stage, attention=make.attention(ch)) if attention_levels[level] else Stage(**stage)
-            )
+            if attention_levels[level]:
+                stage.add_module("attention", make.attention(ch))
+            stages.append(stage)
             outputs.append(ch)
         if level + 1 < len(channel_mult):
             stages.append(Stage(resample=make.down(ch)))

@@ -2,92 +2,69 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from functools import partial
-from typing import Any, cast, final
+from collections.abc import Sequence
+from typing import Any, final
 
 import torch
 from torch import Tensor, nn
 
 from models.base import Network, register_model
-from models.blocks.attention import Attention
-from models.blocks.embeddings import ClassEmbedding, TimeEmbedding, level_at, sinusoidal
-from models.blocks.layers import (
-    Pointwise,
-    ResBlock,
-    activation,
-    check_divisible,
-    conv,
-    group_norm,
-    resolutions,
-    spatial_rank,
-)
+from models.blocks.activation import activation
+from models.blocks.attention import SingleHeadAttention
+from models.blocks.block import Block, Level, ModuleList
+from models.blocks.convolution import Pointwise, conv, linear
+from models.blocks.embeddings import ClassEmbedding, TimeEmbedding, level_at, plus_class, sinusoidal
+from models.blocks.normalization import ddpm_norm
 from models.blocks.resample import Downsample, Upsample
-
-_GROUPS = 32
-
-
-class Level(nn.Module):
-    """The blocks of one resolution, each with its attention or None, and the change to the next level."""
-
-    def __init__(
-        self, blocks: list[ResBlock], attentions: list[Attention | None], resample: nn.Module | None
-    ) -> None:
-        super().__init__()
-        self.blocks = nn.ModuleList(blocks)
-        self.attentions = nn.ModuleList(nn.Identity() if a is None else a for a in attentions)
-        self.resample = resample
-
-    def layers(self) -> Iterator[nn.Module]:
-        """What there is, in running order."""
-        for block, attention in zip(self.blocks, self.attentions, strict=True):
-            yield block
-            if not isinstance(attention, nn.Identity):
-                yield attention
-        if self.resample is not None:
-            yield self.resample
+from models.blocks.residual import ResBlock, ResLayers
+from models.blocks.sizes import check_divisible, resolutions, spatial_rank
 
 
+@final
 class Middle(nn.Module):
     """Block, attention, block, at the lowest resolution."""
 
-    def __init__(self, block_in: ResBlock, attention: Attention, block_out: ResBlock) -> None:
+    def __init__(self, block_in: Block, attention: Block, block_out: Block) -> None:
         super().__init__()
         self.block_in = block_in
         self.attention = attention
         self.block_out = block_out
 
     def forward(self, h: Tensor, emb: Tensor | None) -> Tensor:
-        return self.block_out(self.attention(self.block_in(h, emb)), emb)
+        h = self.attention(self.block_in(h, emb), emb)
+        out: Tensor = self.block_out(h, emb)
+        return out
 
 
 @final
 @register_model(name="ddpm")
 class DDPM(Network):
-    """The U-Net of Ho et al. 2020 (appendix B) in the ancestor's arrangement.
+    """The U-Net of DDPM (Ho et al. 2020, appendix B) in score_sde's arrangement.
 
-    Residual blocks told the time by addition, self-attention where the resolution is listed and in the
-    middle, a skip connection from every block and down-sampling.
+    Residual blocks told the time by addition, self-attention at the listed resolutions and in the middle, and
+    a skip connection from every block and down-sampling.
 
     Args:
-        in_channels: of the data (with everything concatenated to it).
-        out_channels: default ``in_channels``; more for learned variances.
-        image_size: int for a square image, or one int per spatial axis (1, 2 or 3 axes). It only says
+        in_channels: channels of the state, with everything concatenated to it.
+        out_channels: channels of the output, twice ``in_channels`` for learned variances; None for as many as
+            come in.
+        image_size: one number for a square image, or one for each of 1, 2 or 3 spatial axes. It only says
             where attention goes: other sizes run too, see ``check_shape``.
-        channels: width of the first level.
-        channel_mult: width of each level, as a multiple.
-        num_res_blocks: per level on the way down; one more on the way up.
-        attention_resolutions: compared with the longer side of the feature map.
-        attention_after_every_up_block: otherwise once per level on the way up, after the last block, as the
-            ancestor has it (the original and diffusers attend after every one).
-        resample_with_conv: convolutions in down- and up-sampling.
-        dropout: before the last convolution of each block.
-        nonlinearity: swish, relu, elu or lrelu.
+        channels: channels at the first level; the time embedding has four times as many.
+        channel_mult: channels of each level, in multiples of ``channels``.
+        num_res_blocks: residual blocks of each level on the way down; there is one more on the way up.
+        attention_resolutions: resolutions of the levels with attention, in pixels along the longer side.
+        attention_after_every_up_block: otherwise once per level on the way up, after the last block, as in
+            score_sde (the original and diffusers attend after every one).
+        resample_with_conv: whether down- and up-sampling convolve; otherwise they average and repeat.
+        dropout: probability, before the last convolution of each block.
+        nonlinearity: activation: ``swish``, ``relu``, ``elu`` or ``lrelu``.
         conditional: whether the network is told the time.
-        centered: whether data are in [-1, 1]; otherwise [0, 1], and rescaled on entry.
-        scale_by_sigma: divide the output by ``sigmas[label]`` (the ancestor's networks trained with SMLD).
-        sigmas: noise levels by label, for ``scale_by_sigma``.
-        num_classes: learn an embedding of the class label, keyword ``y`` of ``forward``.
+        centered: whether data are in [-1, 1]; otherwise in [0, 1], and rescaled on entry.
+        scale_by_sigma: divide the output by ``sigmas[label]`` (score_sde's networks trained with SMLD).
+        sigmas: noise level of each label, for ``scale_by_sigma``.
+        num_classes: number of class labels that an embedding is learned for, keyword ``y`` of ``forward``;
+            None for an unconditional network.
 
     Raises:
         ValueError: a size that is none, ``scale_by_sigma`` without ``sigmas``, an unknown nonlinearity.
@@ -128,43 +105,52 @@ class DDPM(Network):
         self.register_buffer("sigmas", table, persistent=False)
 
         act = activation(nonlinearity)
-        emb_channels = 4 * channels if conditional or num_classes is not None else None
-        self.time_embedding = TimeEmbedding(channels, 4 * channels, act=act) if conditional else None
-        self.class_embedding = None if num_classes is None else ClassEmbedding(num_classes, 4 * channels)
+        emb_channels = 4 * channels
+        self.time_embedding = None
+        if conditional:
+            self.time_embedding = TimeEmbedding(
+                dense_in=linear(channels, emb_channels, init_scale=1.0),
+                act=act,
+                dense_out=linear(emb_channels, emb_channels, init_scale=1.0),
+            )
+        self.class_embedding = None if num_classes is None else ClassEmbedding(num_classes, emb_channels)
+        told = conditional or num_classes is not None
 
         def block(width_in: int, width_out: int) -> ResBlock:
-            return ResBlock(
-                width_in,
-                width_out,
-                rank=rank,
-                emb_channels=emb_channels,
-                groups=(_GROUPS, _GROUPS),
-                act=act,
-                dropout=dropout,
-                shortcut=None if width_in == width_out else Pointwise(width_in, width_out),
+            shortcut = None if width_in == width_out else Pointwise(width_in, width_out)
+            layers = ResLayers(
+                norm_in=ddpm_norm(width_in),
+                conv_in=conv(rank, width_in, width_out, init_scale=1.0),
+                embedding=linear(emb_channels, width_out, init_scale=1.0) if told else None,
+                norm_out=ddpm_norm(width_out),
+                conv_out=conv(rank, width_out, width_out, init_scale=0.0),
+                shortcut=shortcut,
             )
+            return ResBlock(layers, act=act, embedding_act=act, dropout=dropout)
 
-        attention = partial(Attention, groups=_GROUPS)
+        def attention(width: int) -> SingleHeadAttention:
+            return SingleHeadAttention(width, norm=ddpm_norm(width))
+
         widths = [channels * mult for mult in channel_mult]
         attend = [size in tuple(attention_resolutions) for size in resolutions(image_size, len(widths))]
 
-        self.input_conv = conv(rank, in_channels, channels)
+        self.input_conv = conv(rank, in_channels, channels, init_scale=1.0)
         skips = [channels]
         down, width = [], channels
         for level, out_width in enumerate(widths):
-            blocks: list[ResBlock] = []
+            blocks: list[Block] = []
             for _ in range(num_res_blocks):
                 blocks.append(block(width, out_width))
                 width = out_width
                 skips.append(width)
-            resample: nn.Module | None = None
+            resample: Block | None = None
             if level < len(widths) - 1:
                 resample = Downsample(rank, in_channels=width, with_conv=resample_with_conv)
                 skips.append(width)
             down.append(
                 Level(blocks, [attention(width) if attend[level] else None for _ in blocks], resample)
             )
-        self.down = nn.ModuleList(down)
+        self.down: ModuleList[Level] = ModuleList(down)
 
         self.middle = Middle(block(width, width), attention(width), block(width, width))
 
@@ -181,19 +167,14 @@ class DDPM(Network):
             ]
             resample = Upsample(rank, in_channels=width, with_conv=resample_with_conv) if level else None
             up.append(Level(blocks, attentions, resample))
-        self.up = nn.ModuleList(up)
+        self.up: ModuleList[Level] = ModuleList(up)
         assert not skips
 
-        self.output_norm = group_norm(width, groups=_GROUPS)
+        self.output_norm = ddpm_norm(width)
         self.act = act
         self.output_conv = conv(
             rank, width, in_channels if out_channels is None else out_channels, init_scale=0.0
         )
-
-    @staticmethod
-    def levels(half: nn.ModuleList) -> Iterator[Level]:
-        """The levels of ``down`` or ``up``, as what they are."""
-        return cast("Iterator[Level]", iter(half))
 
     def check_shape(self, shape: Sequence[int]) -> None:
         """Refuse a sample shape (C, ...) whose channels, axes or sizes do not fit (see ``Network``)."""
@@ -206,37 +187,29 @@ class DDPM(Network):
         self.class_embedding.check(y)
 
     def forward(self, x: Tensor, labels: Tensor, *, y: Tensor | None = None, **cond: Any) -> Tensor:
-        """Evaluate; ``labels`` (B,) are embedded as they are, fractions included (see ``Network``)."""
+        """Evaluate the network (see ``Network``); ``labels`` (B,) may be fractions of an index."""
         if cond:
             raise ValueError(f"this network takes no condition {', '.join(sorted(cond))}; it knows y only.")
-        emb = self._embed(labels, y)
-        h = self.input_conv(x if self.centered else 2 * x - 1)
+        time = None
+        if self.time_embedding is not None:
+            time = self.time_embedding(sinusoidal(labels, self.channels))
+        emb = plus_class(time, self.class_embedding, y)
+        h: Tensor = self.input_conv(x if self.centered else 2 * x - 1)
         skips = [h]
-        for level in self.levels(self.down):
-            for block, attention in zip(level.blocks, level.attentions, strict=True):
-                h = attention(block(h, emb))
+        for level in self.down:
+            for block, attention in level.units():
+                h = attention(block(h, emb), emb)
                 skips.append(h)
             if level.resample is not None:
-                h = level.resample(h)
+                h = level.resample(h, emb)
                 skips.append(h)
         h = self.middle(h, emb)
-        for level in self.levels(self.up):
-            for block, attention in zip(level.blocks, level.attentions, strict=True):
-                h = attention(block(torch.cat([h, skips.pop()], dim=1), emb))
+        for level in self.up:
+            for block, attention in level.units():
+                h = attention(block(torch.cat([h, skips.pop()], dim=1), emb), emb)
             if level.resample is not None:
-                h = level.resample(h)
+                h = level.resample(h, emb)
         h = self.output_conv(self.act(self.output_norm(h)))
         if self.sigmas is not None:
             h = h / level_at(self.sigmas, labels).reshape(-1, *[1] * (x.ndim - 1))
         return h
-
-    def _embed(self, labels: Tensor, y: Tensor | None) -> Tensor | None:
-        emb = None
-        if self.time_embedding is not None:
-            emb = self.time_embedding(sinusoidal(labels, self.channels))
-        if self.class_embedding is not None:
-            classes = self.class_embedding(y)
-            emb = classes if emb is None else emb + classes
-        elif y is not None:
-            raise ValueError("this network knows no classes (num_classes is None), but got labels y.")
-        return emb

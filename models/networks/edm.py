@@ -8,7 +8,7 @@ from typing import Any, ClassVar, final
 
 from torch import Tensor
 
-from models.base import Network
+from models.base import Network, OutputKind, TimeLabel
 from sde_lib.base import expand
 
 
@@ -23,7 +23,7 @@ class Preconditioning:
 
 
 def preconditioning(sigma: Tensor, sigma_data: float) -> Preconditioning:
-    """Karras et al. 2022, table 1 (derived in appendix B.6).
+    """EDM's preconditioning coefficients (Karras et al. 2022, table 1; derived in appendix B.6).
 
     They give the input and the training target of F unit variance for data of standard deviation
     ``sigma_data``, with c_skip chosen so that c_out, which amplifies F's errors, is least.
@@ -53,8 +53,8 @@ class EDMPreconditioned(Network):
             by sigma, or its kind is fixed).
     """
 
-    output_kind: ClassVar[str] = "x0"
-    time_label: ClassVar[str] = "sigma"
+    output_kind: ClassVar[OutputKind] = "x0"
+    time_label: ClassVar[TimeLabel] = "sigma"
 
     def __init__(self, network: Network, *, sigma_data: float = 0.5) -> None:
         super().__init__()
@@ -83,5 +83,5 @@ class EDMPreconditioned(Network):
         return expand(c.skip, x) * x + expand(c.out, x) * residual
 
     def check_shape(self, shape: Sequence[int]) -> None:
-        """As the network inside."""
+        """Refuse a sample shape that the network inside refuses."""
         self.network.check_shape(shape)

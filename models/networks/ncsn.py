@@ -8,7 +8,7 @@ from typing import Any, final
 from torch import Tensor
 
 from models.base import Network, register_model
-from models.blocks.normalization import get_normalization
+from models.blocks.level_normalization import get_normalization
 from models.blocks.refinenet import RefineNet, Stage, make_kit
 
 STAGES = (Stage(1), Stage(2, pool=True), Stage(2, dilation=2), Stage(2, dilation=4))
@@ -35,7 +35,7 @@ def check_sizes(shape: Sequence[int], *, in_channels: int, dims: int, factor: in
 
 
 def refuse(cond: dict[str, Any]) -> None:
-    """Neither NCSN nor NCSNv2 is conditional on anything but the noise level."""
+    """Refuse conditioning: NCSN and NCSNv2 are conditional on the noise level alone."""
     if cond:
         raise ValueError(f"this network takes no conditioning, got {', '.join(sorted(cond))}; leave it out.")
 
@@ -43,7 +43,7 @@ def refuse(cond: dict[str, Any]) -> None:
 @final
 @register_model(name="ncsn")
 class NCSN(Network):
-    """NCSN; gives the score itself (the division by sigma is something it had to learn).
+    """NCSN, the noise conditional score network (Song & Ermon 2019): it outputs the score itself.
 
     Labels are indices into the rows of its conditional normalisations: 0 for the largest noise, as
     the label of the discrete VE process descends with time. They may come as floats and are rounded.
@@ -54,7 +54,7 @@ class NCSN(Network):
         in_channels: channels of the state and of the score.
         channels: base width (the references' ``nf`` or ``ngf``).
         num_scales: number of noise levels, hence of labels.
-        normalization: see ``models.blocks.normalization.get_normalization``.
+        normalization: see ``models.blocks.level_normalization.get_normalization``.
         nonlinearity: elu, relu, lrelu or swish.
         centered: the data are centred already (in [-1, 1], or logits); otherwise [0, 1] is mapped
             to [-1, 1] inside. NCSNv2's ``rescaled`` and ``logit_transform`` both mean this.
@@ -86,7 +86,8 @@ class NCSN(Network):
 
     def forward(self, x: Tensor, labels: Tensor, **cond: Any) -> Tensor:
         refuse(cond)
-        return self.trunk(x if self.centered else 2 * x - 1, labels.round().long())
+        score: Tensor = self.trunk(x if self.centered else 2 * x - 1, labels.round().long())
+        return score
 
     def check_shape(self, shape: Sequence[int]) -> None:
         check_sizes(shape, in_channels=self.in_channels, dims=self.dims, factor=2**self.trunk.pools)

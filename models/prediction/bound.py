@@ -21,7 +21,7 @@ def bound_term(
     variance: Variance = "auto",
     bins: Bins | None = None,
 ) -> Tensor:
-    """What the step t -> s costs: the terms L_{t-1} and, where s is clean, L_0 (Ho et al. 2020, eq. 5).
+    """One term of the variational bound, of the step t -> s: L_{t-1}, or L_0 where s is clean (Ho et al. 2020, eq. 5).
 
     KL(q(x_s | x_t, x_0) | p(x_s | x_t)), and -log p(x_0 | x_t) of the last step. Nats per element (the mean
     over a sample), (B,), in the state's precision; summed over a chain's steps, and with the prior's term,
@@ -48,7 +48,10 @@ def bound_term(
 
 
 def prior_term(process: GaussianProcess, x0: Tensor, t: Tensor) -> Tensor:
-    """KL(q(x_t | x_0) | prior) of the noisiest time (L_T, Ho et al. 2020, eq. 5): nats per element, (B,)."""
+    """The prior's term L_T of the variational bound, KL(q(x_T | x_0) | prior) (Ho et al. 2020, eq. 5).
+
+    Nats per element, (B,); ``t`` is the noisiest time.
+    """
     m = process.marginal(t)
     mean, prior = expand(m.alpha, x0) * x0, x0.new_tensor(process.prior_std).log() * 2
     return normal_kl(mean, expand(2 * m.sigma.log(), x0), torch.zeros_like(mean), prior).flatten(1).mean(1)

@@ -14,7 +14,7 @@ from sde_lib.base import Process
 
 
 class Classifier(nn.Module, abc.ABC):
-    """p(y | x_t) of a process.
+    """A classifier of noisy states, p(y | x_t).
 
     Attributes:
         process: the forward process whose states it is shown.
@@ -29,8 +29,9 @@ class Classifier(nn.Module, abc.ABC):
 
 @final
 class NoisyClassifier(Classifier):
-    """p(y | x_t): a network that is told the time as a model of the same process is (Dhariwal & Nichol
-    2021, section 4).
+    """A network as a classifier of noisy states, p(y | x_t) (Dhariwal & Nichol 2021, section 4).
+
+    It is fed the same labels as a model of the same process.
 
     Args:
         network: evaluated as ``network(x, labels)``; one logit for each class.

@@ -1,28 +1,31 @@
-"""What published networks of each process are fed and what they output.
+"""Conventions: which labels the networks of each process are fed, and what they output.
 
-The rules of score_sde: VP and subVP networks give eps, VE networks the score; continuous training labels
-VP with 999 t and VE with sigma(t); discrete training labels levels of a chain. They are kept by the name
-under which the process is registered, so that a process of one's own brings its own rule or takes the
-default.
+The rules are score_sde's. VP and subVP networks output eps, VE networks the score. Continuous training labels VP
+with 999 t and VE with sigma(t); discrete training labels the levels of a chain. A rule is registered under the
+name of its process, so that a process of one's own brings a rule of its own or takes the default.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import TypeAlias, overload
 
 from models.base import Network
 from models.prediction.noise_model import NoiseModel, Output
 from models.prediction.time_encoding import (
     ChainIndex,
     DescendingLevelOfTime,
+    FractionalIndex,
     LevelOfTime,
     NoiseLevel,
     Time,
     TimeEncoding,
 )
-from sde_lib.base import GaussianProcess, Process
+from models.prediction.variances import VarianceOutput
+from sde_lib.base import GaussianProcess, Process, register_sde
+from sde_lib.chain_sde import InterpolatedChain
 from sde_lib.discrete import DiscreteDiffusion
 from sde_lib.edm import EDM
 from sde_lib.registry import Registry
@@ -32,16 +35,41 @@ from sde_lib.ve import VESDE
 from sde_lib.vp import VPSDE
 
 
+def _noise_level(process: Process) -> TimeEncoding:
+    if not isinstance(process, GaussianProcess):
+        raise ValueError(
+            f"this network is fed sigma, and {type(process).__name__} has no Gaussian marginal to have one; "
+            "take another process."
+        )
+    return NoiseLevel(process)
+
+
+TIME_LABELS: dict[str, Callable[[Process], TimeEncoding]] = {"time": Time, "sigma": _noise_level}
+"""Labels that a network asks for itself, by its ``time_label``, whatever the convention."""
+
+
 @dataclass(frozen=True)
 class Setting:
-    """A process, what a network of it is fed, and what it outputs."""
+    """A process, which labels a network of it is fed, and what it outputs."""
 
     process: Process
     time: TimeEncoding
     output: Output
 
-    def model(self, network: Network) -> NoiseModel:
-        return NoiseModel(network, self.process, self.time, self.output)
+    def model(self, network: Network, *, variance: VarianceOutput | None = None) -> NoiseModel:
+        """The network as a model of the process.
+
+        A network that outputs the same whatever the process (``Network.output_kind``), or wants labels of its
+        own (``Network.time_label``), is read as it says.
+
+        Args:
+            network: trained under this convention.
+            variance: what the further channels of its output mean, None where it has none.
+        """
+        output, time = network.output_kind or self.output, self.time
+        if network.time_label in TIME_LABELS:
+            time = TIME_LABELS[network.time_label](self.process)
+        return NoiseModel(network, self.process, time, output, variance)
 
 
 @dataclass(frozen=True)
@@ -50,6 +78,10 @@ class Convention:
 
     training: Setting
     sampling: Setting
+
+    def model(self, network: Network, *, variance: VarianceOutput | None = None) -> NoiseModel:
+        """The network as a model to sample from; arguments of ``Setting.model``."""
+        return self.sampling.model(network, variance=variance)
 
 
 Rule: TypeAlias = Callable[[Process, bool], Convention]
@@ -110,13 +142,71 @@ def smld(process: DiscreteDiffusion, continuous: bool) -> Convention:
     return same(Setting(process, ChainIndex(process, descending=True), "score"))
 
 
+@register_convention(name="interpolated_chain")
+def interpolated(process: InterpolatedChain, continuous: bool) -> Convention:
+    """Networks are trained on the chain; between two levels they are fed the fractional index."""
+    chain = convention(process.chain).training
+    descending = declared_name(process.chain) == "smld"
+    between = FractionalIndex(process, process.chain, descending=descending)
+    return Convention(training=chain, sampling=Setting(process, between, chain.output))
+
+
 def default_convention(process: Process, continuous: bool) -> Convention:
     """For a process that brings no rule: labels 999 t / T; eps where it has a Gaussian marginal, else the score."""
     output: Output = "eps" if isinstance(process, GaussianProcess) else "score"
     return same(Setting(process, Time(process, 999.0 / process.start), output))
 
 
-def convention(name: str, process: Process, continuous: bool = True) -> Convention:
-    """The rule registered for the process's name, or the default one."""
-    rule = register_convention[name] if name in register_convention else default_convention
-    return rule(process, continuous)
+@functools.singledispatch
+def declared_name(process: Process) -> str | None:
+    """The name under which a process's convention is registered: that of its class among the SDEs.
+
+    None where its class is not registered. Register another class here where one class serves several names.
+    """
+    return next((name for name in register_sde if register_sde[name] is type(process)), None)
+
+
+@declared_name.register
+def _chain(process: DiscreteDiffusion) -> str:
+    # A chain that does not shrink its data is SMLD's, whose networks output the score.
+    return "smld" if bool((process.alphas == 1).all()) else "ddpm"
+
+
+@declared_name.register
+def _interpolated_chain(process: InterpolatedChain) -> str:
+    return "interpolated_chain"
+
+
+@overload
+def convention(process: Process, /, *, continuous: bool = True) -> Convention: ...
+@overload
+def convention(name: str, process: Process, /, continuous: bool = True) -> Convention: ...
+def convention(
+    named: str | Process, process: Process | None = None, /, continuous: bool = True
+) -> Convention:
+    """The convention of a process: which labels its networks are fed, and what they output.
+
+    >>> model = convention(VPSDE()).model(network)
+
+    Args:
+        named: the process, whose class says the name; or the name under which the convention is registered,
+            followed by the process.
+        process: see above.
+        continuous: whether the network was trained at continuous times, or else on the levels of a chain.
+
+    Returns:
+        the registered rule's convention, or ``default_convention`` where there is no rule of that name.
+
+    Raises:
+        ValueError: the process has no discrete training.
+    """
+    if isinstance(named, str):
+        assert process is not None, "a name is followed by the process"
+        name: str | None = named
+    else:
+        name, process = declared_name(named), named
+    rule = (
+        register_convention[name] if name is not None and name in register_convention else default_convention
+    )
+    found: Convention = rule(process, continuous)
+    return found

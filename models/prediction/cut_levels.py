@@ -1,4 +1,4 @@
-"""A continuous process cut into levels: a chain, for the variational bound of a network trained on an SDE."""
+"""An SDE discretised to a chain, for the variational bound of a network that was trained on the SDE."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sde_lib.discrete import DiscreteDiffusion
 
 
 class TimeOfLevel(TimeEncoding):
-    """A chain's index as the label of the time at which the level was cut.
+    """Labels of a network trained on an SDE, for the levels of a chain that discretises it.
 
     Args:
         time: what the network is told of the SDE's time.
@@ -38,7 +38,7 @@ class TimeOfLevel(TimeEncoding):
 
 
 class CutLevels:
-    """The network of an SDE on a chain of ``num_levels`` of its times.
+    """Discretises a model of an SDE to ``num_levels`` of its times.
 
     The levels are evenly spaced in log-SNR from T to an end near clean data: a fixed variance costs the square of
     a step in log-SNR, so no other spacing of as many costs less (where data are spread wider than the noise, a
@@ -62,21 +62,21 @@ class CutLevels:
             ValueError: the process has no Gaussian marginal.
         """
         process = model.process
-        if not isinstance(process, self.needs):
+        if not isinstance(process, GaussianSDE):
             raise ValueError(
                 f"levels are cut from a GaussianSDE, and {type(process).__name__} is none; it has no bound."
             )
-        ends = process.marginal(process.time([process.t_end, process.start]))  # type: ignore[attr-defined]
+        ends = process.marginal(process.time([process.t_end, process.start]))
         first, last = ends.log_snr.tolist()
         if self.last_noise is not None:
             first = -2 * math.log(self.last_noise)
         log_snr = torch.linspace(first, last, self.num_levels, dtype=torch.float64)
-        times = process.time_of((-log_snr / 2).exp())  # type: ignore[attr-defined]
-        m = process.marginal(times)  # type: ignore[attr-defined]
+        times = process.time_of((-log_snr / 2).exp())
+        m = process.marginal(times)
         chain = DiscreteDiffusion(
             alphas=m.alpha,
             sigmas=m.sigma,
-            prior_std=process.prior_std,  # type: ignore[attr-defined]
+            prior_std=process.prior_std,
             closing_std=float(m.sigma[0] / m.alpha[0]),
         )
         return NoiseModel(

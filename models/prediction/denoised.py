@@ -25,7 +25,7 @@ register_denoised_fn: Registry[Transform] = Registry("transform of predicted dat
 
 
 class Denoised(Model):
-    """``model`` with x0 replaced by ``transform(x0)``, and eps, score and v by what follows from it.
+    """A model whose predicted data x0 are replaced by ``transform(x0)``; eps, score and v follow from it.
 
     Args:
         model: predictions of a process with a Gaussian marginal.
@@ -48,7 +48,12 @@ class Denoised(Model):
 
 @dataclass(frozen=True)
 class Clip:
-    """To the range of the data (``clip_denoised`` of Ho et al.'s and ADM's code)."""
+    """Clip predicted data to the range of the data (``clip_denoised`` of Ho et al.'s and ADM's code).
+
+    Args:
+        low: the smallest value.
+        high: the largest value.
+    """
 
     low: float = -1.0
     high: float = 1.0
@@ -59,7 +64,8 @@ class Clip:
 
 @dataclass(frozen=True)
 class DynamicThreshold:
-    """Clip each sample at a quantile of its own and scale it back (Saharia et al. 2022, Imagen, section 2.3).
+    """Dynamic thresholding: clip each sample at a quantile of its own, and scale it back (Saharia et al. 2022,
+    Imagen, section 2.3).
 
     With c the middle and h the half-width of the data's range, and r the quantile of |x0 - c| / h, at least 1
     (and at most ``limit``): c + (x0 - c) clipped to [-r h, r h], divided by r.
@@ -67,7 +73,8 @@ class DynamicThreshold:
     Args:
         quantile: share of a sample's values left unclipped, in (0, 1].
         limit: the largest r.
-        low, high: the data's range.
+        low: the smallest value of the data.
+        high: the largest.
     """
 
     quantile: float = 0.995

@@ -83,7 +83,7 @@ class Prediction:
 
     @property
     def score(self) -> Tensor:
-        """The score of p_t at x_t."""
+        """The score: the gradient of log p_t at x_t."""
         if self.kind == "score":
             return self.output
         _, sigma = self._level()
@@ -91,14 +91,14 @@ class Prediction:
 
     @property
     def v(self) -> Tensor:
-        """The velocity, from noise to data on the unit circle."""
+        """The velocity v = (alpha eps - sigma x0) / r (Salimans & Ho 2022, section 4)."""
         if self.kind == "v":
             return self.output
         alpha, sigma = self._level()
         return (alpha * self.eps - sigma * self.x0) / (alpha**2 + sigma**2).sqrt()
 
     def __getitem__(self, rows: slice) -> Prediction:
-        """The prediction of some samples of the batch."""
+        """The prediction for some samples of the batch."""
 
         def of(part: Tensor | None) -> Tensor | None:
             return None if part is None else part[rows]
@@ -114,7 +114,7 @@ class Prediction:
         )
 
     def detached(self) -> Prediction:
-        """The same without its history of differentiation."""
+        """The same prediction, detached from the autograd graph."""
         return replace(
             self,
             x=self.x.detach(),
@@ -251,8 +251,8 @@ class NoiseModel(Model[GivenProcess]):
         output, variance = split_output(self.network(x, labels, **cond), x, self.variance)
         kind: View
         if self.output == "previous":
-            chain: DiscreteDiffusion = self.process  # type: ignore[assignment]
-            output, kind = chain.data_of_previous(output, x, t), "x0"
+            assert isinstance(self.process, DiscreteDiffusion)  # checked when the model is built
+            output, kind = self.process.data_of_previous(output, x, t), "x0"
         else:
             kind = self.output
         level = self.time.marginal(t)

@@ -1,4 +1,4 @@
-"""p(x_s | x_t): what a model says of the step from one time to a cleaner one."""
+"""The reverse transition p(x_s | x_t) of a model, from one time to a cleaner one."""
 
 from __future__ import annotations
 
@@ -27,15 +27,16 @@ class ReverseStep:
 def reverse_step(
     process: GaussianProcess, prediction: Prediction, t: Tensor, s: Tensor, variance: Variance = "auto"
 ) -> ReverseStep:
-    """The posterior at the predicted data, with a variance of one's choice (Nichol & Dhariwal 2021, section
-    3.1).
+    """The reverse transition p(x_s | x_t): the posterior's mean at the predicted data, and a variance (Nichol &
+    Dhariwal 2021, section 3.1).
 
     On a chain's closing step both fixed variances are ``DiscreteDiffusion.log_variances``'s ``smallest``.
 
     Args:
         process: the forward process.
         prediction: of the model at ``t``.
-        t, s: now and where to go, (B,).
+        t: the present time, (B,).
+        s: the cleaner time to go to, (B,).
         variance: see ``Variance``.
 
     Raises:

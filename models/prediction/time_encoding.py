@@ -18,7 +18,7 @@ from sde_lib.discrete import DiscreteDiffusion
 
 
 class TimeEncoding(nn.Module, abc.ABC):
-    """Time of the process -> labels of the network."""
+    """A map from the time of a process to the labels that a network is fed."""
 
     @abc.abstractmethod
     def labels(self, t: Tensor) -> Tensor:
@@ -29,7 +29,7 @@ class TimeEncoding(nn.Module, abc.ABC):
         """The noise level that the output refers to; None where the process has no Gaussian marginal."""
 
     def rescaled(self) -> TimeEncoding:
-        """The same in units of 1000 levels, whatever the number of the chain's (ADM's ``rescale_timesteps``).
+        """The same labels rescaled to a chain of 1000 levels (ADM's ``rescale_timesteps``).
 
         Raises:
             ValueError: the labels are no indices of a chain.
@@ -45,7 +45,7 @@ class TimeEncoding(nn.Module, abc.ABC):
 
 
 class Time(TimeEncoding):
-    """The time itself, times ``scale``: 999 for VP and subVP networks of score_sde (continuous training).
+    """Labels ``scale * t``: 999 t for VP and subVP networks of score_sde (continuous training).
 
     Serves any process. A process without a Gaussian marginal has predictions with a score alone.
     """
@@ -63,7 +63,7 @@ class Time(TimeEncoding):
 
 
 class NoiseLevel(TimeEncoding):
-    """sigma(t): VE networks of score_sde (continuous training), which take the logarithm themselves."""
+    """Labels sigma(t), for VE networks of score_sde (continuous training), which take the logarithm themselves."""
 
     def __init__(self, process: GaussianProcess) -> None:
         super().__init__()
@@ -77,7 +77,7 @@ class NoiseLevel(TimeEncoding):
 
 
 class ChainIndex(TimeEncoding):
-    """A chain's index in the chain that the network was trained on.
+    """Labels of a chain: a level's index in the chain that the network was trained on.
 
     Args:
         chain: the process itself, respaced or not.
@@ -104,7 +104,7 @@ class ChainIndex(TimeEncoding):
 
 
 class FractionalIndex(TimeEncoding):
-    """A real index, for a network trained at a chain's whole ones: where it is whole, ``ChainIndex``'s label.
+    """Labels of an interpolated chain: the real index, which at a whole one is ``ChainIndex``'s label.
 
     The label is the index itself, of a respaced chain that of the chain the network was trained on, straight
     between two levels; the noise level is the interpolated chain's there.
@@ -139,7 +139,7 @@ class FractionalIndex(TimeEncoding):
 
 
 class LevelOfTime(TimeEncoding):
-    """An SDE's time as the index of a chain, for a network trained on the chain (score_sde, discrete VP).
+    """Labels of an SDE for a network trained on a chain: its time as an index (score_sde, discrete VP).
 
     The label is t (N - 1), unrounded; the noise level is the chain's at the truncated index.
 
@@ -160,7 +160,7 @@ class LevelOfTime(TimeEncoding):
 
 
 class DescendingLevelOfTime(TimeEncoding):
-    """An SDE's time as the rounded index of a chain that counts down (score_sde, discrete VE).
+    """Labels of an SDE for a network trained on a chain that counts down: a rounded index (score_sde, discrete VE).
 
     Args:
         process: the SDE, whose sigma is taken at the time itself.

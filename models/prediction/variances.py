@@ -14,7 +14,7 @@ VarianceOutput = Literal["learned", "learned_range"]
 
 @dataclass(frozen=True)
 class LearnedVariance:
-    """The further channels of a network's output, shaped like the state.
+    """The variances that a network learns, from the further channels of its output; shaped like the state.
 
     ``learned``: log Sigma of p(x_s | x_t), for the step that the network was trained on.
     ``learned_range``: v, where log Sigma = w log beta + (1 - w) log beta-tilde with w = (v + 1) / 2
@@ -41,7 +41,7 @@ class LearnedVariance:
 def split_output(
     output: Tensor, state: Tensor, kind: VarianceOutput | None
 ) -> tuple[Tensor, LearnedVariance | None]:
-    """A network's output as its prediction and, in the second half of its channels, the variances.
+    """Split a network's output into its prediction and, from the second half of its channels, the variances.
 
     Raises:
         ValueError: the output has another number of channels than the parameterisation needs.

@@ -12,9 +12,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.blocks.adm_attention import multihead_attention
-from models.blocks.adm_blocks import TransposedUpsample, sinusoidal
+from models.blocks.attention import multihead_attention
+from models.blocks.resample import TransposedUpsample
 from models.networks.adm import ADM, ADMSuperRes, UNet
+from models.networks.adm_stages import time_features
 
 LABELS = torch.tensor([2.25, 640.5], dtype=torch.float64)
 SMALL = {
@@ -106,7 +107,7 @@ def test_height_and_width_are_treated_alike_and_need_not_be_equal() -> None:
 
 def test_transposed_convolution_is_zero_stuffing_and_a_convolution() -> None:
     """Up-sampled length 2n: values at even places, zeros between, then the flipped kernel slides over."""
-    layer = randomised(TransposedUpsample(channels=2, dims=2))
+    layer = randomised(TransposedUpsample(2, channels=2))
     kernel, bias = layer.deconv.weight.detach().numpy(), layer.deconv.bias.detach().numpy()
     x = sample(1, 2, 3, 4)
     stuffed = np.zeros((2, 2 * 3 + 4, 2 * 4 + 4))
@@ -143,14 +144,14 @@ def test_fractional_labels_are_embedded_unrounded() -> None:
         [fn(label * 10000 ** (-i / half)) for fn in (math.cos, math.sin) for i in range(half)] + [0.0]
         for label in LABELS.tolist()
     ]
-    np.testing.assert_allclose(sinusoidal(LABELS, 7).numpy(), expected, atol=1e-12)
+    np.testing.assert_allclose(time_features(LABELS, 7).numpy(), expected, atol=1e-12)
 
 
 def test_integer_and_half_precision_labels_are_embedded_in_single_precision() -> None:
     """In half precision 999 and 1000 would be told apart by their rounding only."""
-    exact = sinusoidal(torch.tensor([999.0]), 8)
-    assert torch.equal(sinusoidal(torch.tensor([999]), 8), exact)
-    assert sinusoidal(torch.tensor([999.0]).half(), 8).dtype == torch.float32
+    exact = time_features(torch.tensor([999.0]), 8)
+    assert torch.equal(time_features(torch.tensor([999]), 8), exact)
+    assert time_features(torch.tensor([999.0]).half(), 8).dtype == torch.float32
 
 
 # The network ----------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.blocks.adm_attention import AttentionPool
+from models.blocks.attention import AttentionPool
 from models.networks.adm_encoder import ADMEncoder
 
 LABELS = torch.tensor([2.25, 640.5], dtype=torch.float64)

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 
 from models.blocks.frequency import FreeU, amplify_backbone, scale_low_frequencies
 from models.networks.adm import ADM
+from models.networks.adm_stages import time_features
 
 
 def filtered(image: np.ndarray, scale: float, threshold: int) -> np.ndarray:
@@ -97,7 +98,7 @@ def test_the_network_applies_it_to_the_levels_named() -> None:
     net = unet(freeu_backbone=(1.3,), freeu_skip=(0.6,))
     with torch.no_grad():
         got = net.features(x, labels)
-        emb = F.silu(net.time_embed(labels))
+        emb = F.silu(net.time_embed(time_features(labels, net.channels)))
         h, skip = amplify_backbone(got.middle, 1.3), scale_low_frequencies(got.down[-1], 0.6)
         torch.testing.assert_close(net.decoder[0](torch.cat([h, skip], dim=1), emb), got.up[0])
         torch.testing.assert_close(net.decoder[2](torch.cat([got.up[1], got.down[1]], dim=1), emb), got.up[2])

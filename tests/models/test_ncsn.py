@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from models.base import Network
-from models.blocks.normalization import get_normalization
+from models.blocks.level_normalization import get_normalization
 from models.checkpoints.loader import load_weights
 from models.checkpoints.ncsn import NCSNFamily
 from models.networks.ncsn import NCSN

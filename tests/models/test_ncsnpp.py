@@ -13,7 +13,6 @@ import torch.nn.functional as F
 from models.base import register_model
 from models.checkpoints import load_weights
 from models.networks.ncsnpp import NCSNpp
-from models.networks.progressive import ProgressiveUNet
 from tests.fixtures.score_sde_files import network_of, payload_of, save
 from tests.fixtures.weights import Fixture, relative_error
 
@@ -99,7 +98,7 @@ def draw(*shape: int) -> torch.Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(2))
 
 
-def features(network: ProgressiveUNet, x: torch.Tensor, labels: torch.Tensor) -> dict[str, torch.Tensor]:
+def features(network: NCSNpp, x: torch.Tensor, labels: torch.Tensor) -> dict[str, torch.Tensor]:
     """What flows out of each named layer, recorded from one evaluation."""
     seen: dict[str, torch.Tensor] = {}
     hooks = [

@@ -8,15 +8,14 @@ import torch
 from scipy.signal import convolve, correlate
 from torch import Tensor
 
-from models.blocks.resample import (
-    Downsample,
-    Upsample,
+from models.blocks.fir import (
     fir_downsample,
     fir_downsample_conv,
     fir_kernel,
     fir_upsample,
     fir_upsample_conv,
 )
+from models.blocks.resample import Downsample, Upsample
 
 TAPS = [(1, 3, 3, 1), (1, 2, 1), (1, 1), (1, 4, 6, 4, 1), (1, 2, 5, 1)]
 

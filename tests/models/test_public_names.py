@@ -1,0 +1,98 @@
+"""What a user of the library imports, and that the parts which are imported late are all there."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import models
+from sde_lib.registry import Registry
+
+ROOT = Path(models.__file__).parents[1]
+
+
+def run(code: str) -> str:
+    """In a fresh interpreter, where nothing of ours is imported yet."""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_every_public_name_is_what_type_checkers_see() -> None:
+    """The names that are imported late: the same modules in the table as in the block for type checkers."""
+    tree = ast.parse(Path(models.__file__).read_text(encoding="utf-8"))
+    blocks = [node for node in tree.body if isinstance(node, ast.If)]
+    declared = {
+        alias.name: node.module
+        for block in blocks
+        for node in block.body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+    eager = {a.name for node in tree.body if isinstance(node, ast.ImportFrom) for a in node.names}
+    assert declared.keys() | eager >= set(models.__all__) > declared.keys()
+    assert len(models.__all__) == len(set(models.__all__))
+    for name, module in declared.items():
+        assert getattr(models, name) is getattr(sys.modules[str(module)], name)
+    assert set(models.__all__) <= set(dir(models))
+
+
+def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="'models' has no attribute 'DDMP'"):
+        models.DDMP  # noqa: B018
+
+
+def test_importing_the_package_reads_no_network_and_no_checkpoint() -> None:
+    """The samplers import it; networks, and Triton behind the counter of operations, are read where they are used."""
+    late = ("models.networks", "models.exact", "models.checkpoints", "torch.utils.flop_counter", "scipy")
+    code = "import sys, models, models.prediction.noise_model; print([m for m in sys.modules])"
+    modules = run(code)
+    assert "'models.base'" in modules
+    assert not [name for name in late if f"'{name}" in modules]
+
+
+@pytest.mark.parametrize("origin", ["models", "models.base"])
+def test_registered_networks_are_found_without_further_imports(origin: str) -> None:
+    found = run(
+        f"from {origin} import register_model; print(*register_model, register_model['ddpm'].__name__)"
+    )
+    assert found == (
+        "adm adm_encoder adm_superres correlated_gaussian ddpm ddpmpp gaussian gaussian_mixture "
+        "ncsn ncsnpp ncsnv2_128 ncsnv2_256 ncsnv2_64 DDPM"
+    )
+
+
+def test_a_network_of_ones_own_may_not_take_a_name_of_ours() -> None:
+    """The message names the class that comes too late, though ours is not yet imported."""
+    code = (
+        "from models.base import register_model\n"
+        "try: register_model(name='ddpm')(type('Mine', (), {}))\n"
+        "except ValueError as error: print(error)"
+    )
+    assert run(code) == (
+        "model 'ddpm' is already registered by models.networks.ddpm.DDPM; register __main__.Mine under "
+        "another name=."
+    )
+
+
+def test_a_provider_that_fails_is_asked_again() -> None:
+    """An import that fails once, as of a missing library, must not leave the registry empty for ever."""
+    registry: Registry[object] = Registry("thing")
+    calls: list[int] = []
+
+    def provider() -> None:
+        calls.append(1)
+        if len(calls) == 1:
+            raise ImportError("not now")
+        registry(name="found")(object)
+
+    registry.provided_by(provider)
+    with pytest.raises(ImportError, match="not now"):
+        "found" in registry  # noqa: B015
+    provider.__module__ = object.__module__.partition(".")[0]
+    assert "found" in registry
+    assert len(calls) == 2
