@@ -124,8 +124,8 @@ class _Importer:
         if head not in PACKAGES:
             try:
                 return python(name, globals, locals, fromlist or (), level)
-            except ModuleNotFoundError as error:
-                if not _absent(name, error) or not self._beside(head):
+            except ModuleNotFoundError:
+                if not self._beside(head):
                     raise
         if not fromlist:
             self.module(name)

@@ -30,8 +30,8 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
 
 
 def write(folder: Path, **files: str) -> Path:
-    """Files of Python by name, ``__`` for the folder's slash; the first one's path."""
-    paths = [folder / f"{name.replace('__', '/')}.py" for name in files]
+    """Files of Python by name, the first ``__`` for the folder's slash; the first one's path."""
+    paths = [folder / f"{name.replace('__', '/', 1)}.py" for name in files]
     for path, text in zip(paths, files.values(), strict=True):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
@@ -62,6 +62,12 @@ def test_a_bare_import_sees_both(tmp_path: Path) -> None:
     assert module.models.__file__ == models.__file__
     with pytest.raises(AttributeError, match=r"cannot import name 'nope' from 'models' .* or 'beside_"):
         module.models.nope  # noqa: B018
+
+
+def test_python_may_look_for_its_own_names_without_executing_the_users_file(tmp_path: Path) -> None:
+    module = load_module(write(tmp_path, mine="import models", models="1 / 0"), "mine")
+    assert not hasattr(module.models, "__wrapped__")
+    assert module.models.__all__ == models.__all__
 
 
 def test_without_a_module_of_the_users_it_is_ours_itself(tmp_path: Path) -> None:
@@ -158,6 +164,37 @@ def test_a_plugin_by_its_dotted_name(tmp_path: Path, monkeypatch: pytest.MonkeyP
     write(tmp_path / "kit", mine_too="from models import my_thing")
     assert import_module("mine_too").my_thing == 6
     assert "mine_too" in sys.modules, "found on Python's path, it has its own name"
+
+
+def test_a_package_on_pythons_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its modules see what lies in its folder and beside it, and their relative imports are Python's."""
+    write(
+        tmp_path / "site",
+        kit____init__="from models import beside",
+        kit__plugin="from losses import within\nfrom .samplers import Predictor",
+        kit__losses="within = 7",
+        kit__samplers="Predictor = 8",
+        models="beside = 9",
+    )
+    monkeypatch.syspath_prepend(tmp_path / "site")
+    module = import_module("kit.plugin")
+    assert (module.within, module.Predictor, sys.modules["kit"].beside) == (7, 8, 9)
+
+
+def test_folders_above_the_file_are_not_searched(tmp_path: Path) -> None:
+    file = write(tmp_path / "a" / "b", mine="import helper", helper="from models import above")
+    write(tmp_path / "a", models="above = 1")
+    with pytest.raises(ImportError, match="cannot import name 'above'"):
+        load_module(file, "mine")
+
+
+def test_a_broken_module_on_pythons_path_is_not_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path / "site", kit="import no_such_library")
+    monkeypatch.syspath_prepend(tmp_path / "site")
+    with pytest.raises(ModuleNotFoundError, match="no_such_library"):
+        load_module(write(tmp_path, mine="import kit", kit="x = 1"), "mine")
 
 
 PLUGIN = """

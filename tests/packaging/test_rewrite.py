@@ -44,7 +44,7 @@ def test_names_of_ours_are_rewritten(source: str, expected: str) -> None:
         "from . import models\nfrom .models import a\n",
         "import modelsx, os.path\nfrom modelsx.base import a\n",
         '"""From models import x. models.base"""\n# import models\nx = models.base\n',
-        "x = {'models': 'models', 'y': 'models.other', f'models.{x}': 'see models.base'}\n",
+        "x = {'models': 'models', 'y': 'models.other', f'models.base{x}': 'see models.base'}\n",
         "import_module(name)\nimport_module(f'{__name__}.base')\nimport_module(f'kit.{x}')\n",
     ],
 )
