@@ -26,8 +26,16 @@ WRONG_VALUES: list[tuple[str, dict[str, object], list[str]]] = [
     ("data set", {"data.dataset": "digit"}, ["unknown data set 'digit'", "Did you mean 'digits'?"]),
     ("weighting", {"training.weighting": "ep"}, ["unknown loss weighting 'ep'", "Did you mean 'eps'?"]),
     ("times", {"training.times": "unform"}, ["unknown training.times 'unform'", "Did you mean 'uniform'?"]),
-    ("optimizer", {"optim.optimizer": "Adm"}, ["unknown config.optim.optimizer 'Adm'; known: Adam, AdamW"]),
-    ("schedule", {"optim.schedule": "cos"}, ["unknown config.optim.schedule 'cos'; known: constant, cosine"]),
+    (
+        "optimizer",
+        {"optim.optimizer": "Adm"},
+        ["unknown config.optim.optimizer 'Adm'; registered: adam, adam_w"],
+    ),
+    (
+        "schedule",
+        {"optim.schedule": "cos"},
+        ["unknown config.optim.schedule 'cos'; registered: constant, cosine"],
+    ),
     (
         "field",
         {"sampling.predictr": "ddim"},
@@ -115,10 +123,14 @@ WRONG_VALUES: list[tuple[str, dict[str, object], list[str]]] = [
     ("num_samples", {"sampling.num_samples": 0}, ["config.sampling.num_samples must be at least 1, got 0"]),
     ("n_iters", {"training.n_iters": 0}, ["config.training.n_iters must be at least 1, got 0"]),
     ("lr", {"optim.lr": "nan"}, ["config.optim.lr must be at least 0, got nan"]),
-    ("beta1", {"optim.beta1": 1.5}, ["config.optim.beta1 lies in [0, 1), got 1.5"]),
+    ("beta1", {"optim.beta1": 1.5}, ["adam_w's beta1 lies in [0, 1), got 1.5", "config.optim.beta1"]),
     ("ema_rate", {"model.ema_rate": 1.0}, ["config.model.ema_rate lies in [0, 1), got 1.0"]),
     ("seed", {"seed": -3}, ["config.seed must be at least 0", "got -3"]),
-    ("beta_min", {"model.beta_min": -1.0}, ["VPSDE needs 0 < beta_min <= beta_max, got -1.0 and 20.0"]),
+    (
+        "beta_min",
+        {"model.beta_min": -1.0},
+        ["vpsde's beta_min must be positive, got -1.0", "config.model.beta_min"],
+    ),
     (
         "sigma_min",
         {"training.sde": "vesde", "model.sigma_min": 60.0},

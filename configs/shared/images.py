@@ -6,9 +6,17 @@ from configs.base import get_config as default
 
 
 def cifar10() -> ConfigDict:
+    """32 pixels; with score_sde's settings of the components that its files choose from."""
     config = default()
     config.data.centered = False
     config.training.reduce_mean = False
+    model, optim, sampling = config.model, config.optim, config.sampling
+    model.beta_min, model.beta_max = 0.1, 20.0
+    model.sigma_min, model.sigma_max = 0.01, 50.0
+    model.dropout = 0.1
+    optim.beta1, optim.eps, optim.weight_decay, optim.warmup = 0.9, 1e-8, 0.0, 5000
+    sampling.snr, sampling.n_steps_each = 0.16, 1
+    sampling.noise_removal, sampling.probability_flow = True, False
     return config
 
 

@@ -90,8 +90,8 @@ class GaussianScore(ExactScore):
         self,
         *,
         process: Process,
-        mean: float | Sequence[float] | Tensor = 0.0,
-        std: float | Sequence[float] | Tensor = 0.5,
+        mean: float | Sequence[Any] | Tensor = 0.0,
+        std: float | Sequence[Any] | Tensor = 0.5,
     ) -> None:
         super().__init__(process)
         self.register_buffer("mean", torch.as_tensor(mean, dtype=torch.float64), persistent=False)

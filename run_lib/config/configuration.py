@@ -62,8 +62,11 @@ class Configuration:
     @functools.cached_property
     def record(self) -> Record:
         """The values as plain data."""
-        values = {key: value for key, value in self.values.to_dict().items() if key != "mode"}
-        return Record(json.loads(json.dumps(values, default=str, sort_keys=True)))
+        return Record(json.loads(json.dumps(self.plain(), default=str, sort_keys=True)))
+
+    def plain(self) -> dict[str, Any]:
+        """The values as dictionaries, from which other processes build plans of their own."""
+        return {key: value for key, value in self.values.to_dict().items() if key != "mode"}
 
     def find(self, role: str) -> Chosen | None:
         """The component that fills a role; None: the configuration leaves it empty."""

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from losses import TimeSampler
 from models.checkpoints.diffusers_schedule import NoiseSchedule
+from models.prediction.noise_model import Output
 from run_lib.config.components import choose_named
 from run_lib.config.configuration import Configuration
 from run_lib.config.roles import ROLES
@@ -55,7 +56,7 @@ def plan_conversion(configuration: Configuration, subject: Subject) -> Conversio
     )
 
 
-def _noise_schedule(configuration: Configuration, output: str) -> NoiseSchedule | None:
+def _noise_schedule(configuration: Configuration, output: Output) -> NoiseSchedule | None:
     chosen, continuous = configuration.choose("sde"), configuration.values.training.continuous
     if chosen.name == "ddpm" or (chosen.name == "vpsde" and not continuous):
         names = ("N", "beta_min", "beta_max") + (("schedule",) if chosen.name == "ddpm" else ())

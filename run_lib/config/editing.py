@@ -12,6 +12,7 @@ from run_lib.config.images import ControlSettings, ReconstructSettings
 from run_lib.config.inversions import build_inversion
 from run_lib.config.restoration import build_restoration, refuse_measurement
 from run_lib.config.sampling import SamplingPlan
+from run_lib.data.inputs import check_images
 from run_lib.editing.restorations import Restoration
 from samplers.editing import Inversion
 
@@ -80,6 +81,7 @@ def plan_control(configuration: Configuration, sampling: SamplingPlan) -> Contro
         ValueError: settings that do not fit the task, the method, the data or the sampler.
     """
     settings = ControlSettings.of(configuration.values.control)
+    check_images(sampling.data, "config.control.input")
     if settings.samples > MOST_SAMPLES:
         raise ValueError(f"config.control.samples is at most {MOST_SAMPLES}, got {settings.samples}.")
     record = sampling.subject.record.values

@@ -130,4 +130,5 @@ def _without_effect(config: ConfigDict, path: str) -> str:
     takes = f"choose what takes it: {', '.join(others[:6])}{', ...' if len(others) > 6 else ''}"
     wanted = takes if others else "choose another place for it"
     those = ", ".join(chosen) or "what is chosen"
-    return f"config.{path} is set, but {those} do not take it; leave it unset, or {wanted}."
+    take = "do not take it" if len(chosen) > 1 else "does not take it"
+    return f"config.{path} is set, but {those} {take}; leave it unset, or {wanted}."

@@ -10,7 +10,6 @@ from models.prediction.noise_model import Model, NoiseModel
 from run_lib.config.classifier import build_classifier
 from run_lib.config.components import Chosen
 from run_lib.config.configuration import Configuration
-from run_lib.config.roles import generates
 from run_lib.config.subject import Subject, label_dropout
 from run_lib.training.labels import Asked
 from samplers.guidance import register_denoised_loss, register_log_prob
@@ -43,10 +42,6 @@ def build_guidance(configuration: Configuration, subject: Subject) -> Guidance:
     """
     config, model = configuration.values, subject.sampling
     chosen, classes = configuration.choose("guidance"), config.model.num_classes
-    if chosen.name != "none" and not generates(config):
-        raise ValueError(
-            f"guidance.name={chosen.name!r} guides a model of data, and training.task='classifier' is none."
-        )
     context: dict[str, Any] = {"model": model, "conditional": classes > 0}
     if "null_label" in chosen.takes:
         _check_null_label(configuration, model)

@@ -154,7 +154,14 @@ def description(configuration: Configuration) -> DescriptionPlan:
 
 
 def sampling_of(configuration: Configuration, subject: Subject) -> SamplingPlan | None:
-    return plan_sampling(configuration, subject) if generates(configuration.values) else None
+    config = configuration.values
+    if generates(config):
+        return plan_sampling(configuration, subject)
+    if config.guidance.name != "none":
+        raise ValueError(
+            f"guidance.name={config.guidance.name!r} guides a model of data, and training.task='classifier' is none."
+        )
+    return None
 
 
 def _refuse_classifier(configuration: Configuration, message: str) -> None:

@@ -64,6 +64,12 @@ def _of_network(factory: Any) -> set[str]:
     return set(STATED) | ({"fir"} if "fir_kernel" in inspect.signature(factory).parameters else set())
 
 
+def _mode(config: ConfigDict) -> str | None:
+    """The program's mode; none where plans are made from Python."""
+    name: str | None = config.mode.get("name")
+    return name if name is not None and name in register_mode else None
+
+
 def generates(config: ConfigDict) -> bool:
     return bool(config.training.task != "classifier")
 
@@ -121,7 +127,7 @@ NETWORK_FIELDS = {
 """Parameter -> field where they differ: score_sde's abbreviations stay in configurations."""
 
 ROLES: dict[str, Role] = {
-    "mode": Role("mode", register_mode, "mode", lambda c: c.mode.get("name")),
+    "mode": Role("mode", register_mode, "mode", _mode),
     "sde": Role("training.sde", register_sde, "model", lambda c: c.training.sde, paths=SDE_FIELDS),
     "network": Role(
         "model.name",

@@ -58,7 +58,7 @@ def plan_tuning(configuration: Configuration, sampling: SamplingPlan) -> TuningP
     Raises:
         ValueError: a sweep of another form, or a candidate that cannot be built.
     """
-    settings, values = TuneSettings.of(configuration.values.tune), configuration.values.to_dict()
+    settings, values = TuneSettings.of(configuration.values.tune), configuration.plain()
     sweep = None if settings.grid else parse_sweep(settings.sweep)
     for candidate in sweep.candidates if sweep else ():
         plan_candidate(values, candidate)

@@ -80,6 +80,19 @@ class FolderInputs(Inputs):
         return self.data.from_intensity(torch.from_numpy(pixels / 255).float())
 
 
+def check_images(data: DataSpec, field: str) -> None:
+    """Refuse data that are no images, for work on images.
+
+    Raises:
+        ValueError: samples of another shape than (1, H, W) or (3, H, W).
+    """
+    if len(data.shape) != 3 or data.shape[0] not in (1, 3):
+        raise ValueError(
+            f"{field} takes images with 1 or 3 channels, and this configuration's data have the shape "
+            f"{data.shape}."
+        )
+
+
 def open_inputs(source: str, field: str, data: DataSpec, fitting: Fitting, most: int = 0) -> Inputs:
     """The images that ``source`` names. Of image files only the headers are read here.
 
@@ -94,11 +107,7 @@ def open_inputs(source: str, field: str, data: DataSpec, fitting: Fitting, most:
     Raises:
         ValueError: there are no images, or images that are not of the data's shape.
     """
-    if len(data.shape) != 3 or data.shape[0] not in (1, 3):
-        raise ValueError(
-            f"{field} takes images with 1 or 3 channels, and this configuration's data have the shape "
-            f"{data.shape}."
-        )
+    check_images(data, field)
     path = Path(source)
     if source in ("test", "train"):
         return _in_memory(data.load(source), data, most)

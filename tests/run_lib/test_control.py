@@ -331,7 +331,7 @@ def test_unreadable_files_are_listed_and_the_rest_goes_on(tmp_path: Path) -> Non
         ({"mask": "boxx"}, ["unknown config.control.mask 'boxx'", "Did you mean 'box'?", "white where pixels"]),
         ({"unknown": "bottom"}, ["one of lower, upper, left, right; got 'bottom'"]),
         ({"mask": "box", "height": 9}, ["a box of 9 x 4", "does not lie in an image of 8 x 8"]),
-        ({"factor": 2}, ["config.control.factor is set, but task 'inpaint' and method 'replacement' do not take it"]),
+        ({"factor": 2}, ["config.control.factor is set, but", "control.task='superres'"]),
         ({"task": "superres", "factor": 3}, ["down-sampling by 3 does not divide an image of 8 x 8"]),
         ({"task": "superres", "mask": "half"}, ["config.control.mask is set, but task 'superres'"]),
         ({"task": "colorize"}, ["a grey image is of 2 channels or more, got 1"]),

@@ -301,7 +301,7 @@ def test_where_a_cut_chain_ends(of: str, dequantised: bool, noise: float) -> Non
 NAN_PLUGIN = """
 from run_lib.data.sources import exact, register_dataset
 @register_dataset
-def spoilt(density, shape, num_draws, split):
+def spoilt(density, shape, split, num_draws=2000):
     arrays = exact(density, shape, split, num_draws)
     arrays.images[3] = float('nan')
     arrays.images[4] = float('inf')

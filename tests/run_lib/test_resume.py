@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import torch
 
-from run_lib.training import loop as train
+from run_lib.config.training import Optimisation
 from run_lib.training import state
 from tests.run_lib.program import ROOT, TINY, program, run
 
@@ -42,15 +42,15 @@ def assert_equal(a: Path, b: Path) -> None:
 
 def kill_at(step: int, workdir: Path, monkeypatch: pytest.MonkeyPatch, **overrides: object) -> None:
     """A run that dies in a step, between its gradients and its update."""
-    whole = train.learning_rate
+    whole = Optimisation.rate
 
-    def killed(settings: Any, at: int, n_iters: int) -> float:
+    def killed(optimisation: Optimisation, at: int, n_iters: int) -> float:
         if at == step:
             raise Kill
-        return whole(settings, at, n_iters)
+        return whole(optimisation, at, n_iters)
 
     with monkeypatch.context() as patch:
-        patch.setattr(train, "learning_rate", killed)
+        patch.setattr(Optimisation, "rate", killed)
         with pytest.raises(Kill):
             run(TINY, "train", workdir, **overrides)
 

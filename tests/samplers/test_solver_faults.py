@@ -14,11 +14,11 @@ import scipy.integrate
 import torch
 from torch import Tensor
 
-from configs.base import get_config
 from models.base import Network
 from models.exact.mixtures import GaussianMixtureScore, GaussianScore
 from models.prediction.noise_model import NoiseModel
 from models.prediction.time_encoding import Time
+from run_lib.config.methods import PredictorCorrector
 from samplers import PCSampler, Predictor, register_predictor
 from samplers.base import Evaluation, Memory
 from samplers.correctors.none import NoneCorrector
@@ -195,4 +195,4 @@ def test_the_run_ends_with_denoising_by_default() -> None:
     exact = solve(600)
     assert (solve(200) - exact).square().mean().sqrt() < 1e-5
     assert (solve(200, noise_removal=False) - exact).square().mean().sqrt() > 1e-3
-    assert get_config().sampling.noise_removal
+    assert PredictorCorrector().noise_removal
