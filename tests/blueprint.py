@@ -52,4 +52,6 @@ class Blueprint:
 def _plain(value: Any) -> Any:
     if isinstance(value, torch.Tensor):
         return value.tolist()
+    if isinstance(value, torch.nn.Module):
+        return type(value).__name__
     return list(value) if isinstance(value, tuple) else value

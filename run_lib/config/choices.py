@@ -105,8 +105,8 @@ EDITS = ("sdedit", "interpolate")
 
 def _tasks() -> dict[str, Any]:
     ours = {task: register_operator[name] for task, name in OPERATORS.items()}
-    own = {name: register_operator[name] for name in register_operator if name not in OPERATORS.values()}
-    return {"inpaint": inpaint, **ours, "sdedit": sdedit, "interpolate": interpolate, **own}
+    own = {name: register_operator[name] for name in register_operator}
+    return {**own, "inpaint": inpaint, **ours, "sdedit": sdedit, "interpolate": interpolate}
 
 
 CONTROL_TASKS = Names("config.control.task", _tasks)

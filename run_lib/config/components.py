@@ -37,6 +37,7 @@ class Role:
         context: parameters that the rest of the plan gives, which are no settings.
         paths: parameter -> the field that sets it, where that is not ``section.parameter``.
         further: fields beside the parameters that a component understands.
+        under: the choice under which the role is filled, such as ``sampling.method='pc'``; empty: any.
     """
 
     field: str
@@ -46,6 +47,7 @@ class Role:
     context: frozenset[str] = frozenset()
     paths: Mapping[str, str] = dataclasses.field(default_factory=dict)
     further: Callable[[Any], Iterable[str]] = lambda factory: ()
+    under: str = ""
 
     def settings(self, factory: Any) -> Iterator[tuple[str, Setting]]:
         """The settings of one of the choices, each with the field that sets it."""

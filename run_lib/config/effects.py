@@ -7,6 +7,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from run_lib.config.components import Role
 from run_lib.config.configuration import Configuration, base_fields, default_of, leaves
 from run_lib.config.roles import ROLES, takers
 
@@ -116,19 +117,19 @@ def _defaults(path: str) -> list[Any]:
 
 def _without_effect(config: ConfigDict, path: str) -> str:
     section, others = path.partition(".")[0], takers(path)
-    near = [
-        role
-        for role in ROLES.values()
-        if section in (role.section, role.field.partition(".")[0])
-        and (role.field, config.sampling.method) != ("sampling.method", "pc")
-    ]
     chosen = [
-        f"{role.choices.kind.removeprefix('config.')} {name!r}"
-        for role in near
-        if (name := role.chosen(config)) not in (None, "none")
+        f"{_word(key, role)} {name!r}"
+        for key, role in ROLES.items()
+        if section in (role.section, role.field.partition(".")[0])
+        and (name := role.chosen(config)) not in (None, "none", "pc")
     ]
-    takes = f"choose what takes it: {', '.join(others[:6])}{', ...' if len(others) > 6 else ''}"
-    wanted = takes if others else "choose another place for it"
     those = ", ".join(chosen) or "what is chosen"
     take = "do not take it" if len(chosen) > 1 else "does not take it"
-    return f"config.{path} is set, but {those} {take}; leave it unset, or {wanted}."
+    wanted = f"{', '.join(others[:6])}{', ...' if len(others) > 6 else ''}"
+    hint = f", or set {'one of ' if len(others) > 1 else ''}{wanted}" if others else ""
+    return f"config.{path} is set, but {those} {take}; leave it unset{hint}."
+
+
+def _word(key: str, role: Role) -> str:
+    """What a role is called in a message: the last word of its field, where that says what is chosen."""
+    return role.choices.kind.rpartition(".")[2] if "." in role.choices.kind else key

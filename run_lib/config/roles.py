@@ -126,9 +126,10 @@ NETWORK_FIELDS = {
 }
 """Parameter -> field where they differ: score_sde's abbreviations stay in configurations."""
 
+PC = "sampling.method='pc'"
+
 ROLES: dict[str, Role] = {
     "mode": Role("mode", register_mode, "mode", _mode),
-    "sde": Role("training.sde", register_sde, "model", lambda c: c.training.sde, paths=SDE_FIELDS),
     "network": Role(
         "model.name",
         register_model,
@@ -150,6 +151,7 @@ ROLES: dict[str, Role] = {
         NETWORK_FIELDS,
         _of_network,
     ),
+    "sde": Role("training.sde", register_sde, "model", lambda c: c.training.sde, paths=SDE_FIELDS),
     "preconditioning": Role(
         "model.preconditioning",
         register_preconditioning,
@@ -188,6 +190,7 @@ ROLES: dict[str, Role] = {
         "training",
         weighting,
         paths={"sigma_data": "model.sigma_data"},
+        under="training.objective='denoising'",
     ),
     "times": Role(
         "training.times", register_times, "training", lambda c: c.training.times, frozenset({"process"})
@@ -201,9 +204,9 @@ ROLES: dict[str, Role] = {
     ),
     "schedule": Role("optim.schedule", register_schedule, "optim", lambda c: c.optim.schedule),
     "method": Role("sampling.method", register_method, "sampling", lambda c: c.sampling.method),
-    "predictor": Role("sampling.predictor", register_predictor, "sampling", _pc("predictor")),
-    "corrector": Role("sampling.corrector", register_corrector, "sampling", _pc("corrector")),
-    "grid": Role("sampling.grid", register_grid, "sampling", _pc("grid")),
+    "predictor": Role("sampling.predictor", register_predictor, "sampling", _pc("predictor"), under=PC),
+    "corrector": Role("sampling.corrector", register_corrector, "sampling", _pc("corrector"), under=PC),
+    "grid": Role("sampling.grid", register_grid, "sampling", _pc("grid"), under=PC),
     "guidance": Role(
         "guidance.name",
         GUIDANCE,
@@ -217,7 +220,7 @@ ROLES: dict[str, Role] = {
         ),
     ),
     "control task": Role("control.task", CONTROL_TASKS, "control", lambda c: c.control.task, OPERATOR),
-    "mask": Role("control.mask", MASK_CHOICES, "control", mask, OPERATOR),
+    "mask": Role("control.mask", MASK_CHOICES, "control", mask, OPERATOR, under="control.task='inpaint'"),
     "restoration": Role(
         "control.method",
         RESTORATION_METHODS,
@@ -244,12 +247,13 @@ ROLES: dict[str, Role] = {
 
 def takers(field: str) -> list[str]:
     """What takes a field, written as the choice that it belongs to: ``sampling.predictor='ddim'``."""
-    return [
+    settings = [
         f"{role.field}={name!r}"
         for role in ROLES.values()
         for name in role.choices
         if field in role.fields(name)
     ]
+    return settings + [role.under for role in ROLES.values() if role.field == field and role.under]
 
 
 def sections_settings(section: str) -> set[str]:

@@ -24,7 +24,7 @@ def test_division_by_the_noise_level_of_the_state(path: str) -> None:
     """The network's table at the label that it is fed is the process's own sigma, in training on the chain
     and in sampling at the SDE's time: a table the wrong way round would be off by up to 5000."""
     narrow = {"model__nf": 32, "model__num_res_blocks": 1, "model__num_scales": 50}
-    found = subject(config_of(path), narrow)
+    found = subject(config_of(path, **narrow))
     table = found.network.sigmas
     for model, times in (
         (found.training, torch.arange(50)),
@@ -51,7 +51,7 @@ def test_division_by_the_noise_level_of_the_state(path: str) -> None:
         ("ddpm.cifar10", {"model__normalization": "InstanceNorm++"}, "has it 'GroupNorm' always"),
         ("ddpm.cifar10", {"model__attention_type": "linear"}, "has it 'ddpm' always"),
         ("ddpm.cifar10", {"model__fir": True}, "config.model.fir is set, but network 'ddpm'"),
-        ("ddpm.cifar10", {"model__num_head_channels": 64}, "config.model.num_head_channels is set"),
+        ("ddpm.cifar10", {"model__num_head_channels": 32}, "config.model.num_head_channels is set"),
         (
             "ncsnpp.celeba_ve",
             {"model__sigma_begin": 50.0},

@@ -242,7 +242,7 @@ def test_labels_that_the_network_cannot_be_told_are_refused() -> None:
         ({"training__objective": "mse", "training__weighting": "v"}, "has its own weights"),
         ({"training__task": "superres"}, "needs a network that sees the small image"),
         ({"training__task": "superres", "model__name": "adm_superres"}, "set data.low_res_size"),
-        ({"data__low_res_size": 4}, "are for training.task='superres'"),
+        ({"data__low_res_size": 4}, "or set training.task='superres'"),
         ({"training__task": "classifier"}, "does not classify"),
         ({"sampling__clip_denoised": True, "sampling__dynamic_threshold": 0.9}, "set one"),
         ({"model__betas": (0.1, 0.2)}, "of 2 levels but the chain has N=20"),

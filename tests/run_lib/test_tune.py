@@ -88,7 +88,7 @@ def test_every_value_has_the_same_noise(tmp_path: Path) -> None:
         GAUSSIAN,
         "tune",
         tmp_path,
-        **{**FEW, "sampling__corrector": "none", "tune__sweep": "corrector_first=true,false"},
+        **{**FEW, "sampling__corrector": "none", "tune__sweep": "predictor=ancestral_sampling,AncestralSampling"},
     )
     found = table(tmp_path)
     first, second = found["rows"]
@@ -284,7 +284,7 @@ def test_wrong_file_of_fields(text: str | None, message: str, tmp_path: Path) ->
         ({"tune__sweep": "predictor=ddmi"}, "predictor=ddmi of config.tune.sweep: unknown predictor 'ddmi'"),
         (
             {"sampling__corrector": "none"},
-            "varies snr, a setting of the corrector, and sampling.corrector is 'none'",
+            "config.sampling.snr is set, but predictor",
         ),
         (
             {"tune__metric": "fid"},
