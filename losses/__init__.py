@@ -5,6 +5,8 @@ from losses.classifier import ClassifierLoss
 from losses.denoising import DenoisingLoss
 from losses.edm import EDMWeighting, LogNormalTimes
 from losses.importance import LossSecondMoment
+from losses.named_times import register_times
+from losses.objectives import register_objective
 from losses.times import StratifiedLevels, StratifiedTimes, TimeSampler, UniformLevels, UniformTimes
 from losses.vlb import BoundLoss, HybridLoss, OutputLoss
 from losses.weightings import (
@@ -17,7 +19,16 @@ from losses.weightings import (
 )
 
 # Objectives.
-__all__ = ["BoundLoss", "ClassifierLoss", "DenoisingLoss", "HybridLoss", "Loss", "Losses", "OutputLoss"]
+__all__ = [
+    "BoundLoss",
+    "ClassifierLoss",
+    "DenoisingLoss",
+    "HybridLoss",
+    "Loss",
+    "Losses",
+    "OutputLoss",
+    "register_objective",
+]
 # Which times are drawn.
 __all__ += [
     "LogNormalTimes",
@@ -27,6 +38,7 @@ __all__ += [
     "TimeSampler",
     "UniformLevels",
     "UniformTimes",
+    "register_times",
 ]
 # What an error is worth at each time.
 __all__ += [

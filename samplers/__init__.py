@@ -25,6 +25,7 @@ from samplers.guidance import (
     DenoisedLossGuidance,
     LogProbGuidance,
     register_denoised_loss,
+    register_guidance,
     register_log_prob,
 )
 from samplers.inverse import DPS, MomentMatching, PosteriorModel, PseudoInverseGuidance, register_posterior
@@ -110,6 +111,7 @@ __all__ += [
     "DenoisedLossGuidance",
     "LogProbGuidance",
     "register_denoised_loss",
+    "register_guidance",
     "register_log_prob",
 ]
 # Inverse problems: linear measurements, and methods that sample given one.

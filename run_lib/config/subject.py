@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import functools
 import inspect
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import cast
 
 import torch
 from ml_collections import ConfigDict
@@ -16,7 +15,7 @@ from models.base import Network
 from models.exact.mixtures import ExactScore
 from models.prediction import conventions
 from models.prediction.conventions import Convention
-from models.prediction.noise_model import NoiseModel, Output
+from models.prediction.noise_model import NoiseModel
 from models.prediction.variances import check_variance_output, wrong_channels
 from run_lib.config.chains import check_labels_between, sampled_chain
 from run_lib.config.components import Chosen
@@ -28,9 +27,6 @@ from run_lib.placement import PRECISIONS, Placement, find_device
 from run_lib.seeds import Use, stream_seed
 from sde_lib.base import Process
 from sde_lib.registry import unknown_name
-
-TIME_LABELS = {"time": conventions.Time, "sigma": conventions.NoiseLevel}
-"""Labels that a network may ask for, whatever the convention of its process."""
 
 
 @dataclass(frozen=True)
@@ -271,13 +267,11 @@ def _out_channels(values: ConfigDict, channels: int) -> int:
 
 
 def _model(setting: conventions.Setting, network: Network, values: ConfigDict) -> NoiseModel:
-    kind = network.output_kind or values.output or setting.output
-    time = setting.time
-    if network.time_label in TIME_LABELS:
-        time = TIME_LABELS[network.time_label](setting.process)
+    if values.output:
+        setting = replace(setting, output=values.output)
     if values.rescale_timesteps:
-        time = time.rescaled()
-    return NoiseModel(network, setting.process, time, cast(Output, kind), values.variance)
+        setting = replace(setting, time=setting.time.rescaled())
+    return setting.model(network, variance=values.variance)
 
 
 def _data(configuration: Configuration, shape: tuple[int, ...], network: Network) -> DataSpec:

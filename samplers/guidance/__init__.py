@@ -10,6 +10,7 @@ from samplers.guidance.gradient import (
     register_log_prob,
 )
 from samplers.guidance.interval import Interval
+from samplers.guidance.registry import register_guidance
 
 __all__ = [
     "ClassifierFreeGuidance",
@@ -20,5 +21,6 @@ __all__ = [
     "Shift",
     "gradient",
     "register_denoised_loss",
+    "register_guidance",
     "register_log_prob",
 ]
