@@ -13,7 +13,7 @@ from models.checkpoints import load_weights
 from models.exact.mixtures import GaussianMixtureScore, MixtureClassifier
 from models.prediction.classifier import Classifier, NoisyClassifier
 from models.prediction.noise_model import NoiseModel
-from run_lib.config.configuration import Configuration, complete
+from run_lib.config.configuration import Configuration, complete, of_record
 from run_lib.config.files import load_config_file
 from run_lib.config.roles import generates
 from run_lib.config.subject import Subject, build_subject
@@ -101,7 +101,7 @@ def _their_configuration(weights: Path, file: str | None, ours: ConfigDict) -> C
     """
     if file is None:
         try:
-            theirs = ConfigDict(json.loads(read_checkpoint(weights)["config"]))
+            theirs = of_record(json.loads(read_checkpoint(weights)["config"]))
         except ValueError as error:
             raise ValueError(
                 f"{error} Of published weights, guidance.classifier_config is needed too."

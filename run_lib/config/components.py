@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from ml_collections import ConfigDict
 
 from sde_lib.registry import snake_case
-from sde_lib.settings import Setting, settings_of
+from sde_lib.settings import REQUIRED, Setting, settings_of
 
 
 class Choices(Protocol):
@@ -91,6 +91,12 @@ class Chosen:
         if parameter in self.settings:
             return self.settings[parameter]
         return inspect.signature(self.factory).parameters[parameter].default
+
+    def resolved(self) -> dict[str, Any]:
+        """Every setting that has a value, its default where it is not set."""
+        found = {setting.name: self.settings.get(setting.name, setting.default)
+                 for _, setting in self.role.settings(self.factory)}  # fmt: skip
+        return {name: value for name, value in found.items() if value is not REQUIRED and value is not None}
 
     def build(self, **context: Any) -> Any:
         """Call the factory with its settings, and with what of ``context`` it names.

@@ -26,6 +26,12 @@ SPELLINGS = {
 """Fields that single files of score_sde use for another one."""
 
 
+RECORDED = ("data", "model", "training", "optim", "sampling", "guidance")
+"""Sections whose components are recorded with all their settings, defaults included."""
+RESOLVED = "components"
+"""Key of those in a record, beside the sections."""
+
+
 @dataclass(frozen=True)
 class Record:
     """A resolved configuration as plain data: kept with what was made by it, and read by nobody.
@@ -61,8 +67,16 @@ class Configuration:
 
     @functools.cached_property
     def record(self) -> Record:
-        """The values as plain data."""
-        return Record(json.loads(json.dumps(self.plain(), default=str, sort_keys=True)))
+        """The fields that are set, and every setting of the chosen components, as plain data."""
+        fields = {
+            key: {k: v for k, v in value.items() if v is not None} if isinstance(value, dict) else value
+            for key, value in self.plain().items()
+        }
+        found = [role for role, entry in ROLES.items() if entry.section in RECORDED]
+        chosen = {role: component for role in found if (component := self.find(role)) is not None}
+        resolved = {role: {"name": c.name, **c.resolved()} for role, c in chosen.items()}
+        values = {**fields, RESOLVED: resolved}
+        return Record(json.loads(json.dumps(values, default=str, sort_keys=True)))
 
     def plain(self) -> dict[str, Any]:
         """The values as dictionaries, from which other processes build plans of their own."""
@@ -104,6 +118,11 @@ def read(
         values.mode.name = mode
     spelt = frozenset(SPELLINGS.get(path, path) for path in given)
     return Configuration(values, spelt, mode, tuple(arguments))
+
+
+def of_record(values: Mapping[str, Any]) -> ConfigDict:
+    """The configuration that a record, or a ``config.json``, was made of."""
+    return ConfigDict({key: value for key, value in values.items() if key != RESOLVED})
 
 
 def leaves(config: ConfigDict, prefix: str = "") -> Iterator[tuple[str, Any]]:
