@@ -134,7 +134,6 @@ def test_files_written_with_bare_names_run_under_the_wheel(installed: Environmen
 def test_the_command_trains_samples_and_evaluates_from_an_empty_folder(
     installed: Environment, tmp_path: Path
 ) -> None:
-    config = installed.runs(tmp_path, "import score_pc; print(score_pc.__path__[0])").strip()
     few = {
         "training.n_iters": 20,
         "sampling.num_samples": 100,
@@ -144,14 +143,15 @@ def test_the_command_trains_samples_and_evaluates_from_an_empty_folder(
     }
     flags = [f"--config.{name}={value}" for name, value in few.items()]
     command = installed.folder / "bin" / "score-pc"
-    call(tmp_path, command, "--config", f"{config}/configs/ddpm/digits.py", "--workdir", "run", *flags)
-    numbers = json.loads((tmp_path / "run" / "eval" / "report.json").read_text())["numbers"]
+    call(tmp_path, command, "--config", "ddpm/digits", *flags)
+    run = tmp_path / "runs" / "ddpm" / "digits"
+    numbers = json.loads((run / "eval" / "report.json").read_text())["numbers"]
     values = {number["name"]: number["value"] for number in numbers}
     assert values["bpd/pixel histograms, test"] == pytest.approx(2.435, abs=5e-4)
     assert values["frechet/training images to test images"] == pytest.approx(26.34, abs=5e-3)
     assert values["frechet/pixels"] > values["frechet/fitted Gaussian"], "after twenty steps"
-    assert (tmp_path / "run" / "checkpoints").is_dir()
-    assert (tmp_path / "run" / "samples" / "samples.png").exists()
+    assert (run / "checkpoints").is_dir()
+    assert (run / "samples" / "samples.png").exists()
     said = call(tmp_path, installed.python, "-m", "score_pc", "--config", "nowhere.py", status=2)
     assert said.startswith("error: --config names no file: nowhere.py")
 
