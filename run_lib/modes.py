@@ -7,7 +7,13 @@ from typing import ClassVar
 
 from run_lib.config import plans
 from run_lib.config.configuration import Configuration
+from run_lib.config.converting import ConversionPlan
+from run_lib.config.editing import ControlPlan, ReconstructionPlan
+from run_lib.config.evaluation import EvaluationPlan
 from run_lib.config.mode import Mode, register_mode
+from run_lib.config.sampling import SamplingPlan
+from run_lib.config.training import TrainingPlan
+from run_lib.config.tuning import TuningPlan
 from run_lib.run import Run
 
 
@@ -16,10 +22,10 @@ from run_lib.run import Run
 class Train(Mode):
     """Trains to ``training.n_iters``, from the latest checkpoint if there is one."""
 
-    def plan(self, configuration: Configuration) -> plans.TrainingPlan:
+    def plan(self, configuration: Configuration) -> TrainingPlan:
         return plans.training(configuration)
 
-    def work(self, plan: plans.TrainingPlan, run: Run) -> None:
+    def work(self, plan: TrainingPlan, run: Run) -> None:
         from run_lib.training.loop import train
 
         train(plan, run)
@@ -30,10 +36,10 @@ class Train(Mode):
 class Sample(Mode):
     """Draws ``sampling.num_samples`` samples, and a picture of the first of them."""
 
-    def plan(self, configuration: Configuration) -> plans.SamplingPlan:
+    def plan(self, configuration: Configuration) -> SamplingPlan:
         return plans.sampling(configuration)
 
-    def work(self, plan: plans.SamplingPlan, run: Run) -> None:
+    def work(self, plan: SamplingPlan, run: Run) -> None:
         from run_lib.sample import sample
 
         sample(plan, run)
@@ -46,10 +52,10 @@ class Evaluate(Mode):
 
     many_processes: ClassVar[bool] = True
 
-    def plan(self, configuration: Configuration) -> plans.EvaluationPlan:
+    def plan(self, configuration: Configuration) -> EvaluationPlan:
         return plans.evaluation(configuration)
 
-    def work(self, plan: plans.EvaluationPlan, run: Run) -> None:
+    def work(self, plan: EvaluationPlan, run: Run) -> None:
         from run_lib.evaluation.evaluate import evaluate
 
         evaluate(plan, run)
@@ -87,10 +93,10 @@ class Everything(Mode):
 class Tune(Mode):
     """Sweeps settings of the sampler over the same seeds, or finds a time grid for a checkpoint."""
 
-    def plan(self, configuration: Configuration) -> plans.TuningPlan:
+    def plan(self, configuration: Configuration) -> TuningPlan:
         return plans.tuning(configuration)
 
-    def work(self, plan: plans.TuningPlan, run: Run) -> None:
+    def work(self, plan: TuningPlan, run: Run) -> None:
         from run_lib.tuning.tune import tune
 
         tune(plan, run)
@@ -101,10 +107,10 @@ class Tune(Mode):
 class Control(Mode):
     """Inpainting, colorization, super-resolution and other work on given images."""
 
-    def plan(self, configuration: Configuration) -> plans.ControlPlan:
+    def plan(self, configuration: Configuration) -> ControlPlan:
         return plans.control(configuration)
 
-    def work(self, plan: plans.ControlPlan, run: Run) -> None:
+    def work(self, plan: ControlPlan, run: Run) -> None:
         from run_lib.editing.control import control
 
         control(plan, run)
@@ -115,10 +121,10 @@ class Control(Mode):
 class Reconstruct(Mode):
     """Takes images to noise and back (DIRE), and measures how far from themselves they return."""
 
-    def plan(self, configuration: Configuration) -> plans.ReconstructionPlan:
+    def plan(self, configuration: Configuration) -> ReconstructionPlan:
         return plans.reconstruction(configuration)
 
-    def work(self, plan: plans.ReconstructionPlan, run: Run) -> None:
+    def work(self, plan: ReconstructionPlan, run: Run) -> None:
         from run_lib.editing.reconstruct import reconstruct
 
         reconstruct(plan, run)
@@ -143,10 +149,10 @@ class Describe(Mode):
 class Convert(Mode):
     """Writes weights in our own format, safetensors, score_sde's or diffusers'."""
 
-    def plan(self, configuration: Configuration) -> plans.ConversionPlan:
+    def plan(self, configuration: Configuration) -> ConversionPlan:
         return plans.conversion(configuration)
 
-    def work(self, plan: plans.ConversionPlan, run: Run) -> None:
+    def work(self, plan: ConversionPlan, run: Run) -> None:
         from run_lib.convert import convert
 
         convert(plan, run)

@@ -10,8 +10,8 @@ from ml_collections import ConfigDict
 from likelihood.ode import Truncation
 from models.prediction.reverse import check_variance
 from run_lib.placement import PRECISIONS
-from sde_lib.integrate import TABLEAUS
 from sde_lib.registry import unknown_name
+from sde_lib.tableaus import TABLEAUS
 
 SCIPY_METHODS = ("RK23", "RK45", "DOP853", "Radau", "BDF", "LSODA")
 S = TypeVar("S", bound="Settings")
