@@ -45,10 +45,6 @@ class Names:
         return snake_case(name) in self.tables()
 
 
-def _no_settings() -> None:
-    """Nothing to set."""
-
-
 def unguided() -> None:
     """The model as it is."""
 

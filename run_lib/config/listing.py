@@ -25,7 +25,7 @@ def listing(names: Sequence[str]) -> str:
         return "\n\n".join(describe_component(name) for name in names)
     lines = []
     for role in ROLES.values():
-        lines.append(f"{_flag(role)}  ({role.choices.kind.removeprefix('config.')})")
+        lines.append(_flag(role))
         width = max((len(name) for name in role.choices), default=0)
         lines += [f"  {name:<{width}}  {_first_sentence(role.choices[name])}" for name in role.choices]
         lines.append("")
@@ -50,7 +50,7 @@ def _described(role: Role, name: str) -> Iterator[str]:
     factory = role.choices[name]
     yield f"{_flag(role)}={name}"
     yield ""
-    yield textwrap.indent(inspect.getdoc(factory) or "", "  ").rstrip()
+    yield textwrap.indent(_without_settings(inspect.getdoc(factory) or ""), "  ")
     settings = list(role.settings(factory))
     if not settings:
         yield "\n  It has no settings."
@@ -64,6 +64,14 @@ def _described(role: Role, name: str) -> Iterator[str]:
             )
     if any(path.startswith(f"{role.section}.") for path, _ in settings):
         yield f"  Each can be set in a block of its own, too: --config.{role.section}.{name}.<setting>"
+
+
+def _without_settings(docstring: str) -> str:
+    """A docstring without its section ``Args:``, which the list of settings repeats."""
+    before, _, after = docstring.partition("\nArgs:\n")
+    rest = [line for line in after.splitlines() if line and not line.startswith(" ")]
+    section = after[after.index(rest[0]) :] if rest else ""
+    return f"{before.rstrip()}\n\n{section}".rstrip()
 
 
 def _flag(role: Role) -> str:
