@@ -135,6 +135,8 @@ class Reconstruct(Mode):
 class Describe(Mode):
     """Prints layers, parameters, GFLOP and memory of the network; needs neither weights nor data."""
 
+    keeps_record: ClassVar[bool] = False
+
     def plan(self, configuration: Configuration) -> plans.DescriptionPlan:
         return plans.description(configuration)
 
