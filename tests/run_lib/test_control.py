@@ -87,10 +87,9 @@ def test_super_resolution_of_gaussian_data(how: dict[str, object], tmp_path: Pat
     rng = np.random.default_rng(0)
     image = (DISC + STD * rng.standard_normal((8, 8))).astype(np.float32)
     np.savez(tmp_path / "in.npz", arr_0=image[None, None])
-    options = {"sampling__rtol": 1e-4, "sampling__atol": 1e-4} if "sampling__method" in how else {}
-    folder = done(
-        tmp_path, "superres", input=tmp_path / "in.npz", samples=150, sampling__num_steps=40, **how, **options
-    )
+    flow = {"sampling__rtol": 1e-4, "sampling__atol": 1e-4}
+    options = flow if "sampling__method" in how else {"sampling__num_steps": 40}
+    folder = done(tmp_path, "superres", input=tmp_path / "in.npz", samples=150, **how, **options)
     found = results(folder)[:, 0].astype(float)
     mean, std = DISC + spread(blocks(image) - blocks(DISC)), STD * 0.75**0.5
     assert np.abs(blocks(found) - blocks(image)).max() < 2e-3
