@@ -6,7 +6,6 @@ import abc
 from dataclasses import dataclass
 from typing import ClassVar, Generic
 
-import torch
 from torch import Tensor
 
 from sde_lib.base import SDE, Process
@@ -71,10 +70,7 @@ class StratifiedTimes(TimeSampler[SDE]):
     """Uniform on [t_min, T], one sample in each of B equal intervals: the loss's variance is lower."""
 
     def sample(self, process: SDE, noise: Noise) -> Tensor:
-        batch = len(noise)
-        u = noise.uniform((batch, 1))[:, 0].double()
-        u = (torch.arange(batch, device=noise.device) + u) / batch
-        return process.t_min + u * (process.T - process.t_min)
+        return process.t_min + noise.strata() * (process.T - process.t_min)
 
 
 @dataclass(frozen=True)
@@ -90,6 +86,4 @@ class StratifiedLevels(TimeSampler[DiscreteDiffusion]):
     """Uniform on a chain's levels, one sample in each of B equal parts of them."""
 
     def sample(self, process: DiscreteDiffusion, noise: Noise) -> Tensor:
-        batch = len(noise)
-        u = (torch.arange(batch, device=noise.device) + noise.uniform((batch, 1))[:, 0].double()) / batch
-        return (u * process.num_levels).long().clamp(max=process.num_levels - 1)
+        return (noise.strata() * process.num_levels).long().clamp(max=process.num_levels - 1)

@@ -47,6 +47,8 @@ class Noise:
         indices: the samples' global indices, (B,): a range or an int64 tensor.
         device: where values are made.
         dtype: their floating-point type; the values themselves are the same to rounding.
+        part: (first, total), where these samples are those from place ``first`` on of a batch of ``total`` that is
+            taken in parts; None: they are the whole batch. Only ``strata`` depends on it.
     """
 
     def __init__(
@@ -55,10 +57,12 @@ class Noise:
         indices: Sequence[int] | Tensor,
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
+        part: tuple[int, int] | None = None,
     ) -> None:
         rows = torch.as_tensor(indices, dtype=torch.int64, device=device)
         self.dtype = dtype
         self.draws = 0
+        self._first, self._total = (0, len(rows)) if part is None else part
         self._keys = mix(mix(torch.full_like(rows, _signed(seed)) * _GAMMA + 1) + rows * _GAMMA)
 
     def __len__(self) -> int:
@@ -102,6 +106,11 @@ class Noise:
         digits = 1 - round(math.log2(torch.finfo(self.dtype).eps))
         words = _shift(self.bits(self._size(shape)), 64 - digits)
         return (words.double() * 2.0**-digits).to(self.dtype).reshape(tuple(shape))
+
+    def strata(self) -> Tensor:
+        """Uniform on [0, 1), one sample of the batch in each of as many equal intervals, (B,), float64."""
+        places = self._first + torch.arange(len(self), device=self.device)
+        return (places + self.uniform((len(self), 1))[:, 0].double()) / self._total
 
     def normal(self, shape: Sequence[int]) -> Tensor:
         """Standard normal, shape (B, ...), by Box-Muller: two values from each 64-bit word."""

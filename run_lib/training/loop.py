@@ -113,7 +113,12 @@ def training_losses(plan: TrainingPlan, arrays: Arrays, step: int, rows: range) 
     subject, start = plan.subject, step * plan.settings.batch_size + rows.start
     chosen = torch.from_numpy(shuffled_rows(subject.seed, start, len(rows), len(arrays)))
     streams = torch.arange(start, start + len(rows))
-    noise = Noise(stream_seed(subject.seed, Use.TRAINING), streams, subject.placement.device)
+    noise = Noise(
+        stream_seed(subject.seed, Use.TRAINING),
+        streams,
+        subject.placement.device,
+        part=(rows.start, plan.settings.batch_size),
+    )
     subject.network.train()
     with subject.placement.autocast():
         labels = plan.task.training_labels(arrays.labels[chosen], noise)

@@ -132,10 +132,23 @@ class TrainState:
             ValueError: the file is missing, truncated, of another format or of another architecture.
         """
         payload = self.weights.load(path)
-        self.optimizer.load_state_dict(payload["optimizer"])
+        load_optimizer(self.optimizer, payload["optimizer"])
         if payload["scaler"]:
             self.scaler.load_state_dict(payload["scaler"])
         self.times.load_state_dict(payload["times"])
+
+
+def load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+    """Restore an optimiser's state, each moment in the memory format of its weight.
+
+    A fused optimiser walks over a weight and its moments in the order of memory: in another format (channels last
+    beside contiguous) it would pair elements that do not belong together.
+    """
+    optimizer.load_state_dict(state)
+    for parameter, held in optimizer.state.items():
+        for name, moment in held.items():
+            if isinstance(moment, torch.Tensor) and moment.shape == parameter.shape:
+                held[name] = torch.empty_like(parameter, dtype=moment.dtype).copy_(moment)
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:

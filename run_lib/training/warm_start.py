@@ -10,7 +10,7 @@ from models.checkpoints.diffusers_folder import is_folder
 from models.checkpoints.diffusers_schedule import NoiseSchedule
 from models.checkpoints.training import TrainingCheckpoint
 from run_lib.config.subject import Subject
-from run_lib.training.state import TrainState, Weights
+from run_lib.training.state import TrainState, Weights, load_optimizer
 from sde_lib.base import GaussianProcess, register_sde
 
 
@@ -44,7 +44,7 @@ def resume(state: TrainState, path: str) -> None:
         for place, held in found.optimizer.items()
     }
     groups = state.optimizer.state_dict()["param_groups"]
-    state.optimizer.load_state_dict({"state": moments, "param_groups": groups})
+    load_optimizer(state.optimizer, {"state": moments, "param_groups": groups})
     print(f"continues at step {found.step}, with averaged weights and optimizer")
 
 
@@ -55,9 +55,12 @@ def resume_weights(weights: Weights, path: str) -> TrainingCheckpoint:
         ValueError: the file has no training run of this network.
     """
     found = load_training(weights.network, path)
-    weights.step, weights.ema.num_updates = found.step, found.num_updates
-    for name, average in weights.ema.shadow.items():
-        average.copy_(found.averaged[name])
+    weights.step = found.step
+    # The file has one average: those of other rates set out from it.
+    for average in (weights.ema, *weights.averages.values()):
+        average.num_updates = found.num_updates
+        for name, value in average.shadow.items():
+            value.copy_(found.averaged[name])
     print(found.report)
     return found
 

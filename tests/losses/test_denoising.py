@@ -13,6 +13,7 @@ from torch import Tensor
 
 from losses import (
     DenoisingLoss,
+    StratifiedLevels,
     StratifiedTimes,
     TimeSampler,
     UniformLevels,
@@ -24,7 +25,7 @@ from models.base import Network
 from models.exact.mixtures import GaussianScore
 from models.prediction.noise_model import NoiseModel, Output
 from models.prediction.time_encoding import ChainIndex, Time
-from sde_lib import DiscreteDiffusion, Noise, Process, expand
+from sde_lib import VPSDE, DiscreteDiffusion, Noise, Process, expand
 from tests.oracles import CASES, COSINE_BETAS, LINEAR_BETAS, SDES, SMLD_SIGMAS, Case, Data
 
 DATA = Data(0.3, 0.5)
@@ -196,3 +197,15 @@ def test_levels_are_uniform_over_the_chain() -> None:
     assert t.min() >= 0
     assert t.max() <= 999
     assert t.double().mean().item() == pytest.approx(499.5, abs=5 * 1000 / math.sqrt(12 * 4096))
+
+
+@pytest.mark.parametrize("times", [StratifiedTimes(), StratifiedLevels()])
+@pytest.mark.parametrize("size", [3, 4, 8])
+def test_strata_span_the_whole_batch(times: TimeSampler, size: int) -> None:
+    """A batch that is taken in parts has the times of the batch that is not."""
+    chain = isinstance(times, StratifiedLevels)
+    process = DiscreteDiffusion.ddpm(torch.full((64,), 0.02)) if chain else VPSDE()
+    whole = times.sample(process, Noise(3, range(8)))
+    starts = range(0, 8, size)
+    parts = [times.sample(process, Noise(3, range(a, min(a + size, 8)), part=(a, 8))) for a in starts]
+    assert torch.equal(torch.cat(parts), whole)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import torch
 from ml_collections import ConfigDict
 
 from run_lib.config import plans
+from run_lib.config.subject import Averages
 from run_lib.config.training import TrainingPlan
 from run_lib.run import Run
 from tests.fixtures.score_sde_files import payload_of, save
@@ -93,6 +95,44 @@ def test_resumed_run_has_both_and_its_step(tmp_path: Path) -> None:
         assert torch.equal(moments[p]["exp_avg"], p)
         assert float(moments[p]["step"]) == 7
     assert state.optimizer.param_groups[0]["lr"] == plan.optimisation.lr
+
+
+def with_moments(payload: dict[str, Any]) -> dict[str, Any]:
+    """The checkpoint with moments w - 1, of either sign, and w^2 of each weight w, after 7 steps."""
+    raw = [w for name, w in payload["model"].items() if not name.endswith("sigmas")]
+    moments = {i: {"step": 7, "exp_avg": w - 1, "exp_avg_sq": w**2} for i, w in enumerate(raw)}
+    group = {"lr": 2e-4, "betas": (0.9, 0.999), "eps": 1e-8, "params": list(range(len(raw)))}
+    return {**payload, "optimizer": {"state": moments, "param_groups": [group]}}
+
+
+def test_the_first_step_of_a_resumed_run_is_adams(tmp_path: Path) -> None:
+    """Step 8 from moments m = w - 1 and v = w^2 with the gradient w / 2, element by element (Kingma & Ba 2015, algorithm
+    1): the weights of images are channels last in memory, the file's moments contiguous."""
+    fixture = Fixture("score_sde/ddpm.npz")
+    payload = with_moments(payload_of(fixture))
+    plan = plan_of(fixture, resume_from=str(save(payload, tmp_path)))
+    state = run_in(tmp_path).trained_state(plan)
+    parameters = list(state.network.parameters())
+    assert any(not p.is_contiguous() for p in parameters)
+    before = [p.detach().double().clone() for p in parameters]
+    for p in parameters:
+        p.grad = p.detach() / 2
+    state.optimizer.step()
+    for p, w in zip(parameters, before, strict=True):
+        m, v = 0.9 * (w - 1) + 0.1 * w / 2, 0.999 * w**2 + 0.001 * (w / 2) ** 2
+        step = m / (1 - 0.9**8) / ((v / (1 - 0.999**8)).sqrt() + 1e-8)
+        torch.testing.assert_close(p.detach().double(), w - plan.optimisation.lr * step, rtol=1e-5, atol=1e-6)
+
+
+def test_further_averages_of_a_resumed_run_set_out_from_the_files(tmp_path: Path) -> None:
+    fixture = Fixture("score_sde/ddpm.npz")
+    payload = with_moments(payload_of(fixture))
+    plan = plan_of(fixture, resume_from=str(save(payload, tmp_path)))
+    plan = replace(plan, subject=replace(plan.subject, averages=Averages(0.9999, (0.99,), None, True)))
+    weights = run_in(tmp_path).weights(plan.subject)
+    own = dict(weights.network.named_parameters())
+    for name, average in weights.averages[0.99].shadow.items():
+        torch.testing.assert_close(own[name], average + 1.0)
 
 
 def test_both_starts_at_once(tmp_path: Path) -> None:
