@@ -30,6 +30,7 @@ class Network(nn.Module, abc.ABC):
         log_labels: whether it takes the logarithm of its labels, which then must be positive.
         null_label: whether the class label after the last always stands for no class; otherwise it does so
             only in a network that was trained with label dropout.
+        has_weights: whether it has weights to learn; an exact score has its settings alone.
     """
 
     output_kind: ClassVar[OutputKind | None] = None
@@ -38,6 +39,7 @@ class Network(nn.Module, abc.ABC):
     sees_low_res: ClassVar[bool] = False
     log_labels: bool = False
     null_label: ClassVar[bool] = False
+    has_weights: ClassVar[bool] = True
 
     @abc.abstractmethod
     def forward(self, x: Tensor, labels: Tensor, **cond: Any) -> Tensor:

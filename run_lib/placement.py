@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 T = TypeVar("T")
+_Done: TypeAlias = dict[int, tuple[Any, Any]]
 
 
 @dataclass(frozen=True)
@@ -30,45 +33,59 @@ class Placement:
         """The same with every module and every tensor that it holds on the device.
 
         Modules are moved where they are, so whoever shares one shares the moved one. Dataclasses, tuples and
-        mappings that hold a tensor are made anew, since they are frozen.
+        dictionaries that hold a tensor are made anew, since they are frozen. Other objects are left alone: what has
+        tables to be moved is a module or a dataclass.
         """
         placed: T = self._place(held, {})
         return placed
 
-    def _place(self, held: Any, done: dict[int, Any]) -> Any:
-        # Parts that several places share are placed once, and stay shared.
+    def _place(self, held: Any, done: _Done) -> Any:
+        # Parts that several places share are placed once, and stay shared. The part itself is kept beside the placed
+        # one: no other may get its address before all is done.
         if id(held) not in done:
-            done[id(held)] = self._placed(held, done)
-        return done[id(held)]
+            done[id(held)] = (held, self._placed(held, done))
+        return done[id(held)][1]
 
-    def _place_plain(self, held: Any, done: dict[int, Any]) -> Any:
+    def _place_plain(self, held: Any, done: _Done) -> Any:
         """What a module holds beside its parameters, buffers and modules, which torch knows and moves itself."""
         plain = dataclasses.is_dataclass(held) or isinstance(held, Tensor)
         return self._place(held, done) if plain and not isinstance(held, type) else held
 
-    def _placed(self, held: Any, done: dict[int, Any]) -> Any:
+    def _placed(self, held: Any, done: _Done) -> Any:
         if isinstance(held, nn.Module):
             for module in held.modules():
                 for name, part in list(vars(module).items()):
                     if (placed := self._place_plain(part, done)) is not part:
                         setattr(module, name, placed)
-            described = any(p.is_meta for p in held.parameters())  # shapes without numbers
-            return held if described else held.to(self.device)
+            numbers = self.device.type == "meta" or not any(p.is_meta for p in held.parameters())
+            return held.to(self.device) if numbers else held  # shapes alone are nowhere
         if isinstance(held, Tensor):
             return held.to(self.device)
         if isinstance(held, tuple) and type(held) is tuple:
             parts = tuple(self._place(part, done) for part in held)
             return held if all(a is b for a, b in zip(parts, held, strict=True)) else parts
+        if type(held) is dict:
+            placed = {key: self._place(part, done) for key, part in held.items()}
+            return held if all(placed[key] is held[key] for key in held) else placed
         if dataclasses.is_dataclass(held) and not isinstance(held, type):
-            values = {f.name: getattr(held, f.name) for f in dataclasses.fields(held) if f.init}
+            values = {f.name: getattr(held, f.name) for f in dataclasses.fields(held)} | vars(held)
             moved = {name: self._place(value, done) for name, value in values.items()}
-            changed = {name: value for name, value in moved.items() if value is not values[name]}
-            return dataclasses.replace(held, **changed) if changed else held
+            return _changed(held, {n: value for n, value in moved.items() if value is not values[n]})
         return held
 
     def autocast(self) -> torch.autocast:
         """Lower precision where it is asked for."""
         return torch.autocast(self.device.type, self.precision, enabled=self.precision is not torch.float32)
+
+
+def _changed(held: T, values: Mapping[str, Any]) -> T:
+    """A dataclass with other values: moved, not built anew, so that nothing is checked or computed again."""
+    if not values:
+        return held
+    made = copy.copy(held)
+    for name, value in values.items():
+        object.__setattr__(made, name, value)
+    return made
 
 
 def find_device(name: str | torch.device) -> torch.device:

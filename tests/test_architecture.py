@@ -2,8 +2,8 @@
 
     sde_lib <- models <- {samplers, losses, likelihood} <- run_lib <- main
 
-The three siblings never import one another; configurations know ml_collections and themselves only; what
-reads a configuration is what builds an experiment.
+The three siblings never import one another; configurations know ml_collections and themselves only. What reads a
+configuration builds a plan; what works, works from the plan. ``STOREYS`` has the order within the packages.
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ from __future__ import annotations
 import ast
 import importlib
 import inspect
+import statistics
 import sys
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from pathlib import Path
 
 import pytest
@@ -40,8 +41,56 @@ THIRD_PARTY = {
 HEAVY = ("matplotlib", "sklearn", "skimage", "tensorboard", "torch.utils.tensorboard", "torchvision", "torchmetrics",
          "diffusers")  # fmt: skip
 """Libraries that take longer to import than a message about a misspelt field may."""
-CONFIG_READERS = {"run_lib/tuning/sweep.py"}
-"""Of run_lib, beside ``run_lib/config``, which builds from a configuration."""
+STOREYS: dict[str, list[set[str]]] = {
+    "models": [
+        {"base", "ema", "blocks"},
+        {"networks", "prediction", "describe"},
+        {"exact", "checkpoints"},
+    ],
+    "samplers": [
+        {"base", "operators", "guidance"},
+        {"predictors", "correctors"},
+        {"pc"},
+        {"constraints", "inverse", "ode"},
+        {"score_sde"},
+    ],
+    "run_lib": [
+        # What knows neither configurations nor plans, and stands on nothing of run_lib but itself.
+        {"files", "fingerprint", "placement", "processes", "seeds", "statistics", "data"},
+        # What a configuration chooses from, and what plans are made of.
+        {
+            "pictures",
+            "training.labels",
+            "training.optimisers",
+            "training.state",
+            "tuning.features",
+            "tuning.optimised_grid",
+            "tuning.scores",
+            "editing.restorations",
+            "evaluation.fidelity",
+            "evaluation.metrics",
+        },
+        {"training.tasks", "tuning.scorers"},
+        {"config"},  # from a configuration to a plan
+        {"training.warm_start", "tuning.stored_grids"},  # weights and times that a plan asks for
+        {"run"},  # the folders of a run
+        {"sample"},  # the first of the loops, which the others draw samples by
+        {
+            "training",
+            "tuning",
+            "editing",
+            "evaluation",
+            "convert",
+            "describe",
+        },  # the loops, each from its plan
+        {"modes"},
+    ],
+}
+"""Of a package, from the ground up: a module imports its own part of a storey, and storeys below. What no storey
+names stands on top of them all: a package's ``__init__``, and modules that combine parts."""
+BUILDERS = ("configuration", "command_line", "components", "effects", "files", "parsing", "plugins", "roles",
+            "section_files")  # fmt: skip
+"""Modules of ``run_lib.config`` that know configurations and not plans."""
 
 
 def files(package: str) -> list[Path]:
@@ -92,17 +141,117 @@ def test_mathematics_and_configurations_need_few_libraries(package: str) -> None
     assert not offences
 
 
-def test_only_the_builder_knows_configurations() -> None:
-    """``ml_collections`` is imported by configs, by what builds an experiment, and by main for its flag."""
-    offences = [
-        str(path.relative_to(ROOT))
+def readers() -> list[Path]:
+    """Every file of ours that has no business with configurations: plans are built by others."""
+    return [
+        path
         for package in PACKAGES
         if package not in ("configs", "main")
         for path in files(package)
-        if any(name.split(".")[0] in ("ml_collections", "configs") for name in imported(path))
-        and path.relative_to(ROOT).parts[:2] != ("run_lib", "config")
-        and path.relative_to(ROOT).as_posix() not in CONFIG_READERS
+        if path.relative_to(ROOT).parts[:2] != ("run_lib", "config")
     ]
+
+
+def test_only_the_builder_knows_configurations() -> None:
+    """``ml_collections`` is imported by configs and by what builds plans, without exception."""
+    offences = [
+        str(path.relative_to(ROOT))
+        for path in readers()
+        if any(name.split(".")[0] in ("ml_collections", "configs") for name in imported(path))
+    ]
+    assert not offences
+
+
+def handed_a_configuration(path: Path) -> Iterator[str]:
+    """Functions with a parameter of that type; a mode's ``plan`` is where building begins."""
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name != "plan":
+            every = (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)
+            hints = [ast.unparse(argument.annotation) for argument in every if argument.annotation]
+            if any(kind in hint for hint in hints for kind in ("ConfigDict", "Configuration")):
+                yield f"{path.relative_to(ROOT)}:{node.lineno} {node.name}"
+
+
+def test_nobody_reads_a_configuration_after_building() -> None:
+    """What works is handed plans: it has no configuration, and no function that reads or completes one.
+
+    ``tests/test_plans.py`` has the other half: no plan holds a configuration.
+    """
+    offences = [found for path in readers() for found in handed_a_configuration(path)]
+    for path in readers():
+        for node in ast.walk(tree(path)):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("run_lib.config"):
+                names = {f"{node.module}.{alias.name}" for alias in node.names}
+                names -= {"run_lib.config.configuration.Configuration"}  # the type, for a mode's ``plan``
+                offences += [
+                    f"{path.relative_to(ROOT)} imports {name}"
+                    for name in names
+                    if name.split(".")[2] in BUILDERS or name.endswith("make_plan")
+                ]
+    assert not offences
+
+
+def modules() -> dict[str, Path]:
+    """Every module of ours by its dotted name."""
+    return {
+        ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
+        for package in PACKAGES
+        for path in files(package)
+    }
+
+
+def imports_of(path: Path, known: dict[str, Path]) -> set[str]:
+    """The modules of ours that a file imports, inside functions too; those for type checkers alone do not count."""
+    found: set[str] = set()
+    waiting: list[ast.AST] = [tree(path)]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        elif isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            names, waiting = [], [*waiting, *node.orelse]
+        else:
+            names, waiting = [], [*waiting, *ast.iter_child_nodes(node)]
+        for name in names:
+            while name and name not in known:
+                name = name.rpartition(".")[0]
+            found.add(name)
+    return found - {""}
+
+
+def test_no_import_circle() -> None:
+    """Modules that import nothing are taken away, again and again, until nothing is left."""
+    known = modules()
+    left = {name: imports_of(path, known) - {name} for name, path in known.items()}
+    while ground := [name for name, needs in left.items() if not needs & left.keys()]:
+        for name in ground:
+            del left[name]
+    assert not left, "modules of a circle, or on top of one"
+
+
+def part_of(name: str, parts: Container[str]) -> str:
+    """The part that a module belongs to; its package, where it belongs to none."""
+    while name not in parts and "." in name:
+        name = name.rpartition(".")[0]
+    return name
+
+
+@pytest.mark.parametrize("package", STOREYS)
+def test_storeys_within_a_package(package: str) -> None:
+    """A part imports itself and what is below it; so no two folders need one another."""
+    known, storeys = modules(), STOREYS[package]
+    heights = {f"{package}.{part}": height for height, storey in enumerate(storeys) for part in storey}
+    assert not heights.keys() - known.keys(), "a storey names what is not there"
+    heights[package] = len(storeys)
+    offences = []
+    for name in (name for name in known if name.split(".")[0] == package):
+        own = part_of(name, heights)
+        for needed in imports_of(known[name], known):
+            other = part_of(needed, heights)
+            if needed.split(".")[0] == package and other != own and heights[other] >= heights[own]:
+                offences.append(f"{name} imports {needed}")
     assert not offences
 
 
@@ -196,6 +345,13 @@ def test_files_are_short_and_explained(package: str) -> None:
         assert len(text.splitlines()) <= (80 if package == "main" else 400), path
         assert not text.strip() or ast.get_docstring(tree(path)), path
         assert path.stem != "datasets", "the name would shadow Hugging Face's"
+
+
+def test_folders_and_files_stay_small() -> None:
+    """At most 20 files directly in run_lib; half of all files have at most 90 lines."""
+    assert len([path for path in (ROOT / "run_lib").iterdir() if path.is_file()]) <= 20
+    lengths = [len(path.read_text(encoding="utf-8").splitlines()) for path in modules().values()]
+    assert statistics.median(length for length in lengths if length) <= 90
 
 
 @pytest.mark.parametrize("package", [*MATHEMATICS, "models"])

@@ -40,6 +40,7 @@ class ExactScore(Network):
 
     output_kind: ClassVar[OutputKind] = "score"
     time_label: ClassVar[TimeLabel] = "time"
+    has_weights: ClassVar[bool] = False
     process: GaussianProcess
 
     def __init__(self, process: Process) -> None:

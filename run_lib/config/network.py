@@ -24,7 +24,7 @@ def build_network(
     Args:
         configuration: complete.
         setting: process and labels that it is trained with.
-        weights: initialise it; otherwise its parameters are on the meta device, shapes without numbers.
+        weights: initialise it; otherwise its weights are on the meta device, shapes without numbers.
         context: constructor arguments that come from elsewhere, for networks that take them.
 
     Raises:
@@ -37,7 +37,9 @@ def build_network(
         context["scale_by_sigma"] = scaled
     if values.fir is not None:
         context["fir_kernel"] = (values.fir_kernel or (1, 3, 3, 1)) if values.fir else None
-    with nullcontext() if weights else torch.device("meta"):
+    # Numbers that are checked must exist: only weights can do without.
+    shapes_alone = not weights and getattr(chosen.factory, "has_weights", True)
+    with torch.device("meta") if shapes_alone else nullcontext():
         network: Network = chosen.build(**context)
     _check_labels(values.name, network, levels)
     if (wrapper := configuration.find("preconditioning")) is not None:
