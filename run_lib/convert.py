@@ -1,4 +1,4 @@
-"""Weights in another format."""
+"""Converts weights to other formats: ours, safetensors, score_sde's, diffusers'."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from sde_lib.registry import unknown_name
 
 
 def convert(plan: ConversionPlan, run: Run) -> None:
-    """Write the weights of ``init_from`` or ``resume_from``, else of the latest checkpoint, as
-    ``convert.to`` says.
+    """Write weights in the format ``convert.to``: those of ``init_from`` or ``resume_from``, else of the latest
+    checkpoint.
 
     Raises:
         ValueError: an unknown format, no weights, or a network that the format does not have.
@@ -39,19 +39,19 @@ def convert(plan: ConversionPlan, run: Run) -> None:
 
 
 def to_ours(plan: ConversionPlan, state: TrainState, path: Path) -> None:
-    """A checkpoint that training goes on from, which says how it was made."""
+    """Write a checkpoint of our own, from which training can continue; it holds the configuration."""
     state.save(path, plan.subject.record.values)
 
 
 def to_safetensors(plan: ConversionPlan, state: TrainState, path: Path) -> None:
-    """The averaged weights by our names; the configuration is in the file's header."""
+    """Write the averaged weights by our names, with the configuration in the file's header."""
     with atomic(path) as partial:
         config = json.dumps(dict(plan.subject.record.values))
         save_weights(state.network, state.ema.shadow, partial, config=config, step=state.step)
 
 
 def to_score_sde(plan: ConversionPlan, state: TrainState, path: Path) -> None:
-    """score_sde_pytorch's ``checkpoint_N.pth``: weights, averages, optimizer and step."""
+    """Write score_sde_pytorch's ``checkpoint_N.pth``: weights, averages, optimizer and step."""
     optimizer = over_all(state.optimizer.state_dict(), state.network)
     payload = score_sde.export(
         state.network,
@@ -69,8 +69,11 @@ def to_score_sde(plan: ConversionPlan, state: TrainState, path: Path) -> None:
 
 
 def to_diffusers(plan: ConversionPlan, state: TrainState, path: Path) -> None:
-    """A folder of a ``UNet2DModel`` with the averaged weights, and its scheduler's config where there is
-    one."""
+    """Write a diffusers folder: a ``UNet2DModel`` with the averaged weights, and the scheduler's config.
+
+    Raises:
+        ValueError: the samples are no images, or diffusers has no scheduler of the process.
+    """
     shape = plan.subject.data.shape
     if len(shape) != 3:
         raise ValueError(f"diffusers' UNet2DModel is for images; samples here have the shape {shape}.")
@@ -89,4 +92,4 @@ FORMATS: dict[str, tuple[str, Callable[[ConversionPlan, TrainState, Path], None]
     "score_sde": (".pth", to_score_sde),
     "diffusers": ("", to_diffusers),
 }
-"""Name -> suffix of the file (a folder has none) and what writes it."""
+"""Name of a format -> suffix of its file (a folder has none) and the function that writes it."""

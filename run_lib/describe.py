@@ -1,4 +1,4 @@
-"""What the configuration's network costs."""
+"""``--mode describe``: parameters, arithmetic and activation memory of the network."""
 
 from __future__ import annotations
 

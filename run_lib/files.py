@@ -1,4 +1,4 @@
-"""Files that are either whole or not there."""
+"""Atomic writes: a file is either complete or absent."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 @contextmanager
 def atomic(path: Path) -> Iterator[Path]:
-    """A path to write to, which becomes ``path`` when the block ends without an error."""
+    """A temporary path to write to; it is renamed to ``path`` when the block ends without an error."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".partial-{os.getpid()}-{path.name}")
     try:
@@ -29,7 +29,7 @@ def write_json(path: Path, content: Any) -> None:
 
 
 def writable(folder: Path) -> Path:
-    """Make a folder and see that it can be written.
+    """Create a folder, and check that it can be written to.
 
     Raises:
         ValueError: it cannot.

@@ -1,4 +1,4 @@
-"""The fingerprint of a network's weights: what was made with other weights is told apart by it."""
+"""A hash of a network's weights, by which results made with other weights are recognised."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the program does, by name."""
+"""The modes of the program, by name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pictures of samples."""
+"""Pictures of samples: grids of images, scatter plots, PNG and GIF files."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SMALLEST = 48  # pixels on the longer side of a sample in a picture; smaller one
 
 
 def picture(samples: Tensor, data: DataSpec) -> np.ndarray:
-    """(H, W, 3) uint8: images in a square grid, or points of the plane as a scatter plot."""
+    """A picture of samples, uint8 (H, W, 3): images in a square grid, other data as a scatter plot."""
     if len(data.shape) == 3:
         return _image_grid(samples, data)
     return _scatter(samples)
@@ -35,7 +35,7 @@ def _image_grid(samples: Tensor, data: DataSpec) -> np.ndarray:
 
 
 def rows_of_images(rows: Sequence[Sequence[Tensor]]) -> np.ndarray:
-    """(H, W, 3) uint8: rows of images, intensities (C, H, W), all of one size; shorter rows end in grey."""
+    """A picture, uint8 (H, W, 3), of rows of images of one size, intensities (C, H, W). Shorter rows end in grey."""
     columns = max(len(row) for row in rows)
     blank = torch.full_like(rows[0][0], 0.5)
     x = torch.stack([image for row in rows for image in (*row, *[blank] * (columns - len(row)))])
@@ -89,5 +89,5 @@ def save_gif(frames: Sequence[np.ndarray], path: Path, milliseconds: int = 80) -
 
 
 def to_tensorboard(pixels: np.ndarray) -> Tensor:
-    """(3, H, W) uint8."""
+    """The picture (H, W, 3) as TensorBoard takes it, uint8 (3, H, W)."""
     return torch.from_numpy(pixels).permute(2, 0, 1)

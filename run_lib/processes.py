@@ -1,8 +1,8 @@
-"""Several processes on one evaluation: each takes every n-th batch, and none waits but for the last to finish.
+"""One evaluation by several processes: process ``rank`` of ``world_size`` computes every ``world_size``-th batch.
 
-They are started by torch's launcher, ``torchrun --nproc-per-node 4 main.py ...``, and share the work directory:
-what one process computes, another reads from its file. A batch has the same images however many processes
-there are, so no number depends on them.
+torch's launcher starts them, ``torchrun --nproc-per-node 4 main.py ...``. They share the work directory: each writes
+the batches that it has computed to files, and reads those of the others. The only barriers are at the start and the
+end. A batch holds the same images however many processes there are, so no number depends on them.
 """
 
 from __future__ import annotations
@@ -18,46 +18,56 @@ import torch.distributed
 
 @dataclass(frozen=True)
 class Processes:
-    """Which of how many processes this one is."""
+    """The rank of this process and the number of all (the world size).
+
+    Args:
+        rank: 0 to ``world_size`` - 1. Rank 0 is the main process.
+        world_size: number of processes.
+
+    Raises:
+        ValueError: the rank is out of range.
+    """
 
     rank: int = 0
-    count: int = 1
+    world_size: int = 1
 
     def __post_init__(self) -> None:
-        if not 0 <= self.rank < self.count:
-            raise ValueError(f"RANK lies between 0 and WORLD_SIZE - 1, got {self.rank} and {self.count}.")
+        if not 0 <= self.rank < self.world_size:
+            raise ValueError(
+                f"RANK lies between 0 and WORLD_SIZE - 1, got {self.rank} and {self.world_size}."
+            )
 
     @classmethod
-    def of_launcher(cls) -> Processes:
-        """As torchrun says in the environment; one process without it."""
+    def from_environment(cls) -> Processes:
+        """Rank and world size from torchrun's variables ``RANK`` and ``WORLD_SIZE``; one process without them."""
         return cls(int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1")))
 
     @property
-    def leads(self) -> bool:
-        """Whether it writes what all share, and speaks."""
+    def is_main(self) -> bool:
+        """Whether this is rank 0, which writes shared files and prints."""
         return self.rank == 0
 
-    def share(self, total: int) -> range:
-        """Of ``total`` batches, those of this process."""
-        return range(self.rank, total, self.count)
+    def own_batches(self, total: int) -> range:
+        """Indices of the batches, out of ``total``, that this process computes: every ``world_size``-th."""
+        return range(self.rank, total, self.world_size)
 
-    def wait(self) -> None:
-        """For all the others to come here."""
-        if self.count > 1:
+    def barrier(self) -> None:
+        """Wait until every process has come here."""
+        if self.world_size > 1:
             torch.distributed.barrier()
 
     @contextlib.contextmanager
-    def together(self) -> Iterator[None]:
-        """Meet the others, and leave with them; only the first prints."""
-        if self.count == 1:
+    def process_group(self) -> Iterator[None]:
+        """Join the process group, and leave it at the end of the block; within it only rank 0 prints."""
+        if self.world_size == 1:
             yield
             return
         torch.distributed.init_process_group(
-            "gloo", rank=self.rank, world_size=self.count, timeout=datetime.timedelta(days=7)
+            "gloo", rank=self.rank, world_size=self.world_size, timeout=datetime.timedelta(days=7)
         )
         try:
             with open(os.devnull, "w") as nowhere, contextlib.ExitStack() as stack:
-                if not self.leads:
+                if not self.is_main:
                     stack.enter_context(contextlib.redirect_stdout(nowhere))
                 yield
         finally:
@@ -65,14 +75,18 @@ class Processes:
 
 
 def refuse_several(mode: str, many_processes: bool) -> None:
-    """A mode that one process does alone must not be started by several, which would all do the same.
+    """Refuse to run a mode in several processes that would all do the same work.
+
+    Args:
+        mode: name of the mode, for the message.
+        many_processes: whether the mode divides its work among processes.
 
     Raises:
-        ValueError: they were.
+        ValueError: several processes were launched, and the mode does not divide its work.
     """
-    count = Processes.of_launcher().count
-    if count > 1 and not many_processes:
+    world_size = Processes.from_environment().world_size
+    if world_size > 1 and not many_processes:
         raise ValueError(
-            f"--mode {mode} runs in one process, and WORLD_SIZE={count} were launched: start it without torchrun. "
+            f"--mode {mode} runs in one process, and WORLD_SIZE={world_size} were launched: start it without torchrun. "
             f"--mode eval shares its batches among them."
         )

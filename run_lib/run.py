@@ -1,4 +1,4 @@
-"""A run: the folders that it works in, and the weights that it works with."""
+"""A run: its work directory, and the weights of its checkpoints."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from run_lib.training.warm_start import load_published, resume, resume_weights
 
 @dataclass(frozen=True)
 class Run:
-    """Where a mode works.
+    """The work directory of a run, from which weights are loaded and to which results are written.
 
     Args:
-        workdir: where everything lands.
-        eval_folder: name of the folder of ``eval`` in it.
+        workdir: the work directory.
+        eval_folder: name of the folder in it to which ``eval`` writes.
         config_file: path of the configuration, for messages.
     """
 
@@ -32,7 +32,7 @@ class Run:
         return Checkpoints(self.workdir / "checkpoints")
 
     def weights(self, subject: Subject, step: int | None = None) -> Weights:
-        """The weights of a checkpoint, the latest unless a step is given; exact scores need none.
+        """The weights of a checkpoint, the latest unless a step is given. An exact score needs no checkpoint.
 
         Raises:
             ValueError: there is no such checkpoint; the message says how to make it.
@@ -53,7 +53,7 @@ class Run:
         return found if averages.used_ema_rate is None else found.use(averages.used_ema_rate)
 
     def new_state(self, plan: TrainingPlan | ConversionPlan) -> TrainState:
-        """Step 0: fresh weights, or what ``init_from`` or ``resume_from`` says."""
+        """The state before training: fresh weights, or those of ``init_from`` or ``resume_from``."""
         subject, optimisation = plan.subject, plan.optimisation
         averages = subject.averages
         if subject.start.init_from:
@@ -69,7 +69,7 @@ class Run:
         return state
 
     def trained_state(self, plan: TrainingPlan | ConversionPlan) -> TrainState:
-        """The whole state of training of the latest checkpoint.
+        """The training state of the latest checkpoint: weights, averages and optimiser.
 
         Raises:
             ValueError: there is none; the message says how to make it.
@@ -81,14 +81,14 @@ class Run:
         return state
 
     def _checkpoint(self, subject: Subject, step: int | None) -> Path | None:
-        """The checkpoint to load; None: there is none, and none is needed."""
+        """The checkpoint to load, or None where none exists and none is needed."""
         path = self.checkpoints.latest() if step is None else self.checkpoints.path(step)
         if path is not None and path.is_file():
             return path
         if step is None and (subject.start.given or not subject.trainable):
             return None
         what = "checkpoint" if step is None else f"checkpoint of step {step}"
-        asked = (
+        hint = (
             ""
             if step is None
             else (
@@ -99,11 +99,11 @@ class Run:
         raise ValueError(
             f"there is no {what} in {self.checkpoints.folder}/. Make one with\n"
             f"  python main.py --config {self.config_file} --mode train --workdir {self.workdir}\n"
-            f"or start from published weights with --config.init_from=PATH.{asked}"
+            f"or start from published weights with --config.init_from=PATH.{hint}"
         )
 
     def stored_grids(self, step: int | None = None) -> Path:
-        """Where the optimised time grids of a checkpoint are, the latest unless a step is given."""
+        """The file of a checkpoint's optimised time grids; of the latest unless a step is given."""
         path = self.checkpoints.latest() if step is None else self.checkpoints.path(step)
         if path is None:  # weights that are no checkpoint of ours
             return self.checkpoints.folder / "initial.grids.json"

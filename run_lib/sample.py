@@ -1,4 +1,4 @@
-"""Sampling to files."""
+"""``--mode sample``: draws samples and writes them, a picture and a trajectory."""
 
 from __future__ import annotations
 
@@ -25,7 +25,13 @@ from sde_lib.noise import Noise
 
 @dataclass(frozen=True)
 class Batch:
-    """Samples as levels of the data (B, ...), their class labels where there are classes, and the cost of each."""
+    """A batch of samples.
+
+    Attributes:
+        levels: the samples as levels of the data, (B, ...).
+        labels: their class labels (B,); None without classes.
+        nfe: network evaluations for each sample.
+    """
 
     levels: Tensor
     labels: Tensor | None
@@ -33,7 +39,7 @@ class Batch:
 
 
 def draw(plan: SamplingPlan, indices: Sequence[int], use: Use = Use.SAMPLING) -> Batch:
-    """The samples of the given global indices: a function of (seed, index), whatever the batch."""
+    """The samples with the given global indices. Each is a function of (seed, index), whatever the batch."""
     noise = Noise(stream_seed(plan.seed, use), torch.as_tensor(list(indices)), plan.device)
     cond = plan.task.sampling_conditions(indices, plan.device)
     result = plan.sampler.sample((len(indices), *plan.data.shape), noise, **cond)
@@ -41,12 +47,12 @@ def draw(plan: SamplingPlan, indices: Sequence[int], use: Use = Use.SAMPLING) ->
 
 
 def batches(total: int, size: int) -> Iterator[range]:
-    """Consecutive ranges of indices."""
+    """Consecutive ranges of at most ``size`` indices that cover 0 to ``total`` - 1."""
     return (range(first, min(first + size, total)) for first in range(0, total, size))
 
 
 def sample(plan: SamplingPlan, run: Run) -> None:
-    """Write ``samples/samples.npz``, a picture of the first ones and, on request, of their trajectory."""
+    """Write ``samples/samples.npz``, a picture of the first samples and, on request, their trajectory."""
     settings = plan.settings
     weights = run.weights(plan.subject)
     plan = with_stored_grid(plan, run.stored_grids())
@@ -113,7 +119,7 @@ def write_samples(path: Path, arrays: Iterator[np.ndarray], count: int, labels: 
 
 @torch.no_grad()
 def _write_trajectory(plan: SamplingPlan, folder: Path) -> None:
-    """Evenly spaced states on the way of the first samples, as frames and as a GIF."""
+    """Write evenly spaced states of the first samples' trajectories, as PNG frames and as a GIF."""
     count, sampler = min(plan.settings.grid_size, plan.settings.num_samples), plan.sampler
     assert isinstance(sampler, PCSampler), "build allows no trajectory of another sampler"
     noise = Noise(stream_seed(plan.seed, Use.SAMPLING), range(count), plan.device)

@@ -1,4 +1,4 @@
-"""Which random streams each use of randomness has: no two uses share any."""
+"""A seed for each use of randomness, so that no two uses share random streams."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import enum
 
 
 class Use(enum.IntEnum):
-    """What randomness is drawn for."""
+    """The uses of randomness in a run."""
 
     INITIALISATION = 0
     TRAINING = 1

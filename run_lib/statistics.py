@@ -1,4 +1,4 @@
-"""Estimates and their errors: a mean, a proportion, Student's interval, the bootstrap."""
+"""Estimates and their standard errors: means, proportions, Student's t intervals, the bootstrap."""
 
 from __future__ import annotations
 

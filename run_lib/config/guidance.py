@@ -11,7 +11,7 @@ from run_lib.config.classifier import build_classifier
 from run_lib.config.components import Chosen
 from run_lib.config.configuration import Configuration
 from run_lib.config.subject import Subject, label_dropout
-from run_lib.training.labels import Asked
+from run_lib.training.labels import RequestedClasses
 from samplers.guidance import register_denoised_loss, register_log_prob
 from sde_lib.registry import snake_case
 
@@ -22,13 +22,13 @@ class Guidance:
 
     Attributes:
         model: guided; the model itself for ``none``.
-        asked: the classes that samples are asked for.
+        requested: the classes that samples are asked for.
         likelihood_of: what the flow's likelihood is the likelihood of; empty for p(x).
         bound_of: the same of the variational bound, which sees the model without guidance.
     """
 
     model: Model
-    asked: Asked
+    requested: RequestedClasses
     likelihood_of: str = ""
     bound_of: str = ""
 
@@ -56,14 +56,14 @@ def build_guidance(configuration: Configuration, subject: Subject) -> Guidance:
         _check_shift(configuration, chosen.settings)
         classes = classifier.num_classes
     guided: Model = model if chosen.name == "none" else chosen.build(**context)
-    asked = Asked(classes, _labels(config.guidance.labels, classes, config.training.task))
-    return Guidance(guided, asked, *_meanings(configuration, chosen, classes))
+    requested = RequestedClasses(classes, _labels(config.guidance.labels, classes, config.training.task))
+    return Guidance(guided, requested, *_meanings(configuration, chosen, classes))
 
 
-def build_request(configuration: Configuration) -> Asked:
+def build_request(configuration: Configuration) -> RequestedClasses:
     """The classes of the network itself, for work that guides nothing."""
     classes = configuration.values.model.num_classes
-    return Asked(classes, tuple(range(classes)))
+    return RequestedClasses(classes, tuple(range(classes)))
 
 
 def _check_null_label(configuration: Configuration, model: NoiseModel) -> None:

@@ -171,7 +171,7 @@ ROLES: dict[str, Role] = {
         register_task,
         "training",
         lambda c: c.training.task,
-        frozenset({"num_classes", "asked", "data"}),
+        frozenset({"num_classes", "requested", "data"}),
         {"low_res_size": "data.low_res_size", "base_samples": "sampling.base_samples"},
     ),
     "objective": Role(

@@ -62,7 +62,7 @@ class SamplingPlan:
     @property
     def num_classes(self) -> int:
         """Of the network, or of the classifier that guides it; 0: none."""
-        return self.guidance.asked.num_classes
+        return self.guidance.requested.num_classes
 
 
 def plan_sampling(configuration: Configuration, subject: Subject) -> SamplingPlan:
@@ -76,7 +76,7 @@ def plan_sampling(configuration: Configuration, subject: Subject) -> SamplingPla
     return SamplingPlan(
         subject=subject,
         guidance=guidance,
-        task=build_task(configuration, subject, guidance.asked),
+        task=build_task(configuration, subject, guidance.requested),
         sampler=build_sampler(configuration, denoised(section, guidance.model, subject.data)),
         settings=SampleSettings.of(section),
         stored_grid=section.grid == "optimised" and section.method == "pc",

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from run_lib.config.configuration import Configuration
 from run_lib.config.subject import Subject
-from run_lib.training.labels import Asked
+from run_lib.training.labels import RequestedClasses
 from run_lib.training.tasks import TrainingTask
 
 
-def build_task(configuration: Configuration, subject: Subject, asked: Asked) -> TrainingTask:
+def build_task(configuration: Configuration, subject: Subject, requested: RequestedClasses) -> TrainingTask:
     """The training task.
 
     Args:
         configuration: complete.
         subject: the network and its data.
-        asked: the classes that samples are asked for.
+        requested: the classes that samples are asked for.
 
     Raises:
         ValueError: an unknown task, or one that does not go with the network.
@@ -31,5 +31,5 @@ def build_task(configuration: Configuration, subject: Subject, asked: Asked) -> 
             f"training.task='superres' needs a network that sees the small image, such as adm_superres; "
             f"{values.model.name!r} does not."
         )
-    task: TrainingTask = chosen.build(num_classes=subject.num_classes, asked=asked, data=subject.data)
+    task: TrainingTask = chosen.build(num_classes=subject.num_classes, requested=requested, data=subject.data)
     return task

@@ -220,8 +220,8 @@ def load(inputs: Inputs, rows: Sequence[int]) -> Loaded:
     return Loaded(kept, torch.stack(images) if images else torch.empty(0), skipped)
 
 
-def finish(skipped: Sequence[Skipped], total: int) -> None:
-    """Close a mode: list the images that could not be read, and exit with status 1 if there are any.
+def report_skipped(skipped: Sequence[Skipped], total: int) -> None:
+    """List the images that could not be read, and exit with status 1 if there are any.
 
     Raises:
         SystemExit: an image could not be read.

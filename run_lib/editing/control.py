@@ -1,4 +1,4 @@
-"""``--mode control``: images measured and restored, edited, or blended into one another."""
+"""``--mode control``: restores measured images, edits images, and interpolates between them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from run_lib.config.editing import MOST_SAMPLES, ControlPlan, Interpolation
 from run_lib.data.images import Fitting
-from run_lib.data.inputs import Inputs, Skipped, finish, image_labels, load, open_inputs
+from run_lib.data.inputs import Inputs, Skipped, image_labels, load, open_inputs, report_skipped
 from run_lib.editing.interpolation import interpolations
 from run_lib.editing.restorations import Restoration
 from run_lib.editing.result_files import Cost, ResultFiles
@@ -27,7 +27,7 @@ SECTION = "config.control"
 
 
 def control(plan: ControlPlan, run: Run) -> None:
-    """Write the results of config.control, a picture of them beside their inputs, and ``report.json``.
+    """Write the results of ``config.control``, a picture of them beside their inputs, and ``report.json``.
 
     Result k of an image is a function of (seed, the image's place in the input, k). Unreadable images are left
     out and listed, and make the exit status 1.
@@ -37,11 +37,11 @@ def control(plan: ControlPlan, run: Run) -> None:
         skipped = interpolations(plan, plan.work, run, inputs)
     else:
         skipped = _restore_all(plan, plan.work, run, inputs)
-    finish(skipped, len(inputs))
+    report_skipped(skipped, len(inputs))
 
 
 def _checked_inputs(plan: ControlPlan) -> Inputs:
-    """The images.
+    """The images of ``control.input``.
 
     Raises:
         ValueError: the model cannot take them.
@@ -64,6 +64,7 @@ def _checked_inputs(plan: ControlPlan) -> Inputs:
 
 
 def _restore_all(plan: ControlPlan, restoration: Restoration, run: Run, inputs: Inputs) -> Sequence[Skipped]:
+    """Restore every readable image ``control.samples`` times; returns the images that could not be read."""
     settings, sampling = plan.settings, plan.sampling
     kind = f"{settings.task}/{settings.method}" if settings.method else settings.task
     files = ResultFiles(
@@ -106,11 +107,16 @@ def _restore(
     x: torch.Tensor,
     files: ResultFiles,
 ) -> None:
-    """The results of a batch of (row of the image, number of the result), each of its image in ``x``."""
+    """Restore a batch and write its results.
+
+    Args:
+        batch: (row of the image, number of the result) of each.
+        x: the image of each, (B, C, H, W).
+    """
     rows, sampling = [row for row, _ in batch], plan.sampling
     labels = image_labels(sampling.num_classes, inputs, rows, SECTION, plan.settings.label)
     streams = [row * MOST_SAMPLES + number for row, number in batch]
-    # The measurement's noise is the image's: one measurement for all its results.
+    # One noise stream for each image, so that all its results have the same measurement.
     y = restoration.measure(x, Noise(stream_seed(sampling.seed, Use.MEASUREMENT), rows, sampling.device))
     noise = Noise(stream_seed(sampling.seed, Use.CONTROL), streams, sampling.device)
     started, pullbacks = time.perf_counter(), restoration.pullbacks

@@ -1,4 +1,4 @@
-"""A table of (image, error) that grows as images are done, and survives being interrupted."""
+"""A CSV table of (image, error) to which rows are added as images are done, and which survives interruptions."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ HEADER = ("image", "error")
 
 
 class ErrorTable:
-    """``image,error`` lines of a CSV file.
+    """The ``image,error`` rows of a CSV file.
 
-    Rows are appended as they come, so that a batch costs a line and not the file; a last line that was cut
-    short by an interruption is dropped.
+    Rows are appended batch by batch, without rewriting the file. A last line that an interruption has cut short is
+    dropped.
 
     Raises:
         ValueError: the file is another table.
@@ -45,7 +45,7 @@ class ErrorTable:
         return self._errors[image]
 
     def add(self, images: Sequence[str], errors: Sequence[float]) -> None:
-        """Append rows; an image that has one already is given the new value when the table is sorted."""
+        """Append rows. Where an image has a row already, the new value replaces it when the table is sorted."""
         if not self.path.is_file():
             self.sort([])
         with self.path.open("a", encoding="utf-8", newline="") as file:
@@ -53,7 +53,7 @@ class ErrorTable:
         self._errors.update(zip(images, errors, strict=True))
 
     def sort(self, images: Sequence[str]) -> None:
-        """Write the file anew: the given images first and in this order."""
+        """Rewrite the file with the given images first, in this order."""
         first = dict.fromkeys(image for image in images if image in self._errors)
         order = [*first, *(image for image in self._errors if image not in first)]
         with atomic(self.path) as partial, partial.open("w", encoding="utf-8", newline="") as file:

@@ -1,4 +1,4 @@
-"""``--mode control --config.control.task=interpolate``: from one image to the next, on a great circle of latents."""
+"""Interpolation between pairs of images, along a great circle of latents (``control.task=interpolate``)."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ SECTION = "config.control"
 
 
 def interpolations(plan: ControlPlan, work: Interpolation, run: Run, inputs: Inputs) -> Sequence[Skipped]:
-    """Frames between the first image and the second, the third and the fourth, and so on.
+    """Write the frames between the first image and the second, the third and the fourth, and so on.
 
     Each image is encoded by ``control.method``: ``ddim``, which is the default, on the sampler's grid; or ``ode``.
-    The first frame and the last are the two images' round trips, and are compared with the images; those between
-    with the nearer one.
+    The first and the last frame are the two images encoded and decoded again. Each frame is compared with the nearer
+    of the two images.
     """
     settings, sampling, count = plan.settings, plan.sampling, work.frames
     shares = torch.linspace(0, 1, count, dtype=torch.float64)

@@ -1,4 +1,4 @@
-"""An output folder belongs to one set of settings: the same go on in it, others are refused."""
+"""An output folder belongs to one set of settings. A run with the same settings continues in it; others are refused."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from run_lib.files import write_json
 FILE = "settings.json"
 
 
-def claim(folder: Path, field: str, settings: Mapping[str, Any]) -> None:
-    """Write the settings into an empty folder, or see that those in it are the same.
+def open_output_folder(folder: Path, field: str, settings: Mapping[str, Any]) -> None:
+    """Create an output folder for the given settings, or check that an existing one was made with the same.
 
     Args:
-        folder: made if it is not there.
-        field: of the configuration that names it, for messages.
-        settings: all on which the outputs depend; JSON.
+        folder: the folder; it is created if it does not exist.
+        field: the configuration's field that names the folder, for messages.
+        settings: everything on which the outputs depend, as JSON values.
 
     Raises:
-        ValueError: it holds other files, or outputs made with other settings.
+        ValueError: the folder holds other files, or outputs made with other settings.
     """
     path, ours = folder / FILE, json.loads(json.dumps(settings, default=str))
     if path.is_file():

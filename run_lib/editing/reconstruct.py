@@ -1,4 +1,4 @@
-"""Images to noise and back, and how far from themselves they return (DIRE, Wang et al. 2023)."""
+"""Encodes images to noise, decodes them, and measures the reconstruction error (DIRE, Wang et al. 2023)."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from run_lib.data.images import Fitting
 from run_lib.data.inputs import (
     Inputs,
     Skipped,
-    finish,
     image_labels,
     load,
     open_inputs,
     output_names,
+    report_skipped,
 )
 from run_lib.data.levels import DataSpec
 from run_lib.editing.error_table import ErrorTable
-from run_lib.editing.output_folder import claim
+from run_lib.editing.output_folder import open_output_folder
 from run_lib.files import write_json
 from run_lib.fingerprint import fingerprint
 from run_lib.pictures import eight_bits, save_png
@@ -38,8 +38,8 @@ def reconstruct(plan: ReconstructionPlan, run: Run) -> None:
     """Write each image's reconstruction and |difference| as PNG, and ``table.csv`` of (image, error).
 
     The error is the mean of |reconstruction - image| over pixels and channels, in units of white, before
-    either is rounded to 8 bits. What is done already is left as it is; unreadable images are listed, and make the
-    exit status 1.
+    either is rounded to 8 bits. Images that have their files already are skipped. Unreadable images are listed, and
+    make the exit status 1.
     """
     settings, sampling = plan.settings, plan.sampling
     folder = Path(settings.output or run.workdir / "reconstruct")
@@ -48,7 +48,9 @@ def reconstruct(plan: ReconstructionPlan, run: Run) -> None:
     started, nfe = time.perf_counter(), 0
     skipped: list[Skipped] = []
     with weights.averaged(), torch.no_grad():
-        claim(folder, f"{SECTION}.output", {**plan.depends_on, "weights": fingerprint(weights.network)})
+        open_output_folder(
+            folder, f"{SECTION}.output", {**plan.depends_on, "weights": fingerprint(weights.network)}
+        )
         table = ErrorTable(folder / "table.csv")
         files = output_names(inputs.names)
         done = [
@@ -76,14 +78,14 @@ def reconstruct(plan: ReconstructionPlan, run: Run) -> None:
         "config_hash": sampling.subject.record.hash,
     }
     _report(folder, table, inputs, facts, skipped)
-    finish(skipped, len(inputs))
+    report_skipped(skipped, len(inputs))
 
 
 def _checked_inputs(plan: ReconstructionPlan, folder: Path) -> Inputs:
-    """The images.
+    """The images of ``reconstruct.input``.
 
     Raises:
-        ValueError: the model cannot take them, or the output would be among them.
+        ValueError: the model cannot take them, or the output folder lies inside the input folder.
     """
     settings = plan.settings
     source = Path(settings.input).resolve()

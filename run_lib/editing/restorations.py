@@ -1,4 +1,4 @@
-"""What is done with a batch of images in ``--mode control``: measured and restored, or edited."""
+"""Restoration of measured images and editing of images, batch by batch, as ``--mode control`` does them."""
 
 from __future__ import annotations
 
@@ -21,43 +21,43 @@ from sde_lib.noise import Noise
 
 
 class Restoration(abc.ABC):
-    """How results are made of images, all in the network's range."""
+    """A measurement of images and its inversion; all images are in the network's range."""
 
     @abc.abstractmethod
     def measure(self, x: Tensor, noise: Noise) -> Tensor:
-        """What is left of the images (B, C, H, W): all that ``restore`` is given. ``noise`` has a stream each."""
+        """The measurements of images (B, C, H, W), from which ``restore`` works; ``noise`` has one stream for each."""
 
     @abc.abstractmethod
     def restore(self, y: Tensor, noise: Noise, **cond: Any) -> SampleResult:
-        """Results (B, C, H, W) of measurements; ``noise`` has a stream for each result."""
+        """One result (B, C, H, W) for each measurement; ``noise`` has one stream for each result."""
 
     @abc.abstractmethod
     def with_times(self, times: Tensor) -> Restoration:
-        """The same along other times, of as many steps."""
+        """The same restoration with the sampler on other times, as many as before."""
 
     @abc.abstractmethod
     def shown(self, y: Tensor) -> Tensor | None:
-        """Measurements as images; None where they are the images themselves."""
+        """Measurements as images, for pictures; None where the measurements are the images themselves."""
 
     @abc.abstractmethod
     def residual(self, x: Tensor, y: Tensor) -> Tensor | None:
-        """How far results are from measuring ``y``, (B,); None where nothing is measured."""
+        """Distance between the measurements of results and ``y``, (B,); None where nothing is measured."""
 
     @property
     def pullbacks(self) -> int:
-        """Vector-Jacobian products of the network so far, which ``nfe`` does not count."""
+        """Number of vector-Jacobian products of the network so far, which ``nfe`` does not count."""
         return 0
 
 
 @dataclass(frozen=True)
 class LinearRestoration(Restoration):
-    """A linear measurement and a method to sample what it may have been of.
+    """A linear measurement y = A x + noise, and a method that samples the posterior of x given y.
 
     Args:
-        operator: A, with its tables on the device.
-        noise_std: of the measurement.
-        data: what the images are.
-        method: how it is sampled.
+        operator: the linear operator A.
+        noise_std: standard deviation of the measurement's noise, in the network's range.
+        data: the data set of the images.
+        method: samples the posterior.
     """
 
     operator: LinearOperator
@@ -75,14 +75,14 @@ class LinearRestoration(Restoration):
         return replace(self, method=self.method.with_times(times))
 
     def shown(self, y: Tensor) -> Tensor:
-        """Grey where nothing is known; what is no image by its pseudo-inverse."""
+        """Measurements with grey where nothing is known. One that is no image is shown by its pseudo-inverse."""
         if tuple(y.shape[1:]) != self.data.shape:
             return self.operator.pseudo_inverse(y)
         unknown = 1 - self.operator.restrict(torch.ones_like(y))
         return y + unknown * self.data.from_intensity(torch.tensor(0.5))
 
     def residual(self, x: Tensor, y: Tensor) -> Tensor:
-        """Root of the mean square of A x - y over what is measured: noise_std for the truth."""
+        """Root mean square of A x - y over what is measured; for the true image it is ``noise_std``."""
         difference = self.operator.apply(x) - self.operator.restrict(y)
         measured = self.operator.restrict(torch.ones_like(y)).flatten(1).sum(1)
         return (difference.square().flatten(1).sum(1) / measured.clamp(min=1)).sqrt()
@@ -93,11 +93,11 @@ class LinearRestoration(Restoration):
 
 
 class Method(abc.ABC):
-    """Samples of the posterior given a measurement."""
+    """A sampler of the posterior given a measurement."""
 
     @abc.abstractmethod
     def sample(self, shape: tuple[int, ...], y: Tensor, noise: Noise, **cond: Any) -> SampleResult:
-        """``shape`` = (B, ...) samples given ``y``, one row each."""
+        """Samples of the given shape (B, ...), sample b given measurement ``y[b]``."""
 
     @abc.abstractmethod
     def with_times(self, times: Tensor) -> Method:
@@ -111,12 +111,12 @@ class Method(abc.ABC):
 
 @dataclass(frozen=True)
 class Projected(Method):
-    """The state is projected onto the measurement after every sub-step.
+    """Projects the state onto the noised measurement after every sub-step of the sampler.
 
     Args:
-        sampler: without the constraint.
-        operator, noise_std: of the measurement.
-        walk: changes the sampler's way along its grid (RePaint), or not.
+        sampler: the sampler without the constraint.
+        operator, noise_std: see ``LinearRestoration``.
+        walk: changes the order in which the sampler visits its times (RePaint), or returns it unchanged.
     """
 
     sampler: PCSampler
@@ -135,11 +135,11 @@ class Projected(Method):
 
 @dataclass(frozen=True)
 class Wrapped(Method):
-    """The model is wrapped in one of the posterior.
+    """Samples with a model of the posterior score in place of the prior's.
 
     Args:
-        sampler: of any kind.
-        posterior: the wrapped model.
+        sampler: a sampler of either kind.
+        posterior: the model of the posterior, which wraps the prior's.
     """
 
     sampler: PCSampler | ODESampler
@@ -160,11 +160,11 @@ class Wrapped(Method):
 
 @dataclass(frozen=True)
 class NoisedEdit(Restoration):
-    """SDEdit: the image noised to an intermediate time, and sampled on from there.
+    """SDEdit (Meng et al. 2022): noises an image to an intermediate time and samples from there.
 
     Args:
-        sampler: starts in the middle of its grid.
-        strength: in (0, 1].
+        sampler: the sampler, which starts in the middle of its grid.
+        strength: share of the way to pure noise, in (0, 1].
     """
 
     sampler: PCSampler

@@ -1,4 +1,4 @@
-"""The files of ``--mode control``: results, the picture of them beside their inputs, the report."""
+"""The files that ``--mode control`` writes: results, a picture of them beside their inputs, and the report."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from run_lib.pictures import eight_bits, rows_of_images, save_png
 
 @dataclass(frozen=True)
 class Scores:
-    """Of one result.
+    """The scores and the cost of one result.
 
     Attributes:
-        psnr, ssim: as of ``Fidelity``, to the input.
-        residual: root of the mean square of A x - y, in the network's range; None without a measurement.
+        psnr, ssim: of the result to the input, as in ``Fidelity``.
+        residual: root mean square of A x - y, in the network's range; None without a measurement.
         nfe: network evaluations.
-        pullbacks: vector-Jacobian products of the network beside them.
-        seconds: of its batch, divided among it.
+        pullbacks: vector-Jacobian products of the network, which ``nfe`` does not count.
+        seconds: time of its batch, divided by the number of results in the batch.
     """
 
     psnr: float | None
@@ -42,7 +42,7 @@ class Scores:
 
 @dataclass(frozen=True)
 class Cost:
-    """Of one result; as in ``Scores``."""
+    """The cost of one result, as in ``Scores``."""
 
     nfe: int
     pullbacks: int
@@ -51,12 +51,12 @@ class Cost:
 
 @dataclass(frozen=True)
 class Row:
-    """An input and its results.
+    """An input and its results: a row of the picture.
 
     Attributes:
-        name: of the input.
+        name: the input's name.
         before, after: images on either side of the results in the picture, in the network's range.
-        baseline: of the measurement, as it is shown; None where nothing is measured.
+        baseline: PSNR and SSIM of the measurement as it is shown; None where nothing is measured.
     """
 
     name: str
@@ -69,15 +69,18 @@ class Row:
 
 
 class ResultFiles:
-    """A folder of results. What an earlier run left in it is replaced; files of anything else are refused.
+    """A folder of results. The results of an earlier run are replaced; a folder of other files is refused.
 
     Args:
-        folder: where they go.
-        option: of the configuration, that chooses the folder.
-        data: what the images are.
-        names: of all inputs.
-        digits: of the number at the end of a result's name; 0: there is one result, and no number.
-        most_rows: of the picture.
+        folder: the folder.
+        option: the configuration's field that names the folder, for messages.
+        data: the data set of the images.
+        names: the names of all inputs.
+        digits: digits of the number at the end of a result's name; 0 where an input has one result, without number.
+        most_rows: largest number of rows in the picture.
+
+    Raises:
+        ValueError: the folder holds other files.
     """
 
     def __init__(
@@ -97,17 +100,17 @@ class ResultFiles:
         self._rows: dict[str, Row] = {}
 
     def begin(self, settings: dict[str, Any]) -> None:
-        """Make the folder this run's."""
+        """Remove the results of an earlier run, and write the settings of this one."""
         if (self.folder / "results").is_dir():
             shutil.rmtree(self.folder / "results")
         write_json(self.folder / FILE, settings)
 
     def row(self, name: str, before: list[Tensor], after: list[Tensor], baseline: Fidelity | None) -> None:
-        """Start a row, unless it has been started."""
+        """Add a row for an input, unless it has one."""
         self._rows.setdefault(name, Row(name, before, after, baseline))
 
     def add(self, name: str, x: Tensor, truth: Tensor, residual: float | None, cost: Cost) -> None:
-        """Write the next result of a row, ``x`` in the network's range, compared with ``truth``."""
+        """Write the next result of an input, ``x`` in the network's range, and its scores against ``truth``."""
         row, levels = self._rows[name], self.data.to_levels(x).cpu()
         number = f"_{len(row.results):0{self.digits}d}" if self.digits else ""
         file = f"results/{self._stems[name]}{number}.png"
@@ -160,7 +163,7 @@ class ResultFiles:
             print(f"  {what:9} {self.folder / name}")
 
     def _intensity(self, levels: Tensor) -> Tensor:
-        """Of results as they are written."""
+        """Intensities of results, given as levels of the data."""
         if not self.data.levels:
             return self.data.intensity(levels)
         return levels.float() / (self.data.levels - 1)
@@ -178,7 +181,7 @@ class ResultFiles:
 
 
 def _means(scores: Sequence[Scores]) -> Scores:
-    """Field by field, of what is there."""
+    """The mean of each field, over the results that have it."""
     return Scores(
         psnr=mean([score.psnr for score in scores]),
         ssim=mean([score.ssim for score in scores]),

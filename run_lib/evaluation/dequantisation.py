@@ -25,9 +25,9 @@ def dequantisation(task: Task) -> Dequantisation:
         plan.data.shape, levels=plan.data.levels, low=low, high=high, width=settings.dequantisation_width
     ).to(plan.device)
     path = task.parts / "dequantisation.pt"
-    if task.processes.leads and not path.is_file():
+    if task.processes.is_main and not path.is_file():
         _fit(plan, learned, path)
-    task.processes.wait()
+    task.processes.barrier()
     learned.load_state_dict(torch.load(path, map_location=plan.device, weights_only=True))
     return learned.eval()
 

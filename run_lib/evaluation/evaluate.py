@@ -115,10 +115,10 @@ def evaluate(plan: EvaluationPlan, run: Run) -> None:
     settings, config_hash = plan.settings, plan.subject.record.hash
     chosen = [task for field, task in TASKS.items() if getattr(settings, field)]
     folder = run.workdir / run.eval_folder
-    processes, lost = Processes.of_launcher(), 0
-    with processes.together():
-        report = Report(folder / "report.json", processes.leads)
-        processes.wait()  # until all have read what there is
+    processes, lost = Processes.from_environment(), 0
+    with processes.process_group():
+        report = Report(folder / "report.json", processes.is_main)
+        processes.barrier()  # until all have read what there is
         for step in _steps(plan):
             weights = run.weights(plan.subject, step)
             loaded = plan

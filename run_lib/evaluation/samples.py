@@ -38,7 +38,7 @@ def evaluate_sampling(task: Task) -> None:
 
     found = task.batches("samples", settings.num_samples, plan.samples.settings.batch_size, compute)
     shown = torch.from_numpy(found["levels"][: plan.samples.settings.grid_size])
-    if task.processes.leads:
+    if task.processes.is_main:
         save_png(picture(shown, plan.data), task.parts.parent.parent / f"samples_{task.step}.png")
     fake = found["levels"].reshape(settings.num_samples, -1).astype(np.float64)
     train, test = (splits[s].images.flatten(1).double().numpy() for s in ("train", "test"))

@@ -75,7 +75,7 @@ class Task:
 
     def save(self, name: str, **arrays: Any) -> None:
         """Arrays beside the report, written by the first process."""
-        if self.processes.leads:
+        if self.processes.is_main:
             with atomic(self.report.path.parent / name) as partial, partial.open("wb") as file:
                 np.savez(file, **arrays)
 
@@ -110,20 +110,20 @@ class Task:
         With ``enough`` they stop after the first batch that makes it true of those before it and itself:
         what other processes have computed beyond it is not used, so that the result is that of one process.
         """
-        todo, count = list(batches(total, size)), self.processes.count
+        todo, count = list(batches(total, size)), self.processes.world_size
         if len(todo) < count:
             print(f"{name}: {len(todo)} batches for {count} processes; a lower batch size shares them out")
         # Without an end to look for nobody waits before all is done.
         stride = len(todo) if enough is None else count
         parts: list[dict[str, np.ndarray]] = []
-        with tqdm(total=len(todo), desc=name, unit="batch", disable=not self.processes.leads) as bar:
+        with tqdm(total=len(todo), desc=name, unit="batch", disable=not self.processes.is_main) as bar:
             for first in range(0, len(todo), stride):
                 turn = range(first, min(first + stride, len(todo)))
-                for i in self.processes.share(len(todo)):
+                for i in self.processes.own_batches(len(todo)):
                     if i in turn:
                         self.batch(name, i, lambda rows=todo[i]: compute(rows))  # type: ignore[misc]
                         bar.update(min(count, len(todo) - bar.n))
-                self.processes.wait()
+                self.processes.barrier()
                 for i in turn:
                     parts.append(self.batch(name, i, lambda rows=todo[i]: compute(rows)))  # type: ignore[misc]
                     if enough is not None and enough(_joined(parts)):

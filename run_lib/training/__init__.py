@@ -1,1 +1,1 @@
-"""Training."""
+"""Training: the loop, its state and checkpoints, optimisers, tasks, and weights to start from."""

@@ -1,4 +1,4 @@
-"""The classes that samples are asked for, and the labels that training withholds."""
+"""Class labels: those requested of samples, and label dropout in training."""
 
 from __future__ import annotations
 
@@ -12,12 +12,14 @@ from sde_lib.noise import Noise
 
 
 @dataclass(frozen=True)
-class Asked:
-    """Sample k is asked to be of class ``labels[k]``, which repeat; without labels there are no classes.
+class RequestedClasses:
+    """The class requested of each sample: sample k is to be of class ``labels[k % len(labels)]``.
+
+    Without labels there are no classes, and the object is false.
 
     Attributes:
-        num_classes: of the network or of the classifier that guides it.
-        labels: asked for in turn.
+        num_classes: number of classes of the network, or of the classifier that guides it.
+        labels: class labels, taken in turn.
     """
 
     num_classes: int = 0
@@ -27,25 +29,24 @@ class Asked:
         return bool(self.labels)
 
     def of(self, indices: Sequence[int]) -> Tensor:
-        """Labels of the samples of the given global indices, (B,)."""
+        """Class labels (B,) of the samples with the given global indices."""
         return torch.tensor(self.labels)[torch.as_tensor(list(indices)) % len(self.labels)]
 
 
 @dataclass(frozen=True)
 class LabelDropout:
-    """Training labels of which a share is replaced by the label that stands for none (Ho & Salimans 2021,
-    algorithm 1).
+    """Replaces training labels by the null label at random (Ho & Salimans 2021, algorithm 1).
 
     Attributes:
-        share: probability of each label, independently.
-        null_label: what replaces it.
+        share: probability with which each label is replaced, independently of the others; in [0, 1).
+        null_label: the label that stands for no class.
     """
 
     share: float = 0.0
     null_label: int = 0
 
     def __call__(self, labels: Tensor, noise: Noise) -> Tensor:
-        """The labels (B,) that a training step sees; the choice is a draw of the samples' streams."""
+        """The labels (B,) that a training step sees. The choice is drawn from each sample's own random stream."""
         if not self.share:
             return labels
         dropped = noise.uniform((len(labels), 1))[:, 0] < self.share

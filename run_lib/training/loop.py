@@ -1,4 +1,4 @@
-"""The training loop."""
+"""The training loop: steps of the optimiser, checkpoints, curves for TensorBoard."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def train(plan: TrainingPlan, run: Run) -> None:
                 writer.add_scalar("test/loss", validation_loss(plan, state, held_out), done)
             last = done == settings.n_iters
             due = done % settings.snapshot_freq_for_preemption == 0 or done % settings.snapshot_freq == 0
-            if (due and not bad_steps) or last:  # what a run goes back to is never in the middle of trouble
+            if (due and not bad_steps) or last:  # no checkpoint while losses are not finite
                 state.save(run.checkpoints.path(done), subject.record.values)
                 run.checkpoints.keep(multiple_of=settings.snapshot_freq)
             if plan.preview is not None and (done % settings.snapshot_freq == 0 or last):
@@ -85,7 +85,7 @@ def train(plan: TrainingPlan, run: Run) -> None:
 
 
 def backward(state: TrainState, plan: TrainingPlan, arrays: Arrays, step: int) -> Losses:
-    """Add up the gradients of a step's mean loss, microbatch by microbatch; returns the losses, detached.
+    """Compute the gradient of a step's mean loss, microbatch by microbatch; returns the losses, detached.
 
     Each microbatch counts by its share of the batch, so the gradient is that of the mean over the batch.
     """
@@ -109,7 +109,7 @@ def backward(state: TrainState, plan: TrainingPlan, arrays: Arrays, step: int) -
 
 
 def training_losses(plan: TrainingPlan, arrays: Arrays, step: int, rows: range) -> Losses:
-    """The losses of some rows of a step's batch: everything random in them is a function of (seed, step)."""
+    """The losses of some rows of a step's batch. Everything random in them is a function of (seed, step)."""
     subject, start = plan.subject, step * plan.settings.batch_size + rows.start
     chosen = torch.from_numpy(shuffled_rows(subject.seed, start, len(rows), len(arrays)))
     streams = torch.arange(start, start + len(rows))
@@ -127,7 +127,7 @@ def training_losses(plan: TrainingPlan, arrays: Arrays, step: int, rows: range) 
 
 @torch.no_grad()
 def validation_loss(plan: TrainingPlan, state: TrainState, held_out: Arrays) -> float:
-    """The averaged weights' loss on the first batch of held-out data, at the same noise every time."""
+    """The loss of the averaged weights on the first batch of held-out data, with the same noise every time."""
     subject, size = plan.subject, min(plan.settings.batch_size * 4, len(held_out))
     noise = Noise(stream_seed(subject.seed, Use.VALIDATION), range(size), subject.placement.device)
     subject.network.eval()
@@ -136,14 +136,15 @@ def validation_loss(plan: TrainingPlan, state: TrainState, held_out: Arrays) -> 
 
 
 def _losses(plan: TrainingPlan, images: Tensor, labels: Tensor, noise: Noise) -> Losses:
+    """The objective's losses of images as levels, with the conditioning of the task."""
     x0 = plan.subject.data.training_batch(images.to(plan.subject.placement.device), noise)
     return plan.objective.losses(x0, noise, **plan.task.network_conditions(x0, labels))
 
 
 def update(state: TrainState, rate: float, clip: float) -> Tensor:
-    """One step of the optimiser and of the averages; returns the gradient's norm before clipping.
+    """Take one step of the optimiser and update the averages; returns the gradient's norm before clipping.
 
-    Gradients that overflowed in half precision are skipped, and the loss is scaled by less from then on.
+    A step whose gradients overflowed in half precision is skipped, and the scale of the loss is halved.
     """
     for group in state.optimizer.param_groups:
         group["lr"] = rate
@@ -157,6 +158,7 @@ def update(state: TrainState, rate: float, clip: float) -> Tensor:
 
 
 def _give_up(plan: TrainingPlan, run: Run, arrays: Arrays, step: int, losses: Losses) -> None:
+    """Write the batch of a non-finite loss to a file, and stop training."""
     size = plan.settings.batch_size
     rows = shuffled_rows(plan.subject.seed, step * size, size, len(arrays))
     path = run.workdir / f"nonfinite_step_{step}.pt"
@@ -176,6 +178,7 @@ def _give_up(plan: TrainingPlan, run: Run, arrays: Arrays, step: int, losses: Lo
 
 
 def _preview(plan: SamplingPlan, state: TrainState) -> Tensor:
+    """A picture of samples by the averaged weights, for TensorBoard."""
     state.network.eval()
     with state.weights.averaged():
         batch = draw(plan, range(plan.settings.grid_size), Use.PREVIEW)

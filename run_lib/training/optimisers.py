@@ -18,7 +18,8 @@ Positive = Annotated[float, Range(least=0)]
 Parameters = Iterable[dict[str, Any]]
 
 register_optimizer: Registry[Callable[..., torch.optim.Optimizer]] = Registry("config.optim.optimizer")
-"""Functions or classes of groups of parameters and ``lr``, the learning rate; every other parameter is a setting."""
+"""Functions or classes that take groups of parameters and ``lr``, the learning rate, and give an optimiser. Every other
+parameter is a setting."""
 
 
 class Schedule(Protocol):
@@ -134,14 +135,14 @@ def trained_parameters(network: nn.Module) -> Parameters:
 
 @dataclass(frozen=True)
 class LossScaling:
-    """What keeps half-precision gradients from vanishing; does nothing in other precisions.
+    """Scaling of the loss, so that gradients in float16 do not underflow; does nothing in other precisions.
 
     The scale doubles after 1 / ``growth`` steps without overflow and halves at each overflow.
 
     Attributes:
         enabled: whether training is in float16.
         scale: binary logarithm of the first scale.
-        growth: added to it by each step that does not overflow, in (0, 1].
+        growth: what each step without overflow adds to this logarithm, in (0, 1].
     """
 
     enabled: bool

@@ -1,4 +1,4 @@
-"""What training carries from step to step, and how it is saved and restored."""
+"""The state of training: weights, their averages and the optimiser, and the checkpoints that hold them."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from run_lib.files import atomic
 
 @dataclass
 class Weights:
-    """A network's weights, and their averages.
+    """A network's weights and their exponential moving averages.
 
     Attributes:
-        network: the weights of the last step.
-        ema: the average that samples and evaluations take.
-        step: how many steps they were trained.
-        averages: further averages by their rate, ``ema``'s apart.
+        network: the network, with the weights of the last step.
+        ema: the average that samples and evaluations use.
+        step: number of training steps taken.
+        averages: further averages by their rate, without ``ema``.
     """
 
     network: Network
@@ -41,15 +41,15 @@ class Weights:
 
     @classmethod
     def fresh(cls, network: Network, rate: float, further: Sequence[float], warmup: bool) -> Weights:
-        """The network as it is, every average its own weights."""
+        """The weights of step 0: every average starts at the network's own weights."""
         return cls(network, EMA(network, rate, warmup), 0, {r: EMA(network, r, warmup) for r in further})
 
     def use(self, rate: float) -> Weights:
-        """The same with another of the averages as the one that is taken."""
+        """The same with another average, of the given rate, for samples and evaluations."""
         return replace(self, ema=self.averages[rate])
 
     def averaged(self) -> AbstractContextManager[None]:
-        """The network with its averaged weights."""
+        """Within the block, the network has its averaged weights."""
         return self.ema.average(self.network)
 
     def load(self, path: Path) -> dict[str, Any]:
@@ -75,15 +75,15 @@ class Weights:
 
 @dataclass
 class TrainState:
-    """What training carries from step to step: weights and their averages, and the optimiser.
+    """All that training carries from step to step: weights, their averages, and the optimiser.
 
     Everything random in training is a function of (seed, step), so nothing else is needed to continue.
 
     Attributes:
-        weights: with the number of steps taken.
-        optimizer: and its moments.
-        scaler: of the loss in half precision.
-        times: the loss's distribution of times, which may learn.
+        weights: the weights and averages, and the number of steps taken.
+        optimizer: the optimiser, with its moments.
+        scaler: scales the loss in half precision.
+        times: the distribution of times in the loss, which may learn from the losses.
     """
 
     weights: Weights

@@ -1,4 +1,4 @@
-"""What a network is trained for: which conditioning goes with the data, and with samples."""
+"""Training tasks: which conditioning (class labels, low-resolution images) goes with data and with samples."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch import Tensor
 from run_lib.data.base_images import BaseImages
 from run_lib.data.labels import check_labels
 from run_lib.data.levels import Arrays, DataSpec
-from run_lib.training.labels import Asked, LabelDropout
+from run_lib.training.labels import LabelDropout, RequestedClasses
 from sde_lib.noise import Noise
 from sde_lib.registry import Registry
 from sde_lib.settings import Range
@@ -24,35 +24,39 @@ Conditions = dict[str, Tensor]
 
 
 class TrainingTask(abc.ABC):
-    """One entry of ``training.task``.
+    """What a network is trained for: the conditioning that it gets in training and in sampling.
 
     Attributes:
-        generates: the network models the data, so it can be sampled from and has likelihoods.
+        generates: whether the network models the data, and so has samples and likelihoods.
     """
 
     generates: ClassVar[bool] = True
 
     @abc.abstractmethod
     def network_conditions(self, x0: Tensor, labels: Tensor) -> Conditions:
-        """What the network is told beside noisy data, of data ``x0`` in the network's range and their
-        labels."""
+        """The network's conditioning for data in training.
+
+        Args:
+            x0: data in the network's range, (B, ...).
+            labels: their class labels, (B,).
+        """
 
     def conditions(self, x0: Tensor, labels: Tensor) -> Conditions:
-        """What the model is told, guided or not: its guidance may need labels that the network is not told."""
+        """The model's conditioning for data. Guidance may need labels that the network itself does not take."""
         return self.network_conditions(x0, labels)
 
     @property
     def restores_test_images(self) -> bool:
-        """Whether sample k is made from what is left of test image k."""
+        """Whether sample k restores test image k, so that the two can be compared."""
         return False
 
     def training_labels(self, labels: Tensor, noise: Noise) -> Tensor:
-        """The labels that a training step sees of the data's."""
+        """The labels (B,) that a training step sees, given those of the data."""
         return labels
 
     @abc.abstractmethod
     def sampling_conditions(self, indices: Sequence[int], device: torch.device) -> Conditions:
-        """The same for samples of the given global indices."""
+        """The conditioning of the samples with the given global indices."""
 
     @abc.abstractmethod
     def sampling_labels(self, count: int) -> Tensor | None:
@@ -60,7 +64,7 @@ class TrainingTask(abc.ABC):
 
     @abc.abstractmethod
     def check(self, arrays: Arrays, where: str) -> None:
-        """Refuse data whose labels the network cannot be told.
+        """Refuse data whose labels the network cannot take.
 
         Raises:
             ValueError: labels are missing or out of range.
@@ -69,47 +73,48 @@ class TrainingTask(abc.ABC):
 
 @dataclass(frozen=True)
 class Diffusion(TrainingTask):
-    """Data, given their class where there are classes.
+    """A model of the data, given their class where there are classes.
 
     Args:
-        num_classes: that the network is told; 0 for none.
-        asked: the classes of samples, the network's or those of the classifier that guides it.
-        dropout: of labels in training.
+        num_classes: number of classes that the network takes; 0 for none.
+        requested: the classes requested of samples: the network's, or those of the classifier that guides it.
+        dropout: replaces labels in training by the null label.
     """
 
     num_classes: int
-    asked: Asked
+    requested: RequestedClasses
     dropout: LabelDropout
 
     def network_conditions(self, x0: Tensor, labels: Tensor) -> Conditions:
         return {"y": labels.to(x0.device)} if self.num_classes else {}
 
     def conditions(self, x0: Tensor, labels: Tensor) -> Conditions:
-        return {"y": labels.to(x0.device)} if self.asked else {}
+        return {"y": labels.to(x0.device)} if self.requested else {}
 
     def training_labels(self, labels: Tensor, noise: Noise) -> Tensor:
         return self.dropout(labels, noise)
 
     def sampling_conditions(self, indices: Sequence[int], device: torch.device) -> Conditions:
-        return {"y": self.asked.of(indices).to(device)} if self.asked else {}
+        return {"y": self.requested.of(indices).to(device)} if self.requested else {}
 
     def sampling_labels(self, count: int) -> Tensor | None:
-        return self.asked.of(range(count)) if self.asked else None
+        return self.requested.of(range(count)) if self.requested else None
 
     def check(self, arrays: Arrays, where: str) -> None:
-        check_labels(arrays.labels, self.num_classes or self.asked.num_classes, where)
+        check_labels(arrays.labels, self.num_classes or self.requested.num_classes, where)
 
 
 @dataclass(frozen=True)
 class SuperResolution(TrainingTask):
-    """Data, given a smaller image of the same and their class (Nichol & Dhariwal 2021, section 4 and
-    appendix A).
+    """A model of the data given a low-resolution image of the same and, where there are classes, their class.
+
+    Super-resolution as in Nichol & Dhariwal 2021, section 4 and appendix A.
 
     Args:
-        num_classes: 0 for none.
-        size: of the smaller images, (height, width); in training they are means over areas.
-        base: smaller images to sample from.
-        dropout: of labels in training.
+        num_classes: number of classes that the network takes; 0 for none.
+        size: (height, width) of the low-resolution images; in training they are means over areas.
+        base: low-resolution images to sample from.
+        dropout: replaces labels in training by the null label.
     """
 
     num_classes: int
@@ -143,7 +148,7 @@ class SuperResolution(TrainingTask):
 
 @dataclass(frozen=True)
 class Classification(TrainingTask):
-    """The class of noisy data."""
+    """A classifier of noisy data, which has no samples."""
 
     generates: ClassVar[bool] = False
     num_classes: int
@@ -164,10 +169,10 @@ class Classification(TrainingTask):
 
 
 def check_size(data: DataSpec, size: Sequence[int] | int | None) -> tuple[int, ...]:
-    """The size of the smaller images.
+    """The size (height, width) of the low-resolution images.
 
     Raises:
-        ValueError: it is not set, of another number of axes than the data's, or not smaller.
+        ValueError: it is not set, the data are no images, or it is larger than theirs.
     """
     if size is None:
         raise ValueError(
@@ -187,20 +192,23 @@ def check_size(data: DataSpec, size: Sequence[int] | int | None) -> tuple[int, .
 
 
 register_task: Registry[Callable[..., TrainingTask]] = Registry("training.task")
-"""Functions or ``TrainingTask`` classes. By these names they are given ``num_classes``, the classes that the network
-is told; ``asked``, those that samples are asked for; and ``data``. Every other parameter is a setting."""
+"""Functions that return a ``TrainingTask``, or such classes. The program gives the parameters of these names:
+``num_classes``, the number of classes that the network takes; ``requested``, the classes requested of samples
+(``RequestedClasses``); ``data``, the data set (``DataSpec``). Every other parameter is a setting."""
 
 
 @register_task(name="diffusion")
 def diffusion(
-    num_classes: int, asked: Asked, label_dropout: Annotated[float, Range(least=0, below=1)] = 0.0
+    num_classes: int,
+    requested: RequestedClasses,
+    label_dropout: Annotated[float, Range(least=0, below=1)] = 0.0,
 ) -> Diffusion:
     """A model of the data, given their class where the network has classes.
 
     Args:
         label_dropout: share of labels withheld in training, for classifier-free guidance; in [0, 1).
     """
-    return Diffusion(num_classes, asked, LabelDropout(label_dropout, null_label=num_classes))
+    return Diffusion(num_classes, requested, LabelDropout(label_dropout, null_label=num_classes))
 
 
 @register_task(name="superres")

@@ -1,4 +1,4 @@
-"""Where a run starts: fresh weights, published ones, or a training run to go on with."""
+"""Weights to start from: published ones (``init_from``), or a training run to continue (``resume_from``)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sde_lib.base import GaussianProcess, register_sde
 
 
 def load_published(subject: Subject) -> None:
-    """``init_from``: weights, and nothing else, into the network.
+    """Load the published weights of ``init_from`` into the network; the optimiser starts afresh.
 
     Raises:
         ValueError: they are of another network, or (a diffusers folder) were trained with another process.
@@ -31,7 +31,7 @@ def load_published(subject: Subject) -> None:
 
 
 def resume(state: TrainState, path: str) -> None:
-    """``resume_from``: raw and averaged weights, optimiser and step of another training run.
+    """Continue the training run of ``resume_from``: its raw and averaged weights, its optimiser and its step.
 
     The optimiser's settings stay the configuration's; its moments are the file's.
 
@@ -49,7 +49,7 @@ def resume(state: TrainState, path: str) -> None:
 
 
 def resume_weights(weights: Weights, path: str) -> TrainingCheckpoint:
-    """The raw and the averaged weights of another training run, and its step; returns all that it holds.
+    """Load the raw weights, the averaged weights and the step of another training run; returns its whole content.
 
     Raises:
         ValueError: the file has no training run of this network.

@@ -20,13 +20,13 @@ from tests.run_lib.program import GAUSSIAN, ROOT, numbers, program
 @pytest.mark.parametrize("count", [1, 2, 3, 5])
 def test_batches_are_shared_out_whole(count: int) -> None:
     """Every batch has one owner, and shares differ by one batch at most."""
-    shares = [list(Processes(rank, count).share(7)) for rank in range(count)]
+    shares = [list(Processes(rank, count).own_batches(7)) for rank in range(count)]
     assert sorted(i for share in shares for i in share) == list(range(7))
     assert max(map(len, shares)) - min(map(len, shares)) <= 1
 
 
-def test_only_the_first_leads() -> None:
-    assert [Processes(rank, 3).leads for rank in range(3)] == [True, False, False]
+def test_rank_0_is_the_main_process() -> None:
+    assert [Processes(rank, 3).is_main for rank in range(3)] == [True, False, False]
     with pytest.raises(ValueError, match="RANK lies between"):
         Processes(2, 2)
 
@@ -39,7 +39,7 @@ def test_each_computes_its_share_and_reads_the_rest(
 
     The first to run computes what it cannot find, too; with a stop, both end at the batch where one would.
     """
-    monkeypatch.setattr(Processes, "wait", lambda self: None)
+    monkeypatch.setattr(Processes, "barrier", lambda self: None)
     task = Task(None, None, None, tmp_path)  # type: ignore[arg-type]
     computed: list[list[int]] = []
 
