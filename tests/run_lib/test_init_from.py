@@ -106,7 +106,7 @@ def with_moments(payload: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_the_first_step_of_a_resumed_run_is_adams(tmp_path: Path) -> None:
-    """Step 8 from moments m = w - 1 and v = w^2 with the gradient w / 2, element by element (Kingma & Ba 2015, algorithm
+    """Step 8 from moments m = w - 1, v = w^2 with the gradient w / 2, element by element (Kingma & Ba 2015, algorithm
     1): the weights of images are channels last in memory, the file's moments contiguous."""
     fixture = Fixture("score_sde/ddpm.npz")
     payload = with_moments(payload_of(fixture))
