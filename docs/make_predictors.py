@@ -1,4 +1,4 @@
-"""Writes docs/predictors.md: what every registered predictor can do, found by running it.
+"""Writes docs/predictors.md, the table of predictors, from runs of every registered predictor.
 
 python docs/make_predictors.py
 """
@@ -32,27 +32,29 @@ PROCESSES: dict[str, Process] = {
 }  # fmt: skip
 HEAD = """# Predictors
 
-Written by `python docs/make_predictors.py`, which runs every registered predictor at its defaults; do not
-edit.
+This page is written by `python docs/make_predictors.py`, which runs every registered predictor at its
+defaults; do not edit it. `python main.py --mode list unipc` prints one predictor's settings with their
+meaning and ranges.
 
-- **Processes**: `any SDE` includes one of your own with a drift and a diffusion; `any Gaussian` one with a
-  marginal; `chain, real index` is a network trained on a chain with `sampling.chain=interpolated`.
-- **Settings**: `form` is the view of the model that is interpolated, whatever the network outputs; `deis`
-  and `lms` interpolate eps, `sa_solver` and `sde_dpm_solver_multistep` x0.
-- **Order**: of convergence to the probability flow, confirmed by the tests; `-` for stochastic predictors.
-  Weakly, `heun` with churn is of order 2 for a churn that falls as one over the steps (EDM's S_churn fixed)
-  and of order 1 for one that stays the same.
-- **NFE**: evaluations a step. One more evaluation, the closing estimate of clean data, ends every run with
-  `noise_removal`: N times are N - 1 steps. No step goes to zero noise.
-- **Memory**: whether earlier evaluations are used. The loop clears it when a corrector or a constraint has
-  moved the state, and each such step is then a first one, of order one.
+- **Processes**: `any SDE` includes an SDE of your own with a drift and a diffusion; `any Gaussian` includes
+  one with a marginal; `chain, real index` is a network trained on a chain and sampled with
+  `sampling.chain=interpolated`.
+- **Settings**: `form` is the prediction that is interpolated, whatever the network outputs. `deis` and `lms`
+  interpolate eps; `sa_solver` and `sde_dpm_solver_multistep` interpolate x0.
+- **Order**: the order of convergence to the probability flow, confirmed by the tests; `-` for stochastic
+  predictors. `heun` with churn has weak order 2 if the churn falls as one over the number of steps (fixed
+  S_churn of EDM), and weak order 1 if it does not.
+- **NFE**: network evaluations a step. With `noise_removal` every run ends with one more evaluation, the
+  estimate of clean data, so N times are N - 1 steps. No step goes to zero noise.
+- **Memory**: whether earlier evaluations are used. They are discarded when a corrector or a constraint has
+  moved the state, and the next step is then a first step, of order one.
 
 """
 
 
 @dataclass(frozen=True)
 class Found:
-    """What a run on exact scores shows."""
+    """Properties of a predictor, measured in runs on exact scores."""
 
     nfe: str
     stochastic: bool

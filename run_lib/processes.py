@@ -1,8 +1,8 @@
 """One evaluation by several processes: process ``rank`` of ``world_size`` computes every ``world_size``-th batch.
 
 torch's launcher starts them, ``torchrun --nproc-per-node 4 main.py ...``. They share the work directory: each writes
-the batches that it has computed to files, and reads those of the others. The only barriers are at the start and the
-end. A batch holds the same images however many processes there are, so no number depends on them.
+the batches that it has computed to files, and reads those of the others. A process waits for the others only when its
+own batches are done. A batch holds the same images however many processes there are, so no number depends on them.
 """
 
 from __future__ import annotations
