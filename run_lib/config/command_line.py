@@ -11,7 +11,7 @@ from absl import flags
 from ml_collections import ConfigDict
 
 from configs.base import get_config as base_config
-from run_lib.config.configuration import check_fields, complete, known_fields, unknown_field
+from run_lib.config.configuration import check_fields, complete, known_fields, normalised, unknown_field
 from run_lib.config.files import last_line
 from run_lib.config.mode import Mode, register_mode
 from run_lib.config.parsing import kinds_of, parse_value, set_field
@@ -69,7 +69,7 @@ def parse(argv: list[str]) -> CommandLine:
         if match is None:
             rest.append(argument)
             continue
-        negated, path, text = match.groups()
+        negated, text, path = match[1], match[3], normalised(match[2])
         if negated:
             overrides.append(Override(path, "false"))
             continue
