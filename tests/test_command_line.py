@@ -17,6 +17,7 @@ from run_lib.config.files import load_config_file
 from run_lib.config.mode import register_mode
 from run_lib.config.roles import ROLES
 from tests.run_lib.program import GAUSSIAN, ROOT, TINY, Outcome, program
+from tests.test_architecture import HEAVY
 
 MODE = '''
 from dataclasses import dataclass
@@ -268,3 +269,34 @@ def test_a_reader_that_has_seen_enough() -> None:
     os.close(writing)
     assert process.stderr == ""
     assert process.returncode == 141
+
+
+# Start ---------------------------------------------------------------------------------------------
+
+LOADED = """
+import sys
+import torch
+before = set(sys.modules)
+import main
+try:
+    main.guarded(["main.py", "--config", "ddpm/digits", "--config.sampling.predctor=ddim"])
+except SystemExit as stop:
+    assert stop.code == 2
+print(*(set(sys.modules) - before))
+"""
+
+
+def test_a_misspelt_field_waits_for_no_heavy_library() -> None:
+    """Half a second of loading libraries that the message does not need; ``benchmarks/startup.py`` has the times."""
+    process = subprocess.run(
+        [sys.executable, "-c", LOADED],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        check=True,
+    )
+    loaded = process.stdout.split()
+    assert "run_lib.config.roles" in loaded
+    late = (*HEAVY, "scipy", "triton", "torch._dynamo", "torch._inductor", "torch.utils.flop_counter")
+    assert not [name for name in loaded if f"{name}.".startswith(tuple(f"{library}." for library in late))]

@@ -328,9 +328,8 @@ def test_a_section_file_has_fields_and_blocks(tmp_path: Path) -> None:
 # What earlier programs wrote -----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("section", "field"), FLAT_FIELDS)
-def test_every_field_that_there_was_is_known(section: str, field: str) -> None:
-    assert field in known_fields(section)
+def test_every_field_that_there_was_is_known() -> None:
+    assert not [f"{section}.{field}" for section, field in FLAT_FIELDS if field not in known_fields(section)]
 
 
 def test_there_were_282_fields() -> None:
