@@ -5,13 +5,14 @@ python main.py --config configs/ddpm/digits.py --mode all
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
 from absl import flags
 
 from run_lib import modes  # noqa: F401 - registers them
-from run_lib.config.command_line import configure, default_workdir, parse
+from run_lib.config.command_line import configure, default_workdir, find_configuration, parse
 from run_lib.config.configuration import read
 from run_lib.config.effects import check_effects, idle_sections
 from run_lib.config.files import load_config_file
@@ -35,14 +36,10 @@ def main(argv: list[str]) -> None:
         print(usage())
         return
     line = parse(argv)
-    known = _MODE.value in register_mode  # a plugin's own mode is known once the plugin is imported
-    name = _CONFIG.value or ("base" if known and not register_mode[_MODE.value].needs_configuration else None)
-    if name is None:
-        raise ValueError("which configuration? Try --config configs/ddpm/digits.py")
-    if line.arguments and known and not register_mode[_MODE.value].takes_arguments:
-        raise ValueError(f"unexpected argument {line.arguments[0]!r}; flags begin with --.")
+    name = find_configuration(line, _CONFIG.value, _MODE.value)
     config, given = configure(load_config_file(name), line)
     kind = register_mode[_MODE.value]
+    line.check_arguments(kind)
     refuse_several(_MODE.value, kind.many_processes)
     configuration = read(config, given, _MODE.value, line.arguments)
     mode = configuration.choose("mode").build()
@@ -60,6 +57,7 @@ def guarded(argv: list[str]) -> None:
     """Run, and say what was wrong without a traceback when the user can mend it."""
     try:
         main(argv)
+        sys.stdout.flush()
     except ValueError as error:
         if flags.FLAGS.is_parsed() and _TRACEBACK.value:
             raise
@@ -71,6 +69,9 @@ def guarded(argv: list[str]) -> None:
     except KeyboardInterrupt:
         print("interrupted: the same command goes on from the latest checkpoint", file=sys.stderr)
         raise SystemExit(130) from None
+    except BrokenPipeError:  # whoever read the output has seen enough, as head does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is left to be flushed
+        raise SystemExit(141) from None
 
 
 if __name__ == "__main__":

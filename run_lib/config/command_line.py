@@ -11,13 +11,17 @@ from absl import flags
 from ml_collections import ConfigDict
 
 from configs.base import get_config as base_config
-from run_lib.config.configuration import check_fields, complete, known_fields, unknown_field
+from run_lib.config.configuration import check_fields, complete, known_fields, normalised, unknown_field
 from run_lib.config.files import last_line
+from run_lib.config.mode import Mode, register_mode
 from run_lib.config.parsing import kinds_of, parse_value, set_field
 from run_lib.config.plugins import load_plugins
 from run_lib.config.roles import components_of
 from run_lib.config.section_files import fields_of_file
 from sde_lib.registry import snake_case
+
+FLAG = re.compile(r"-(?!\.?\d|inf\b)")
+"""How flags begin, and negative numbers do not."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,11 @@ class CommandLine:
         """The plugins that it names."""
         return next((o.text or "" for o in reversed(self.overrides) if o.path == "plugins"), "")
 
+    def check_arguments(self, mode: type[Mode]) -> None:
+        """Refuse arguments that are no flags, of a mode that takes none."""
+        if self.arguments and not mode.takes_arguments:
+            raise ValueError(f"unexpected argument {self.arguments[0]!r}; flags begin with --.")
+
 
 def parse(argv: list[str]) -> CommandLine:
     """Set absl's flags and collect the overrides of the configuration.
@@ -60,12 +69,12 @@ def parse(argv: list[str]) -> CommandLine:
         if match is None:
             rest.append(argument)
             continue
-        negated, path, text = match.groups()
+        negated, text, path = match[1], match[3], normalised(match[2])
         if negated:
             overrides.append(Override(path, "false"))
             continue
         # As absl has it, a value may follow as the next argument, unless the field is a switch.
-        if text is None and left and not left[0].startswith("-") and not _is_switch(path):
+        if text is None and left and not FLAG.match(left[0]) and not _is_switch(path):
             text = left.pop(0)
         overrides.append(Override(path, text))
     try:
@@ -73,6 +82,23 @@ def parse(argv: list[str]) -> CommandLine:
     except flags.Error as error:
         raise ValueError(last_line(error)) from error
     return CommandLine(arguments[1:], tuple(overrides))
+
+
+def find_configuration(line: CommandLine, config: str | None, mode: str) -> str:
+    """The configuration that is named; without one ``base``, the defaults, for a mode that needs none.
+
+    Raises:
+        ValueError: none is named and the mode needs one, an unknown mode, arguments that it does not take.
+    """
+    if mode not in register_mode:
+        load_plugins(line.plugins)
+    if config and mode not in register_mode:
+        return config  # its plugins may have the mode
+    kind = register_mode[mode]
+    line.check_arguments(kind)
+    if not config and kind.needs_configuration:
+        raise ValueError("which configuration? Try --config configs/ddpm/digits.py")
+    return config or "base"
 
 
 def _is_switch(path: str) -> bool:

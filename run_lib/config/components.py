@@ -163,8 +163,5 @@ def _checked(setting: Setting, value: Any, component: str, field: str) -> Any:
 
 def _block(config: ConfigDict, section: str, name: str) -> Mapping[str, Any]:
     """``config.section.name``, the settings of one component, where they are given so."""
-    for key, value in config[section].items():
-        if isinstance(value, ConfigDict) and snake_case(key) == snake_case(name):
-            found: Mapping[str, Any] = value
-            return found
-    return {}
+    found = config[section].get(snake_case(name))
+    return found if isinstance(found, ConfigDict) else {}

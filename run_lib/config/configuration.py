@@ -116,13 +116,20 @@ def read(
         given = [path for path, value in leaves(config) if value != default_of(path)]
     with values.mode.unlocked():
         values.mode.name = mode
-    spelt = frozenset(SPELLINGS.get(path, path) for path in given)
+    spelt = frozenset(SPELLINGS.get(path, normalised(path)) for path in given)
     return Configuration(values, spelt, mode, tuple(arguments))
 
 
 def of_record(values: Mapping[str, Any]) -> ConfigDict:
     """The configuration that a record, or a ``config.json``, was made of."""
     return ConfigDict({key: value for key, value in values.items() if key != RESOLVED})
+
+
+def normalised(path: str) -> str:
+    """The path of a field with its block's name as registries have it: ``sampling.langevin.snr`` for
+    ``sampling.Langevin.snr``."""
+    section, *block = path.split(".")
+    return ".".join([section, *map(snake_case, block[:-1]), *block[-1:]])
 
 
 def leaves(config: ConfigDict, prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -218,7 +225,11 @@ def complete(config: ConfigDict) -> ConfigDict:
                 full[section] = given
                 continue
             for field, value in given.items():
-                full[section][field] = value
+                if isinstance(value, ConfigDict):
+                    held = full[section].get(snake_case(field)) or {}  # the same block, written otherwise
+                    full[section][snake_case(field)] = ConfigDict({**held, **value})
+                else:
+                    full[section][field] = value
         for path, meant in SPELLINGS.items():
             _resolve_spelling(full, config, path, meant)
         if full.sampling.num_steps is None:

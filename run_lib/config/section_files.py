@@ -43,7 +43,7 @@ def fields_of_file(section: str, file: str | None) -> Iterator[tuple[str, Any]]:
         if isinstance(value, dict) and snake_case(field) in components:
             for setting, inside in value.items():
                 _check(setting, components[snake_case(field)], f"{flag}={file}: config.{section}.{field}")
-                path = f"{section}.{field}.{setting}"
+                path = f"{section}.{snake_case(field)}.{setting}"
                 yield path, parse_value(path, _written(inside, f"{flag}={file}, {field}.{setting}"))
             continue
         _check(field, known, f"{flag}={file}: config.{section}")
