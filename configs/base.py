@@ -131,7 +131,7 @@ def get_config() -> ConfigDict:
     tune.repeats = 5  # sets of samples, each of seeds of its own, the same for every value
     tune.num_samples = 1000  # of each set
     tune.metric = _unset(str)  # by which values are ranked; unset: the first that the data allow
-    tune.features = "pixels"  # in which distances are taken: pixels | pca
+    tune.scorer = _unset(str)  # of sets of samples; unset: modes where the density is known, else data
     tune.confidence = 0.95
     tune.processes = 1
     tune.folder = "tune"  # in the work directory

@@ -33,11 +33,16 @@ from run_lib.data.sources import CONTEXT as DATA_CONTEXT
 from run_lib.data.sources import register_dataset
 from run_lib.training.optimisers import register_optimizer, register_schedule
 from run_lib.training.tasks import register_task
-from run_lib.tuning import optimised_grid  # noqa: F401 - registers a grid
+from run_lib.tuning import (
+    optimised_grid,  # noqa: F401 - registers a grid
+    scorers,  # noqa: F401 - registers scorers
+)
+from run_lib.tuning.scores import CONTEXT as SCORER_CONTEXT
+from run_lib.tuning.scores import register_scorer
 from samplers.base import register_corrector, register_predictor
 from sde_lib.base import register_sde
 from sde_lib.grids import register_grid
-from sde_lib.registry import Registry
+from sde_lib.registry import Registry, snake_case
 
 register_preconditioning: Registry[Any] = Registry("config.model.preconditioning")
 """Wrappers of a ``network``; every other parameter is a setting."""
@@ -109,6 +114,12 @@ def restoration_method(config: ConfigDict) -> str | None:
 
 def interpolation_method(config: ConfigDict) -> str | None:
     return (config.control.method or "ddim") if config.control.task == "interpolate" else None
+
+
+def scorer(config: ConfigDict) -> str:
+    """Of sets of samples: draws of an exact model have a density, and no other data set."""
+    named: str | None = config.tune.scorer
+    return named or ("modes" if snake_case(config.data.dataset) == "exact" else "data")
 
 
 OPERATOR = frozenset({"shape", "seed", "known"})
@@ -241,6 +252,7 @@ ROLES: dict[str, Role] = {
         "reconstruct",
         lambda c: c.reconstruct.method,
     ),
+    "scorer": Role("tune.scorer", register_scorer, "tune", scorer, frozenset(SCORER_CONTEXT)),
 }
 """Every role of a configuration."""
 

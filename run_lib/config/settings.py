@@ -86,7 +86,6 @@ class TuneSettings(Settings):
     repeats: int
     num_samples: int
     metric: str | None
-    features: str
     confidence: float
     processes: int
     folder: str

@@ -16,7 +16,7 @@ from run_lib.evaluation.likelihood_errors import spread
 from run_lib.evaluation.ode import make_draws
 from run_lib.evaluation.report import Number
 from run_lib.evaluation.subset import precise_enough
-from run_lib.evaluation.task import Task
+from run_lib.evaluation.task import CheckpointTask
 from run_lib.seeds import Use, stream_seed
 from run_lib.statistics import proportion
 from sde_lib.integrate import Outcome
@@ -24,7 +24,7 @@ from sde_lib.noise import Noise
 from sde_lib.respacing import kept_levels
 
 
-def evaluate_vlb(task: Task) -> None:
+def evaluate_vlb(task: CheckpointTask) -> None:
     """The variational bound of the chosen split: total, prior, steps and reconstruction, image by image.
 
     ``vlb_<split>_<step>.npz`` holds them in nats, with the cost of each step and the errors at each time. With
@@ -107,7 +107,7 @@ def evaluate_vlb(task: Task) -> None:
     )
 
 
-def evaluate_accuracy(task: Task) -> None:
+def evaluate_accuracy(task: CheckpointTask) -> None:
     """Share of the chosen split that a classifier gets right, at times spread evenly from the cleanest."""
     plan, settings = task.plan, task.plan.settings
     split, objective = settings.split, plan.objective

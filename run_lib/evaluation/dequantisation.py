@@ -9,12 +9,12 @@ from torch import Tensor
 
 from likelihood import Dequantisation, UniformDequantisation, VariationalDequantisation, fit_dequantisation
 from run_lib.config.evaluation import EvaluationPlan
-from run_lib.evaluation.task import Task
+from run_lib.evaluation.task import CheckpointTask
 from run_lib.files import atomic
 from run_lib.seeds import Use, stream_seed
 
 
-def dequantisation(task: Task) -> Dequantisation:
+def dequantisation(task: CheckpointTask) -> Dequantisation:
     """The dequantisation of an evaluation; a learned one is fitted to the training split, once a checkpoint."""
     plan, settings = task.plan, task.plan.settings
     low, high = plan.data.limits

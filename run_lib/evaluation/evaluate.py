@@ -17,7 +17,7 @@ from run_lib.evaluation.ode import evaluate_ode
 from run_lib.evaluation.report import IncompleteError, Report
 from run_lib.evaluation.restoration import evaluate_restoration
 from run_lib.evaluation.samples import evaluate_sampling
-from run_lib.evaluation.task import Task
+from run_lib.evaluation.task import CheckpointTask
 from run_lib.processes import Processes
 from run_lib.run import Run
 from run_lib.seeds import Use, stream_seed
@@ -127,7 +127,7 @@ def evaluate(plan: EvaluationPlan, run: Run) -> None:
             parts = folder / "parts" / f"{weights.step}-{config_hash}"
             with weights.averaged():
                 for task in chosen:
-                    task(Task(loaded, weights, report, parts, processes))
+                    task(CheckpointTask(loaded, weights, report, parts, processes))
             _summary(report, weights.step, config_hash)
             lost += len(report.lost(weights.step, config_hash))
         print(f"report: {report.path}")
@@ -163,7 +163,7 @@ def _summary(report: Report, step: int, config_hash: str) -> None:
         print(f"  and {len(lost) - SHOWN} more: see {report.path}")
 
 
-def evaluate_loss(task: Task) -> None:
+def evaluate_loss(task: CheckpointTask) -> None:
     """The training loss on the chosen split, averaged over images, times and noise."""
     plan, split = task.plan, task.plan.settings.split
     name = f"loss/{split}"
@@ -186,7 +186,7 @@ def evaluate_loss(task: Task) -> None:
     )
 
 
-def evaluate_bpd(task: Task) -> None:
+def evaluate_bpd(task: CheckpointTask) -> None:
     """Likelihood of the chosen split, as ``eval.bpd_method`` says."""
     method = task.plan.settings.bpd_method
     if method != "vlb":
@@ -195,7 +195,7 @@ def evaluate_bpd(task: Task) -> None:
         evaluate_vlb(task)
 
 
-TASKS: dict[str, Callable[[Task], None]] = {
+TASKS: dict[str, Callable[[CheckpointTask], None]] = {
     "enable_loss": evaluate_loss,
     "enable_bpd": evaluate_bpd,
     "enable_sampling": evaluate_sampling,

@@ -14,7 +14,7 @@ from run_lib.evaluation.likelihood_errors import spread
 from run_lib.evaluation.likelihood_references import references
 from run_lib.evaluation.report import Number
 from run_lib.evaluation.subset import Draws, precise_enough
-from run_lib.evaluation.task import Task
+from run_lib.evaluation.task import CheckpointTask
 from run_lib.seeds import Use, stream_seed
 from sde_lib.integrate import Outcome
 from sde_lib.noise import Noise
@@ -29,7 +29,7 @@ def make_divergence(settings: EvalSettings) -> Divergence:
     return Hutchinson(settings.bpd_divergence, settings.bpd_probes)
 
 
-def make_draws(task: Task) -> Draws:
+def make_draws(task: CheckpointTask) -> Draws:
     """The images and repeats of an evaluation, in a random order where it may stop early."""
     plan, settings = task.plan, task.plan.settings
     images = settings.bpd_num_images or len(plan.data.load(settings.split))
@@ -37,7 +37,7 @@ def make_draws(task: Task) -> Draws:
     return Draws.of(images, settings.bpd_repeats, seed)
 
 
-def evaluate_ode(task: Task) -> None:
+def evaluate_ode(task: CheckpointTask) -> None:
     """Likelihood of the chosen split by the probability-flow ODE: bits/dim and nats, or nats alone."""
     plan, settings = task.plan, task.plan.settings
     split, step = settings.split, task.step
@@ -132,7 +132,7 @@ def _reason(outcome: int) -> str:
     return Outcome(outcome or Outcome.NOT_FINITE).reason
 
 
-def _note(task: Task, used: int, asked: int) -> str:
+def _note(task: CheckpointTask, used: int, asked: int) -> str:
     plan, s = task.plan, task.plan.settings
     parts = [f"ODE, {s.bpd_solver} at {s.bpd_rtol:g}", s.bpd_divergence]
     if s.bpd_divergence != "exact":

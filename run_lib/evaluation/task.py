@@ -22,7 +22,7 @@ from run_lib.training.state import Weights
 
 
 @dataclass(frozen=True)
-class Task:
+class CheckpointTask:
     """One checkpoint under evaluation.
 
     ``parts`` holds what each batch gave, so that an interrupted evaluation goes on where it stopped.

@@ -88,7 +88,11 @@ def test_every_value_has_the_same_noise(tmp_path: Path) -> None:
         GAUSSIAN,
         "tune",
         tmp_path,
-        **{**FEW, "sampling__corrector": "none", "tune__sweep": "predictor=ancestral_sampling,AncestralSampling"},
+        **{
+            **FEW,
+            "sampling__corrector": "none",
+            "tune__sweep": "predictor=ancestral_sampling,AncestralSampling",
+        },
     )
     found = table(tmp_path)
     first, second = found["rows"]
