@@ -24,10 +24,15 @@ def listing(names: Sequence[str]) -> str:
     if names:
         return "\n\n".join(describe_component(name) for name in names)
     lines = []
-    for role in ROLES.values():
-        lines.append(f"{_flag(role)}  ({role.choices.kind.removeprefix('config.')})")
-        width = max((len(name) for name in role.choices), default=0)
-        lines += [f"  {name:<{width}}  {_first_sentence(role.choices[name])}" for name in role.choices]
+    for roles in _together():
+        role = roles[0]
+        lines.append(f"{_heading(role)}  ({role.choices.kind.removeprefix('config.')})")
+        width = max((len(name) for role in roles for name in role.choices), default=0)
+        lines += [
+            f"  {name:<{width}}  {_first_sentence(role.choices[name])}"
+            for role in roles
+            for name in role.choices
+        ]
         lines.append("")
     lines.append("The settings of one of them: --mode list NAME")
     return "\n".join(lines)
@@ -48,7 +53,7 @@ def describe_component(name: str) -> str:
 
 def _described(role: Role, name: str) -> Iterator[str]:
     factory = role.choices[name]
-    yield f"{_flag(role)}={name}"
+    yield f"{_flag(role)}" if role.switch else f"{_flag(role)}={name}"
     yield ""
     yield textwrap.indent(inspect.getdoc(factory) or "", "  ").rstrip()
     settings = list(role.settings(factory))
@@ -64,6 +69,20 @@ def _described(role: Role, name: str) -> Iterator[str]:
             )
     if any(path.startswith(f"{role.section}.") for path, _ in settings):
         yield f"  Each can be set in a block of its own, too: --config.{role.section}.{name}.<setting>"
+
+
+def _together() -> list[list[Role]]:
+    """Every role on its own, but for switches of one kind: their components stand in one list."""
+    found: dict[str, list[Role]] = {}
+    for key, role in ROLES.items():
+        found.setdefault(role.choices.kind if role.switch else f"role {key}", []).append(role)
+    return list(found.values())
+
+
+def _heading(role: Role) -> str:
+    """The flag that makes the choice, with NAME where the component's name is part of it."""
+    name = next(iter(role.choices), "")
+    return _flag(role).removesuffix(name) + "NAME" if role.switch else _flag(role)
 
 
 def _flag(role: Role) -> str:

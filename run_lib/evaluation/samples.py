@@ -24,9 +24,9 @@ from run_lib.seeds import Use, stream_seed
 from run_lib.statistics import bootstrap
 
 
-def evaluate_sampling(task: CheckpointTask) -> None:
+def evaluate_sampling(task: CheckpointTask, num_samples: int) -> None:
     """Samples against data in pixel space: Frechet distance, precision and recall, copies; with their floors."""
-    plan, settings = task.plan, task.plan.settings
+    plan = task.plan
     if task.has(_frechet_name(plan.data)):
         return
     splits = {split: plan.data.load(split) for split in ("train", "test")}
@@ -36,11 +36,11 @@ def evaluate_sampling(task: CheckpointTask) -> None:
         labels = np.zeros(0) if batch.labels is None else batch.labels.cpu().numpy()
         return {"levels": batch.levels.numpy(), "nfe": np.full(len(rows), batch.nfe), "labels": labels}
 
-    found = task.batches("samples", settings.num_samples, plan.samples.settings.batch_size, compute)
+    found = task.batches("samples", num_samples, plan.samples.settings.batch_size, compute)
     shown = torch.from_numpy(found["levels"][: plan.samples.settings.grid_size])
     if task.processes.leads:
         save_png(picture(shown, plan.data), task.parts.parent.parent / f"samples_{task.step}.png")
-    fake = found["levels"].reshape(settings.num_samples, -1).astype(np.float64)
+    fake = found["levels"].reshape(num_samples, -1).astype(np.float64)
     train, test = (splits[s].images.flatten(1).double().numpy() for s in ("train", "test"))
     task.report.add(
         *_sample_numbers(task, fake, train, test, float(found["nfe"].mean()), float(found["seconds"]))

@@ -7,18 +7,20 @@ import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from tqdm import tqdm
 
-from run_lib.config.evaluation import EvaluationPlan
 from run_lib.evaluation.likelihood_errors import Spread
 from run_lib.evaluation.report import Number, Report
 from run_lib.files import atomic
 from run_lib.processes import Processes
 from run_lib.sample import batches
 from run_lib.training.state import Weights
+
+if TYPE_CHECKING:
+    from run_lib.config.evaluation import EvaluationPlan
 
 
 @dataclass(frozen=True)
