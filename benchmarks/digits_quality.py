@@ -21,7 +21,7 @@ from benchmarks.report import write_section
 from configs.ddpm.digits import get_config
 from run_lib.run import Run
 from run_lib.statistics import Interval, t_interval
-from run_lib.tuning.jobs import Parts, Task, Work, do
+from run_lib.tuning.jobs import SampleSet, ScoreFiles, Work, do
 from run_lib.tuning.stored_grids import Purpose, StoredGrids, make_grid
 from samplers.pc import PCSampler
 
@@ -69,7 +69,7 @@ def choices(budget: int) -> dict[str, dict[str, Value]]:
     return found
 
 
-def row(parts: Parts, candidate: Candidate, repeats: int) -> np.ndarray:
+def row(parts: ScoreFiles, candidate: Candidate, repeats: int) -> np.ndarray:
     """(metrics, sets) of the sets that are there."""
     found = [parts.read(candidate, repeat) for repeat in range(repeats)]
     return np.array([[score.value for score in scored.scores] for scored in found if scored is not None]).T
@@ -87,7 +87,7 @@ def no_worse(values: np.ndarray, reference: np.ndarray) -> str:
     return "all three" if len(held) == len(METRICS) else ", ".join(held) or "none"
 
 
-def table(parts: Parts, repeats: int) -> str:
+def table(parts: ScoreFiles, repeats: int) -> str:
     reference = row(parts, REFERENCE, repeats)
     assert reference.size, "the reference is sampled first"
     lines = [
@@ -121,7 +121,7 @@ def written(interval: Interval, form: str) -> str:
     return f"{interval.mean:{form}}{half}"
 
 
-def section(parts: Parts, repeats: int) -> str:
+def section(parts: ScoreFiles, repeats: int) -> str:
     return f"""## Digits: few evaluations against a thousand
 
 `configs/ddpm/digits.py` as trained by the README's first command; up to {repeats} sets of 1000 samples, of the
@@ -156,13 +156,13 @@ def main() -> None:
     arguments = parser.parse_args()
     config = get_config()
     config.tune.num_samples = 1000
-    parts = Parts(arguments.workdir / "quality")
+    parts = ScoreFiles(arguments.workdir / "quality")
     work = Work(build(config).values, arguments.workdir, "configs/ddpm/digits.py", None, parts)
     fast = [settings(num_steps=budget, **c) for budget in BUDGETS for c in choices(budget).values()]
     chosen = {"reference": [REFERENCE], "fast": fast, "table": [], "all": [REFERENCE, *fast]}[arguments.only]
     if arguments.only in ("fast", "all"):
         ready(work, settings(num_steps=BUDGETS[0], **OPTIMISED))
-    tasks = [Task(c, r) for c in chosen for r in range(arguments.repeats) if parts.read(c, r) is None]
+    tasks = [SampleSet(c, r) for c in chosen for r in range(arguments.repeats) if parts.read(c, r) is None]
     if tasks:
         do(work, tasks, arguments.processes)
     if arguments.only in ("table", "all"):

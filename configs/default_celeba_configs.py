@@ -10,6 +10,7 @@ def get_default_configs() -> ConfigDict:
     config = images.celeba()
     config.training.sde = None
     config.training.continuous = None
+    config.eval.num_samples = 50_000
     config.eval.begin_ckpt = 1
     config.eval.end_ckpt = 26
     config.eval.enable_loss = True

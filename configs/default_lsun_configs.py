@@ -10,6 +10,7 @@ def get_default_configs() -> ConfigDict:
     config = images.lsun("")
     config.training.sde = None
     config.training.continuous = None
+    config.eval.num_samples = 50_000
     config.eval.begin_ckpt = 50
     config.eval.end_ckpt = 96
     config.eval.enable_loss = True

@@ -9,9 +9,10 @@ from models.prediction.cut_levels import CutLevels
 from models.prediction.denoised import Clip, Denoised
 from models.prediction.noise_model import Model, NoiseModel
 from run_lib.data.levels import DataSpec
+from run_lib.evaluation.likelihoods import LevelBound
 
 
-def build_bound_model(model: NoiseModel, data: DataSpec, num_levels: int, clip: bool, of: str) -> Model:
+def build_bound_model(model: NoiseModel, data: DataSpec, bound: LevelBound) -> Model:
     """``eval.bpd_levels`` levels of a continuous process; data that have levels are clipped to their range.
 
     A network trained on dequantised data does not know that the data have levels. Where noise is weaker than
@@ -21,9 +22,9 @@ def build_bound_model(model: NoiseModel, data: DataSpec, num_levels: int, clip: 
     A process with neither levels nor a Gaussian marginal stays as it is: whoever asks for its bound is refused.
     """
     bins, last_noise = data.bins, None
-    if bins is not None and data.dequantize and of == "levels":
+    if bins is not None and data.dequantize and bound.bound_of == "levels":
         last_noise = 2 * bins.half_width / math.sqrt(12)
-    cut = CutLevels(num_levels, last_noise)
+    cut = CutLevels(bound.levels, last_noise)
     if isinstance(model.process, cut.needs) and not isinstance(model.process, likelihood.vlb.NEEDS):
         model = cut(model)
-    return Denoised(model, Clip(*data.limits)) if clip and data.levels else model
+    return Denoised(model, Clip(*data.limits)) if bound.clip and data.levels else model

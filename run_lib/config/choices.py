@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
+from run_lib.evaluation.likelihoods import DEQUANTISATIONS, TRACES, FlowLikelihood, LevelBound
 from samplers.constraints import repaint
 from samplers.guidance.gradient import (
     DenoisedLossGuidance,
@@ -151,3 +152,11 @@ def masks() -> dict[str, Any]:
 
 
 MASK_CHOICES = Names("config.control.mask", masks)
+
+
+# Likelihoods of --mode eval -----------------------------------------------------------------------
+
+FLOWS = Names("config.eval.bpd_method", lambda: {"ode": FlowLikelihood, "both": FlowLikelihood})
+BOUNDS = Names("config.eval.bpd_method", lambda: {"vlb": LevelBound, "both": LevelBound})
+TRACE_CHOICES = Names("config.eval.bpd_divergence", lambda: TRACES)
+DEQUANTISATION_CHOICES = Names("config.eval.bpd_dequantisation", lambda: DEQUANTISATIONS)

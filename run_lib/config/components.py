@@ -37,6 +37,7 @@ class Role:
         context: parameters that the rest of the plan gives, which are no settings.
         paths: parameter -> the field that sets it, where that is not ``section.parameter``.
         further: fields beside the parameters that a component understands.
+        switch: whether the field is true or false, and switches the only one of the choices on.
         under: the choice under which the role is filled, such as ``sampling.method='pc'``; empty: any.
     """
 
@@ -48,6 +49,11 @@ class Role:
     paths: Mapping[str, str] = dataclasses.field(default_factory=dict)
     further: Callable[[Any], Iterable[str]] = lambda factory: ()
     under: str = ""
+    switch: bool = False
+
+    def choice(self, name: str) -> str:
+        """How a configuration makes the choice: ``sampling.predictor='ddim'``."""
+        return f"{self.field}={True if self.switch else name!r}"
 
     def settings(self, factory: Any) -> Iterator[tuple[str, Setting]]:
         """The settings of one of the choices, each with the field that sets it."""

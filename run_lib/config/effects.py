@@ -27,6 +27,10 @@ IDLE: dict[str, tuple[Callable[[ConfigDict], bool], str]] = {
     ),
     "model.used_ema_rate": (lambda c: not c.model.ema_rates, "averages to choose from: set model.ema_rates"),
     "eval.bpd_target": (lambda c: not c.eval.bpd_quick, "eval.bpd_quick=True"),
+    "eval.bpd_dequantisation": (
+        lambda c: c.eval.bpd_method == "vlb" and c.eval.bpd_bound_of != "density",
+        "the ODE (eval.bpd_method='ode') or eval.bpd_bound_of='density'",
+    ),
     "eval.end_ckpt": (lambda c: not c.eval.begin_ckpt, "eval.begin_ckpt"),
 }
 """Fields of ``configs/base.py`` or of a chosen component that have an effect in some configurations only: when they
@@ -112,7 +116,7 @@ def _defaults(path: str) -> list[Any]:
         for name in role.choices
         for field, setting in role.settings(role.choices[name])
         if field == path
-    ]
+    ] + [False for role in ROLES.values() if role.switch and role.field == path]
 
 
 def _without_effect(config: ConfigDict, path: str) -> str:
@@ -132,4 +136,5 @@ def _without_effect(config: ConfigDict, path: str) -> str:
 
 def _word(key: str, role: Role) -> str:
     """What a role is called in a message: the last word of its field, where that says what is chosen."""
-    return role.choices.kind.rpartition(".")[2] if "." in role.choices.kind else key
+    kind = role.choices.kind
+    return kind.rpartition(".")[2] if "." in kind or role.switch else key

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -10,13 +12,18 @@ from models.prediction.noise_model import Model
 from run_lib.config.bound_model import build_bound_model
 from run_lib.config.configuration import Configuration
 from run_lib.config.guidance import build_request
+from run_lib.config.roles import BPD_METHODS
 from run_lib.config.sampling import SamplingPlan
 from run_lib.config.settings import EvalSettings
 from run_lib.config.subject import Subject
 from run_lib.config.task import build_task
 from run_lib.config.training import Objective, build_objective
 from run_lib.data.levels import DataSpec
+from run_lib.evaluation.base import Evaluation, register_evaluation
 from run_lib.training.tasks import TrainingTask
+from sde_lib.registry import unknown_name
+
+ORDER = ("loss", "bpd", "sampling")
 
 
 @dataclass(frozen=True)
@@ -28,8 +35,10 @@ class EvaluationPlan:
         task: conditioning that goes with the data.
         objective: whose loss is evaluated.
         sampling: what draws samples, and whose model has the likelihood; None: a classifier has neither.
-        bound_model: what the variational bound evaluates: the levels of a chain, or cut from an SDE.
-        settings: what is evaluated, numbers and sizes.
+        bound_model: what the variational bound evaluates: the levels of a chain, or cut from an SDE; None: the bound
+            is not evaluated.
+        evaluations: what is evaluated, in its order.
+        settings: of which data and checkpoints, and the batch size.
         snapshot_freq: steps between the snapshots that ``eval.begin_ckpt`` counts.
     """
 
@@ -37,7 +46,8 @@ class EvaluationPlan:
     task: TrainingTask
     objective: Objective
     sampling: SamplingPlan | None
-    bound_model: Model
+    bound_model: Model | None
+    evaluations: tuple[Evaluation, ...]
     settings: EvalSettings
     snapshot_freq: int
 
@@ -59,6 +69,17 @@ class EvaluationPlan:
         assert self.sampling is not None, "the check before any work refuses classifiers"
         return self.sampling
 
+    @property
+    def bounded(self) -> Model:
+        """The model of the variational bound, where that is evaluated."""
+        assert self.bound_model is not None, "built wherever the bound is evaluated"
+        return self.bound_model
+
+
+def in_order(names: Iterable[str]) -> list[str]:
+    """Names of evaluations in the order of a report: the loss, likelihoods, samples, then the others."""
+    return sorted(names, key=lambda name: (ORDER.index(name) if name in ORDER else len(ORDER), name))
+
 
 def plan_evaluation(
     configuration: Configuration, subject: Subject, sampling: SamplingPlan | None
@@ -70,6 +91,11 @@ def plan_evaluation(
     """
     config = configuration.values
     settings = EvalSettings.of(config.eval)
+    if config.eval.bpd_method not in BPD_METHODS:
+        raise ValueError(unknown_name("config.eval.bpd_method", config.eval.bpd_method, list(BPD_METHODS)))
+    trace, bound = _built(configuration, "trace"), _built(configuration, "bound")
+    flow = _built(configuration, "flow", trace=trace)
+    dequantisation = _built(configuration, "dequantisation")
     task = (
         build_task(configuration, subject, build_request(configuration))
         if sampling is None
@@ -80,9 +106,20 @@ def plan_evaluation(
         task=task,
         objective=build_objective(configuration, subject),
         sampling=sampling,
-        bound_model=build_bound_model(
-            subject.training, subject.data, settings.bpd_levels, config.eval.bpd_clip, settings.bpd_bound_of
+        bound_model=None if bound is None else build_bound_model(subject.training, subject.data, bound),
+        evaluations=tuple(
+            configuration.choose(f"evaluation {name}").build(
+                flow=flow, bound=bound, dequantisation=dequantisation
+            )
+            for name in in_order(register_evaluation)
+            if config.eval[f"enable_{name}"]
         ),
         settings=settings,
         snapshot_freq=config.training.snapshot_freq,
     )
+
+
+def _built(configuration: Configuration, role: str, **context: Any) -> Any:
+    """The component of a role that may be empty."""
+    found = configuration.find(role)
+    return None if found is None else found.build(**context)

@@ -24,10 +24,15 @@ def listing(names: Sequence[str]) -> str:
     if names:
         return "\n\n".join(describe_component(name) for name in names)
     lines = []
-    for role in ROLES.values():
-        lines.append(_flag(role))
-        width = max((len(name) for name in role.choices), default=0)
-        lines += [f"  {name:<{width}}  {_first_sentence(role.choices[name])}" for name in role.choices]
+    for roles in _together():
+        role = roles[0]
+        lines.append(_heading(role))
+        width = max((len(name) for role in roles for name in role.choices), default=0)
+        lines += [
+            f"  {name:<{width}}  {_first_sentence(role.choices[name])}"
+            for role in roles
+            for name in role.choices
+        ]
         lines.append("")
     lines.append("The settings of one of them: --mode list NAME")
     return "\n".join(lines)
@@ -48,7 +53,7 @@ def describe_component(name: str) -> str:
 
 def _described(role: Role, name: str) -> Iterator[str]:
     factory = role.choices[name]
-    yield f"{_flag(role)}={name}"
+    yield f"{_flag(role)}" if role.switch else f"{_flag(role)}={name}"
     yield ""
     yield textwrap.indent(_without_settings(inspect.getdoc(factory) or ""), "  ")
     settings = list(role.settings(factory))
@@ -72,6 +77,20 @@ def _without_settings(docstring: str) -> str:
     rest = [line for line in after.splitlines() if line and not line.startswith(" ")]
     section = after[after.index(rest[0]) :] if rest else ""
     return f"{before.rstrip()}\n\n{section}".rstrip()
+
+
+def _together() -> list[list[Role]]:
+    """Every role on its own, but for switches of one kind: their components stand in one list."""
+    found: dict[str, list[Role]] = {}
+    for key, role in ROLES.items():
+        found.setdefault(role.choices.kind if role.switch else f"role {key}", []).append(role)
+    return list(found.values())
+
+
+def _heading(role: Role) -> str:
+    """The flag that makes the choice, with NAME where the component's name is part of it."""
+    name = next(iter(role.choices), "")
+    return _flag(role).removesuffix(name) + "NAME" if role.switch else _flag(role)
 
 
 def _flag(role: Role) -> str:

@@ -34,6 +34,8 @@ def kinds_of(path: str) -> tuple[type, ...]:
     base = base_config()
     if not field:
         return (base.get_type(section),)
+    if section == "eval" and field.startswith("enable_"):
+        return (bool,)  # also before the plugin that has it is loaded
     if field in base[section]:
         return (base[section].get_type(field),)
     found: list[type] = []

@@ -6,8 +6,9 @@ below is filled with.
 
 from __future__ import annotations
 
+import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -18,12 +19,17 @@ from losses.objectives import register_objective
 from models import register_model
 from models.networks.edm import EDMPreconditioned
 from run_lib.config.choices import (
+    BOUNDS,
     CONTROL_TASKS,
+    DEQUANTISATION_CHOICES,
     EDITS,
+    FLOWS,
     GUIDANCE,
     MASK_CHOICES,
     MASKS,
     RESTORATION_METHODS,
+    TRACE_CHOICES,
+    Names,
     inversions,
 )
 from run_lib.config.components import Role
@@ -31,13 +37,20 @@ from run_lib.config.methods import register_method
 from run_lib.config.mode import register_mode
 from run_lib.data.sources import CONTEXT as DATA_CONTEXT
 from run_lib.data.sources import register_dataset
+from run_lib.evaluation import builtin  # noqa: F401 - registers evaluations
+from run_lib.evaluation.base import register_evaluation
 from run_lib.training.optimisers import register_optimizer, register_schedule
 from run_lib.training.tasks import register_task
-from run_lib.tuning import optimised_grid  # noqa: F401 - registers a grid
+from run_lib.tuning import (
+    optimised_grid,  # noqa: F401 - registers a grid
+    scorers,  # noqa: F401 - registers scorers
+)
+from run_lib.tuning.scores import CONTEXT as SCORER_CONTEXT
+from run_lib.tuning.scores import register_scorer
 from samplers.base import register_corrector, register_predictor
 from sde_lib.base import register_sde
 from sde_lib.grids import register_grid
-from sde_lib.registry import Registry
+from sde_lib.registry import Registry, snake_case
 
 register_preconditioning: Registry[Any] = Registry("config.model.preconditioning")
 """Wrappers of a ``network``; every other parameter is a setting."""
@@ -111,6 +124,12 @@ def interpolation_method(config: ConfigDict) -> str | None:
     return (config.control.method or "ddim") if config.control.task == "interpolate" else None
 
 
+def scorer(config: ConfigDict) -> str:
+    """Of sets of samples: draws of an exact model have a density, and no other data set."""
+    named: str | None = config.tune.scorer
+    return named or ("modes" if snake_case(config.data.dataset) == "exact" else "data")
+
+
 OPERATOR = frozenset({"shape", "seed", "known"})
 SDE_FIELDS = {"N": "model.num_scales", "schedule": "model.beta_schedule", "t_end": "sampling.t_end"}
 NETWORK_FIELDS = {
@@ -128,7 +147,37 @@ NETWORK_FIELDS = {
 
 PC = "sampling.method='pc'"
 
-ROLES: dict[str, Role] = {
+BPD_METHODS = ("ode", "vlb", "both")
+"""By the ODE, the variational bound, or both."""
+
+
+def _likelihood(field: str, methods: tuple[str, ...] = BPD_METHODS) -> Callable[[ConfigDict], str | None]:
+    """A part of likelihoods, where they are evaluated by one of the methods."""
+
+    def chosen(config: ConfigDict) -> str | None:
+        used = config.eval.enable_bpd and config.eval.bpd_method in methods
+        return config.eval[field] if used else None
+
+    return chosen
+
+
+BPD = "eval.enable_bpd=True"
+BPD_CONTEXT = frozenset({"flow", "bound", "dequantisation"})
+EVALUATION_FIELDS = {
+    "bpd": {name: f"eval.bpd_{name}" for name in ("num_images", "repeats", "quick", "target")},
+    "accuracy": {"levels": "eval.accuracy_levels"},
+}
+FLOW_FIELDS = {
+    name: f"eval.bpd_{name}"
+    for name in ("rtol", "atol", "solver", "max_steps", "truncation", "importance_weighted", "latents")
+}
+BOUND_FIELDS = {name: f"eval.bpd_{name}" for name in ("variance", "clip", "respacing", "levels", "bound_of")}
+TRACE_FIELDS = {"probes": "eval.bpd_probes", "rank": "eval.bpd_rank"}
+DEQUANTISATION_FIELDS = {
+    name: f"eval.dequantisation_{name}" for name in ("steps", "batch_size", "lr", "width")
+}
+
+FIXED: dict[str, Role] = {
     "mode": Role("mode", register_mode, "mode", _mode),
     "network": Role(
         "model.name",
@@ -241,24 +290,94 @@ ROLES: dict[str, Role] = {
         "reconstruct",
         lambda c: c.reconstruct.method,
     ),
+    "flow": Role(
+        "eval.bpd_method",
+        FLOWS,
+        "eval",
+        _likelihood("bpd_method", ("ode", "both")),
+        frozenset({"trace"}),
+        FLOW_FIELDS,
+        under=BPD,
+    ),
+    "bound": Role(
+        "eval.bpd_method",
+        BOUNDS,
+        "eval",
+        _likelihood("bpd_method", ("vlb", "both")),
+        paths=BOUND_FIELDS,
+        under=BPD,
+    ),
+    "trace": Role(
+        "eval.bpd_divergence",
+        TRACE_CHOICES,
+        "eval",
+        _likelihood("bpd_divergence", ("ode", "both")),
+        paths=TRACE_FIELDS,
+        under=f"{BPD} and eval.bpd_method='ode'",
+    ),
+    "dequantisation": Role(
+        "eval.bpd_dequantisation",
+        DEQUANTISATION_CHOICES,
+        "eval",
+        _likelihood("bpd_dequantisation"),
+        paths=DEQUANTISATION_FIELDS,
+        under=BPD,
+    ),
+    "scorer": Role("tune.scorer", register_scorer, "tune", scorer, frozenset(SCORER_CONTEXT)),
 }
+"""Roles that there are whatever plugins register."""
+
+
+@functools.cache
+def evaluation_role(name: str) -> Role:
+    """``eval.enable_NAME``, which switches one evaluation on."""
+    return Role(
+        f"eval.enable_{name}",
+        Names("evaluation", lambda: {name: register_evaluation[name]}),
+        "eval",
+        lambda config: name if config.eval.get(f"enable_{name}") else None,
+        BPD_CONTEXT if name == "bpd" else frozenset(),
+        EVALUATION_FIELDS.get(name, {}),
+        switch=True,
+    )
+
+
+class Roles(Mapping[str, Role]):
+    """Roles by name: the fixed ones, and one for each registered evaluation."""
+
+    def __getitem__(self, key: str) -> Role:
+        kind, _, name = key.partition(" ")
+        if kind == "evaluation" and name in register_evaluation:
+            return evaluation_role(name)
+        return FIXED[key]
+
+    def __iter__(self) -> Iterator[str]:
+        yield from FIXED
+        yield from (f"evaluation {name}" for name in register_evaluation)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
+ROLES = Roles()
 """Every role of a configuration."""
 
 
 def takers(field: str) -> list[str]:
     """What takes a field, written as the choice that it belongs to: ``sampling.predictor='ddim'``."""
     settings = [
-        f"{role.field}={name!r}"
-        for role in ROLES.values()
-        for name in role.choices
-        if field in role.fields(name)
+        role.choice(name) for role in ROLES.values() for name in role.choices if field in role.fields(name)
     ]
-    return settings + [role.under for role in ROLES.values() if role.field == field and role.under]
+    under = [role.under for role in ROLES.values() if role.field == field and role.under]
+    return list(dict.fromkeys(settings + under))
 
 
 def sections_settings(section: str) -> set[str]:
-    """Every field of a section that any component would take, blocks left out."""
-    return {
+    """Every field of a section that any component would take, blocks left out; and the switches of components."""
+    switches = {
+        role.field.partition(".")[2] for role in ROLES.values() if role.switch and role.section == section
+    }
+    return switches | {
         path.partition(".")[2]
         for role in ROLES.values()
         for name in role.choices

@@ -8,6 +8,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from run_lib.config.components import Chosen
 from run_lib.config.configuration import Configuration, read
 from run_lib.config.effects import check_effects
 from run_lib.config.sampling import SamplingPlan, plan_sampling
@@ -40,6 +41,7 @@ class TuningPlan:
     Attributes:
         sampling: of the configuration as it is.
         settings: numbers and sizes.
+        scorer: what scores a set of samples.
         sweep: what is tried; None: a time grid is to be found instead.
         values: the configuration as plain data, from which other processes build a candidate's plan.
         depends_on: what the scores depend on, for the record.
@@ -47,6 +49,7 @@ class TuningPlan:
 
     sampling: SamplingPlan
     settings: TuneSettings
+    scorer: Chosen
     sweep: Sweep | None
     values: Mapping[str, Any]
     depends_on: Mapping[str, Any]
@@ -62,7 +65,14 @@ def plan_tuning(configuration: Configuration, sampling: SamplingPlan) -> TuningP
     sweep = None if settings.grid else parse_sweep(settings.sweep)
     for candidate in sweep.candidates if sweep else ():
         plan_candidate(values, candidate)
-    return TuningPlan(sampling, settings, sweep, values, _depends_on(sampling.subject.record.values, sweep))
+    scorer = configuration.choose("scorer")
+    depends_on = _depends_on(sampling.subject.record.values, sweep)
+    return TuningPlan(sampling, settings, scorer, sweep, values, depends_on)
+
+
+def choose_scorer(values: Mapping[str, Any]) -> Chosen:
+    """The scorer of a configuration given as plain data, from which other processes build their own."""
+    return read(ConfigDict(dict(values)), [], "tune").choose("scorer")
 
 
 def plan_candidate(values: Mapping[str, Any], candidate: Candidate) -> SamplingPlan:

@@ -1,30 +1,32 @@
-"""Evaluation of what is known of a chain: the variational bound, and a classifier's accuracy by noise
-level."""
+"""Likelihoods of data by the variational bound."""
 
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 import likelihood.vlb
 from likelihood import variational_bound
-from run_lib.config.training import Classifying
 from run_lib.evaluation.dequantisation import dequantisation
 from run_lib.evaluation.likelihood_errors import spread
+from run_lib.evaluation.likelihoods import LevelBound
 from run_lib.evaluation.ode import make_draws
 from run_lib.evaluation.report import Number
 from run_lib.evaluation.subset import precise_enough
-from run_lib.evaluation.task import Task
+from run_lib.evaluation.task import CheckpointTask
 from run_lib.seeds import Use, stream_seed
-from run_lib.statistics import proportion
 from sde_lib.integrate import Outcome
 from sde_lib.noise import Noise
 from sde_lib.respacing import kept_levels
 
+if TYPE_CHECKING:
+    from run_lib.evaluation.builtin import BitsPerDim
 
-def evaluate_vlb(task: Task) -> None:
+
+def evaluate_vlb(task: CheckpointTask, bpd: BitsPerDim, bound: LevelBound) -> None:
     """The variational bound of the chosen split: total, prior, steps and reconstruction, image by image.
 
     ``vlb_<split>_<step>.npz`` holds them in nats, with the cost of each step and the errors at each time. With
@@ -32,17 +34,17 @@ def evaluate_vlb(task: Task) -> None:
     """
     plan, settings = task.plan, task.plan.settings
     split, step = settings.split, task.step
-    density = settings.bpd_bound_of == "density" and plan.data.levels > 0
+    density = bound.bound_of == "density" and plan.data.levels > 0
     headline = f"{'vlb' if plan.data.levels else 'vlb nats'}{' of density' if density else ''}/{split}"
     if task.has(headline):
         return
-    chain = plan.bound_model.process
+    chain = plan.bounded.process
     assert isinstance(chain, likelihood.vlb.NEEDS), "the check before any work refuses others"
     times = None
-    if settings.bpd_respacing is not None:
-        times = torch.tensor(kept_levels(chain.num_levels, settings.bpd_respacing)[::-1])
-    arrays, draws = plan.data.load(split), make_draws(task)
-    dequantise = dequantisation(task) if density else None
+    if bound.respacing is not None:
+        times = torch.tensor(kept_levels(chain.num_levels, bound.respacing)[::-1])
+    arrays, draws = plan.data.load(split), make_draws(task, bpd)
+    dequantise = dequantisation(task, bpd.dequantisation) if density else None
 
     @torch.no_grad()
     def compute(rows: range) -> dict[str, np.ndarray]:
@@ -55,7 +57,7 @@ def evaluate_vlb(task: Task) -> None:
             drawn = dequantise(levels, noise)
             x0, log_q = drawn.x, drawn.log_q
         found = variational_bound(
-            plan.bound_model, x0, noise, bins=None if density else plan.data.bins, variance=settings.bpd_variance,  # type: ignore[arg-type]
+            plan.bounded, x0, noise, bins=None if density else plan.data.bins, variance=bound.variance,
             times=times, **plan.task.network_conditions(x0, arrays.labels[which]),
         )  # fmt: skip
         parts = {"total": found.total + log_q.to(found.total), "prior": found.prior, "steps": found.steps,
@@ -66,11 +68,11 @@ def evaluate_vlb(task: Task) -> None:
     offset = math.log2(plan.data.levels / plan.data.range) if density else 0.0
 
     def enough(found: dict[str, np.ndarray]) -> bool:
-        return precise_enough(scale * draws.by_image(found["total"]).mean(0), settings.bpd_target)
+        return precise_enough(scale * draws.by_image(found["total"]).mean(0), bpd.target)
 
     size = draws.batch_size(settings.batch_size)
     name = f"vlb_{'density_' if density else ''}{split}"
-    found = task.batches(name, len(draws), size, compute, enough if settings.bpd_quick else None)
+    found = task.batches(name, len(draws), size, compute, enough if bpd.quick else None)
     seconds = float(found.pop("seconds"))
     tables = {key: draws.by_image(values) for key, values in found.items()}
     used, good = draws.order[: tables["total"].shape[1]], np.isfinite(tables["total"]).all(0)
@@ -90,9 +92,9 @@ def evaluate_vlb(task: Task) -> None:
                            unit="bits/dim" if plan.data.levels else "nats", seconds=seconds, note=note,
                            errors=errors)  # fmt: skip
 
-    note = f"upper bound, {nfe} steps, variance {settings.bpd_variance}"
+    note = f"upper bound, {nfe} steps, variance {bound.variance}"
     note += "; of the density of dequantised data" if density else ""
-    note += f"; {len(used)} of {len(draws.order)} images, in random order" if settings.bpd_quick else ""
+    note += f"; {len(used)} of {len(draws.order)} images, in random order" if bpd.quick else ""
     note += f"; {plan.samples.guidance.bound_of}" if plan.samples.guidance.bound_of else ""
     task.report.add(
         number(headline, tables["total"], note, offset),
@@ -105,33 +107,3 @@ def evaluate_vlb(task: Task) -> None:
             offset,
         ),
     )
-
-
-def evaluate_accuracy(task: Task) -> None:
-    """Share of the chosen split that a classifier gets right, at times spread evenly from the cleanest."""
-    plan, settings = task.plan, task.plan.settings
-    split, objective = settings.split, plan.objective
-    assert isinstance(objective, Classifying), "the check before any work refuses others"
-    classifier = objective.model
-    process = classifier.process
-    arrays = plan.data.load(split)
-    first, last = process.t_end, process.start
-    for time in process.time(
-        torch.linspace(first, last, settings.accuracy_levels, dtype=torch.float64)
-    ).tolist():
-        name = f"accuracy/{split}, t={time:.4g}"
-        if task.has(name):
-            continue
-
-        @torch.no_grad()
-        def compute(rows: range, time: float = time) -> dict[str, np.ndarray]:
-            noise = Noise(stream_seed(plan.seed, Use.EVAL_LOSS), rows, plan.device)
-            x0 = plan.data.training_batch(arrays.images[rows.start : rows.stop].to(plan.device), noise)
-            t = process.time([time] * len(rows)).to(plan.device)
-            logits = classifier(process.perturb(x0, t, noise).x, t)
-            return {"right": (logits.argmax(1).cpu() == arrays.labels[rows.start : rows.stop]).numpy()}
-
-        found = task.batches(f"accuracy_{time:.4g}", len(arrays), settings.batch_size, compute)
-        share = proportion(found["right"])
-        task.report.add(task.number(name, share.value, share.stderr, count=len(arrays), unit="", nfe=1,
-                                    seconds=float(found["seconds"])))  # fmt: skip

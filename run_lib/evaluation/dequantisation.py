@@ -9,31 +9,34 @@ from torch import Tensor
 
 from likelihood import Dequantisation, UniformDequantisation, VariationalDequantisation, fit_dequantisation
 from run_lib.config.evaluation import EvaluationPlan
-from run_lib.evaluation.task import Task
+from run_lib.evaluation.likelihoods import LearnedDequantisation
+from run_lib.evaluation.task import CheckpointTask
 from run_lib.files import atomic
 from run_lib.seeds import Use, stream_seed
 
 
-def dequantisation(task: Task) -> Dequantisation:
+def dequantisation(task: CheckpointTask, learning: LearnedDequantisation | None) -> Dequantisation:
     """The dequantisation of an evaluation; a learned one is fitted to the training split, once a checkpoint."""
-    plan, settings = task.plan, task.plan.settings
+    plan = task.plan
     low, high = plan.data.limits
-    if settings.bpd_dequantisation == "uniform":
+    if learning is None:
         return UniformDequantisation(plan.data.levels, low, high)
     torch.manual_seed(stream_seed(plan.seed, Use.DEQUANTISATION))
     learned = VariationalDequantisation(
-        plan.data.shape, levels=plan.data.levels, low=low, high=high, width=settings.dequantisation_width
+        plan.data.shape, levels=plan.data.levels, low=low, high=high, width=learning.width
     ).to(plan.device)
     path = task.parts / "dequantisation.pt"
     if task.processes.is_main and not path.is_file():
-        _fit(plan, learned, path)
+        _fit(plan, learning, learned, path)
     task.processes.barrier()
     learned.load_state_dict(torch.load(path, map_location=plan.device, weights_only=True))
     return learned.eval()
 
 
-def _fit(plan: EvaluationPlan, learned: VariationalDequantisation, path: Path) -> None:
-    settings, arrays = plan.settings, plan.data.load("train")
+def _fit(
+    plan: EvaluationPlan, learning: LearnedDequantisation, learned: VariationalDequantisation, path: Path
+) -> None:
+    arrays = plan.data.load("train")
 
     def conditions(x: Tensor, rows: Tensor) -> dict[str, Tensor]:
         return plan.task.conditions(x, arrays.labels[rows.cpu()])
@@ -43,9 +46,9 @@ def _fit(plan: EvaluationPlan, learned: VariationalDequantisation, path: Path) -
         plan.samples.model,
         arrays.images.to(plan.device),
         seed=stream_seed(plan.seed, Use.DEQUANTISATION),
-        steps=settings.dequantisation_steps,
-        batch_size=settings.dequantisation_batch_size,
-        learning_rate=settings.dequantisation_lr,
+        steps=learning.steps,
+        batch_size=learning.batch_size,
+        learning_rate=learning.lr,
         conditions=conditions,
     )
     tenth = max(len(losses) // 10, 1)

@@ -8,11 +8,11 @@ import numpy as np
 
 from run_lib.data.levels import Arrays
 from run_lib.evaluation.report import Number
-from run_lib.evaluation.task import Task
+from run_lib.evaluation.task import CheckpointTask
 from run_lib.statistics import mean
 
 
-def references(task: Task, arrays: Arrays, shown: np.ndarray) -> list[Number]:
+def references(task: CheckpointTask, arrays: Arrays, shown: np.ndarray) -> list[Number]:
     """Numbers beside those of a split's images ``shown``, as far as the data have them."""
     plan, split = task.plan, task.plan.settings.split
     numbers = []

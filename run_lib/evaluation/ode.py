@@ -3,50 +3,44 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
-from likelihood import Divergence, ExactTrace, Hutchinson, HutchPlusPlus, importance_weighted, log_likelihood
-from run_lib.config.settings import EvalSettings
+from likelihood import importance_weighted, log_likelihood
 from run_lib.evaluation.dequantisation import dequantisation
 from run_lib.evaluation.likelihood_errors import spread
 from run_lib.evaluation.likelihood_references import references
+from run_lib.evaluation.likelihoods import FlowLikelihood
 from run_lib.evaluation.report import Number
 from run_lib.evaluation.subset import Draws, precise_enough
-from run_lib.evaluation.task import Task
+from run_lib.evaluation.task import CheckpointTask
 from run_lib.seeds import Use, stream_seed
 from sde_lib.integrate import Outcome
 from sde_lib.noise import Noise
 
-
-def make_divergence(settings: EvalSettings) -> Divergence:
-    """The trace as ``eval.bpd_divergence`` says."""
-    if settings.bpd_divergence == "exact":
-        return ExactTrace()
-    if settings.bpd_divergence == "hutch++":
-        return HutchPlusPlus(settings.bpd_rank, settings.bpd_probes)
-    return Hutchinson(settings.bpd_divergence, settings.bpd_probes)
+if TYPE_CHECKING:
+    from run_lib.evaluation.builtin import BitsPerDim
 
 
-def make_draws(task: Task) -> Draws:
+def make_draws(task: CheckpointTask, bpd: BitsPerDim) -> Draws:
     """The images and repeats of an evaluation, in a random order where it may stop early."""
-    plan, settings = task.plan, task.plan.settings
-    images = settings.bpd_num_images or len(plan.data.load(settings.split))
-    seed = stream_seed(plan.seed, Use.ORDER) if settings.bpd_quick else None
-    return Draws.of(images, settings.bpd_repeats, seed)
+    plan = task.plan
+    images = bpd.num_images or len(plan.data.load(plan.settings.split))
+    seed = stream_seed(plan.seed, Use.ORDER) if bpd.quick else None
+    return Draws.of(images, bpd.repeats, seed)
 
 
-def evaluate_ode(task: Task) -> None:
+def evaluate_ode(task: CheckpointTask, bpd: BitsPerDim, flow: FlowLikelihood) -> None:
     """Likelihood of the chosen split by the probability-flow ODE: bits/dim and nats, or nats alone."""
     plan, settings = task.plan, task.plan.settings
     split, step = settings.split, task.step
     headline = f"bpd/{split}" if plan.data.levels else f"nats/{split}"
     if task.has(headline):
         return
-    arrays, draws = plan.data.load(split), make_draws(task)
-    divergence = make_divergence(settings)
-    dequantise = dequantisation(task) if plan.data.levels else None
+    arrays, draws = plan.data.load(split), make_draws(task, bpd)
+    dequantise = dequantisation(task, bpd.dequantisation) if plan.data.levels else None
 
     @torch.no_grad()
     def compute(rows: range) -> dict[str, np.ndarray]:
@@ -61,13 +55,13 @@ def evaluate_ode(task: Task) -> None:
             plan.samples.model,
             x,
             noise,
-            divergence=divergence,
-            rtol=settings.bpd_rtol,
-            atol=settings.bpd_atol,
-            method=settings.bpd_solver,
-            t_min=settings.t_min,
-            truncation=settings.bpd_truncation,
-            max_steps=settings.bpd_max_steps,
+            divergence=flow.trace.divergence,
+            rtol=flow.rtol,
+            atol=flow.atol,
+            method=flow.solver,
+            t_min=flow.t_min,
+            truncation=flow.truncation,
+            max_steps=flow.max_steps,
             **cond,  # type: ignore[arg-type]
         )
         return {
@@ -76,27 +70,27 @@ def evaluate_ode(task: Task) -> None:
             "stderr": found.stderr.cpu().numpy(),
             "nfe": found.nfe.cpu().numpy(),
             "outcome": found.outcome.cpu().numpy(),
-            **({"z": found.z.cpu().numpy()} if settings.bpd_latents else {}),
+            **({"z": found.z.cpu().numpy()} if flow.latents else {}),
         }
 
     unit = 1 / (math.prod(plan.data.shape) * math.log(2)) if plan.data.levels else 1.0
 
     def combined(logp: np.ndarray) -> np.ndarray:
-        if settings.bpd_importance_weighted:
+        if flow.importance_weighted:
             return importance_weighted(torch.from_numpy(logp)).numpy()
         return logp.mean(0)
 
     def enough(found: dict[str, np.ndarray]) -> bool:
-        return precise_enough(unit * combined(draws.by_image(found["logp"])), settings.bpd_target)
+        return precise_enough(unit * combined(draws.by_image(found["logp"])), bpd.target)
 
     size = draws.batch_size(settings.batch_size)
-    found = task.batches(f"bpd_{split}", len(draws), size, compute, enough if settings.bpd_quick else None)
+    found = task.batches(f"bpd_{split}", len(draws), size, compute, enough if bpd.quick else None)
     seconds = float(found.pop("seconds"))
     tables = {name: draws.by_image(values) for name, values in found.items()}
     logp = tables["logp"]
     used = draws.order[: logp.shape[1]]
     good = np.isfinite(logp).all(0)
-    if latents := ({"z": tables.pop("z")} if settings.bpd_latents else {}):
+    if latents := ({"z": tables.pop("z")} if flow.latents else {}):
         task.save(f"latents_{split}_{step}.npz", index=used, **latents)
     task.save(f"likelihood_{split}_{step}.npz", index=used, **tables)
     if not good.all():
@@ -108,10 +102,13 @@ def evaluate_ode(task: Task) -> None:
     errors = spread(
         logp[:, good],
         tables["stderr"][:, good],
-        noisy=bool(plan.data.levels) or settings.bpd_truncation == "noised",
-        importance_weighted=settings.bpd_importance_weighted,
+        noisy=bool(plan.data.levels) or flow.truncation == "noised",
+        importance_weighted=flow.importance_weighted,
     )
-    note, common = _note(task, len(used), len(draws.order)), {"count": int(good.sum()), "seconds": seconds}
+    note, common = (
+        _note(task, bpd, flow, len(used), len(draws.order)),
+        {"count": int(good.sum()), "seconds": seconds},
+    )
     nfe = float(tables["nfe"][:, good].mean())
 
     def number(name: str, scale: float, offset: float, unit: str) -> Number:
@@ -132,22 +129,24 @@ def _reason(outcome: int) -> str:
     return Outcome(outcome or Outcome.NOT_FINITE).reason
 
 
-def _note(task: Task, used: int, asked: int) -> str:
-    plan, s = task.plan, task.plan.settings
-    parts = [f"ODE, {s.bpd_solver} at {s.bpd_rtol:g}", s.bpd_divergence]
-    if s.bpd_divergence != "exact":
-        parts.append(f"{s.bpd_probes} probe{'s' if s.bpd_probes > 1 else ''}")
-    draws = f"{s.bpd_repeats} {'dequantisation' if plan.data.levels else 'draw'}{'s' if s.bpd_repeats > 1 else ''}"
-    kind = f"{s.bpd_dequantisation} " if plan.data.levels else ""
-    parts.append(f"{kind}{draws} a sample{', importance-weighted' if s.bpd_importance_weighted else ''}")
-    t_min = plan.samples.model.process.t_min if s.t_min is None else s.t_min
+def _note(task: CheckpointTask, bpd: BitsPerDim, flow: FlowLikelihood, used: int, total: int) -> str:
+    plan, trace = task.plan, flow.trace
+    parts = [f"ODE, {flow.solver} at {flow.rtol:g}", trace.name]
+    if trace.probes:
+        parts.append(f"{trace.probes} probe{'s' if trace.probes > 1 else ''}")
+    draws = (
+        f"{bpd.repeats} {'dequantisation' if plan.data.levels else 'draw'}{'s' if bpd.repeats > 1 else ''}"
+    )
+    kind = f"{'variational' if bpd.dequantisation else 'uniform'} " if plan.data.levels else ""
+    parts.append(f"{kind}{draws} a sample{', importance-weighted' if flow.importance_weighted else ''}")
+    t_min = plan.samples.model.process.t_min if flow.t_min is None else flow.t_min
     parts.append(
         f"density of states at t={t_min:g}, score_sde's convention"
-        if s.bpd_truncation == "state"
+        if flow.truncation == "state"
         else f"lower bound through noise at t={t_min:g}"
     )
-    if s.bpd_quick:
-        parts.append(f"{used} of {asked} images, in random order, to a standard error of {s.bpd_target:g}")
+    if bpd.quick:
+        parts.append(f"{used} of {total} images, in random order, to a standard error of {bpd.target:g}")
     if not plan.data.levels:
         parts.append("continuous data: nats only")
     if plan.samples.guidance.likelihood_of:

@@ -10,12 +10,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from run_lib.evaluation.report import Number
-from run_lib.evaluation.task import Task
+from run_lib.evaluation.task import CheckpointTask
 from run_lib.sample import draw
 from run_lib.statistics import mean
 
 
-def evaluate_restoration(task: Task) -> None:
+def evaluate_restoration(task: CheckpointTask) -> None:
     """Test images made small and large again, against themselves; beside them, bicubic interpolation.
 
     Errors are root mean squares over images and pixels in levels (8-bit: of 255), PSNR is that of the whole

@@ -17,16 +17,16 @@ from run_lib.evaluation.metrics import (
     recognised,
 )
 from run_lib.evaluation.report import Number
-from run_lib.evaluation.task import Task
+from run_lib.evaluation.task import CheckpointTask
 from run_lib.pictures import picture, save_png
 from run_lib.sample import draw
 from run_lib.seeds import Use, stream_seed
 from run_lib.statistics import bootstrap
 
 
-def evaluate_sampling(task: Task) -> None:
+def evaluate_sampling(task: CheckpointTask, num_samples: int) -> None:
     """Samples against data in pixel space: Frechet distance, precision and recall, copies; with their floors."""
-    plan, settings = task.plan, task.plan.settings
+    plan = task.plan
     if task.has(_frechet_name(plan.data)):
         return
     splits = {split: plan.data.load(split) for split in ("train", "test")}
@@ -36,11 +36,11 @@ def evaluate_sampling(task: Task) -> None:
         labels = np.zeros(0) if batch.labels is None else batch.labels.cpu().numpy()
         return {"levels": batch.levels.numpy(), "nfe": np.full(len(rows), batch.nfe), "labels": labels}
 
-    found = task.batches("samples", settings.num_samples, plan.samples.settings.batch_size, compute)
+    found = task.batches("samples", num_samples, plan.samples.settings.batch_size, compute)
     shown = torch.from_numpy(found["levels"][: plan.samples.settings.grid_size])
     if task.processes.is_main:
         save_png(picture(shown, plan.data), task.parts.parent.parent / f"samples_{task.step}.png")
-    fake = found["levels"].reshape(settings.num_samples, -1).astype(np.float64)
+    fake = found["levels"].reshape(num_samples, -1).astype(np.float64)
     train, test = (splits[s].images.flatten(1).double().numpy() for s in ("train", "test"))
     task.report.add(
         *_sample_numbers(task, fake, train, test, float(found["nfe"].mean()), float(found["seconds"]))
@@ -58,7 +58,7 @@ def evaluate_sampling(task: Task) -> None:
         )
 
 
-def _label_numbers(task: Task, fake: Labelled, train: Labelled, test: Labelled) -> list[Number]:
+def _label_numbers(task: CheckpointTask, fake: Labelled, train: Labelled, test: Labelled) -> list[Number]:
     """How many samples a classifier of the training pixels takes for the class that they were asked for."""
     asked, real = recognised(train, fake), recognised(train, test)
     lowest = min(asked.by_class, key=lambda k: asked.by_class[k].value)
@@ -96,7 +96,7 @@ def _frechet_name(data: DataSpec) -> str:
 
 
 def _sample_numbers(
-    task: Task, fake: np.ndarray, train: np.ndarray, test: np.ndarray, nfe: float, seconds: float
+    task: CheckpointTask, fake: np.ndarray, train: np.ndarray, test: np.ndarray, nfe: float, seconds: float
 ) -> list[Number]:
     plan = task.plan
     real, count = np.concatenate([train, test]), len(fake)

@@ -7,12 +7,11 @@ import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from tqdm import tqdm
 
-from run_lib.config.evaluation import EvaluationPlan
 from run_lib.evaluation.likelihood_errors import Spread
 from run_lib.evaluation.report import Number, Report
 from run_lib.files import atomic
@@ -20,9 +19,12 @@ from run_lib.processes import Processes
 from run_lib.sample import batches
 from run_lib.training.state import Weights
 
+if TYPE_CHECKING:
+    from run_lib.config.evaluation import EvaluationPlan
+
 
 @dataclass(frozen=True)
-class Task:
+class CheckpointTask:
     """One checkpoint under evaluation.
 
     ``parts`` holds what each batch gave, so that an interrupted evaluation goes on where it stopped.

@@ -21,13 +21,13 @@ from tqdm import tqdm
 from run_lib.config.sampling import SamplingPlan
 from run_lib.config.settings import TuneSettings
 from run_lib.config.sweep import Candidate
-from run_lib.config.tuning import plan_candidate
+from run_lib.config.tuning import choose_scorer, plan_candidate
 from run_lib.files import atomic, write_json
 from run_lib.run import Run
 from run_lib.sample import batches, draw
 from run_lib.seeds import Use
 from run_lib.training.state import Weights
-from run_lib.tuning.scorers import scorer_of
+from run_lib.tuning.scorers import build_scorer
 from run_lib.tuning.scores import Score, Scorer
 from run_lib.tuning.stored_grids import with_stored_grid
 
@@ -42,7 +42,7 @@ class Scored:
 
 
 @dataclass(frozen=True)
-class Parts:
+class ScoreFiles:
     """A folder with a file for each set that is scored, and one for each candidate's first samples."""
 
     folder: Path
@@ -92,7 +92,7 @@ class Work:
     settings: TuneSettings
     run: Run
     step: int | None
-    parts: Parts
+    parts: ScoreFiles
 
 
 class Worker:
@@ -115,7 +115,7 @@ class Worker:
             self._turn_to(candidate)
             plan, tuning = self._plan, self._work.settings
             if self._scorer is None:
-                self._scorer = scorer_of(plan.data, tuning.features, tuning.num_samples)
+                self._scorer = build_scorer(choose_scorer(self._work.values), plan.data, tuning.num_samples)
             started, first = time.perf_counter(), repeat * tuning.num_samples
             with self._weights.averaged():
                 drawn = [
@@ -152,14 +152,14 @@ def _one_thread() -> Iterator[None]:
 
 
 @dataclass(frozen=True)
-class Task:
+class SampleSet:
     """A set to draw and score."""
 
     candidate: Candidate
     repeat: int
 
 
-def do(work: Work, tasks: list[Task], processes: int) -> None:
+def do(work: Work, tasks: list[SampleSet], processes: int) -> None:
     """Do the tasks, so many at a time; what is done is written, so that the rest can go on from there."""
     bar = tqdm(total=len(tasks), desc="tuning", unit="set")
     if min(processes, len(tasks)) <= 1:
@@ -186,5 +186,5 @@ def _start(work: Work) -> None:
     _worker = Worker(work)
 
 
-def _score(task: Task) -> None:
+def _score(task: SampleSet) -> None:
     _worker.score(task.candidate, task.repeat)

@@ -1,4 +1,4 @@
-"""A sweep's findings as a table, a plot and a picture."""
+"""A sweep's result as a table, a plot and a picture."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ import numpy as np
 from run_lib.config.sweep import Candidate, Sweep
 from run_lib.data.levels import DataSpec
 from run_lib.files import atomic, write_json
-from run_lib.tuning.jobs import Parts
-from run_lib.tuning.results import Findings
+from run_lib.tuning.jobs import ScoreFiles
+from run_lib.tuning.results import SweepResult
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 
-def write_table(findings: Findings, folder: Path) -> None:
+def write_table(result: SweepResult, folder: Path) -> None:
     """``table.csv``, a row for each candidate, and ``table.json`` with the score of every set besides."""
     rows: list[dict[str, Any]] = []
-    for i, row in enumerate(findings.rows):
+    for i, row in enumerate(result.rows):
         cells: dict[str, Any] = {change.field: change.value for change in row.candidate.changes}
-        for k, metric in enumerate(findings.metrics):
-            interval = row.interval(k, findings.confidence)
+        for k, metric in enumerate(result.metrics):
+            interval = row.interval(k, result.confidence)
             cells |= {metric.name: interval.mean, f"{metric.name} +-": interval.half}
-        difference = findings.comparison.differences[i]
+        difference = result.comparison.differences[i]
         cells |= {
-            f"loss by {findings.ranked_by.name} less the best's": difference.mean,
+            f"loss by {result.ranked_by.name} less the best's": difference.mean,
             "of that +-": difference.half,
-            "best": i == findings.comparison.best,
-            "as good as the best": row.candidate in findings.as_good,
+            "best": i == result.comparison.best,
+            "as good as the best": row.candidate in result.as_good,
             "nfe": row.nfe,
             "seconds": round(row.seconds, 3),
         }
@@ -42,51 +42,49 @@ def write_table(findings: Findings, folder: Path) -> None:
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)
-    best, as_good = findings.best, findings.as_good
+    best, as_good = result.best, result.as_good
     write_json(
         folder / "table.json",
         {
-            "confidence": findings.confidence,
+            "confidence": result.confidence,
             "intervals": "Student's t over the seeds; differences are paired, seed by seed",
-            "ranked_by": asdict(findings.ranked_by),
+            "ranked_by": asdict(result.ranked_by),
             "best": {change.field: change.value for change in best.changes},
             "as_good": [{change.field: change.value for change in c.changes} for c in as_good],
             "rows": [
                 {
                     **cells,
-                    "by_seed": dict(
-                        zip([m.name for m in findings.metrics], row.values.tolist(), strict=True)
-                    ),
+                    "by_seed": dict(zip([m.name for m in result.metrics], row.values.tolist(), strict=True)),
                 }
-                for cells, row in zip(rows, findings.rows, strict=True)
+                for cells, row in zip(rows, result.rows, strict=True)
             ],
         },
     )
 
 
-def draw_plot(findings: Findings, path: Path) -> None:
+def draw_plot(result: SweepResult, path: Path) -> None:
     """Every metric against the first field whose values are numbers, a line for each choice of the others."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    count = len(findings.metrics)
+    count = len(result.metrics)
     figure = Figure(figsize=(4.6 * count + 0.4, 3.8), dpi=110, layout="constrained")
     FigureCanvasAgg(figure)
     for k in range(count):
-        _panel(figure.add_subplot(1, count, k + 1), findings, k)
+        _panel(figure.add_subplot(1, count, k + 1), result, k)
     _save(figure, path)
 
 
-def _panel(axes: Axes, findings: Findings, k: int) -> None:
-    metric, field = findings.metrics[k], _abscissa(findings.sweep)
+def _panel(axes: Axes, result: SweepResult, k: int) -> None:
+    metric, field = result.metrics[k], _abscissa(result.sweep)
     lines: dict[str, list[int]] = {}
-    for i, row in enumerate(findings.rows):
+    for i, row in enumerate(result.rows):
         others = "" if field is None else " ".join(str(c) for c in row.candidate.changes if c.field != field)
         lines.setdefault(others, []).append(i)
-    places = [float(i if field is None else row.candidate[field]) for i, row in enumerate(findings.rows)]
+    places = [float(i if field is None else row.candidate[field]) for i, row in enumerate(result.rows)]
     for others, rows in lines.items():
         rows.sort(key=lambda i: places[i])
-        intervals = [findings.rows[i].interval(k, findings.confidence) for i in rows]
+        intervals = [result.rows[i].interval(k, result.confidence) for i in rows]
         axes.errorbar(
             [places[i] for i in rows],
             [interval.mean for interval in intervals],
@@ -99,7 +97,7 @@ def _panel(axes: Axes, findings: Findings, k: int) -> None:
         )
     if field is None:
         axes.set_xticks(
-            range(len(places)), [str(row.candidate) for row in findings.rows], rotation=45, ha="right"
+            range(len(places)), [str(row.candidate) for row in result.rows], rotation=45, ha="right"
         )
     elif min(places) > 0 and max(places) / min(places) > 8:
         axes.set_xscale("log")
@@ -108,18 +106,18 @@ def _panel(axes: Axes, findings: Findings, k: int) -> None:
     if metric.name == "variance" and field == "snr":
         x = np.linspace(min(places), max(places), 200)
         axes.plot(x, 1 + x**2, "k--", linewidth=1, label="1 + snr²", zorder=0)
-    best = findings.comparison.best
+    best = result.comparison.best
     axes.plot(
         [places[best]],
-        [findings.rows[best].interval(k, findings.confidence).mean],
+        [result.rows[best].interval(k, result.confidence).mean],
         "*",
         color="crimson",
         markersize=13,
         zorder=5,
-        label=f"best by {findings.ranked_by.name}",
+        label=f"best by {result.ranked_by.name}",
     )
-    if findings.sweep.numeric and len(findings.as_good) > 1:
-        ends = [float(c.changes[0].value) for c in findings.as_good]
+    if result.sweep.numeric and len(result.as_good) > 1:
+        ends = [float(c.changes[0].value) for c in result.as_good]
         axes.axvspan(ends[0], ends[-1], color="crimson", alpha=0.08, label="cannot be told from it")
     axes.set_xlabel(field or "")
     axes.set_title(f"{metric.what}", fontsize=10)
@@ -136,7 +134,7 @@ def _abscissa(sweep: Sweep) -> str | None:
     return None
 
 
-def draw_picture(sweep: Sweep, parts: Parts, data: DataSpec, count: int, path: Path) -> None:
+def draw_picture(sweep: Sweep, parts: ScoreFiles, data: DataSpec, count: int, path: Path) -> None:
     """Columns: candidates; rows: the same seeds. Images as they are; other data by their first two coordinates."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

@@ -13,7 +13,7 @@ from run_lib.tuning.scores import Metric
 
 
 @dataclass(frozen=True)
-class Row:
+class CandidateScores:
     """The scores of one candidate, and what they cost.
 
     Attributes:
@@ -34,7 +34,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Findings:
+class SweepResult:
     """The results of a whole sweep.
 
     Attributes:
@@ -49,7 +49,7 @@ class Findings:
     sweep: Sweep
     metrics: tuple[Metric, ...]
     ranked_by: Metric
-    rows: tuple[Row, ...]
+    rows: tuple[CandidateScores, ...]
     comparison: Comparison
     confidence: float
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,18 +11,16 @@ from models.exact.mixtures import Modes
 from run_lib.data.levels import DataSpec
 from run_lib.evaluation.metrics import Gaussian, frechet_distance, precision_recall
 from run_lib.tuning.features import register_features
-from run_lib.tuning.scores import Metric, Score, Scorer, as_rows, register_scorer
-from sde_lib.registry import unknown_name
+from run_lib.tuning.scores import CONTEXT, Metric, Score, Scorer, as_rows, register_scorer
+
+if TYPE_CHECKING:
+    from run_lib.config.components import Chosen
 
 FRECHET = Metric("frechet", "least", "Fréchet distance")
 PRECISION = Metric("precision", "greatest", "precision")
 RECALL = Metric("recall", "greatest", "recall")
 VARIANCE = Metric("variance", "one", "variance / the target's")
 WEIGHTS = Metric("weights", "least", "total variation distance of the modes' shares")
-
-CONTEXT = ("data", "real", "modes", "count")
-"""What the program gives a scorer that names it: the data set, all of its samples (N, ...), the modes of its density,
-and the number of samples in each set that will be scored."""
 
 
 @register_scorer(name="data")
@@ -97,34 +94,22 @@ class AgainstModes(Scorer):
         return tuple(Score(metric.name, float(found[metric]())) for metric in self.metrics)
 
 
-def default_scorer(data: DataSpec) -> str:
-    """The name of the scorer for these data: ``modes`` where their density is known, else ``data``."""
-    return "data" if data.density is None else "modes"
-
-
-def build_scorer(name: str, data: DataSpec, count: int, **settings: Any) -> Scorer:
-    """The registered scorer of the given name.
+def build_scorer(chosen: Chosen, data: DataSpec, count: int) -> Scorer:
+    """The scorer that a configuration chooses, given what it names of ``CONTEXT``.
 
     Args:
-        name: of the scorer.
+        chosen: the scorer and its settings.
         data: the data set that samples are compared with.
         count: number of samples in each set that will be scored.
-        settings: the scorer's own settings.
 
     Raises:
-        ValueError: the scorer is unknown, it has no such setting, or it needs a density that is not known.
+        ValueError: the scorer needs a density that is not known, or cannot score sets of this size.
     """
-    factory = register_scorer[name]
-    parameters = list(inspect.signature(factory).parameters)
-    own = [parameter for parameter in parameters if parameter not in CONTEXT]
-    for setting in settings:
-        if setting not in own:
-            raise ValueError(unknown_name(f"setting of scorer {name!r}", setting, own))
 
     def modes() -> Modes:
         if data.density is None:
             raise ValueError(
-                f"scorer {name!r} needs the density of the data, and that of {data.name!r} is not known; take "
+                f"scorer {chosen.name!r} needs the density of the data, and that of {data.name!r} is not known; take "
                 f"scorer 'data'."
             )
         return data.density.modes(data.shape)
@@ -138,17 +123,5 @@ def build_scorer(name: str, data: DataSpec, count: int, **settings: Any) -> Scor
         "modes": modes,
         "count": lambda: count,
     }
-    given = {parameter: context[parameter]() for parameter in parameters if parameter in CONTEXT}
-    return factory(**given, **settings)
-
-
-def scorer_of(data: DataSpec, features: str, count: int) -> Scorer:
-    """The default scorer for these data.
-
-    Args:
-        data: the data set that samples are compared with.
-        features: the feature space in which they are compared, where the density is not known.
-        count: number of samples in each set that will be scored.
-    """
-    name = default_scorer(data)
-    return build_scorer(name, data, count, **({"features": features} if name == "data" else {}))
+    scorer: Scorer = chosen.build(**{name: context[name]() for name in CONTEXT if name in chosen.takes})
+    return scorer

@@ -70,8 +70,12 @@ class Scorer(abc.ABC):
         )
 
 
+CONTEXT = ("data", "real", "modes", "count")
+"""What the program gives a scorer that names it: the data set, all of its samples (N, ...), the modes of its density,
+and the number of samples in each set that will be scored."""
+
 register_scorer: Registry[type[Scorer]] = Registry("scorer")
-"""Subclasses of ``Scorer``. Their constructors may name what ``run_lib.tuning.scorers.CONTEXT`` lists, which the
+"""Subclasses of ``Scorer``. Their constructors may name what ``CONTEXT`` lists, which the
 program gives; every other parameter is a setting, with a type, a default and a description under Args."""
 
 

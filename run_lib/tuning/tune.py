@@ -14,10 +14,10 @@ from run_lib.files import write_json
 from run_lib.fingerprint import fingerprint
 from run_lib.run import Run
 from run_lib.tuning.comparison import compare
-from run_lib.tuning.jobs import Parts, Scored, Task, Work, do
+from run_lib.tuning.jobs import SampleSet, Scored, ScoreFiles, Work, do
 from run_lib.tuning.report import draw_picture, draw_plot, write_table
-from run_lib.tuning.results import Findings, Row
-from run_lib.tuning.scorers import scorer_of
+from run_lib.tuning.results import CandidateScores, SweepResult
+from run_lib.tuning.scorers import build_scorer
 from run_lib.tuning.stored_grids import make_grid
 
 
@@ -35,7 +35,7 @@ def tune(plan: TuningPlan, run: Run) -> None:
 
 def _sweep(plan: TuningPlan, sweep: Sweep, run: Run) -> None:
     settings, data = plan.settings, plan.sampling.data
-    scorer = scorer_of(data, settings.features, settings.num_samples)
+    scorer = build_scorer(plan.scorer, data, settings.num_samples)
     ranked_by = scorer.metric(settings.metric)
 
     weights = run.weights(plan.sampling.subject)
@@ -43,9 +43,9 @@ def _sweep(plan: TuningPlan, sweep: Sweep, run: Run) -> None:
         of_weights = fingerprint(weights.network)
     folder = run.workdir / settings.folder
     _same_settings(folder / "settings.json", {**plan.depends_on, "weights": of_weights})
-    parts = Parts(folder / "parts")
+    parts = ScoreFiles(folder / "parts")
     tasks = [
-        Task(candidate, repeat)
+        SampleSet(candidate, repeat)
         for candidate in sweep.candidates
         for repeat in range(settings.repeats)
         if parts.read(candidate, repeat) is None
@@ -56,15 +56,15 @@ def _sweep(plan: TuningPlan, sweep: Sweep, run: Run) -> None:
     rows = tuple(_row(c, [_scored(parts, c, r) for r in range(settings.repeats)]) for c in sweep.candidates)
     index = scorer.metrics.index(ranked_by)
     losses = np.stack([ranked_by.loss(row.values[index]) for row in rows])
-    findings = Findings(
+    result = SweepResult(
         sweep, scorer.metrics, ranked_by, rows, compare(losses, settings.confidence), settings.confidence
     )
-    write_table(findings, folder)
-    draw_plot(findings, folder / "plot.png")
+    write_table(result, folder)
+    draw_plot(result, folder / "plot.png")
     if settings.rows:
         draw_picture(sweep, parts, data, settings.rows, folder / "picture.png")
-    write_json(folder / "best.json", {change.field: change.value for change in findings.best.changes})
-    _print(findings, settings.repeats, folder)
+    write_json(folder / "best.json", {change.field: change.value for change in result.best.changes})
+    _print(result, settings.repeats, folder)
 
 
 def _find_grid(plan: TuningPlan, run: Run) -> None:
@@ -97,41 +97,41 @@ def _same_settings(path: Path, kept: dict[str, Any]) -> None:
     write_json(path, kept)
 
 
-def _scored(parts: Parts, candidate: Candidate, repeat: int) -> Scored:
+def _scored(parts: ScoreFiles, candidate: Candidate, repeat: int) -> Scored:
     found = parts.read(candidate, repeat)
     assert found is not None, "every task was done"
     return found
 
 
-def _row(candidate: Candidate, sets: list[Scored]) -> Row:
+def _row(candidate: Candidate, sets: list[Scored]) -> CandidateScores:
     values = np.array([[score.value for score in s.scores] for s in sets]).T
-    return Row(
+    return CandidateScores(
         candidate, values, float(np.mean([s.nfe for s in sets])), float(np.sum([s.seconds for s in sets]))
     )
 
 
-def _print(findings: Findings, repeats: int, folder: Path) -> None:
-    percent = f"{100 * findings.confidence:g} %"
-    width = max(len(str(row.candidate)) for row in findings.rows)
-    heads = [m.name for m in findings.metrics]
+def _print(result: SweepResult, repeats: int, folder: Path) -> None:
+    percent = f"{100 * result.confidence:g} %"
+    width = max(len(str(row.candidate)) for row in result.rows)
+    heads = [m.name for m in result.metrics]
     print(f"\n{'':{width}}  {'NFE':>6}  " + "  ".join(f"{h:>20}" for h in heads))
-    for i, row in enumerate(findings.rows):
-        cells = [str(row.interval(k, findings.confidence)) for k in range(len(heads))]
-        mark = "best" if i == findings.comparison.best else "as good" if findings.comparison.equal[i] else ""
+    for i, row in enumerate(result.rows):
+        cells = [str(row.interval(k, result.confidence)) for k in range(len(heads))]
+        mark = "best" if i == result.comparison.best else "as good" if result.comparison.equal[i] else ""
         print(
             f"{row.candidate!s:{width}}  {row.nfe:6g}  " + "  ".join(f"{c:>20}" for c in cells) + f"  {mark}"
         )
-    as_good = findings.as_good
-    if findings.sweep.numeric:
-        field = findings.sweep.fields[0]
+    as_good = result.as_good
+    if result.sweep.numeric:
+        field = result.sweep.fields[0]
         same = f"{field} from {as_good[0][field]:g} to {as_good[-1][field]:g}"
     else:
         same = ", ".join(map(str, as_good))
-    edge = "the best lies at the edge of the sweep: widen it\n" if findings.at_the_edge else ""
+    edge = "the best lies at the edge of the sweep: widen it\n" if result.at_the_edge else ""
     print(
         f"\nintervals: Student's t at {percent} over {repeats} seeds; 'as good': the paired difference to the best, "
         f"seed by seed, is within its own\n"
-        f"best by {findings.ranked_by.name}: {findings.best}\n"
+        f"best by {result.ranked_by.name}: {result.best}\n"
         f"cannot be told from it: {same}\n{edge}"
         f"  table      {folder / 'table.csv'}, table.json\n  plot       {folder / 'plot.png'}\n"
         f"  settings   {folder / 'best.json'}: use them with --config.sampling={folder / 'best.json'}"

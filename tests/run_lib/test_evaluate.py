@@ -11,8 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from run_lib.data.sources import digits
 from run_lib.evaluation import ode as evaluate_likelihood
 from run_lib.evaluation import samples as evaluate_samples
+from run_lib.evaluation.base import register_evaluation
 from tests.run_lib.program import GAUSSIAN, ROOT, TINY, numbers, program, run
 
 FIELDS = {"name", "value", "stderr", "count", "unit", "nfe", "seconds", "seed", "config_hash", "step", "note",
@@ -236,3 +238,52 @@ def test_both_spellings_of_the_split(trained: Path) -> None:
     a, b = numbers(trained, "a"), numbers(trained, "b")
     assert a["bpd/train"]["value"] == b["bpd/train"]["value"]
     assert "bpd/test" not in a
+
+
+OWN = """
+from dataclasses import dataclass
+
+from run_lib.evaluation.base import Evaluation, register_evaluation
+
+
+@register_evaluation
+@dataclass(frozen=True)
+class Spread(Evaluation):
+    \"\"\"Mean distance of a split's images from a value.
+
+    Args:
+        centre: the value.
+    \"\"\"
+
+    centre: float = 0.0
+
+    def check(self, plan):
+        if self.centre < 0:
+            raise ValueError("the centre of levels is not negative")
+
+    def evaluate(self, task):
+        images = task.plan.data.load(task.plan.settings.split).images.double()
+        value = float((images - self.centre).abs().mean())
+        task.report.add(task.number("spread", value, None, count=len(images), unit="levels"))
+"""
+
+
+def test_own_evaluation_with_a_setting_of_its_own(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A plugin's class is switched on, set and checked from the command line as ours are; the mean is numpy's."""
+    monkeypatch.setattr(register_evaluation, "_entries", dict(register_evaluation._entries))
+    (tmp_path / "own.py").write_text(OWN)
+    common: dict[str, Any] = {"plugins": str(tmp_path / "own.py"), **dict.fromkeys(ONLY["loss"], False)}
+    flags = ("--mode", "eval", "--workdir", trained, "--eval_folder", "own", "--config.eval.enable_spread")
+    assert program("--config", TINY, *flags, eval__centre=3.0, **common).status == 0
+    test = digits("test").images.double().numpy()
+    assert numbers(trained, "own")["spread"]["value"] == pytest.approx(np.abs(test - 3).mean())
+    assert set(numbers(trained, "own")) == {"spread"}
+    refused = program("--config", TINY, *flags, eval__centre=-1.0, **common)
+    assert "the centre of levels is not negative" in refused.error
+    idle = program("--config", TINY, "--mode", "eval", "--workdir", trained, eval__centre=3.0, **common)
+    assert "config.eval.centre is set, but" in idle.error
+    assert "set eval.enable_spread=True" in idle.error
+    listed = program("--mode", "list", "spread", plugins=common["plugins"])
+    assert "--config.eval.centre=0.0" in listed.out

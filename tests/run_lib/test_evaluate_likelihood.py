@@ -288,7 +288,11 @@ def test_bound_of_a_continuous_process(tmp_path: Path) -> None:
     ],
 )
 def test_where_a_cut_chain_ends(of: str, dequantised: bool, noise: float) -> None:
-    fields = {"eval__bpd_bound_of": of, "data__uniform_dequantization": dequantised}
+    fields = {
+        "eval__bpd_method": "vlb",
+        "eval__bpd_bound_of": of,
+        "data__uniform_dequantization": dequantised,
+    }
     chain = planned(tiny(), plans.evaluation, fields).bound_model.process
     ends = chain.marginal(torch.tensor([0, 999]))  # type: ignore[attr-defined]
     assert float(ends.sigma[0] / ends.alpha[0]) == pytest.approx(noise)

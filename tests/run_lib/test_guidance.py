@@ -15,7 +15,7 @@ from run_lib.config.training import TrainingPlan
 from run_lib.training.loop import training_losses
 from tests.run_lib.planned import planned
 from tests.run_lib.program import ROOT, TINY, numbers, program, run, written
-from tests.run_lib.test_tasks import CHAIN, CLASSIFIER
+from tests.run_lib.test_tasks import BOUND, CHAIN, CLASSIFIER
 from tests.run_lib.tiny import get_config as tiny
 
 MIXTURE = ROOT / "configs/toy/mixture_2d.py"
@@ -258,7 +258,7 @@ def test_the_report_says_what_the_likelihood_is_of(
 @pytest.mark.slow
 def test_the_bound_says_that_it_is_not_guided(tmp_path: Path) -> None:
     run(TINY, "train", tmp_path, **{**CHAIN, **FREE})
-    settings = {**CHAIN, **FREE, "eval__enable_sampling": False, "eval__enable_loss": False}
+    settings = {**BOUND, **FREE, "eval__enable_sampling": False, "eval__enable_loss": False}
     run(TINY, "eval", tmp_path, **settings, eval__bpd_num_images=2)
     note = numbers(tmp_path)["vlb/test"]["note"]
     assert note.endswith("of the model without guidance: p(x | labels), labels given")

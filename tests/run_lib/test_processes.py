@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from run_lib.evaluation.task import Task
+from run_lib.evaluation.task import CheckpointTask
 from run_lib.processes import Processes
 from tests.run_lib.program import GAUSSIAN, ROOT, numbers, program
 
@@ -40,7 +40,7 @@ def test_each_computes_its_share_and_reads_the_rest(
     The first to run computes what it cannot find, too; with a stop, both end at the batch where one would.
     """
     monkeypatch.setattr(Processes, "barrier", lambda self: None)
-    task = Task(None, None, None, tmp_path)  # type: ignore[arg-type]
+    task = CheckpointTask(None, None, None, tmp_path)  # type: ignore[arg-type]
     computed: list[list[int]] = []
 
     def compute(rows: range) -> dict[str, np.ndarray]:

@@ -8,13 +8,16 @@ from typing import get_type_hints
 import numpy as np
 import pytest
 import torch
+from ml_collections import ConfigDict
 
 from models.exact.mixtures import ExactScore, GaussianMixtureScore, GaussianScore
+from run_lib.config.components import Chosen
+from run_lib.config.configuration import check_fields, read
 from run_lib.data.levels import Arrays, DataSpec
 from run_lib.statistics import t_interval
 from run_lib.tuning.comparison import compare, run_around
-from run_lib.tuning.scorers import CONTEXT, AgainstData, AgainstModes, build_scorer, default_scorer
-from run_lib.tuning.scores import Metric, Score, Scorer, register_scorer
+from run_lib.tuning.scorers import AgainstData, AgainstModes, build_scorer
+from run_lib.tuning.scores import CONTEXT, Metric, Score, Scorer, register_scorer
 from sde_lib import VPSDE
 
 
@@ -106,6 +109,11 @@ class Nearest(Scorer):
         return (Score("distance", float(nearest.mean())),)
 
 
+def chosen(**tune: object) -> Chosen:
+    """The scorer of a configuration that sets these fields of its section tune."""
+    return read(ConfigDict({"tune": tune}), [], "tune").choose("scorer")
+
+
 def spec(density: ExactScore | None = None) -> DataSpec:
     """A training image of 3 and a test image of 9, everywhere."""
     images = {
@@ -130,10 +138,16 @@ def test_own_scorer_with_a_setting_of_its_own(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(register_scorer, "_entries", dict(register_scorer._entries))
     register_scorer(Nearest)
     samples = np.array([4, 7], np.uint8)[:, None, None, None].repeat(4, 1)
-    assert values(build_scorer("nearest", spec(), 10), samples) == {"distance": pytest.approx((2 + 4) / 2)}
-    assert values(build_scorer("nearest", spec(), 10, order=1), samples) == {"distance": (4 + 8) / 2}
-    with pytest.raises(ValueError, match=r"unknown setting of scorer 'nearest' 'oder'.*Did you mean 'order'"):
-        build_scorer("nearest", spec(), 10, oder=1)
+    assert values(build_scorer(chosen(scorer="nearest"), spec(), 10), samples) == {
+        "distance": pytest.approx((2 + 4) / 2)
+    }
+    assert values(build_scorer(chosen(scorer="nearest", order=1.0), spec(), 10), samples) == {
+        "distance": (4 + 8) / 2
+    }
+    with pytest.raises(
+        ValueError, match=r"unknown config field config.tune.oder.*Did you mean config.tune.order"
+    ):
+        check_fields(ConfigDict({"tune": {"scorer": "nearest", "oder": 1.0}}))
 
 
 @pytest.mark.parametrize("name", list(register_scorer))
@@ -153,12 +167,13 @@ def test_settings_of_scorers_are_declared(name: str) -> None:
 def test_default_scorers() -> None:
     """By whether the density is known; one that needs it is refused without."""
     density = GaussianScore(process=VPSDE(), mean=0.5, std=2.0)
-    assert (default_scorer(spec()), default_scorer(spec(density))) == ("data", "modes")
-    known = build_scorer("modes", spec(density), 10)
+    exact = ConfigDict({"data": {"dataset": "exact"}})
+    assert (chosen().name, read(exact, []).choose("scorer").name) == ("data", "modes")
+    known = build_scorer(chosen(scorer="modes"), spec(density), 10)
     assert [metric.name for metric in known.metrics] == ["frechet", "variance"]
     assert values(known, np.full((10, 1, 2, 2), 2.5))["variance"] == pytest.approx(1)
     with pytest.raises(ValueError, match=r"scorer 'modes' needs the density of the data, and that of 'two'"):
-        build_scorer("modes", spec(), 10)
+        build_scorer(chosen(scorer="modes"), spec(), 10)
 
 
 def test_differences_are_paired() -> None:

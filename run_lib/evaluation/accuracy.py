@@ -1,0 +1,40 @@
+"""A classifier's accuracy by noise level."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from run_lib.config.training import Classifying
+from run_lib.evaluation.task import CheckpointTask
+from run_lib.seeds import Use, stream_seed
+from run_lib.statistics import proportion
+from sde_lib.noise import Noise
+
+
+def evaluate_accuracy(task: CheckpointTask, levels: int) -> None:
+    """Share of the chosen split that a classifier gets right, at so many times, spread evenly from the cleanest."""
+    plan, settings = task.plan, task.plan.settings
+    split, objective = settings.split, plan.objective
+    assert isinstance(objective, Classifying), "the check before any work refuses others"
+    classifier = objective.model
+    process = classifier.process
+    arrays = plan.data.load(split)
+    first, last = process.t_end, process.start
+    for time in process.time(torch.linspace(first, last, levels, dtype=torch.float64)).tolist():
+        name = f"accuracy/{split}, t={time:.4g}"
+        if task.has(name):
+            continue
+
+        @torch.no_grad()
+        def compute(rows: range, time: float = time) -> dict[str, np.ndarray]:
+            noise = Noise(stream_seed(plan.seed, Use.EVAL_LOSS), rows, plan.device)
+            x0 = plan.data.training_batch(arrays.images[rows.start : rows.stop].to(plan.device), noise)
+            t = process.time([time] * len(rows)).to(plan.device)
+            logits = classifier(process.perturb(x0, t, noise).x, t)
+            return {"right": (logits.argmax(1).cpu() == arrays.labels[rows.start : rows.stop]).numpy()}
+
+        found = task.batches(f"accuracy_{time:.4g}", len(arrays), settings.batch_size, compute)
+        share = proportion(found["right"])
+        task.report.add(task.number(name, share.value, share.stderr, count=len(arrays), unit="", nfe=1,
+                                    seconds=float(found["seconds"])))  # fmt: skip

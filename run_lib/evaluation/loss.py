@@ -1,0 +1,35 @@
+"""The training loss of a checkpoint on data."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from run_lib.evaluation.task import CheckpointTask
+from run_lib.seeds import Use, stream_seed
+from run_lib.statistics import mean
+from sde_lib.noise import Noise
+
+
+def evaluate_loss(task: CheckpointTask) -> None:
+    """The training loss on the chosen split, averaged over images, times and noise."""
+    plan, split = task.plan, task.plan.settings.split
+    name = f"loss/{split}"
+    if task.has(name):
+        return
+    arrays = plan.data.load(split)
+
+    @torch.no_grad()
+    def compute(rows: range) -> dict[str, np.ndarray]:
+        part = (rows.start, len(arrays))
+        noise = Noise(stream_seed(plan.seed, Use.EVAL_LOSS), rows, plan.device, part=part)
+        x0 = plan.data.training_batch(arrays.images[rows.start : rows.stop].to(plan.device), noise)
+        cond = plan.task.network_conditions(x0, arrays.labels[rows.start : rows.stop])
+        losses = plan.objective.losses(x0, noise, **cond)
+        return {"loss": losses.values.double().cpu().numpy()}
+
+    found = task.batches("loss", len(arrays), plan.settings.batch_size, compute)
+    value, stderr = mean(found["loss"])
+    task.report.add(
+        task.number(name, value, stderr, count=len(arrays), unit="", nfe=1, seconds=float(found["seconds"]))
+    )
