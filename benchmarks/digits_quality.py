@@ -14,11 +14,13 @@ import argparse
 from pathlib import Path
 
 import numpy as np
-from run_lib.config.build import build
-from run_lib.tuning.sweep import Candidate, Change, Value, variant
 
 from benchmarks.report import write_section
 from configs.ddpm.digits import get_config
+from run_lib.config.configuration import read
+from run_lib.config.settings import TuneSettings
+from run_lib.config.sweep import Candidate, Change, Value
+from run_lib.config.tuning import plan_candidate
 from run_lib.run import Run
 from run_lib.statistics import Interval, t_interval
 from run_lib.tuning.jobs import SampleSet, ScoreFiles, Work, do
@@ -136,15 +138,14 @@ Command: `python -m benchmarks.digits_quality --repeats {repeats}`.
 
 def ready(work: Work, candidate: Candidate) -> None:
     """See that the checkpoint has the grid which the candidate asks for."""
-    run = Run(variant(work.values, candidate), work.workdir, "eval", work.config_file)
-    path, sampler = run.grids_path(run.checkpoints.latest()), run.experiment.sampler
-    assert isinstance(sampler, PCSampler)
+    plan = plan_candidate(work.values, candidate)
+    plan, path = plan.subject.placement.place(plan), work.run.stored_grids()
+    assert isinstance(plan.sampler, PCSampler)
     try:
-        StoredGrids(path).find(Purpose.of(sampler))
+        StoredGrids(path).find(Purpose.of(plan.sampler))
     except ValueError:
-        state = run.trained_state(grid=False)
-        with state.ema.average(state.network):
-            make_grid(run.experiment, path)
+        with work.run.weights(plan.subject).averaged():
+            make_grid(plan, work.settings.pilot_samples, path)
 
 
 def main() -> None:
@@ -157,7 +158,8 @@ def main() -> None:
     config = get_config()
     config.tune.num_samples = 1000
     parts = ScoreFiles(arguments.workdir / "quality")
-    work = Work(build(config).values, arguments.workdir, "configs/ddpm/digits.py", None, parts)
+    configuration, run = read(config, given=[]), Run(arguments.workdir, config_file="configs/ddpm/digits.py")
+    work = Work(configuration.plain(), TuneSettings.of(configuration.values.tune), run, None, parts)
     fast = [settings(num_steps=budget, **c) for budget in BUDGETS for c in choices(budget).values()]
     chosen = {"reference": [REFERENCE], "fast": fast, "table": [], "all": [REFERENCE, *fast]}[arguments.only]
     if arguments.only in ("fast", "all"):
