@@ -13,9 +13,9 @@ from models.checkpoints import load_weights
 from models.exact.mixtures import GaussianMixtureScore, MixtureClassifier
 from models.prediction.classifier import Classifier, NoisyClassifier
 from models.prediction.noise_model import NoiseModel
+from run_lib.config.chosen import generates
 from run_lib.config.configuration import Configuration, complete, of_record
 from run_lib.config.files import load_config_file
-from run_lib.config.roles import generates
 from run_lib.config.subject import Subject, build_subject
 from run_lib.data.levels import DataSpec
 from run_lib.training.state import Checkpoints, read_checkpoint

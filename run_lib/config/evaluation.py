@@ -10,9 +10,9 @@ import torch
 
 from models.prediction.noise_model import Model
 from run_lib.config.bound_model import build_bound_model
+from run_lib.config.chosen import BPD_METHODS
 from run_lib.config.configuration import Configuration
 from run_lib.config.guidance import build_request
-from run_lib.config.roles import BPD_METHODS
 from run_lib.config.sampling import SamplingPlan
 from run_lib.config.settings import EvalSettings
 from run_lib.config.subject import Subject

@@ -9,13 +9,13 @@ from typing import TypeVar
 from ml_collections import ConfigDict
 
 from models.base import Network
+from run_lib.config.chosen import generates
 from run_lib.config.configuration import Configuration, read
 from run_lib.config.converting import ConversionPlan, plan_conversion
 from run_lib.config.editing import ControlPlan, ReconstructionPlan, plan_control, plan_reconstruction
 from run_lib.config.effects import check_effects, unused
 from run_lib.config.evaluation import EvaluationPlan, plan_evaluation
 from run_lib.config.guidance import build_request
-from run_lib.config.roles import generates
 from run_lib.config.sampling import SamplingPlan, plan_sampling
 from run_lib.config.subject import Subject, build_subject
 from run_lib.config.task import build_task

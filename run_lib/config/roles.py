@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
-
-from ml_collections import ConfigDict
 
 from losses import register_weighting
 from losses.named_times import register_times
@@ -22,15 +20,24 @@ from run_lib.config.choices import (
     BOUNDS,
     CONTROL_TASKS,
     DEQUANTISATION_CHOICES,
-    EDITS,
     FLOWS,
     GUIDANCE,
     MASK_CHOICES,
-    MASKS,
     RESTORATION_METHODS,
     TRACE_CHOICES,
     Names,
     inversions,
+)
+from run_lib.config.chosen import (
+    interpolation_method,
+    mask,
+    mode,
+    objective,
+    part_of_likelihood,
+    part_of_loop,
+    restoration_method,
+    scorer,
+    weighting,
 )
 from run_lib.config.components import Role
 from run_lib.config.methods import register_method
@@ -50,7 +57,7 @@ from run_lib.tuning.scores import register_scorer
 from samplers.base import register_corrector, register_predictor
 from sde_lib.base import register_sde
 from sde_lib.grids import register_grid
-from sde_lib.registry import Registry, snake_case
+from sde_lib.registry import Registry
 
 register_preconditioning: Registry[Any] = Registry("config.model.preconditioning")
 """Wrappers of a ``network``; every other parameter is a setting."""
@@ -68,66 +75,10 @@ STATED: dict[str, tuple[Any, ...]] = {
 }
 """Fields of score_sde that state what a network is, and the values that a network without such a choice can have."""
 
-DEFAULT_METHODS = {"inpaint": "replacement", "colorize": "replacement"}
-"""Methods of tasks of ``--mode control``; of others, ``pseudo_inverse``."""
-
 
 def _of_network(factory: Any) -> set[str]:
     """What networks understand beside their parameters: score_sde's statements, and its switch of the filter."""
     return set(STATED) | ({"fir"} if "fir_kernel" in inspect.signature(factory).parameters else set())
-
-
-def _mode(config: ConfigDict) -> str | None:
-    """The program's mode; none where plans are made from Python."""
-    name: str | None = config.mode.get("name")
-    return name if name is not None and name in register_mode else None
-
-
-def generates(config: ConfigDict) -> bool:
-    return bool(config.training.task != "classifier")
-
-
-def objective(config: ConfigDict) -> str | None:
-    """Of a model of data: ``hybrid`` where variances are learned, ``denoising`` where they are not."""
-    if not generates(config):
-        return None
-    name: str | None = config.training.get("objective")
-    return name or ("denoising" if config.model.variance is None else "hybrid")
-
-
-def weighting(config: ConfigDict) -> str | None:
-    if objective(config) != "denoising":
-        return None
-    return "likelihood" if config.training.likelihood_weighting else config.training.weighting
-
-
-def _pc(field: str) -> Callable[[ConfigDict], str | None]:
-    """A part of the predictor-corrector loop."""
-    return lambda config: config.sampling[field] if config.sampling.method == "pc" else None
-
-
-def mask(config: ConfigDict) -> str | None:
-    if config.control.task != "inpaint":
-        return None
-    name = config.control.get("mask") or "half"
-    return name if name in MASKS else "image"
-
-
-def restoration_method(config: ConfigDict) -> str | None:
-    task = config.control.task
-    if task in EDITS:
-        return None
-    return config.control.method or DEFAULT_METHODS.get(task, "pseudo_inverse")
-
-
-def interpolation_method(config: ConfigDict) -> str | None:
-    return (config.control.method or "ddim") if config.control.task == "interpolate" else None
-
-
-def scorer(config: ConfigDict) -> str:
-    """Of sets of samples: draws of an exact model have a density, and no other data set."""
-    named: str | None = config.tune.scorer
-    return named or ("modes" if snake_case(config.data.dataset) == "exact" else "data")
 
 
 OPERATOR = frozenset({"shape", "seed", "known"})
@@ -147,20 +98,6 @@ NETWORK_FIELDS = {
 
 PC = "sampling.method='pc'"
 
-BPD_METHODS = ("ode", "vlb", "both")
-"""By the ODE, the variational bound, or both."""
-
-
-def _likelihood(field: str, methods: tuple[str, ...] = BPD_METHODS) -> Callable[[ConfigDict], str | None]:
-    """A part of likelihoods, where they are evaluated by one of the methods."""
-
-    def chosen(config: ConfigDict) -> str | None:
-        used = config.eval.enable_bpd and config.eval.bpd_method in methods
-        return config.eval[field] if used else None
-
-    return chosen
-
-
 BPD = "eval.enable_bpd=True"
 BPD_CONTEXT = frozenset({"flow", "bound", "dequantisation"})
 EVALUATION_FIELDS = {
@@ -178,7 +115,7 @@ DEQUANTISATION_FIELDS = {
 }
 
 FIXED: dict[str, Role] = {
-    "mode": Role("mode", register_mode, "mode", _mode),
+    "mode": Role("mode", register_mode, "mode", mode),
     "network": Role(
         "model.name",
         register_model,
@@ -253,9 +190,13 @@ FIXED: dict[str, Role] = {
     ),
     "schedule": Role("optim.schedule", register_schedule, "optim", lambda c: c.optim.schedule),
     "method": Role("sampling.method", register_method, "sampling", lambda c: c.sampling.method),
-    "predictor": Role("sampling.predictor", register_predictor, "sampling", _pc("predictor"), under=PC),
-    "corrector": Role("sampling.corrector", register_corrector, "sampling", _pc("corrector"), under=PC),
-    "grid": Role("sampling.grid", register_grid, "sampling", _pc("grid"), under=PC),
+    "predictor": Role(
+        "sampling.predictor", register_predictor, "sampling", part_of_loop("predictor"), under=PC
+    ),
+    "corrector": Role(
+        "sampling.corrector", register_corrector, "sampling", part_of_loop("corrector"), under=PC
+    ),
+    "grid": Role("sampling.grid", register_grid, "sampling", part_of_loop("grid"), under=PC),
     "guidance": Role(
         "guidance.name",
         GUIDANCE,
@@ -294,7 +235,7 @@ FIXED: dict[str, Role] = {
         "eval.bpd_method",
         FLOWS,
         "eval",
-        _likelihood("bpd_method", ("ode", "both")),
+        part_of_likelihood("bpd_method", ("ode", "both")),
         frozenset({"trace"}),
         FLOW_FIELDS,
         under=BPD,
@@ -303,7 +244,7 @@ FIXED: dict[str, Role] = {
         "eval.bpd_method",
         BOUNDS,
         "eval",
-        _likelihood("bpd_method", ("vlb", "both")),
+        part_of_likelihood("bpd_method", ("vlb", "both")),
         paths=BOUND_FIELDS,
         under=BPD,
     ),
@@ -311,7 +252,7 @@ FIXED: dict[str, Role] = {
         "eval.bpd_divergence",
         TRACE_CHOICES,
         "eval",
-        _likelihood("bpd_divergence", ("ode", "both")),
+        part_of_likelihood("bpd_divergence", ("ode", "both")),
         paths=TRACE_FIELDS,
         under=f"{BPD} and eval.bpd_method='ode'",
     ),
@@ -319,7 +260,7 @@ FIXED: dict[str, Role] = {
         "eval.bpd_dequantisation",
         DEQUANTISATION_CHOICES,
         "eval",
-        _likelihood("bpd_dequantisation"),
+        part_of_likelihood("bpd_dequantisation"),
         paths=DEQUANTISATION_FIELDS,
         under=BPD,
     ),

@@ -13,11 +13,11 @@ from losses.base import Losses
 from models.base import Network
 from models.prediction.classifier import NoisyClassifier
 from models.prediction.noise_model import NoiseModel
+from run_lib.config.chosen import generates
 from run_lib.config.components import Chosen
 from run_lib.config.configuration import Configuration
 from run_lib.config.guidance import build_request
 from run_lib.config.objective import build_classifier_loss, build_loss
-from run_lib.config.roles import generates
 from run_lib.config.sampling import SamplingPlan
 from run_lib.config.settings import TrainSettings
 from run_lib.config.subject import Subject

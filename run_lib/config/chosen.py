@@ -1,0 +1,83 @@
+"""Which component a configuration chooses for each role; None where it leaves the role empty."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ml_collections import ConfigDict
+
+from run_lib.config.choices import EDITS, MASKS
+from run_lib.config.mode import register_mode
+from sde_lib.registry import snake_case
+
+DEFAULT_METHODS = {"inpaint": "replacement", "colorize": "replacement"}
+"""Methods of tasks of ``--mode control``; of others, ``pseudo_inverse``."""
+
+
+BPD_METHODS = ("ode", "vlb", "both")
+"""By the ODE, the variational bound, or both."""
+
+
+def mode(config: ConfigDict) -> str | None:
+    """The program's mode; none where plans are made from Python."""
+    name: str | None = config.mode.get("name")
+    return name if name is not None and name in register_mode else None
+
+
+def generates(config: ConfigDict) -> bool:
+    return bool(config.training.task != "classifier")
+
+
+def objective(config: ConfigDict) -> str | None:
+    """Of a model of data: ``hybrid`` where variances are learned, ``denoising`` where they are not."""
+    if not generates(config):
+        return None
+    name: str | None = config.training.get("objective")
+    return name or ("denoising" if config.model.variance is None else "hybrid")
+
+
+def weighting(config: ConfigDict) -> str | None:
+    if objective(config) != "denoising":
+        return None
+    return "likelihood" if config.training.likelihood_weighting else config.training.weighting
+
+
+def part_of_loop(field: str) -> Callable[[ConfigDict], str | None]:
+    """A part of the predictor-corrector loop."""
+    return lambda config: config.sampling[field] if config.sampling.method == "pc" else None
+
+
+def mask(config: ConfigDict) -> str | None:
+    if config.control.task != "inpaint":
+        return None
+    name = config.control.get("mask") or "half"
+    return name if name in MASKS else "image"
+
+
+def restoration_method(config: ConfigDict) -> str | None:
+    task = config.control.task
+    if task in EDITS:
+        return None
+    return config.control.method or DEFAULT_METHODS.get(task, "pseudo_inverse")
+
+
+def interpolation_method(config: ConfigDict) -> str | None:
+    return (config.control.method or "ddim") if config.control.task == "interpolate" else None
+
+
+def scorer(config: ConfigDict) -> str:
+    """Of sets of samples: draws of an exact model have a density, and no other data set."""
+    named: str | None = config.tune.scorer
+    return named or ("modes" if snake_case(config.data.dataset) == "exact" else "data")
+
+
+def part_of_likelihood(
+    field: str, methods: tuple[str, ...] = BPD_METHODS
+) -> Callable[[ConfigDict], str | None]:
+    """A part of likelihoods, where they are evaluated by one of the methods."""
+
+    def chosen(config: ConfigDict) -> str | None:
+        used = config.eval.enable_bpd and config.eval.bpd_method in methods
+        return config.eval[field] if used else None
+
+    return chosen
