@@ -81,6 +81,9 @@ def _of_network(factory: Any) -> set[str]:
     return set(STATED) | ({"fir"} if "fir_kernel" in inspect.signature(factory).parameters else set())
 
 
+NETWORK = frozenset(
+    {"in_channels", "out_channels", "image_size", "dims", "centered", "num_classes", "process", "sigmas"}
+)
 OPERATOR = frozenset({"shape", "seed", "known"})
 SDE_FIELDS = {"N": "model.num_scales", "schedule": "model.beta_schedule", "t_end": "sampling.t_end"}
 NETWORK_FIELDS = {
@@ -121,19 +124,7 @@ FIXED: dict[str, Role] = {
         register_model,
         "model",
         lambda c: c.model.name,
-        frozenset(
-            [
-                "in_channels",
-                "out_channels",
-                "image_size",
-                "dims",
-                "centered",
-                "num_classes",
-                "process",
-                "sigmas",
-                "network",
-            ]
-        ),
+        NETWORK,
         NETWORK_FIELDS,
         _of_network,
     ),
