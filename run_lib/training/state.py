@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import pickle
 import re
-import zipfile
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
@@ -18,7 +16,9 @@ from torch import nn
 
 from losses.times import TimeSampler, UniformTimes
 from models.base import Network
+from models.checkpoints.damage import DamagedCheckpointError
 from models.checkpoints.ours import CHECKPOINT as FORMAT
+from models.checkpoints.reader import read_payload
 from models.ema import EMA
 from run_lib.files import atomic
 
@@ -142,21 +142,52 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     """The contents of one of our checkpoints, tensors on the CPU, nothing executed.
 
     Raises:
-        ValueError: the file is missing, truncated or of another format.
+        DamagedCheckpointError: the file is truncated or altered; the message names the checkpoint before it.
+        ValueError: the file is missing or of another format, or lacks an entry.
     """
     if not path.is_file():
         raise ValueError(f"there is no checkpoint {path}.")
     try:
-        payload = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, pickle.UnpicklingError, EOFError, zipfile.BadZipFile) as error:
-        raise ValueError(
-            f"{path} is truncated or no checkpoint ({path.stat().st_size} bytes). Delete it to go on from another."
-        ) from error
+        payload = read_payload(path)
+    except DamagedCheckpointError as error:
+        raise DamagedCheckpointError(
+            path,
+            error.reason,
+            f"{path} is truncated or no checkpoint ({path.stat().st_size} bytes): it {error.reason}. "
+            f"{_instead(path)}",
+        ) from None
     if not isinstance(payload, dict) or payload.get("format") != FORMAT:
         raise ValueError(
             f"{path} is no checkpoint of ours ({FORMAT!r}); published weights load by config.init_from."
         )
+    lacking = [name for name, kind in _ENTRIES.items() if not isinstance(payload.get(name), kind)]
+    if lacking:
+        raise ValueError(
+            f"{path} lacks {', '.join(lacking)} of what a checkpoint holds, or has something else in the place. "
+            f"{_instead(path)}"
+        )
     return payload
+
+
+_ENTRIES: dict[str, type] = {
+    "step": int,
+    "model": dict,
+    "ema": dict,
+    "optimizer": dict,
+    "averages": dict,
+    "scaler": dict,
+    "times": dict,
+    "config": str,
+}
+
+
+def _instead(path: Path) -> str:
+    """What to do without this checkpoint: go on from the one before it, where there is one."""
+    folder = Checkpoints(path.parent)
+    before = [folder.path(step) for step in folder.steps() if folder.path(step).name < path.name]
+    if path.parent.name == "checkpoints" and before:
+        return f"{before[-1].name} remains: move the damaged file elsewhere to go on from that one."
+    return "No earlier checkpoint lies beside it: use another copy, or train anew in another --workdir."
 
 
 def check_names(network: nn.Module, weights: dict[str, torch.Tensor], path: Path) -> None:
