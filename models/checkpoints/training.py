@@ -39,7 +39,8 @@ def load_training(network: Network, path: str | os.PathLike[str]) -> TrainingChe
         ValueError: as ``load_weights``; or the file holds weights alone.
     """
     payload = read(path)
-    parts = recognise(payload, path).training(payload, network)
+    recognised = recognise(payload, path)
+    parts = recognised.family.training(recognised.payload, network)
     if parts is None:
         raise ValueError(
             f"{path} holds weights and no state of a training run that can be continued here; start from "
