@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -68,6 +69,22 @@ def recognise(payload: Any, path: str | os.PathLike[str], *, ema: bool = True) -
     )
 
 
+@contextlib.contextmanager
+def readable(path: str | os.PathLike[str], family: Family) -> Iterator[None]:
+    """Report an entry of another kind than the family's files have as an error of the file.
+
+    Raises:
+        ValueError: naming the file, where a family meets a number, text or list in place of a tensor or a table.
+    """
+    try:
+        yield
+    except (TypeError, AttributeError, LookupError, RuntimeError) as error:
+        raise ValueError(
+            f"weights file {path} has the names of family {family.name!r}, but some of its entries are missing or "
+            "of another kind than that family's; use another copy, or save the network's state_dict() again."
+        ) from error
+
+
 def read(path: str | os.PathLike[str]) -> Any:
     """The content of a file, of a diffusers folder, or of a model of the hub."""
     return read_folder(path) if is_folder(path) else read_payload(path)
@@ -89,9 +106,10 @@ def load_weights(network: Network, path: str | os.PathLike[str], *, ema: bool = 
     recognised = recognise(payload, path, ema=ema)
     family, payload = recognised.family, recognised.payload
     key_map = family.key_map(network)
-    tensors = family.tensors(payload, ema=ema)
-    _check_tensors(tensors, path)
-    left_out = family.left_out(payload, network, ema=ema)
+    with readable(path, family):
+        tensors = family.tensors(payload, ema=ema)
+        _check_tensors(tensors, path)
+        left_out = family.left_out(payload, network, ema=ema)
     ignored = {**recognised.around, **left_out}
 
     parameters = dict(network.named_parameters())
@@ -172,4 +190,4 @@ def _registered() -> list[type]:
 
 def _first(names: list[str]) -> str:
     more = f", … ({len(names) - _SHOWN} more)" if len(names) > _SHOWN else ""
-    return ", ".join(names[:_SHOWN]) + more
+    return ", ".join(map(str, names[:_SHOWN])) + more

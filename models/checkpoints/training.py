@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from models.base import Network
-from models.checkpoints.loader import LoadedWeights, load_weights, read, recognise
+from models.checkpoints.loader import LoadedWeights, load_weights, read, readable, recognise
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,8 @@ def load_training(network: Network, path: str | os.PathLike[str]) -> TrainingChe
     """
     payload = read(path)
     recognised = recognise(payload, path)
-    parts = recognised.family.training(recognised.payload, network)
+    with readable(path, recognised.family):
+        parts = recognised.family.training(recognised.payload, network)
     if parts is None:
         raise ValueError(
             f"{path} holds weights and no state of a training run that can be continued here; start from "

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from torch import nn
@@ -161,6 +161,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
             f"{path} is no checkpoint of ours ({FORMAT!r}); published weights load by config.init_from."
         )
     lacking = [name for name, kind in _ENTRIES.items() if not isinstance(payload.get(name), kind)]
+    lacking = lacking or _wrong_parts(payload)
     if lacking:
         raise ValueError(
             f"{path} lacks {', '.join(lacking)} of what a checkpoint holds, or has something else in the place. "
@@ -179,6 +180,33 @@ _ENTRIES: dict[str, type] = {
     "times": dict,
     "config": str,
 }
+
+
+def _wrong_parts(payload: Mapping[str, Any]) -> list[str]:
+    """Entries that have the right type, and something else in them than weights, averages and moments."""
+    model, optimizer, wrong = payload["model"], payload["optimizer"], []
+    if not _are_weights(model):
+        return ["model"]
+    averages = {"ema": payload["ema"], **{f"averages[{r!r}]": a for r, a in payload["averages"].items()}}
+    for name, average in averages.items():
+        shadow = average.get("shadow") if isinstance(average, dict) else None
+        counted = isinstance(average, dict) and isinstance(average.get("num_updates"), int)
+        if not (counted and _are_weights(shadow) and _same_shapes(shadow, model)):
+            wrong.append(name)
+    groups = optimizer.get("param_groups")
+    if not isinstance(optimizer.get("state"), dict) or not isinstance(groups, list) or not groups:
+        wrong.append("optimizer")
+    return wrong
+
+
+def _same_shapes(shadow: Mapping[str, torch.Tensor], model: Mapping[str, torch.Tensor]) -> bool:
+    return all(name in model and value.shape == model[name].shape for name, value in shadow.items())
+
+
+def _are_weights(value: Any) -> TypeGuard[dict[str, torch.Tensor]]:
+    return isinstance(value, dict) and all(
+        isinstance(name, str) and isinstance(tensor, torch.Tensor) for name, tensor in value.items()
+    )
 
 
 def _instead(path: Path) -> str:

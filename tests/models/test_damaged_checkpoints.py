@@ -103,6 +103,23 @@ def test_a_missing_entry_is_named(entry: str, tmp_path: Path) -> None:
         read_checkpoint(path)
 
 
+@pytest.mark.parametrize(
+    ("entry", "value"),
+    [
+        ("model", {"a": 1}),
+        ("ema", {"num_updates": 1, "shadow": {"input_conv.weight": torch.zeros(1)}}),
+        ("ema", {"num_updates": 1}),
+        ("averages", {0.9: 1}),
+        ("optimizer", {"state": {}}),
+    ],
+)
+def test_an_entry_with_something_else_in_it_is_named(entry: str, value: Any, tmp_path: Path) -> None:
+    path = saved(tmp_path)
+    torch.save({**torch.load(path, weights_only=True), entry: value}, path)
+    with pytest.raises(ValueError, match=rf"step_00000006\.pt lacks {entry}"):
+        read_checkpoint(path)
+
+
 class Call:
     """Pickled, it calls a function when it is read."""
 

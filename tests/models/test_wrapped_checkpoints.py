@@ -13,7 +13,7 @@ import torch
 
 from models import register_model
 from models.checkpoints import describe_folder, load_weights
-from tests.fixtures.score_sde_files import network_of, save
+from tests.fixtures.score_sde_files import network_of, payload_of, save
 from tests.fixtures.weights import Fixture
 from tests.models.test_guided_diffusion_checkpoint import reference
 
@@ -143,3 +143,12 @@ def test_shards_that_are_elsewhere_or_missing(tmp_path: Path) -> None:
     (tmp_path / shard).unlink()
     with pytest.raises(ValueError, match=rf"lacks {shard}, which .*index\.json lists"):
         load_weights(network, tmp_path)
+
+
+@pytest.mark.parametrize("entry", [3, "text", [1], None, {"module.all_modules.0.weight": 1}])
+def test_entries_of_another_kind_are_an_error_of_the_file(entry: Any, tmp_path: Path) -> None:
+    fixture = Fixture("score_sde/ddpm.npz")
+    payload = payload_of(fixture)
+    payload["model"][3] = entry
+    with pytest.raises(ValueError, match=r"checkpoint_7\.pth.*(of another kind|no floating-point)"):
+        load_weights(network_of(fixture), save(payload, tmp_path))
