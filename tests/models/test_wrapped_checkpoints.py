@@ -102,13 +102,14 @@ def test_weights_that_are_no_numbers_are_named(tmp_path: Path) -> None:
 
 def sharded(folder: Path, *, safe: bool) -> Any:
     torch.manual_seed(0)
-    unet = diffusers.UNet2DModel(
+    unet: Any = diffusers.UNet2DModel(
         sample_size=8,
         block_out_channels=(32, 64),
         layers_per_block=1,
         down_block_types=("DownBlock2D", "AttnDownBlock2D"),
         up_block_types=("AttnUpBlock2D", "UpBlock2D"),
-    ).eval()
+    )
+    unet.eval()
     unet.save_pretrained(folder, max_shard_size="300KB", safe_serialization=safe)
     return unet
 
