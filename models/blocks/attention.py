@@ -70,20 +70,28 @@ class SelfAttention(Block, abc.ABC):
 
 @final
 class SingleHeadAttention(SelfAttention):
-    """One head with a matrix each for q, k and v: ``out(softmax(q k^T / sqrt(C)) v)``.
+    """A matrix each for q, k and v: ``out(softmax(q k^T / sqrt(C)) v)``, by default in one head.
 
     DDPM's attention (Ho et al. 2020; score_sde's ``AttnBlock``, and with other groups and ``skip_rescale``
-    its ``AttnBlockpp``).
+    its ``AttnBlockpp``); diffusers divides the channels into several heads, each a row of C / heads channels.
 
     Args:
         channels: C.
+        heads: number of heads; it divides the channels.
         init_scale: of the last matrix; 0 starts the block as its shortcut.
     """
 
     def __init__(
-        self, channels: int, *, norm: nn.GroupNorm, init_scale: float = 0.0, skip_rescale: bool = False
+        self,
+        channels: int,
+        *,
+        norm: nn.GroupNorm,
+        heads: int = 1,
+        init_scale: float = 0.0,
+        skip_rescale: bool = False,
     ) -> None:
         super().__init__(norm, skip_rescale=skip_rescale)
+        self.heads = heads
         # score_sde's inner projections start small.
         self.query = linear(channels, channels, init_scale=0.1)
         self.key = linear(channels, channels, init_scale=0.1)
@@ -91,8 +99,11 @@ class SingleHeadAttention(SelfAttention):
         self.out = linear(channels, channels, init_scale=init_scale)
 
     def attend(self, tokens: Tensor) -> Tensor:
-        q, k, v = (layer(tokens).unsqueeze(1) for layer in (self.query, self.key, self.value))
-        attended: Tensor = self.out(F.scaled_dot_product_attention(q, k, v).squeeze(1))
+        q, k, v = (
+            layer(tokens).unflatten(-1, (self.heads, -1)).transpose(1, 2)
+            for layer in (self.query, self.key, self.value)
+        )
+        attended: Tensor = self.out(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
         return attended
 
 

@@ -21,10 +21,10 @@ def group_norm(channels: int, groups: int, *, eps: float = 1e-5) -> nn.GroupNorm
     return nn.GroupNorm(groups, channels, eps=eps)
 
 
-def ddpm_norm(channels: int, groups: int = 32) -> nn.GroupNorm:
-    """Group normalisation as DDPM and NCSN++ have it: eps 1e-6, and the largest number of groups that divides
+def ddpm_norm(channels: int, groups: int = 32, *, eps: float = 1e-6) -> nn.GroupNorm:
+    """Group normalisation as DDPM and NCSN++ have it: a small eps, and the largest number of groups that divides
     both ``groups`` and ``channels``."""
-    return group_norm(channels, math.gcd(groups, channels), eps=1e-6)
+    return group_norm(channels, math.gcd(groups, channels), eps=eps)
 
 
 def ncsnpp_norm(channels: int) -> nn.GroupNorm:

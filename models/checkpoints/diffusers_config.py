@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -66,7 +66,6 @@ _FIXED: dict[str, tuple[tuple[Any, ...], str]] = {
     "downsample_type": (("conv",), "ours has no other"),
     "upsample_type": (("conv",), "ours has no other"),
     "act_fn": (("silu", "swish"), "diffusers itself uses it outside the blocks whatever act_fn says"),
-    "norm_eps": ((1e-6,), "the eps of our normalisations"),
     "resnet_time_scale_shift": (("default",), "our blocks are told the time by addition"),
     "add_attention": ((True,), "ours attends in the middle"),
     "class_embed_type": ((None,), "our class embedding is a table, num_class_embeds"),
@@ -77,12 +76,15 @@ _POSITIONAL: dict[str, tuple[tuple[Any, ...], str]] = {
 }
 _PLAIN: dict[str, tuple[tuple[Any, ...], str]] = {
     "time_embedding_type": (("positional",), "our ddpm has sinusoids; the Fourier embedding is ncsnpp's"),
-    "downsample_padding": ((0,), "our down-sampling pads behind only, as the published weights do"),
+    "downsample_padding": ((0, 1), "our down-sampling pads behind, or one on both sides"),
+    "flip_sin_to_cos": ((False, True), "sines or cosines first"),
+    "freq_shift": ((1, 0), "the frequencies of our time embedding end at 1/10000, or one before"),
     "mid_block_scale_factor": ((1,), "our ddpm does not rescale its blocks"),
     "norm_num_groups": ((_NORM_GROUPS,), "the groups of our ddpm"),
     "attn_norm_num_groups": ((None, _NORM_GROUPS), "the groups of our ddpm"),
 }
 _SKIP: dict[str, tuple[tuple[Any, ...], str]] = {
+    "norm_eps": ((1e-6,), "the eps of our ncsnpp's normalisations"),
     "time_embedding_type": (("fourier", "positional"), "what our ncsnpp has"),
     "mid_block_scale_factor": ((math.sqrt(2),), "our ncsnpp divides all blocks by sqrt 2, as Skip blocks do"),
     "norm_num_groups": ((None,), "the groups of our ncsnpp follow from the width"),
@@ -101,6 +103,25 @@ class Architecture:
 
 
 @dataclass(frozen=True)
+class Variant:
+    """The settings in which DDPM's networks differ: by default those of google/ddpm-*.
+
+    Args:
+        head_channels: of each attention head; None for one head as wide as the level.
+        padding: of down-sampling: 0 behind each axis, 1 on both sides.
+        norm_eps: of every normalisation.
+        cosines_first: order of the time embedding (``flip_sin_to_cos``).
+        freq_shift: 1 where the lowest frequency is 1/10000 exactly, else 0.
+    """
+
+    head_channels: int | None = None
+    padding: int = 0
+    norm_eps: float = 1e-6
+    cosines_first: bool = False
+    freq_shift: int = 1
+
+
+@dataclass(frozen=True)
 class UNet2D:
     """A ``UNet2DModel`` that is one of our networks: its free settings.
 
@@ -114,6 +135,7 @@ class UNet2D:
         layers: blocks of a level on the way down.
         dropout: of training.
         num_classes: None for an unconditional network.
+        variant: of DDPM's networks.
 
     Raises:
         ValueError: diffusers' Skip blocks normalise in other groups than ours at these widths.
@@ -130,6 +152,7 @@ class UNet2D:
     layers: int
     dropout: float
     num_classes: int | None
+    variant: Variant = Variant()
 
     def __post_init__(self) -> None:
         if any(width % self.widths[0] for width in self.widths):
@@ -173,7 +196,8 @@ class UNet2D:
             "num_classes": self.num_classes,
         }
         if not self.skip:
-            return Architecture("ddpm", arguments | {"attention_after_every_up_block": True})
+            arguments["attention_after_every_up_block"] = True
+            return Architecture("ddpm", arguments | self._variant_arguments())
         return Architecture(
             "ncsnpp",
             arguments
@@ -186,9 +210,27 @@ class UNet2D:
             },
         )
 
+    def _variant_arguments(self) -> dict[str, Any]:
+        """What differs from our network's defaults."""
+        ours, usual = self.variant, Variant()
+        arguments = {
+            "head_channels": (ours.head_channels, usual.head_channels),
+            "downsample_padding": ("both" if ours.padding else "behind", "behind"),
+            "norm_eps": (ours.norm_eps, usual.norm_eps),
+            "time_cosines_first": (ours.cosines_first, usual.cosines_first),
+            "time_endpoint": (bool(ours.freq_shift), True),
+        }
+        return {name: value for name, (value, default) in arguments.items() if value != default}
+
     def config(self) -> Mapping[str, Any]:
         """The config from which ``UNet2DModel.from_config`` builds the same network."""
-        fixed = _FIXED | (_SKIP if self.skip else _PLAIN) | _POSITIONAL
+        fixed = _FIXED | (_SKIP | _POSITIONAL if self.skip else _PLAIN)
+        variant = {
+            "downsample_padding": self.variant.padding,
+            "flip_sin_to_cos": self.variant.cosines_first,
+            "freq_shift": self.variant.freq_shift,
+            "norm_eps": self.variant.norm_eps,
+        }
         return {
             "_class_name": "UNet2DModel",
             **_DEFAULTS,
@@ -203,8 +245,9 @@ class UNet2D:
             "block_out_channels": list(self.widths),
             "layers_per_block": self.layers,
             "dropout": self.dropout,
-            "attention_head_dim": None,
+            "attention_head_dim": self.variant.head_channels,
             "num_class_embeds": self.num_classes,
+            **({} if self.skip else variant),
         }
 
     def differences(self, other: UNet2D) -> list[str]:
@@ -222,7 +265,7 @@ def read_unet(config: Mapping[str, Any]) -> UNet2D:
 
     Raises:
         ValueError: the config is of another class, or describes a function that no network of ours computes;
-            naming the setting, what is allowed and why.
+            naming every such setting, what is allowed and why.
     """
     if config.get("_class_name") != "UNet2DModel":
         raise ValueError(
@@ -236,30 +279,19 @@ def read_unet(config: Mapping[str, Any]) -> UNet2D:
             "what they do to the network cannot be told."
         )
     settings = _DEFAULTS | given
-    down, up = list(settings["down_block_types"]), list(settings["up_block_types"])
-    skip = "Skip" in down[0]
-    attends = tuple(name.startswith("Attn") for name in down)
-    _check_blocks(down, up, skip, attends)
-    fixed = _FIXED | (_SKIP if skip else _PLAIN)
-    if settings["time_embedding_type"] == "positional":
-        fixed |= _POSITIONAL
-    for name, (allowed, why) in fixed.items():
-        if not any(_same(settings[name], value) for value in allowed):
-            raise _refused(name, settings[name], " or ".join(map(repr, allowed)), why)
+    skip = "Skip" in str(settings["down_block_types"])
+    if reasons := [*_wrong_blocks(settings, skip), *_wrong_settings(settings, skip)]:
+        raise ValueError(" ".join(reasons))
     widths = tuple(settings["block_out_channels"])
-    attending = {width for width, attend in zip(widths, attends, strict=True) if attend} | {widths[-1]}
-    if settings["attention_head_dim"] is not None and attending != {settings["attention_head_dim"]}:
-        why = f"our attention has one head, here as wide as the level: {sorted(attending)}"
-        raise _refused("attention_head_dim", settings["attention_head_dim"], "None", why)
-    if settings["time_embedding_dim"] not in (None, 4 * widths[0]):
-        raise _refused(
-            "time_embedding_dim", settings["time_embedding_dim"], "None", "ours is 4 times the width"
-        )
-    size = settings["sample_size"]
-    if size is None:
-        raise _refused(
-            "sample_size", None, "a size", "where our networks attend is told by resolution; write it in"
-        )
+    attends = tuple(name.startswith("Attn") for name in settings["down_block_types"])
+    size, head = settings["sample_size"], settings["attention_head_dim"]
+    variant = Variant(
+        head_channels=None if _attending(settings) == {head} else head,
+        padding=settings["downsample_padding"],
+        norm_eps=float(settings["norm_eps"]),
+        cosines_first=bool(settings["flip_sin_to_cos"]),
+        freq_shift=int(settings["freq_shift"]),
+    )
     return UNet2D(
         skip=skip,
         sample_size=(size, size) if isinstance(size, int) else (size[0], size[1]),
@@ -272,17 +304,56 @@ def read_unet(config: Mapping[str, Any]) -> UNet2D:
         layers=settings["layers_per_block"],
         dropout=float(settings["dropout"]),
         num_classes=settings["num_class_embeds"],
+        variant=Variant() if skip else variant,
     )
 
 
-def _check_blocks(down: list[str], up: list[str], skip: bool, attends: tuple[bool, ...]) -> None:
-    wanted = [_block("Down", skip, attend) for attend in attends]
-    if down != wanted:
+def _attending(settings: Mapping[str, Any]) -> set[int]:
+    """The widths with attention; the middle, as wide as the last level, always has it."""
+    widths, down = settings["block_out_channels"], settings["down_block_types"]
+    return {width for width, name in zip(widths, down, strict=True) if name.startswith("Attn")} | {widths[-1]}
+
+
+def _wrong_blocks(settings: Mapping[str, Any], skip: bool) -> Iterator[str]:
+    down, up = list(settings["down_block_types"]), list(settings["up_block_types"])
+    attends = [str(name).startswith("Attn") for name in down]
+    if down != (wanted := [_block("Down", skip, attend) for attend in attends]):
         why = "DDPM's (Attn)DownBlock2D or NCSN++'s (Attn)SkipDownBlock2D at every level are ours"
-        raise _refused("down_block_types", down, str(wanted), why)
-    mirrored = [_block("Up", skip, attend) for attend in reversed(attends)]
-    if up != mirrored:
-        raise _refused("up_block_types", up, str(mirrored), "our way up mirrors the way down")
+        yield _reason("down_block_types", down, str(wanted), why)
+    if up != (mirrored := [_block("Up", skip, attend) for attend in reversed(attends)]):
+        yield _reason("up_block_types", up, str(mirrored), "our way up mirrors the way down")
+    if len(down) != len(settings["block_out_channels"]):
+        widths = settings["block_out_channels"]
+        yield _reason(
+            "block_out_channels", widths, f"{len(down)} numbers", "one for each of down_block_types"
+        )
+
+
+def _wrong_settings(settings: Mapping[str, Any], skip: bool) -> Iterator[str]:
+    """Every setting that makes another function than ours."""
+    fixed = _FIXED | (_SKIP if skip else _PLAIN)
+    if skip and settings["time_embedding_type"] == "positional":
+        fixed |= _POSITIONAL
+    for name, (allowed, why) in fixed.items():
+        if not any(_same(settings[name], value) for value in allowed):
+            yield _reason(name, settings[name], " or ".join(map(repr, allowed)), why)
+    widths = settings["block_out_channels"]
+    head = settings["attention_head_dim"]
+    if head is not None and len(widths) == len(settings["down_block_types"]):
+        attending = _attending(settings)
+        if skip and attending != {head}:
+            why = f"our ncsnpp's attention has one head, here as wide as the level: {sorted(attending)}"
+            yield _reason("attention_head_dim", head, "None", why)
+        elif any(width % head for width in attending):
+            why = f"whole heads of the widths that attend: {sorted(attending)}"
+            yield _reason("attention_head_dim", head, "None or a divisor", why)
+    if settings["time_embedding_dim"] not in (None, 4 * widths[0]):
+        yield _reason(
+            "time_embedding_dim", settings["time_embedding_dim"], "None", "ours is 4 times the width"
+        )
+    if settings["sample_size"] is None:
+        why = "where our networks attend is told by resolution; write it in"
+        yield _reason("sample_size", None, "a size", why)
 
 
 def _block(direction: str, skip: bool, attends: bool) -> str:
@@ -296,4 +367,8 @@ def _same(value: Any, allowed: Any) -> bool:
 
 
 def _refused(name: str, value: Any, allowed: str, why: str) -> ValueError:
-    return ValueError(f"the diffusers config has {name}={value!r}; allowed: {allowed} ({why}).")
+    return ValueError(_reason(name, value, allowed, why))
+
+
+def _reason(name: str, value: Any, allowed: str, why: str) -> str:
+    return f"the diffusers config has {name}={value!r}; allowed: {allowed} ({why})."

@@ -13,6 +13,20 @@ from typing import Any
 from models.checkpoints.reader import read_payload
 
 WEIGHTS = ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin")
+INDICES = (
+    "diffusion_pytorch_model.safetensors.index.json",
+    "diffusion_pytorch_model.bin.index.json",
+    "pytorch_model.bin.index.json",
+)
+"""Lists of weights that are in several files: which file has which name."""
+_SHARDS = "*-of-*"
+_WANTED = (
+    (WEIGHTS[0], ()),
+    (INDICES[0], (f"{_SHARDS}.safetensors",)),
+    (WEIGHTS[1], ()),
+    *((name, (f"{_SHARDS}.bin",)) for name in INDICES[1:]),
+)
+"""What is fetched from the hub, in this order until one is there: a file, and further files with it."""
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _FILE = re.compile(r".*\.(pt|pth|ckpt|bin|safetensors|npz|json)", re.IGNORECASE)
 
@@ -60,14 +74,46 @@ def read_folder(path: str | os.PathLike[str]) -> dict[str, Any]:
         ValueError: no config or no weights in the folder, weights that cannot be read safely, or no hub.
     """
     configs = read_configs(path)
-    weights = next((configs.home / name for name in WEIGHTS if (configs.home / name).is_file()), None)
-    if weights is None:
+    held = [configs.home / name for name in (*WEIGHTS, *INDICES) if (configs.home / name).is_file()]
+    if not held:
         raise ValueError(
-            f"{configs.home} has none of {', '.join(WEIGHTS)}; where its weights are in several shards, load "
-            "it with diffusers and write it in one with save_pretrained(folder, max_shard_size='100GB')."
+            f"{configs.home} has none of {', '.join((*WEIGHTS, *INDICES))}; download the weights too, or write "
+            "the folder again with save_pretrained."
         )
+    weights = read_shards(held[0]) if held[0].name in INDICES else read_payload(held[0])
+    if not isinstance(weights, Mapping):
+        raise ValueError(f"weights file {held[0]} holds a list; expected tensors by name. Fetch it again.")
     scheduler = {} if configs.scheduler is None else {"scheduler_config": configs.scheduler}
-    return {"unet_config": configs.unet, "weights": read_payload(weights), **scheduler}
+    return {"unet_config": configs.unet, "weights": weights, **scheduler}
+
+
+def read_shards(index: Path) -> dict[str, Any]:
+    """The weights of all files that an index lists. The files lie beside the index, and nowhere else.
+
+    Raises:
+        ValueError: the index is none, or names a file that is elsewhere, missing or without a listed weight.
+    """
+    listed = _json(index).get("weight_map")
+    if not isinstance(listed, dict) or not all(isinstance(file, str) for file in listed.values()):
+        raise ValueError(f"{index} has no weight_map from names to files; download it again.")
+    files = sorted(set(listed.values()))
+    if outside := [name for name in files if Path(name).name != name]:
+        raise ValueError(
+            f"{index} names {outside[0]!r}, which is not a file beside it; the index is refused."
+        )
+    if missing := [name for name in files if not (index.parent / name).is_file()]:
+        raise ValueError(
+            f"{index.parent} lacks {', '.join(missing)}, which {index.name} lists; download them too."
+        )
+    weights: dict[str, Any] = {}
+    for name in files:
+        weights |= read_payload(index.parent / name)
+    if lacking := sorted(listed.keys() - weights.keys()):
+        raise ValueError(
+            f"the files that {index} lists lack {len(lacking)} of its weights, first {lacking[0]}; "
+            "download them again."
+        )
+    return weights
 
 
 def local_folder(path: str | os.PathLike[str]) -> Path:
@@ -87,10 +133,9 @@ def local_folder(path: str | os.PathLike[str]) -> Path:
         ) from None
     configs = ["config.json", "scheduler_config.json", "unet/config.json", "scheduler/scheduler_config.json"]
     try:
-        for name in WEIGHTS:
-            fetched = Path(
-                snapshot_download(os.fspath(path), allow_patterns=[*configs, name, f"unet/{name}"])
-            )
+        for name, further in _WANTED:
+            wanted = [name, f"unet/{name}", *further]
+            fetched = Path(snapshot_download(os.fspath(path), allow_patterns=[*configs, *wanted]))
             if _find(fetched, "unet", name) is not None:
                 break
     except Exception as error:

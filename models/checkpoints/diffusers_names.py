@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import nn
@@ -15,7 +16,7 @@ from models.blocks.fir import fir_kernel
 from models.blocks.pyramid import Readout
 from models.blocks.resample import Downsample, Upsample
 from models.blocks.residual import ResBlock
-from models.checkpoints.diffusers_config import UNet2D
+from models.checkpoints.diffusers_config import UNet2D, Variant
 from models.networks.ddpm import DDPM
 from models.networks.ncsnpp import NCSNpp
 
@@ -114,9 +115,17 @@ def _ddpm(network: DDPM, sample_size: tuple[int, int] | None = None) -> UNet2D:
     _need(network.attention_after_every_up_block or not any(attends), "attention_after_every_up_block=True")
     _need(all(m.conv is not None for m in network.modules() if _resamples(m)), "resample_with_conv=True")
     _need(network.sigmas is None, "scale_by_sigma=False")
-    return _unet(
+    unet = _unet(
         network, network.output_conv, _blocks(down), sample_size, skip=False, fourier=False, attends=attends
     )
+    variant = Variant(
+        head_channels=network.head_channels,
+        padding=0 if network.downsample_padding == "behind" else 1,
+        norm_eps=network.norm_eps,
+        cosines_first=network.time_cosines_first,
+        freq_shift=1 if network.time_endpoint else 0,
+    )
+    return replace(unet, variant=variant)
 
 
 @as_unet.register

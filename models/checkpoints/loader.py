@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,7 @@ from models.base import Network, register_model
 from models.checkpoints.base import Family, register_family
 from models.checkpoints.diffusers_folder import is_folder, read_folder
 from models.checkpoints.reader import read_payload
+from models.checkpoints.wrapping import unwrapped
 
 _SHOWN = 5
 _LISTED = 12
@@ -40,21 +42,47 @@ class LoadedWeights:
         return "\n".join(lines)
 
 
-def recognise(payload: Any, path: str | os.PathLike[str]) -> Family:
-    """The family of an unpickled file.
+@dataclass(frozen=True)
+class Recognised:
+    """A file's family, its content without wrappings, and what was around it with the reason it is left out."""
+
+    family: Family
+    payload: Any
+    around: Mapping[str, str]
+
+
+def recognise(payload: Any, path: str | os.PathLike[str], *, ema: bool = True) -> Recognised:
+    """The family of an unpickled file, and its content within ``state_dict``, ``module.`` and the like.
 
     Raises:
         ValueError: no family knows it; the message shows the file's first names.
     """
-    for name in register_family:
-        family: Family = register_family[name]()
-        if family.recognises(payload):
-            return family
+    for found in unwrapped(payload, ema=ema):
+        for name in register_family:
+            family: Family = register_family[name]()
+            if family.recognises(found.content):
+                return Recognised(family, found.content, found.left)
     names = list(map(str, payload)) if isinstance(payload, Mapping) else ["none, it is a list"]
     raise ValueError(
         f"weights file {path} is of no known family (tried {', '.join(register_family)}); "
         f"its first names: {_first(names)}."
     )
+
+
+@contextlib.contextmanager
+def readable(path: str | os.PathLike[str], family: Family) -> Iterator[None]:
+    """Report an entry of another kind than the family's files have as an error of the file.
+
+    Raises:
+        ValueError: naming the file, where a family meets a number, text or list in place of a tensor or a table.
+    """
+    try:
+        yield
+    except (TypeError, AttributeError, LookupError, RuntimeError) as error:
+        raise ValueError(
+            f"weights file {path} has the names of family {family.name!r}, but some of its entries are missing or "
+            "of another kind than that family's; use another copy, or save the network's state_dict() again."
+        ) from error
 
 
 def read(path: str | os.PathLike[str]) -> Any:
@@ -75,10 +103,14 @@ def load_weights(network: Network, path: str | os.PathLike[str], *, ema: bool = 
             not hold exactly the network's parameters: the file, the family and the first differing keys.
     """
     payload = read(path)
-    family = recognise(payload, path)
+    recognised = recognise(payload, path, ema=ema)
+    family, payload = recognised.family, recognised.payload
     key_map = family.key_map(network)
-    tensors = family.tensors(payload, ema=ema)
-    ignored = family.left_out(payload, network, ema=ema)
+    with readable(path, family):
+        tensors = family.tensors(payload, ema=ema)
+        _check_tensors(tensors, path)
+        left_out = family.left_out(payload, network, ema=ema)
+    ignored = {**recognised.around, **left_out}
 
     parameters = dict(network.named_parameters())
     assert parameters.keys() == key_map.keys(), "a family must map every parameter"
@@ -86,7 +118,7 @@ def load_weights(network: Network, path: str | os.PathLike[str], *, ema: bool = 
         parameters,
         key_map,
         tensors,
-        ignored,
+        left_out,
         where=f"weights file {path} (family {family.name!r})",
         network=network,
     )
@@ -138,10 +170,24 @@ def _check(
         )
 
 
+def _check_tensors(tensors: Mapping[str, Any], path: str | os.PathLike[str]) -> None:
+    """Refuse weights that are no numbers; half and double precision are read, whatever the network has."""
+    wrong = [
+        f"{name} ({value.dtype if isinstance(value, Tensor) else type(value).__name__})"
+        for name, value in tensors.items()
+        if not isinstance(value, Tensor) or not value.is_floating_point()
+    ]
+    if wrong:
+        raise ValueError(
+            f"weights file {path} has {len(wrong)} weights that are no floating-point tensors: "
+            f"{_first(wrong)}. Give a file of the network's state_dict()."
+        )
+
+
 def _registered() -> list[type]:
     return [register_model[name] for name in register_model]
 
 
 def _first(names: list[str]) -> str:
     more = f", … ({len(names) - _SHOWN} more)" if len(names) > _SHOWN else ""
-    return ", ".join(names[:_SHOWN]) + more
+    return ", ".join(map(str, names[:_SHOWN])) + more

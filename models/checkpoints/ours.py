@@ -26,7 +26,19 @@ class Ours(Family):
         return isinstance(payload, Mapping) and payload.get("format") in (CHECKPOINT, WEIGHTS)
 
     def tensors(self, payload: Mapping[str, Any], *, ema: bool) -> dict[str, Tensor]:
-        averaged = payload["ema"]["shadow"] if ema and "ema" in payload else {}
+        if not isinstance(payload.get("model"), Mapping):
+            raise ValueError(
+                "the checkpoint has no entry 'model' of weights by name; use another copy of it."
+            )
+        if payload["format"] == CHECKPOINT and not isinstance(payload.get("ema"), Mapping):
+            raise ValueError(
+                "the checkpoint has no entry 'ema', its averaged weights; use another copy of it."
+            )
+        averaged = payload["ema"].get("shadow") if ema and "ema" in payload else {}
+        if not isinstance(averaged, Mapping):
+            raise ValueError(
+                "the checkpoint's averaged weights are not stored by name; use another copy of it."
+            )
         return {**payload["model"], **averaged}
 
     def key_map(self, network: Network) -> dict[str, str]:

@@ -20,6 +20,7 @@ from models.checkpoints.base import Family, TrainingParts, register_family
 from models.checkpoints.score_sde_names import score_sde_names
 
 _BUFFER = "sigmas"
+_LAYER = re.compile(r"(module\.)?all_modules\.")
 # The Fourier features' frequencies: a parameter that is not trained, hence not averaged.
 _FROZEN = re.compile(r"all_modules\.\d+\.W")
 # score_sde's pointwise layers multiply from the right: (in, out).
@@ -33,14 +34,13 @@ class ScoreSDE(Family):
 
     name: ClassVar[str] = "score_sde"
 
-    def recognises(self, payload: Mapping[str, Any]) -> bool:
-        model = payload.get("model")
-        return isinstance(model, Mapping) and any("all_modules." in name for name in model)
+    def recognises(self, payload: Any) -> bool:
+        return isinstance(payload, Mapping) and any(_LAYER.match(str(name)) for name in _model(payload))
 
     def tensors(self, payload: Mapping[str, Any], *, ema: bool) -> dict[str, Tensor]:
         """The weights; pointwise matrices turned to (out, in), as ours are."""
         weights = _raw(payload)
-        if ema:
+        if ema and "model" in payload:  # a bare state dict has one set of weights
             weights |= _averaged(payload, weights)
         return {name: to_ours(name, weight) for name, weight in weights.items()}
 
@@ -51,11 +51,12 @@ class ScoreSDE(Family):
         other = (
             "raw weights, the averaged ones are used" if ema else "averaged weights, the raw ones are used"
         )
-        _check_sigmas(payload["model"], network)
+        _check_sigmas(_model(payload), network)
         reasons = {
             "optimizer": "the optimizer's state is no weight",
             "step": "the number of training steps, reported apart",
             "model" if ema else "ema": other,
+            _BUFFER: "a table that follows from the config",
             f"model.{_BUFFER}": "a table that follows from the config",
         }
         reasons = {name: reason for name, reason in reasons.items() if _holds(payload, name)}
@@ -66,15 +67,21 @@ class ScoreSDE(Family):
         return reasons
 
     def training(self, payload: Mapping[str, Any], network: Network) -> TrainingParts:
-        updates = int(payload["ema"].get("num_updates") or 0)
-        return TrainingParts(optimizer_state(payload, network), updates, int(payload["step"]))
+        ema, step = payload.get("ema"), payload.get("step")
+        if not isinstance(ema, Mapping) or not isinstance(step, int):
+            raise ValueError(
+                "the score_sde checkpoint lacks 'ema' or 'step', so its training cannot be continued; start from "
+                "its weights with init_from."
+            )
+        updates = int(ema.get("num_updates") or 0)
+        return TrainingParts(optimizer_state(payload, network), updates, step)
 
 
 def _holds(payload: Mapping[str, Any], name: str) -> bool:
     head, _, rest = name.partition(".")
     if not rest:
         return head in payload
-    return any(key.removeprefix("module.") == rest for key in payload[head])
+    return head in payload and any(key.removeprefix("module.") == rest for key in payload[head])
 
 
 def _check_sigmas(model: Mapping[str, Tensor], network: Network) -> None:
@@ -91,8 +98,14 @@ def _check_sigmas(model: Mapping[str, Tensor], network: Network) -> None:
         )
 
 
+def _model(payload: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The state dict: the entry ``model``, or the file itself."""
+    model = payload.get("model", payload)
+    return model if isinstance(model, Mapping) else {}
+
+
 def _raw(payload: Mapping[str, Any]) -> dict[str, Tensor]:
-    names = {name.removeprefix("module."): weight for name, weight in payload["model"].items()}
+    names = {name.removeprefix("module."): weight for name, weight in _model(payload).items()}
     names.pop(_BUFFER, None)
     return names
 

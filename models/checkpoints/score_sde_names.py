@@ -53,6 +53,13 @@ def _ddpm(network: DDPM) -> Iterator[nn.Module]:
             "score_sde_pytorch's ddpm has neither classes nor attention after every up block; "
             "build the network without num_classes and attention_after_every_up_block."
         )
+    theirs = ("behind", 1e-6, False, True)
+    ours = (network.downsample_padding, network.norm_eps, network.time_cosines_first, network.time_endpoint)
+    if ours != theirs or network.head_channels is not None:
+        raise ValueError(
+            "score_sde_pytorch's ddpm has one head, pads behind, has norm_eps 1e-6, and the sines first; build the "
+            "network without head_channels, downsample_padding, norm_eps, time_cosines_first and time_endpoint."
+        )
     if network.time_embedding is not None:
         yield from (layer for layer in network.time_embedding if isinstance(layer, nn.Linear))
     yield network.input_conv

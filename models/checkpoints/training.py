@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from models.base import Network
-from models.checkpoints.loader import LoadedWeights, load_weights, read, recognise
+from models.checkpoints.loader import LoadedWeights, load_weights, read, readable, recognise
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,9 @@ def load_training(network: Network, path: str | os.PathLike[str]) -> TrainingChe
         ValueError: as ``load_weights``; or the file holds weights alone.
     """
     payload = read(path)
-    parts = recognise(payload, path).training(payload, network)
+    recognised = recognise(payload, path)
+    with readable(path, recognised.family):
+        parts = recognised.family.training(recognised.payload, network)
     if parts is None:
         raise ValueError(
             f"{path} holds weights and no state of a training run that can be continued here; start from "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, final
+from typing import Any, Literal, final
 
 import torch
 from torch import Tensor, nn
@@ -63,6 +63,12 @@ class DDPM(Network):
         centered: whether data are in [-1, 1]; otherwise in [0, 1], and rescaled on entry.
         scale_by_sigma: divide the output by ``sigmas[label]`` (score_sde's networks trained with SMLD).
         sigmas: noise level of each label, for ``scale_by_sigma``.
+        head_channels: channels of each head of the attention; None for one head as wide as the level.
+        downsample_padding: zeros ``behind`` each axis, as in DDPM, or on ``both`` sides, as in diffusers' training
+            example.
+        norm_eps: added to the variance in every normalisation.
+        time_cosines_first: order of the time embedding's features, see ``sinusoidal``.
+        time_endpoint: whether its lowest frequency is 1 / 10000 exactly, see ``sinusoidal``.
         num_classes: number of class labels that an embedding is learned for, keyword ``y`` of ``forward``;
             None for an unconditional network.
 
@@ -90,6 +96,11 @@ class DDPM(Network):
         centered: bool = True,
         scale_by_sigma: bool = False,
         sigmas: Sequence[float] | Tensor | None = None,
+        head_channels: int | None = None,
+        downsample_padding: Literal["behind", "both"] = "behind",
+        norm_eps: float = 1e-6,
+        time_cosines_first: bool = False,
+        time_endpoint: bool = True,
         num_classes: int | None = None,
     ) -> None:
         super().__init__()
@@ -100,6 +111,11 @@ class DDPM(Network):
         self.factor = 2 ** (len(channel_mult) - 1)
         self.channels = channels
         self.centered = centered
+        self.head_channels = head_channels
+        self.downsample_padding = downsample_padding
+        self.norm_eps = norm_eps
+        self.time_cosines_first = time_cosines_first
+        self.time_endpoint = time_endpoint
         self.attention_after_every_up_block = attention_after_every_up_block
         table = torch.as_tensor(sigmas, dtype=torch.float32) if scale_by_sigma else None
         self.register_buffer("sigmas", table, persistent=False)
@@ -119,17 +135,23 @@ class DDPM(Network):
         def block(width_in: int, width_out: int) -> ResBlock:
             shortcut = None if width_in == width_out else Pointwise(width_in, width_out)
             layers = ResLayers(
-                norm_in=ddpm_norm(width_in),
+                norm_in=ddpm_norm(width_in, eps=norm_eps),
                 conv_in=conv(rank, width_in, width_out, init_scale=1.0),
                 embedding=linear(emb_channels, width_out, init_scale=1.0) if told else None,
-                norm_out=ddpm_norm(width_out),
+                norm_out=ddpm_norm(width_out, eps=norm_eps),
                 conv_out=conv(rank, width_out, width_out, init_scale=0.0),
                 shortcut=shortcut,
             )
             return ResBlock(layers, act=act, embedding_act=act, dropout=dropout)
 
         def attention(width: int) -> SingleHeadAttention:
-            return SingleHeadAttention(width, norm=ddpm_norm(width))
+            if width % (head_channels or width):
+                raise ValueError(
+                    f"{width} channels do not divide into attention heads of {head_channels}; choose "
+                    "head_channels that divides them at every level with attention and at the last."
+                )
+            heads = width // (head_channels or width)
+            return SingleHeadAttention(width, norm=ddpm_norm(width, eps=norm_eps), heads=heads)
 
         widths = [channels * mult for mult in channel_mult]
         attend = [size in tuple(attention_resolutions) for size in resolutions(image_size, len(widths))]
@@ -145,7 +167,9 @@ class DDPM(Network):
                 skips.append(width)
             resample: Block | None = None
             if level < len(widths) - 1:
-                resample = Downsample(rank, in_channels=width, with_conv=resample_with_conv)
+                resample = Downsample(
+                    rank, in_channels=width, with_conv=resample_with_conv, padding=downsample_padding
+                )
                 skips.append(width)
             down.append(
                 Level(blocks, [attention(width) if attend[level] else None for _ in blocks], resample)
@@ -170,7 +194,7 @@ class DDPM(Network):
         self.up: ModuleList[Level] = ModuleList(up)
         assert not skips
 
-        self.output_norm = ddpm_norm(width)
+        self.output_norm = ddpm_norm(width, eps=norm_eps)
         self.act = act
         self.output_conv = conv(
             rank, width, in_channels if out_channels is None else out_channels, init_scale=0.0
@@ -192,7 +216,13 @@ class DDPM(Network):
             raise ValueError(f"this network takes no condition {', '.join(sorted(cond))}; it knows y only.")
         time = None
         if self.time_embedding is not None:
-            time = self.time_embedding(sinusoidal(labels, self.channels))
+            features = sinusoidal(
+                labels,
+                self.channels,
+                cosines_first=self.time_cosines_first,
+                endpoint=self.time_endpoint,
+            )
+            time = self.time_embedding(features)
         emb = plus_class(time, self.class_embedding, y)
         h: Tensor = self.input_conv(x if self.centered else 2 * x - 1)
         skips = [h]

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import json
 import os
-import pickle
 import re
-import zipfile
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from torch import nn
 
 from losses.times import TimeSampler, UniformTimes
 from models.base import Network
+from models.checkpoints.damage import DamagedCheckpointError
 from models.checkpoints.ours import CHECKPOINT as FORMAT
+from models.checkpoints.reader import read_payload
 from models.ema import EMA
 from run_lib.files import atomic
 
@@ -155,21 +155,80 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     """The contents of one of our checkpoints, tensors on the CPU, nothing executed.
 
     Raises:
-        ValueError: the file is missing, truncated or of another format.
+        DamagedCheckpointError: the file is truncated or altered; the message names the checkpoint before it.
+        ValueError: the file is missing or of another format, or lacks an entry.
     """
     if not path.is_file():
         raise ValueError(f"there is no checkpoint {path}.")
     try:
-        payload = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, pickle.UnpicklingError, EOFError, zipfile.BadZipFile) as error:
-        raise ValueError(
-            f"{path} is truncated or no checkpoint ({path.stat().st_size} bytes). Delete it to go on from another."
-        ) from error
+        payload = read_payload(path)
+    except DamagedCheckpointError as error:
+        raise DamagedCheckpointError(
+            path,
+            error.reason,
+            f"{path} is truncated or no checkpoint ({path.stat().st_size} bytes): it {error.reason}. "
+            f"{_instead(path)}",
+        ) from None
     if not isinstance(payload, dict) or payload.get("format") != FORMAT:
         raise ValueError(
             f"{path} is no checkpoint of ours ({FORMAT!r}); published weights load by config.init_from."
         )
+    lacking = [name for name, kind in _ENTRIES.items() if not isinstance(payload.get(name), kind)]
+    lacking = lacking or _wrong_parts(payload)
+    if lacking:
+        raise ValueError(
+            f"{path} lacks {', '.join(lacking)} of what a checkpoint holds, or has something else in the place. "
+            f"{_instead(path)}"
+        )
     return payload
+
+
+_ENTRIES: dict[str, type] = {
+    "step": int,
+    "model": dict,
+    "ema": dict,
+    "optimizer": dict,
+    "averages": dict,
+    "scaler": dict,
+    "times": dict,
+    "config": str,
+}
+
+
+def _wrong_parts(payload: Mapping[str, Any]) -> list[str]:
+    """Entries that have the right type, and something else in them than weights, averages and moments."""
+    model, optimizer, wrong = payload["model"], payload["optimizer"], []
+    if not _are_weights(model):
+        return ["model"]
+    averages = {"ema": payload["ema"], **{f"averages[{r!r}]": a for r, a in payload["averages"].items()}}
+    for name, average in averages.items():
+        shadow = average.get("shadow") if isinstance(average, dict) else None
+        counted = isinstance(average, dict) and isinstance(average.get("num_updates"), int)
+        if not (counted and _are_weights(shadow) and _same_shapes(shadow, model)):
+            wrong.append(name)
+    groups = optimizer.get("param_groups")
+    if not isinstance(optimizer.get("state"), dict) or not isinstance(groups, list) or not groups:
+        wrong.append("optimizer")
+    return wrong
+
+
+def _same_shapes(shadow: Mapping[str, torch.Tensor], model: Mapping[str, torch.Tensor]) -> bool:
+    return all(name in model and value.shape == model[name].shape for name, value in shadow.items())
+
+
+def _are_weights(value: Any) -> TypeGuard[dict[str, torch.Tensor]]:
+    return isinstance(value, dict) and all(
+        isinstance(name, str) and isinstance(tensor, torch.Tensor) for name, tensor in value.items()
+    )
+
+
+def _instead(path: Path) -> str:
+    """What to do without this checkpoint: go on from the one before it, where there is one."""
+    folder = Checkpoints(path.parent)
+    before = [folder.path(step) for step in folder.steps() if folder.path(step).name < path.name]
+    if path.parent.name == "checkpoints" and before:
+        return f"{before[-1].name} remains: move the damaged file elsewhere to go on from that one."
+    return "No earlier checkpoint lies beside it: use another copy, or train anew in another --workdir."
 
 
 def check_names(network: nn.Module, weights: dict[str, torch.Tensor], path: Path) -> None:

@@ -178,3 +178,8 @@ def test_class_labels_that_do_not_fit_are_refused() -> None:
 def test_settings_that_cannot_be_are_refused(changes: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         small(**changes)
+
+
+def test_heads_that_do_not_divide_a_level() -> None:
+    with pytest.raises(ValueError, match="64 channels do not divide into attention heads of 24"):
+        small(head_channels=24, attention_resolutions=())

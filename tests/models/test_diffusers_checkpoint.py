@@ -101,12 +101,23 @@ NCSNPP_SMALL = {
     "block_out_channels": [32, 128, 64],
     "layers_per_block": 1,
 }
+EXAMPLE = {
+    **blocks("", 3, 1),
+    "sample_size": 16,
+    "in_channels": 3,
+    "block_out_channels": (32, 64, 64),
+    "layers_per_block": 1,
+}
 SMALL = {
     "ddpm": DDPM_SMALL,
     "ddpm_two_blocks_uncentred": {**DDPM_SMALL, "layers_per_block": 2, "center_input_sample": True},
     "ddpm_one_head_in_words": {**DDPM_SMALL, "attention_head_dim": 64},
     "ddpm_grey_wide": {**DDPM_SMALL, "in_channels": 1, "out_channels": 2, "sample_size": [8, 16]},
     "ddpm_classes": {**DDPM_SMALL, "num_class_embeds": 5},
+    # The defaults of UNet2DModel itself, as diffusers' training example takes them.
+    "ddpm_training_example": EXAMPLE,
+    "ddpm_example_two_heads": {**EXAMPLE, "attention_head_dim": 32, "freq_shift": 1},
+    "ddpm_example_sines_first": {**EXAMPLE, "flip_sin_to_cos": False, "downsample_padding": 0},
     "ncsnpp": NCSNPP_SMALL,
     "ncsnpp_two_blocks_centred": {**NCSNPP_SMALL, "layers_per_block": 2, "center_input_sample": False},
     "ncsnpp_positional": {
@@ -319,12 +330,21 @@ def edited(folder: Path, settings: dict[str, Any], **changes: Any) -> Path:
 @pytest.mark.parametrize(
     ("settings", "changes", "message"),
     [
-        (DDPM_SMALL, {"attention_head_dim": 8}, "attention_head_dim=8; allowed: None .*one head"),
+        (DDPM_SMALL, {"attention_head_dim": 24}, "attention_head_dim=24; allowed: None or a divisor"),
         (NCSNPP_SMALL, {"attention_head_dim": 32}, "attention_head_dim=32"),
-        (DDPM_SMALL, {"flip_sin_to_cos": True}, "flip_sin_to_cos=True; allowed: False .*sines first"),
-        (DDPM_SMALL, {"freq_shift": 0}, "freq_shift=0; allowed: 1 "),
-        (DDPM_SMALL, {"downsample_padding": 1}, "downsample_padding=1; allowed: 0 .*pads behind only"),
-        (DDPM_SMALL, {"norm_eps": 1e-5}, "norm_eps=1e-05; allowed: 1e-06"),
+        (
+            {**NCSNPP_SMALL, "time_embedding_type": "positional", "freq_shift": 1},
+            {"flip_sin_to_cos": True},
+            "flip_sin_to_cos=True; allowed: False .*sines first",
+        ),
+        (DDPM_SMALL, {"freq_shift": 2}, "freq_shift=2; allowed: 1 or 0 "),
+        (DDPM_SMALL, {"downsample_padding": 2}, "downsample_padding=2; allowed: 0 or 1"),
+        (NCSNPP_SMALL, {"norm_eps": 1e-5}, "norm_eps=1e-05; allowed: 1e-06"),
+        (
+            DDPM_SMALL,
+            {"norm_num_groups": 16, "act_fn": "relu", "add_attention": False},
+            "act_fn='relu'.*add_attention=False.*norm_num_groups=16",
+        ),
         (DDPM_SMALL, {"norm_num_groups": 16}, "norm_num_groups=16; allowed: 32"),
         (
             DDPM_SMALL,

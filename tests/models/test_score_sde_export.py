@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from models.base import Network
+from models.base import Network, register_model
 from models.checkpoints import load_weights
 from models.checkpoints.score_sde import export, optimizer_state
 from tests.fixtures.score_sde_files import network_of, payload_of, save
@@ -136,3 +136,20 @@ def test_what_cannot_be_exported_is_refused() -> None:
         optimizer_state(payload_of(fixture), network)
     with pytest.raises(ValueError, match="no optimizer state"):
         optimizer_state({}, network)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"head_channels": 8},
+        {"downsample_padding": "both"},
+        {"norm_eps": 1e-5},
+        {"time_cosines_first": True},
+        {"time_endpoint": False},
+    ],
+)
+def test_a_ddpm_that_score_sde_lacks_is_not_exported(settings: dict[str, Any]) -> None:
+    """None of these shows in names or shapes: the file would load there, and mean something else."""
+    network = register_model["ddpm"](image_size=8, channels=32, channel_mult=(1, 1), **settings)
+    with pytest.raises(ValueError, match="score_sde_pytorch's ddpm has one head"):
+        export(network)

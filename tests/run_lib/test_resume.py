@@ -201,7 +201,7 @@ def test_truncated_checkpoint(uninterrupted: Path, tmp_path: Path) -> None:
         for mode in ("train", "eval", "sample"):
             error = program("--config", TINY, "--mode", mode, "--workdir", tmp_path).error
             assert f"step_00000006.pt is truncated or no checkpoint ({length} bytes)" in error
-            assert "Delete it" in error
+            assert "No earlier checkpoint lies beside it: use another copy" in error
 
 
 def test_checkpoint_of_another_architecture(uninterrupted: Path, tmp_path: Path) -> None:
