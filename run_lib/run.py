@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from models.checkpoints import DamagedCheckpointError
 from models.ema import EMA
-from run_lib.config.converting import ConversionPlan
-from run_lib.config.subject import Subject
-from run_lib.config.training import TrainingPlan
 from run_lib.training.state import Checkpoints, TrainState, Weights
 from run_lib.training.warm_start import load_published, resume, resume_weights
+
+if TYPE_CHECKING:
+    from run_lib.config.converting import ConversionPlan
+    from run_lib.config.subject import Subject
+    from run_lib.config.training import TrainingPlan
 
 
 @dataclass(frozen=True)
@@ -67,6 +72,28 @@ class Run:
         if subject.start.resume_from:
             resume(state, subject.start.resume_from)
         return state
+
+    def resume(self, state: TrainState) -> None:
+        """Load the latest checkpoint that is whole, if there is one; damaged ones after it are set aside.
+
+        Raises:
+            DamagedCheckpointError: there are checkpoints, and all are damaged.
+        """
+        damaged: list[DamagedCheckpointError] = []
+        for step in reversed(self.checkpoints.steps()):
+            path = self.checkpoints.path(step)
+            try:
+                state.load(path)
+            except DamagedCheckpointError as error:
+                damaged.append(error)
+                continue
+            for found in damaged:
+                aside = found.file.rename(found.file.with_suffix(".damaged"))
+                print(f"warning: {found.file} {found.reason}; it is set aside as {aside}", file=sys.stderr)
+            print(f"continuing from {path}")
+            return
+        if damaged:
+            raise damaged[0]
 
     def trained_state(self, plan: TrainingPlan | ConversionPlan) -> TrainState:
         """The training state of the latest checkpoint: weights, averages and optimiser.

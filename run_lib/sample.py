@@ -7,13 +7,13 @@ import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from run_lib.config.sampling import SamplingPlan
 from run_lib.files import atomic, write_json
 from run_lib.pictures import picture, save_gif, save_png
 from run_lib.run import Run
@@ -21,6 +21,9 @@ from run_lib.seeds import Use, stream_seed
 from run_lib.tuning.stored_grids import with_stored_grid
 from samplers.pc import PCSampler
 from sde_lib.noise import Noise
+
+if TYPE_CHECKING:
+    from run_lib.config.sampling import SamplingPlan
 
 
 @dataclass(frozen=True)

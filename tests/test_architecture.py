@@ -68,13 +68,31 @@ STOREYS: dict[str, list[set[str]]] = {
             "tuning.scores",
             "editing.restorations",
             "evaluation.fidelity",
+            "evaluation.likelihood_errors",
+            "evaluation.likelihoods",
             "evaluation.metrics",
+            "evaluation.report",
+            "evaluation.subset",
         },
         {"training.tasks", "tuning.scorers"},
-        {"config"},  # from a configuration to a plan
         {"training.warm_start", "tuning.stored_grids"},  # weights and times that a plan asks for
         {"run"},  # the folders of a run
         {"sample"},  # the first of the loops, which the others draw samples by
+        # Evaluations are chosen by a configuration, so they know plans by their types alone.
+        {"evaluation.task"},
+        {
+            "evaluation.accuracy",
+            "evaluation.base",
+            "evaluation.dequantisation",
+            "evaluation.likelihood_references",
+            "evaluation.loss",
+            "evaluation.restoration",
+            "evaluation.samples",
+        },
+        {"evaluation.ode"},
+        {"evaluation.bound"},
+        {"evaluation.builtin"},
+        {"config"},  # from a configuration to a plan
         {
             "training",
             "tuning",

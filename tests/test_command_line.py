@@ -93,6 +93,8 @@ def test_list_names_everything_that_can_be_chosen() -> None:
             sections.setdefault(flag, set()).add(line.split()[0])
     for role in ROLES.values():
         chosen_by = "--mode" if role.field == "mode" else f"--config.{role.field}"
+        if role.switch:  # one heading for all
+            chosen_by = "--config.eval.enable_NAME"
         assert set(role.choices) <= sections[chosen_by]
 
 

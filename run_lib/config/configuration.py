@@ -72,9 +72,9 @@ class Configuration:
             key: {k: v for k, v in value.items() if v is not None} if isinstance(value, dict) else value
             for key, value in self.plain().items()
         }
-        found = [role for role, entry in ROLES.items() if entry.section in RECORDED]
-        chosen = {role: component for role in found if (component := self.find(role)) is not None}
-        resolved = {role: {"name": c.name, **c.resolved()} for role, c in chosen.items()}
+        roles = {key: role for key, role in ROLES.items() if role.section in RECORDED}
+        chosen = {key: choose(role, self.values) for key, role in roles.items()}
+        resolved = {key: {"name": c.name, **c.resolved()} for key, c in chosen.items() if c is not None}
         values = {**fields, RESOLVED: resolved}
         return Record(json.loads(json.dumps(values, default=str, sort_keys=True)))
 

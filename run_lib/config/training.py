@@ -66,6 +66,11 @@ class Objective(abc.ABC):
     def times(self) -> TimeSampler:
         """The distribution of times, which may learn."""
 
+    @property
+    def classifier(self) -> NoisyClassifier | None:
+        """The model, where it is a classifier."""
+        return None
+
     @abc.abstractmethod
     def losses(self, x0: Tensor, noise: Noise, **cond: Tensor) -> Losses:
         """The loss of each sample of data ``x0`` (B, ...)."""
@@ -96,6 +101,10 @@ class Classifying(Objective):
     @property
     def times(self) -> TimeSampler:
         return self.loss.times
+
+    @property
+    def classifier(self) -> NoisyClassifier:
+        return self.model
 
     def losses(self, x0: Tensor, noise: Noise, **cond: Tensor) -> Losses:
         return self.loss(self.model, x0, noise, y=cond["y"])

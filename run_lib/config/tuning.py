@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from ml_collections import ConfigDict
 
+from models.exact.mixtures import Modes
 from run_lib.config.components import Chosen
 from run_lib.config.configuration import Configuration, read
 from run_lib.config.effects import check_effects
@@ -15,6 +17,8 @@ from run_lib.config.sampling import SamplingPlan, plan_sampling
 from run_lib.config.settings import TuneSettings
 from run_lib.config.subject import build_subject
 from run_lib.config.sweep import Candidate, Sweep, parse_sweep
+from run_lib.data.levels import DataSpec
+from run_lib.tuning.scores import CONTEXT, Scorer
 
 IRRELEVANT = {
     "sampling": ("num_samples", "grid_size", "trajectory"),
@@ -73,6 +77,39 @@ def plan_tuning(configuration: Configuration, sampling: SamplingPlan) -> TuningP
 def choose_scorer(values: Mapping[str, Any]) -> Chosen:
     """The scorer of a configuration given as plain data, from which other processes build their own."""
     return read(ConfigDict(dict(values)), [], "tune").choose("scorer")
+
+
+def build_scorer(chosen: Chosen, data: DataSpec, count: int) -> Scorer:
+    """The scorer that a configuration chooses, given what it names of ``CONTEXT``.
+
+    Args:
+        chosen: the scorer and its settings.
+        data: the data set that samples are compared with.
+        count: number of samples in each set that will be scored.
+
+    Raises:
+        ValueError: the scorer needs a density that is not known, or cannot score sets of this size.
+    """
+
+    def modes() -> Modes:
+        if data.density is None:
+            raise ValueError(
+                f"scorer {chosen.name!r} needs the density of the data, and that of {data.name!r} is not known; take "
+                f"scorer 'data'."
+            )
+        return data.density.modes(data.shape)
+
+    def real() -> np.ndarray:
+        return np.concatenate([data.load(split).images.numpy() for split in ("train", "test")])
+
+    context: dict[str, Callable[[], Any]] = {
+        "data": lambda: data,
+        "real": real,
+        "modes": modes,
+        "count": lambda: count,
+    }
+    scorer: Scorer = chosen.build(**{name: context[name]() for name in CONTEXT if name in chosen.takes})
+    return scorer
 
 
 def plan_candidate(values: Mapping[str, Any], candidate: Candidate) -> SamplingPlan:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from run_lib.config.training import Classifying
 from run_lib.evaluation.task import CheckpointTask
 from run_lib.seeds import Use, stream_seed
 from run_lib.statistics import proportion
@@ -15,9 +14,8 @@ from sde_lib.noise import Noise
 def evaluate_accuracy(task: CheckpointTask, levels: int) -> None:
     """Share of the chosen split that a classifier gets right, at so many times, spread evenly from the cleanest."""
     plan, settings = task.plan, task.plan.settings
-    split, objective = settings.split, plan.objective
-    assert isinstance(objective, Classifying), "the check before any work refuses others"
-    classifier = objective.model
+    split, classifier = settings.split, plan.objective.classifier
+    assert classifier is not None, "the check before any work refuses others"
     process = classifier.process
     arrays = plan.data.load(split)
     first, last = process.t_end, process.start

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from likelihood import Dequantisation, UniformDequantisation, VariationalDequantisation, fit_dequantisation
-from run_lib.config.evaluation import EvaluationPlan
 from run_lib.evaluation.likelihoods import LearnedDequantisation
 from run_lib.evaluation.task import CheckpointTask
 from run_lib.files import atomic
 from run_lib.seeds import Use, stream_seed
+
+if TYPE_CHECKING:
+    from run_lib.config.evaluation import EvaluationPlan
 
 
 def dequantisation(task: CheckpointTask, learning: LearnedDequantisation | None) -> Dequantisation:

@@ -282,8 +282,11 @@ class Checkpoints:
         return self.path(steps[-1]) if steps else None
 
     def keep(self, multiple_of: int) -> None:
-        """Delete all but the latest and those whose step is a multiple of the given number."""
-        for step in self.steps()[:-1]:
+        """Delete all but the last two and those whose step is a multiple of the given number.
+
+        Should the latest be damaged, training goes on from the one before it.
+        """
+        for step in self.steps()[:-2]:
             if step % multiple_of:
                 self.path(step).unlink()
                 self.grids(self.path(step)).unlink(missing_ok=True)

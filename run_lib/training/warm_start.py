@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 
 from models.checkpoints import load_training, load_weights
@@ -9,9 +11,11 @@ from models.checkpoints.diffusers import describe_folder
 from models.checkpoints.diffusers_folder import is_folder
 from models.checkpoints.diffusers_schedule import NoiseSchedule
 from models.checkpoints.training import TrainingCheckpoint
-from run_lib.config.subject import Subject
 from run_lib.training.state import TrainState, Weights, load_optimizer
 from sde_lib.base import GaussianProcess, register_sde
+
+if TYPE_CHECKING:
+    from run_lib.config.subject import Subject
 
 
 def load_published(subject: Subject) -> None:

@@ -21,13 +21,12 @@ from tqdm import tqdm
 from run_lib.config.sampling import SamplingPlan
 from run_lib.config.settings import TuneSettings
 from run_lib.config.sweep import Candidate
-from run_lib.config.tuning import choose_scorer, plan_candidate
+from run_lib.config.tuning import build_scorer, choose_scorer, plan_candidate
 from run_lib.files import atomic, write_json
 from run_lib.run import Run
 from run_lib.sample import batches, draw
 from run_lib.seeds import Use
 from run_lib.training.state import Weights
-from run_lib.tuning.scorers import build_scorer
 from run_lib.tuning.scores import Score, Scorer
 from run_lib.tuning.stored_grids import with_stored_grid
 

@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
-
 import numpy as np
 
 from models.exact.mixtures import Modes
-from run_lib.data.levels import DataSpec
 from run_lib.evaluation.metrics import Gaussian, frechet_distance, precision_recall
 from run_lib.tuning.features import register_features
-from run_lib.tuning.scores import CONTEXT, Metric, Score, Scorer, as_rows, register_scorer
-
-if TYPE_CHECKING:
-    from run_lib.config.components import Chosen
+from run_lib.tuning.scores import Metric, Score, Scorer, as_rows, register_scorer
 
 FRECHET = Metric("frechet", "least", "Fréchet distance")
 PRECISION = Metric("precision", "greatest", "precision")
@@ -92,36 +85,3 @@ class AgainstModes(Scorer):
             VARIANCE: lambda: squares[np.arange(len(x)), mode].mean(),
         }
         return tuple(Score(metric.name, float(found[metric]())) for metric in self.metrics)
-
-
-def build_scorer(chosen: Chosen, data: DataSpec, count: int) -> Scorer:
-    """The scorer that a configuration chooses, given what it names of ``CONTEXT``.
-
-    Args:
-        chosen: the scorer and its settings.
-        data: the data set that samples are compared with.
-        count: number of samples in each set that will be scored.
-
-    Raises:
-        ValueError: the scorer needs a density that is not known, or cannot score sets of this size.
-    """
-
-    def modes() -> Modes:
-        if data.density is None:
-            raise ValueError(
-                f"scorer {chosen.name!r} needs the density of the data, and that of {data.name!r} is not known; take "
-                f"scorer 'data'."
-            )
-        return data.density.modes(data.shape)
-
-    def real() -> np.ndarray:
-        return np.concatenate([data.load(split).images.numpy() for split in ("train", "test")])
-
-    context: dict[str, Callable[[], Any]] = {
-        "data": lambda: data,
-        "real": real,
-        "modes": modes,
-        "count": lambda: count,
-    }
-    scorer: Scorer = chosen.build(**{name: context[name]() for name in CONTEXT if name in chosen.takes})
-    return scorer

@@ -9,10 +9,10 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 
-from run_lib.config.sampling import SamplingPlan
 from run_lib.files import write_json
 from run_lib.seeds import Use, stream_seed
 from samplers.ode import ODESampler
@@ -20,6 +20,9 @@ from samplers.pc import PCSampler
 from samplers.pilot import optimise_grid
 from sde_lib.base import GaussianProcess
 from sde_lib.noise import Noise
+
+if TYPE_CHECKING:
+    from run_lib.config.sampling import SamplingPlan
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from run_lib.config.sweep import Candidate, Sweep
-from run_lib.config.tuning import TuningPlan
+from run_lib.config.tuning import TuningPlan, build_scorer
 from run_lib.files import write_json
 from run_lib.fingerprint import fingerprint
 from run_lib.run import Run
@@ -17,7 +17,6 @@ from run_lib.tuning.comparison import compare
 from run_lib.tuning.jobs import SampleSet, Scored, ScoreFiles, Work, do
 from run_lib.tuning.report import draw_picture, draw_plot, write_table
 from run_lib.tuning.results import CandidateScores, SweepResult
-from run_lib.tuning.scorers import build_scorer
 from run_lib.tuning.stored_grids import make_grid
 
 

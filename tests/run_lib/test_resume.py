@@ -177,7 +177,7 @@ def test_seed_is_used(uninterrupted: Path, tmp_path: Path) -> None:
 
 
 def test_old_checkpoints_go(tmp_path: Path) -> None:
-    """Multiples of snapshot_freq stay, and the latest; those kept against a kill go."""
+    """Multiples of snapshot_freq stay, and the last two; the others go."""
     run(
         TINY,
         "train",
@@ -188,6 +188,7 @@ def test_old_checkpoints_go(tmp_path: Path) -> None:
     )
     assert sorted(p.name for p in (tmp_path / "checkpoints").iterdir()) == [
         "step_00000004.pt",
+        "step_00000007.pt",
         "step_00000008.pt",
     ]
 
@@ -227,3 +228,29 @@ def test_file_that_is_no_checkpoint(tmp_path: Path) -> None:
     error = program("--config", TINY, "--mode", "sample", "--workdir", tmp_path).error
     assert "is no checkpoint of ours" in error
     assert "config.init_from" in error
+
+
+def flip(path: Path) -> None:
+    """One bit of a weight in the middle of the file."""
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 4
+    path.write_bytes(bytes(content))
+
+
+def test_training_goes_on_from_the_checkpoint_before_a_damaged_one(
+    tmp_path: Path, uninterrupted: Path
+) -> None:
+    """To the weights of a run without damage; every other mode refuses the damaged file by its name."""
+    run(TINY, "train", tmp_path)
+    flip(tmp_path / LAST)
+    error = program("--config", TINY, "--mode", "sample", "--workdir", tmp_path).error
+    assert str(tmp_path / LAST) in error
+    assert "step_00000004.pt" in error, "what remains"
+    outcome = run(TINY, "train", tmp_path)
+    assert "step_00000006.pt" in outcome.err
+    assert f"continuing from {tmp_path}/checkpoints/step_00000004.pt" in outcome.out
+    assert (tmp_path / LAST).with_suffix(".damaged").is_file()
+    assert_equal(tmp_path / LAST, uninterrupted)
+    flip(tmp_path / LAST)
+    flip(tmp_path / "checkpoints/step_00000004.pt")
+    assert str(tmp_path / LAST) in program("--config", TINY, "--mode", "train", "--workdir", tmp_path).error

@@ -13,10 +13,11 @@ from ml_collections import ConfigDict
 from models.exact.mixtures import ExactScore, GaussianMixtureScore, GaussianScore
 from run_lib.config.components import Chosen
 from run_lib.config.configuration import check_fields, read
+from run_lib.config.tuning import build_scorer
 from run_lib.data.levels import Arrays, DataSpec
 from run_lib.statistics import t_interval
 from run_lib.tuning.comparison import compare, run_around
-from run_lib.tuning.scorers import AgainstData, AgainstModes, build_scorer
+from run_lib.tuning.scorers import AgainstData, AgainstModes
 from run_lib.tuning.scores import CONTEXT, Metric, Score, Scorer, register_scorer
 from sde_lib import VPSDE
 

@@ -87,13 +87,13 @@ def test_grid_of_a_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     path = tmp_path / "checkpoints/step_00000002.grids.json"
     assert path.is_file()
     run(TINY, "sample", tmp_path, **few, sampling__grid="optimised")
-    more = {**few, "training__n_iters": 4, "training__snapshot_freq": 4}
+    more = {**few, "training__n_iters": 6, "training__snapshot_freq": 6}
     run(TINY, "train", tmp_path, **more, sampling__grid="optimised", training__snapshot_sampling=True)
     assert not path.exists(), "its checkpoint was one to resume from, and is deleted"
     error = program(
         "--config", TINY, "--mode", "sample", "--workdir", tmp_path, **more, sampling__grid="optimised"
     )
-    assert "step_00000004.grids.json has no grid for" in error.error
+    assert "step_00000006.grids.json has no grid for" in error.error
 
 
 @pytest.mark.parametrize(
