@@ -16,6 +16,7 @@ from losses.named_times import register_times
 from losses.objectives import register_objective
 from models import register_model
 from models.networks.edm import EDMPreconditioned
+from models.prediction.denoised import register_denoised_fn
 from run_lib.config.choices import (
     BOUNDS,
     CONTROL_TASKS,
@@ -188,6 +189,13 @@ FIXED: dict[str, Role] = {
         "sampling.corrector", register_corrector, "sampling", part_of_loop("corrector"), under=PC
     ),
     "grid": Role("sampling.grid", register_grid, "sampling", part_of_loop("grid"), under=PC),
+    "transform": Role(
+        "sampling.denoised_fn",
+        register_denoised_fn,
+        "sampling",
+        lambda c: c.sampling.denoised_fn or None,
+        frozenset({"x0", "x"}),
+    ),
     "guidance": Role(
         "guidance.name",
         GUIDANCE,

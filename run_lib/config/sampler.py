@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
+
 from collections.abc import Callable
 
 import torch
 from ml_collections import ConfigDict
 
-from models.prediction.denoised import Clip, Denoised, DynamicThreshold, register_denoised_fn
+from models.prediction.denoised import Clip, Denoised, DynamicThreshold
 from models.prediction.noise_model import Model
 from run_lib.config.capabilities import need
 from run_lib.config.components import choose_named
@@ -23,11 +25,12 @@ from sde_lib.grids import Grid, LogSNR
 from sde_lib.respacing import kept_levels
 
 
-def denoised(section: ConfigDict, model: Model, data: DataSpec) -> Model:
+def denoised(configuration: Configuration, model: Model, data: DataSpec) -> Model:
     """The model with its predicted data transformed: by the hook first, then to the data's range."""
-    limits = data.limits
-    if section.denoised_fn:
-        model = Denoised(model, register_denoised_fn[section.denoised_fn])
+    section, limits = configuration.values.sampling, data.limits
+    if (transform := configuration.find("transform")) is not None:
+        # A function of the data and of its settings, not one that makes it.
+        model = Denoised(model, functools.partial(transform.factory, **transform.settings))
     if section.dynamic_threshold is not None:
         if section.clip_denoised:
             raise ValueError(

@@ -77,7 +77,7 @@ def plan_sampling(configuration: Configuration, subject: Subject) -> SamplingPla
         subject=subject,
         guidance=guidance,
         task=build_task(configuration, subject, guidance.requested),
-        sampler=build_sampler(configuration, denoised(section, guidance.model, subject.data)),
+        sampler=build_sampler(configuration, denoised(configuration, guidance.model, subject.data)),
         settings=SampleSettings.of(section),
         stored_grid=section.grid == "optimised" and section.method == "pc",
         trajectory=(section.trajectory or 0) if section.method == "pc" else 0,
