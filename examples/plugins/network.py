@@ -1,5 +1,6 @@
 """A network: a perceptron with one hidden layer that is told the time."""
 
+import math
 from typing import Annotated
 
 import torch
@@ -19,9 +20,11 @@ class Perceptron(Network):
 
     time_label = "time"
 
-    def __init__(self, in_channels: int, image_size: int, hidden: Annotated[int, Range(least=1)] = 128):
+    def __init__(
+        self, in_channels: int, image_size: tuple[int, ...], hidden: Annotated[int, Range(least=1)] = 128
+    ):
         super().__init__()
-        size = in_channels * image_size**2
+        size = in_channels * math.prod(image_size)
         self.layers = nn.Sequential(nn.Linear(size + 1, hidden), nn.SiLU(), nn.Linear(hidden, size))
 
     def forward(self, x, labels, **cond):
