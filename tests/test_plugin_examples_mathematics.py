@@ -311,19 +311,29 @@ def test_network(folder: Path) -> None:
 
 
 def test_task(folder: Path) -> None:
-    """A network whose noise is its class y has the loss 1 + y^2: its mean over the groups of the test labels."""
+    """A network whose noise is its class y has the loss 1 + y^2: its mean over the groups of the test labels.
+
+    Samples of one step are (z - sigma y) / alpha with a small alpha: a pixel is white where z > y, else black.
+    """
     (folder / "parts.py").write_text(PARTS)
     own = {
         "plugins": f"{copied('task', folder)},parts.py",
         "training__task": "coarse",
         "model__name": "says_class",
-        "eval__enable_loss": True,
-        "eval__enable_bpd": False,
-        "eval__enable_sampling": False,
     }
+    only = {"eval__enable_loss": True, "eval__enable_bpd": False, "eval__enable_sampling": False}
     labels = register_dataset["digits"]("test").labels.double().numpy()
     for group, classes in ((2, 5), (4, 3)):
-        run(TINY, "eval", folder / str(group), **own, training__group=group, model__num_classes=classes)
+        fields = {**own, "training__group": group, "model__num_classes": classes}
+        run(TINY, "eval", folder / str(group), **fields, **only)
         found = numbers(folder / str(group))["loss/test"]
         expected = 1 + (np.floor(labels / group) ** 2).mean()
         assert found["value"] == pytest.approx(expected, rel=0.01)
+        run(TINY, "sample", folder / str(group), **fields, sampling__num_samples=60, sampling__num_steps=1)
+        with np.load(folder / str(group) / "samples/samples.npz") as held:
+            white, y = held["arr_0"] > 8, held["arr_1"]
+        np.testing.assert_array_equal(y, np.arange(60) % classes)
+        for k in range(classes):
+            assert white[y == k].mean() == pytest.approx(
+                norm.sf(k), abs=5 * 0.5 / math.sqrt(white[y == k].size)
+            )
