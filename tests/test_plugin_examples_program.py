@@ -184,11 +184,6 @@ def test_scorer(folder: Path) -> None:
     run(GAUSSIAN, "tune", folder / "run", plugins=copied("scorer"), data__num_draws=40, **fields)
     part = folder / "run/tune/parts/num_steps=2_000"
     x = np.load(part.with_suffix(".npy")).astype(np.float64)
-    data = register_dataset["exact"]
-    from configs.toy.gaussian_2d import get_config
-    from run_lib.config import plans
-    from tests.run_lib.planned import planned
-
     spec = planned(get_config(), plans.sampling, {"data__num_draws": 40}).data
     y = np.concatenate([spec.load(split).images.double().numpy() for split in ("train", "test")])
     xy, xx, yy = ((cdist(a, b) ** 0.5).mean() for a, b in ((x, y), (x, x), (y, y)))

@@ -21,8 +21,8 @@ Transform: TypeAlias = Callable[[Tensor], Tensor]
 """Predicted data (B, ...) -> predicted data."""
 
 register_denoised_fn: Registry[Transform] = Registry("transform of predicted data")
-"""Transforms of one's own, by the name that sampling.denoised_fn gives: functions of the predicted data ``x0``, (B, ...);
-further parameters are settings."""
+"""Transforms of one's own, by the name that sampling.denoised_fn gives: functions of the predicted data ``x0``,
+(B, ...); further parameters are settings."""
 
 
 class Denoised(Model):
