@@ -2,10 +2,39 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
+from typing import Any
+
 import pytest
 import torch
 
+from sde_lib.registry import Registry
 from tests.oracles import CASES, Case
+
+OURS = ("sde_lib", "models", "samplers", "losses", "likelihood", "run_lib")
+
+
+def registries() -> dict[int, Registry[Any]]:
+    """Every registry of ours that has been imported."""
+    return {
+        id(value): value
+        for name, module in list(sys.modules.items())
+        if name.partition(".")[0] in OURS
+        for value in list(vars(module).values())
+        if isinstance(value, Registry)
+    }
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _no_plugin_outlives_its_tests() -> Iterator[None]:
+    """What the plugins of a file of tests have registered is gone for the next."""
+    before = {key: set(registry._entries) for key, registry in registries().items()}
+    yield
+    for key, registry in registries().items():
+        for name, component in list(registry._entries.items()):
+            if name not in before.get(key, ()) and component.__module__.partition(".")[0] not in OURS:
+                del registry._entries[name]
 
 
 def pytest_configure() -> None:
