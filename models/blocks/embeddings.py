@@ -139,5 +139,16 @@ def plus_class(time: Tensor | None, classes: ClassEmbedding | None, y: Tensor | 
         told: Tensor = classes(y)
         return told if time is None else time + told
     if y is not None:
-        raise ValueError("this network knows no classes (num_classes is None), but got labels y.")
+        raise _without_classes()
     return time
+
+
+def check_classes(classes: ClassEmbedding | None, y: Tensor) -> None:
+    """Refuse labels that are not classes of the network; see ``ClassEmbedding.check``."""
+    if classes is None:
+        raise _without_classes()
+    classes.check(y)
+
+
+def _without_classes() -> ValueError:
+    return ValueError("this network knows no classes (num_classes is None), but got labels y.")

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from models.base import register_model
+from models.blocks.conditioning import refuse_unknown
 from models.exact.mixtures import ExactScore
 from sde_lib.base import Process
 from sde_lib.noise import Noise
@@ -78,6 +79,7 @@ class CorrelatedGaussianScore(ExactScore):
         return -0.5 * (along.square() / self.variances + (2 * math.pi * self.variances).log()).sum(1)
 
     def forward(self, x: Tensor, labels: Tensor, **cond: Any) -> Tensor:
+        refuse_unknown(cond, "none")
         m = self.process.marginal(self.process.time(labels))
         alpha, sigma = m.alpha[:, None], m.sigma[:, None]
         # alpha^2 C + sigma^2 in float64: where C is nearly singular its small eigenvalues decide.

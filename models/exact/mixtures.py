@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from models.base import Network, OutputKind, TimeLabel, register_model
+from models.blocks.conditioning import refuse_unknown
 from models.prediction.classifier import Classifier
 from sde_lib.base import GaussianProcess, Process, expand
 from sde_lib.noise import Noise
@@ -124,6 +125,7 @@ class GaussianScore(ExactScore):
         return -(0.5 * z.square() + self.std.log() + 0.5 * math.log(2 * math.pi)).flatten(1).sum(1)
 
     def forward(self, x: Tensor, labels: Tensor, **cond: Any) -> Tensor:
+        refuse_unknown(cond, "none")
         m = self.process.marginal(self.process.time(labels))
         alpha, sigma = expand(m.alpha, x), expand(m.sigma, x)
         mean, std = self.mean.to(x.dtype), self.std.to(x.dtype)
@@ -238,6 +240,7 @@ class GaussianMixtureScore(ExactScore):
         return self._at(x, t).log_joint
 
     def forward(self, x: Tensor, labels: Tensor, *, y: Tensor | None = None, **cond: Any) -> Tensor:
+        refuse_unknown(cond, "y")
         if (y is None) != (self.num_classes is None):
             raise ValueError(
                 f"a mixture with {self.num_classes or 'no'} classes was given "

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from models.base import Network, register_model
 from models.blocks.block import ModuleList, Stage
+from models.blocks.conditioning import refuse_unknown
 from models.blocks.convolution import conv
 from models.blocks.frequency import FreeU
 from models.blocks.initialisation import zeroed
@@ -22,7 +23,6 @@ from models.networks.adm_stages import (
     attention_at,
     check_sample,
     encoder_stages,
-    refuse_unknown,
     time_embedding,
     time_features,
 )

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from models.base import Network, register_model
 from models.blocks.attention import AttentionPool
+from models.blocks.conditioning import refuse_unknown
 from models.blocks.convolution import conv
 from models.blocks.initialisation import zeroed
 from models.blocks.normalization import group_norm
@@ -22,7 +23,6 @@ from models.networks.adm_stages import (
     check_sample,
     encoder_stages,
     level_sizes,
-    refuse_unknown,
     time_embedding,
     time_features,
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal
+from typing import Literal
 
 from torch import Tensor, nn
 
@@ -223,13 +223,3 @@ def attention_at(
             f"{levels} levels has {widths}. They are sizes in pixels, not factors of reduction."
         )
     return [width in resolutions for width in widths]
-
-
-def refuse_unknown(cond: dict[str, Any], allowed: str) -> None:
-    """Refuse conditioning that would be ignored.
-
-    Raises:
-        ValueError: naming it and what the network takes.
-    """
-    if cond:
-        raise ValueError(f"unknown conditioning {', '.join(sorted(cond))}; this network takes {allowed}.")

@@ -12,8 +12,16 @@ from models.base import Network, register_model
 from models.blocks.activation import activation
 from models.blocks.attention import SingleHeadAttention
 from models.blocks.block import Block, Level, ModuleList
+from models.blocks.conditioning import refuse_unknown
 from models.blocks.convolution import Pointwise, conv, linear
-from models.blocks.embeddings import ClassEmbedding, TimeEmbedding, level_at, plus_class, sinusoidal
+from models.blocks.embeddings import (
+    ClassEmbedding,
+    TimeEmbedding,
+    check_classes,
+    level_at,
+    plus_class,
+    sinusoidal,
+)
 from models.blocks.normalization import ddpm_norm
 from models.blocks.resample import Downsample, Upsample
 from models.blocks.residual import ResBlock, ResLayers
@@ -206,14 +214,11 @@ class DDPM(Network):
 
     def check_classes(self, y: Tensor) -> None:
         """Refuse class labels out of range; call it before a run, it waits for the device."""
-        if self.class_embedding is None:
-            raise ValueError("this network knows no classes (num_classes is None), but got labels y.")
-        self.class_embedding.check(y)
+        check_classes(self.class_embedding, y)
 
     def forward(self, x: Tensor, labels: Tensor, *, y: Tensor | None = None, **cond: Any) -> Tensor:
         """Evaluate the network (see ``Network``); ``labels`` (B,) may be fractions of an index."""
-        if cond:
-            raise ValueError(f"this network takes no condition {', '.join(sorted(cond))}; it knows y only.")
+        refuse_unknown(cond, "y")
         time = None
         if self.time_embedding is not None:
             features = sinusoidal(

@@ -8,6 +8,7 @@ from typing import Any, final
 from torch import Tensor
 
 from models.base import Network, register_model
+from models.blocks.conditioning import refuse_unknown
 from models.blocks.level_normalization import get_normalization
 from models.blocks.refinenet import RefineNet, Stage, make_kit
 
@@ -32,12 +33,6 @@ def check_sizes(shape: Sequence[int], *, in_channels: int, dims: int, factor: in
                 f"sample shape {tuple(shape)}: every spatial size must be a multiple of {factor}, "
                 f"{size} is not; pad or crop to {-(-max(size, 1) // factor) * factor}."
             )
-
-
-def refuse(cond: dict[str, Any]) -> None:
-    """Refuse conditioning: NCSN and NCSNv2 are conditional on the noise level alone."""
-    if cond:
-        raise ValueError(f"this network takes no conditioning, got {', '.join(sorted(cond))}; leave it out.")
 
 
 @final
@@ -85,7 +80,7 @@ class NCSN(Network):
         self.trunk = RefineNet(in_channels=in_channels, width=channels, stages=STAGES, kit=kit)
 
     def forward(self, x: Tensor, labels: Tensor, **cond: Any) -> Tensor:
-        refuse(cond)
+        refuse_unknown(cond, "none")
         score: Tensor = self.trunk(x if self.centered else 2 * x - 1, labels.round().long())
         return score
 

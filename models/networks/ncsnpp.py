@@ -14,11 +14,13 @@ from models.base import Network, register_model
 from models.blocks.activation import activation
 from models.blocks.attention import SingleHeadAttention
 from models.blocks.block import Block, Level, ModuleList
+from models.blocks.conditioning import refuse_unknown
 from models.blocks.convolution import Pointwise, conv, linear
 from models.blocks.embeddings import (
     ClassEmbedding,
     GaussianFourier,
     TimeEmbedding,
+    check_classes,
     level_at,
     plus_class,
     sinusoidal,
@@ -262,14 +264,11 @@ class NCSNpp(Network):
 
     def check_classes(self, y: Tensor) -> None:
         """Refuse class labels out of range; call it before a run, it waits for the device."""
-        if self.class_embedding is None:
-            raise ValueError("this network knows no classes (num_classes is None), but got labels y.")
-        self.class_embedding.check(y)
+        check_classes(self.class_embedding, y)
 
     def forward(self, x: Tensor, labels: Tensor, *, y: Tensor | None = None, **cond: Any) -> Tensor:
         """Evaluate the network (see ``Network``); with the Fourier embedding ``labels`` (B,) are sigma."""
-        if cond:
-            raise ValueError(f"this network takes no condition {', '.join(sorted(cond))}; it knows y only.")
+        refuse_unknown(cond, "y")
         emb = self._embed(labels, y)
         skips = self._descend(x if self.centered else 2 * x - 1, emb)
         h = self.middle_attention(self.middle_in(skips[-1], emb), emb)

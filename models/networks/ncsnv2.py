@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from models.base import Network, register_model
+from models.blocks.conditioning import refuse_unknown
 from models.blocks.level_normalization import get_normalization, over_space
 from models.blocks.refinenet import RefineNet, Stage, make_kit
-from models.networks.ncsn import check_sizes, refuse
+from models.networks.ncsn import check_sizes
 from models.networks.variant import Variant
 from sde_lib.schedules import geometric_sigmas
 
@@ -106,7 +107,7 @@ class NCSNv2(Network):
         self.trunk = RefineNet(in_channels=in_channels, width=channels, stages=_STAGES[pixels], kit=kit)
 
     def forward(self, x: Tensor, labels: Tensor, **cond: Any) -> Tensor:
-        refuse(cond)
+        refuse_unknown(cond, "none")
         level = labels.round().long()
         # index_select refuses a negative index, which would otherwise count from the end
         sigma = self.sigmas.index_select(0, level)

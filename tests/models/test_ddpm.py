@@ -162,8 +162,10 @@ def test_class_labels_that_do_not_fit_are_refused() -> None:
     with pytest.raises(ValueError, match="from 3 to 3; allowed are integers from 0 to 2"):
         network.check_classes(torch.tensor([3]))
     with pytest.raises(ValueError, match="knows no classes"):
+        small().check_classes(torch.tensor([1]))
+    with pytest.raises(ValueError, match="knows no classes"):
         small()(x, labels, y=torch.tensor([1]))
-    with pytest.raises(ValueError, match="takes no condition mask"):
+    with pytest.raises(ValueError, match="unknown conditioning mask; this network takes y"):
         small()(x, labels, mask=x)
 
 

@@ -258,5 +258,5 @@ def test_unknown_settings_say_what_is_allowed() -> None:
         NCSN(channels=8, nonlinearity="gelu")
     with pytest.raises(ValueError, match="need 0 < sigma_min <= sigma_max"):
         NCSNv2For64(channels=8, sigma_min=1.0, sigma_max=0.01)
-    with pytest.raises(ValueError, match="takes no conditioning, got y"):
+    with pytest.raises(ValueError, match="unknown conditioning y; this network takes none"):
         NCSN(channels=8)(torch.zeros(1, 3, 8, 8), torch.zeros(1), y=torch.zeros(1))
