@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import zipfile
 from pathlib import Path
-from typing import IO
 
 from models.checkpoints.damage import DamagedCheckpointError
-from models.checkpoints.declared import Declared, ForeignError, TooLargeError, read_declared, read_object
+from models.checkpoints.declared import (
+    BrokenPickleError,
+    ForeignError,
+    TooLargeError,
+    read_declared,
+    read_object,
+)
 
 _ZIP = b"PK\x03\x04"
 _BLOCK = 1 << 20
@@ -35,6 +40,8 @@ def check_archive(file: Path) -> None:
             _check_legacy(file)
     except TooLargeError as error:
         raise DamagedCheckpointError(file, f"is refused: it {error}") from None
+    except BrokenPickleError:
+        raise DamagedCheckpointError(file, _UNREADABLE) from None
 
 
 def _check_zip(file: Path) -> None:
@@ -59,7 +66,7 @@ def _check_zip(file: Path) -> None:
         if "data.pkl" not in parts:
             raise DamagedCheckpointError(file, "is a zip file, but none that torch.save wrote")
         with archive.open(parts["data.pkl"]) as pickled:
-            declared = _declared(file, pickled)
+            declared = read_declared(pickled)
         for key, storage in declared.storages.items():
             held = parts.get(f"data/{key}")
             if held is None:
@@ -85,38 +92,22 @@ def _check_legacy(file: Path) -> None:
     with file.open("rb") as stream:
         try:
             known = read_object(stream) == _LEGACY_MAGIC
-        # No pickle at all: any exception of the unpickler's says the same.
-        except TooLargeError:
-            raise
         except ForeignError:
             known = False
-        except Exception:
-            raise DamagedCheckpointError(file, _UNREADABLE) from None
         if not known:
             raise DamagedCheckpointError(file, _UNREADABLE)
         for _ in ("version", "system"):
-            _declared(file, stream)
-        storages = _declared(file, stream).storages
-        try:
-            keys = [str(key) for key in read_object(stream)]
-            listed = [storages[key] for key in keys]
-        # The list of keys is as open to alteration as the objects before it.
-        except Exception:
-            raise DamagedCheckpointError(file, _UNREADABLE) from None
+            read_object(stream)
+        storages = read_declared(stream).storages
+        written = read_object(stream)
+        keys = [str(key) for key in written] if isinstance(written, list) else []
+        if set(keys) != storages.keys():
+            raise DamagedCheckpointError(file, _UNREADABLE)
+        listed = [storages[key] for key in keys]
         held = file.stat().st_size - stream.tell()
-        if len(set(keys)) < len(storages) or sum(8 + storage.nbytes for storage in listed) > held:
+        if sum(8 + storage.nbytes for storage in listed) > held:
             raise DamagedCheckpointError(file, _UNREADABLE)
         for storage in listed:  # the number of elements, then their bytes
             if int.from_bytes(stream.read(8), "little") * storage.item != storage.nbytes:
                 raise DamagedCheckpointError(file, _UNREADABLE)
             stream.seek(storage.nbytes, 1)
-
-
-def _declared(file: Path, stream: IO[bytes]) -> Declared:
-    try:
-        return read_declared(stream)
-    except (TooLargeError, ForeignError):
-        raise
-    # An altered pickle may raise nearly anything from inside the unpickler; all of it means the same.
-    except Exception:
-        raise DamagedCheckpointError(file, _UNREADABLE) from None

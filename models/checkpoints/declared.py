@@ -43,6 +43,10 @@ class ForeignError(ValueError):
     """A pickle names something that no weights need."""
 
 
+class BrokenPickleError(ValueError):
+    """The bytes are no pickle, or an altered one."""
+
+
 @dataclass(frozen=True)
 class Storage:
     """The memory of one or several tensors: its key in the file, and its declared bytes."""
@@ -144,16 +148,26 @@ def read_declared(stream: IO[bytes]) -> Declared:
     Raises:
         TooLargeError: a tensor is larger than its storage, or there are more objects than weights have.
         ForeignError: the pickle names a function or class that no weights need.
-        Exception: of the many kinds of ``pickle``, where the bytes are no pickle.
+        BrokenPickleError: the bytes are no pickle.
     """
     unpickler = _Unpickler(stream)
-    unpickler.load()
+    _load(unpickler)
     return unpickler.declared
 
 
 def read_object(stream: IO[bytes]) -> Any:
-    """The plain object (numbers, strings, containers) of the pickle at the stream's position."""
-    return _Unpickler(stream).load()
+    """The plain object (numbers, strings, containers) of the pickle at the stream's position; raises the same."""
+    return _load(_Unpickler(stream))
+
+
+def _load(unpickler: _Unpickler) -> Any:
+    try:
+        return unpickler.load()
+    except (TooLargeError, ForeignError):
+        raise
+    # An altered pickle may raise nearly anything from inside the unpickler; all of it means the same.
+    except Exception as error:
+        raise BrokenPickleError(f"{type(error).__name__}: {error}") from error
 
 
 def _tensor(storage: Any, offset: int, size: Sequence[int], stride: Sequence[int], *rest: Any) -> _Value:

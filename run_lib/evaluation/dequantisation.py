@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from likelihood import Dequantisation, UniformDequantisation, VariationalDequantisation, fit_dequantisation
+from models.checkpoints.reader import read_payload
 from run_lib.evaluation.likelihoods import LearnedDequantisation
 from run_lib.evaluation.task import CheckpointTask
 from run_lib.files import atomic
@@ -32,7 +33,7 @@ def dequantisation(task: CheckpointTask, learning: LearnedDequantisation | None)
     if task.processes.is_main and not path.is_file():
         _fit(plan, learning, learned, path)
     task.processes.barrier()
-    learned.load_state_dict(torch.load(path, map_location=plan.device, weights_only=True))
+    learned.load_state_dict(read_payload(path))
     return learned.eval()
 
 
