@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -177,7 +178,7 @@ class UNet2D:
 
     def _normalised(self) -> set[int]:
         """The channel counts that meet a normalisation: levels, and levels with their skip connections."""
-        neighbours = zip(self.widths, self.widths[1:], strict=False)
+        neighbours = itertools.pairwise(self.widths)
         return {*self.widths, *(2 * width for width in self.widths), *(a + b for a, b in neighbours)}
 
     def architecture(self) -> Architecture:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import json
 import math
 from pathlib import Path
@@ -51,7 +52,7 @@ def round_trip(image: np.ndarray) -> np.ndarray:
     integrals = [0.1 * t + 0.5 * 19.9 * t * t for t in grid]
     levels = [(math.exp(-0.5 * b), math.sqrt(-math.expm1(-b))) for b in integrals]
     factor = 1.0
-    for (a, s), (a2, s2) in zip(levels, levels[1:], strict=False):
+    for (a, s), (a2, s2) in itertools.pairwise(levels):
         shared = a * a2 * STD**2 + s * s2
         factor *= shared / (a**2 * STD**2 + s**2) * shared / (a2**2 * STD**2 + s2**2)
     centre = levels[-1][0] * DISC
