@@ -63,6 +63,11 @@ def named(function: Callable[..., Tensor], positional: int, cond: dict[str, Tens
     return {p.name: cond[p.name] for p in parameters if p.name in cond}
 
 
+def remaining(cond: dict[str, Tensor], asked: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The conditioning that is not ``asked``."""
+    return {name: value for name, value in cond.items() if name not in asked}
+
+
 def confined(found: Tensor, inside: Tensor | None) -> Tensor:
     """The gradient, zero for samples outside the interval."""
     return found if inside is None else torch.where(rows(inside, found), found, torch.zeros_like(found))
@@ -75,6 +80,7 @@ class LogProbGuidance(Guided[GivenProcess]):
 
     Args:
         log_prob: differentiable in its first argument; each sample's value depends on that sample alone.
+        conditional: whether the model is given the conditioning that ``log_prob`` names as well.
     """
 
     def __init__(
@@ -83,13 +89,14 @@ class LogProbGuidance(Guided[GivenProcess]):
         log_prob: LogProb,
         scale: Scale = 1.0,
         interval: Bounds | None = None,
+        conditional: bool = True,
     ) -> None:
         super().__init__(model, scale, interval)
-        self.log_prob = log_prob
+        self.log_prob, self.conditional = log_prob, conditional
 
     def forward(self, x: Tensor, t: Tensor, **cond: Any) -> Prediction:
-        prediction: Prediction = self.model(x, t, **cond)
         asked = named(self.log_prob, 2, cond)
+        prediction: Prediction = self.model(x, t, **(cond if self.conditional else remaining(cond, asked)))
         found = gradient(lambda at: self.log_prob(at, t, **asked), x)
         return prediction.plus_score(self.scale * confined(found, self.inside(t)))
 
@@ -103,6 +110,7 @@ class DenoisedLossGuidance(Guided[GivenProcess]):
 
     Args:
         loss: differentiable; each sample's value depends on that sample alone.
+        conditional: whether the model is given the conditioning that ``loss`` names as well.
     """
 
     def __init__(
@@ -111,16 +119,18 @@ class DenoisedLossGuidance(Guided[GivenProcess]):
         loss: DenoisedLoss,
         scale: Scale = 1.0,
         interval: Bounds | None = None,
+        conditional: bool = True,
     ) -> None:
         super().__init__(model, scale, interval)
-        self.loss = loss
+        self.loss, self.conditional = loss, conditional
 
     def forward(self, x: Tensor, t: Tensor, **cond: Any) -> Prediction:
         asked = named(self.loss, 1, cond)
+        told = cond if self.conditional else remaining(cond, asked)
         kept: list[Prediction] = []
 
         def loss(at: Tensor) -> Tensor:
-            kept.append(self.model(at, t, **cond))
+            kept.append(self.model(at, t, **told))
             return self.loss(kept[0].x0, **asked)
 
         found = gradient(loss, x)

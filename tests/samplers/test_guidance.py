@@ -305,13 +305,29 @@ def test_a_loss_on_predicted_data_guides_through_the_network() -> None:
     plain = NoiseModel(
         GaussianScore(process=VP.process, mean=0.0, std=c), VP.process, Time(VP.process), "score"
     )
-    model = DenoisedLossGuidance(plain, lambda x0, target: (x0 - target).square().sum(1) / 2, scale)
+    model = DenoisedLossGuidance(
+        plain, lambda x0, target: (x0 - target).square().sum(1) / 2, scale, conditional=False
+    )
     target = torch.full((4, 2), 0.3, dtype=torch.float64)
     with torch.no_grad():
         p = model(x, t, target=target)
     assert_scores(p.score, -x / total - scale * k * (k * x - target))
     assert model.nfe == 1
     assert not p.score.requires_grad
+
+
+def test_an_unconditional_model_is_not_told_what_a_log_probability_names() -> None:
+    """It refuses y; the classifier's gradient is the conditional score less the unconditional one."""
+    x, t = states(VP)
+    judge = classifier(VP.process)
+
+    def log_prob(x: Tensor, t: Tensor, y: Tensor) -> Tensor:
+        return judge(x, t).log_softmax(1).gather(1, y[:, None])[:, 0]
+
+    model = LogProbGuidance(unconditional(VP.process), log_prob, conditional=False)
+    assert_scores(model(x, t, y=Y).score, mode_score(VP, x, t, Y))
+    with pytest.raises(ValueError, match="no classes was given class labels y"):
+        LogProbGuidance(unconditional(VP.process), log_prob)(x, t, y=Y)
 
 
 def test_functions_get_the_conditioning_that_they_name() -> None:
