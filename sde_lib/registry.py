@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import re
 from collections.abc import Callable, Iterator
 from typing import Any, Generic, TypeVar, overload
@@ -21,6 +22,7 @@ def registered_name(component: Any) -> str:
     return name
 
 
+@functools.lru_cache(maxsize=4096)
 def snake_case(name: str) -> str:
     """``MyPredictor``, ``my-predictor`` and ``my_predictor`` are all ``my_predictor``."""
     name = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", name.replace("-", "_"))

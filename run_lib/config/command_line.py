@@ -161,8 +161,8 @@ def _check_path(path: str) -> None:
             raise ValueError(unknown_field(f"config.{section}", name, components))
         if setting not in components[snake_case(name)]:
             raise ValueError(unknown_field(f"config.{section}.{name}", setting, components[snake_case(name)]))
-    elif name not in known_fields(section):
-        raise ValueError(unknown_field(f"config.{section}", name, known_fields(section)))
+    elif name not in known_fields()[section]:
+        raise ValueError(unknown_field(f"config.{section}", name, known_fields()[section]))
 
 
 def default_workdir(config: str) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ class Choices(Protocol):
     def __contains__(self, name: str) -> bool: ...
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Role:
     """A place in a configuration where one component is chosen.
 
@@ -61,14 +62,18 @@ class Role:
             if setting.name not in self.context:
                 yield self.paths.get(setting.name, f"{self.section}.{setting.name}"), setting
 
-    def fields(self, name: str) -> set[str]:
+    def fields(self, name: str) -> frozenset[str]:
         """Every field that the component of the given name takes, those of its block included."""
-        factory = self.choices[name]
-        block = f"{self.section}.{snake_case(name)}"
-        found = {f"{self.section}.{extra}" for extra in self.further(factory)}
-        for path, setting in self.settings(factory):
-            found |= {path, f"{block}.{setting.name}"}
-        return found
+        return _fields(self, name, self.choices[name])
+
+
+@functools.cache
+def _fields(role: Role, name: str, factory: Any) -> frozenset[str]:
+    block = f"{role.section}.{snake_case(name)}"
+    found = {f"{role.section}.{extra}" for extra in role.further(factory)}
+    for path, setting in role.settings(factory):
+        found |= {path, f"{block}.{setting.name}"}
+    return frozenset(found)
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -15,7 +16,7 @@ from ml_collections import ConfigDict
 from configs.base import get_config as base_config
 from run_lib.config.components import Chosen, choose
 from run_lib.config.plugins import load_plugins
-from run_lib.config.roles import ROLES, components_of, sections_settings
+from run_lib.config.roles import ROLES, components_of, settings_by_section
 from sde_lib.registry import snake_case, unknown_name
 
 SPELLINGS = {
@@ -143,10 +144,12 @@ def leaves(config: ConfigDict, prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 def default_of(path: str) -> Any:
     """The default of a field of ``configs/base.py``; None of any other."""
-    value: Any = base_config()
-    for part in path.split("."):
-        value = value.get(part) if isinstance(value, ConfigDict) else None
-    return value
+    return _defaults().get(path)
+
+
+@functools.cache
+def _defaults() -> Mapping[str, Any]:
+    return MappingProxyType(dict(leaves(base_config())))
 
 
 @functools.cache
@@ -162,10 +165,15 @@ def base_fields() -> frozenset[str]:
     return frozenset(inside | {field for field in base if not isinstance(base[field], ConfigDict)})
 
 
-def known_fields(section: str) -> set[str]:
-    """Names of the fields of a section: its own, settings of components, other spellings."""
-    spelt = {path.partition(".")[2] for path in SPELLINGS if path.startswith(f"{section}.")}
-    return set(base_config()[section]) | sections_settings(section) | spelt
+def known_fields() -> dict[str, set[str]]:
+    """Section -> names of its fields: its own, settings of components, other spellings."""
+    found = {section: set(value) for section, value in base_config().items() if isinstance(value, ConfigDict)}
+    for section, fields in settings_by_section().items():
+        found[section] |= fields
+    for path in SPELLINGS:
+        section, _, field = path.partition(".")
+        found[section].add(field)
+    return found
 
 
 def check_fields(config: ConfigDict) -> None:
@@ -174,13 +182,13 @@ def check_fields(config: ConfigDict) -> None:
     Raises:
         ValueError: naming the field and the nearest one that exists.
     """
-    defaults = base_config()
+    sections, fields = base_config(), known_fields()
     for section, value in config.items():
-        if section not in defaults:
-            raise ValueError(unknown_name("config section", section, list(defaults)))
+        if section not in sections:
+            raise ValueError(unknown_name("config section", section, list(sections)))
         if not isinstance(value, ConfigDict):
             continue
-        known = known_fields(section)
+        known = fields[section]
         for field, inside in value.items():
             if isinstance(inside, ConfigDict):
                 _check_block(f"config.{section}.{field}", snake_case(field), inside, components_of(section))
@@ -216,10 +224,9 @@ def complete(config: ConfigDict) -> ConfigDict:
     check_fields(config)
     full = base_config()
     with full.ignore_type():  # of all sections, once: entering it walks over every field
-        for section in full:
-            if isinstance(full[section], ConfigDict):
-                for field in sections_settings(section) - set(full[section]):
-                    full[section][field] = None
+        for section, fields in settings_by_section().items():
+            for field in fields - set(full[section]):
+                full[section][field] = None
         for section, given in config.items():
             if not isinstance(given, ConfigDict):
                 full[section] = given

@@ -312,18 +312,15 @@ def takers(field: str) -> list[str]:
     return list(dict.fromkeys(settings + under))
 
 
-def sections_settings(section: str) -> set[str]:
-    """Every field of a section that any component would take, blocks left out; and the switches of components."""
-    switches = {
-        role.field.partition(".")[2] for role in ROLES.values() if role.switch and role.section == section
-    }
-    return switches | {
-        path.partition(".")[2]
-        for role in ROLES.values()
-        for name in role.choices
-        for path in role.fields(name)
-        if path.startswith(f"{section}.") and path.count(".") == 1
-    }
+def settings_by_section() -> dict[str, set[str]]:
+    """Section -> every field that any component would take, blocks left out; and the switches of components."""
+    found: dict[str, set[str]] = {}
+    for role in ROLES.values():
+        paths = {path for name in role.choices for path in role.fields(name) if path.count(".") == 1}
+        for path in paths | ({role.field} if role.switch else set()):
+            section, _, field = path.partition(".")
+            found.setdefault(section, set()).add(field)
+    return found
 
 
 def components_of(section: str) -> dict[str, set[str]]:

@@ -38,7 +38,7 @@ def fields_of_file(section: str, file: str | None) -> Iterator[tuple[str, Any]]:
         raise ValueError(f"{flag}={file} is no JSON ({error}); write an object of fields.") from error
     if not isinstance(held, dict):
         raise ValueError(f'{flag}={file} must hold an object of fields, such as {{"snr": 0.1}}.')
-    known, components = known_fields(section), components_of(section)
+    known, components = known_fields()[section], components_of(section)
     for field, value in held.items():
         if isinstance(value, dict) and snake_case(field) in components:
             for setting, inside in value.items():

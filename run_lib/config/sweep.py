@@ -89,7 +89,7 @@ def parse_sweep(text: str) -> Sweep:
 
 def _axis(part: str) -> list[Change]:
     field, equals, values = part.partition("=")
-    known = known_fields("sampling")
+    known = known_fields()["sampling"]
     if not equals:
         raise ValueError(f"config.tune.sweep: {part!r} gives no values; {FORM}.")
     if field not in known:

@@ -11,6 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.mark.slow
 def test_capability_table_is_current(monkeypatch: pytest.MonkeyPatch) -> None:
     """If this fails: python docs/make_predictors.py."""
     spec = importlib.util.spec_from_file_location("make_predictors", ROOT / "docs" / "make_predictors.py")
