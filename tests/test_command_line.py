@@ -89,6 +89,7 @@ def test_list_names_everything_that_can_be_chosen() -> None:
     for line in outcome.out.splitlines():
         if line.startswith("--"):
             flag = line.split()[0]
+            assert flag not in sections, f"{flag} has two lists"
         elif line.startswith("  "):
             sections.setdefault(flag, set()).add(line.split()[0])
     for role in ROLES.values():

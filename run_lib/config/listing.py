@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import operator
 import textwrap
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -27,11 +28,11 @@ def listing(names: Sequence[str]) -> str:
     for roles in _together():
         role = roles[0]
         lines.append(_heading(role))
-        width = max((len(name) for role in roles for name in role.choices), default=0)
+        members = [(name, role.choices[name]) for role in roles for name in role.choices]
+        width = max((len(name) for name, _ in members), default=0)
         lines += [
-            f"  {name:<{width}}  {_first_sentence(role.choices[name])}"
-            for role in roles
-            for name in role.choices
+            f"  {name:<{width}}  {_first_sentence(factory)}"
+            for name, factory in sorted(members, key=operator.itemgetter(0))
         ]
         lines.append("")
     lines.append("The settings of one of them: --mode list NAME")
@@ -80,10 +81,10 @@ def _without_settings(docstring: str) -> str:
 
 
 def _together() -> list[list[Role]]:
-    """Every role on its own, but for switches of one kind: their components stand in one list."""
+    """The roles that one field chooses stand in one list, and switches of one kind."""
     found: dict[str, list[Role]] = {}
-    for key, role in ROLES.items():
-        found.setdefault(role.choices.kind if role.switch else f"role {key}", []).append(role)
+    for role in ROLES.values():
+        found.setdefault(role.choices.kind if role.switch else role.field, []).append(role)
     return list(found.values())
 
 
