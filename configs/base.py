@@ -22,6 +22,7 @@ def get_config() -> ConfigDict:
     config.init_from = ""  # published weights to start from: a file, a diffusers folder or its id on the hub
     config.init_from_ema = True  # the averaged weights, where the file has both
     config.resume_from = ""  # a training checkpoint to go on with: weights, averages, optimizer, step
+    config.resume_anyway = False  # also from a checkpoint that was made with another model, process or data
 
     config.data = data = ConfigDict()
     data.dataset = "CIFAR10"

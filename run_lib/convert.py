@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -40,13 +41,19 @@ def convert(plan: ConversionPlan, run: Run) -> None:
 
 def to_ours(plan: ConversionPlan, state: TrainState, path: Path) -> None:
     """Write a checkpoint of our own, from which training can continue; it holds the configuration."""
-    state.save(path, plan.subject.record.values)
+    state.save(path, _record(plan, state))
+
+
+def _record(plan: ConversionPlan, state: TrainState) -> Mapping[str, Any]:
+    """The configuration that the weights were made with: the checkpoint's; without one, that of the conversion."""
+    held: Mapping[str, Any] = json.loads(state.weights.record) if state.weights.record else {}
+    return held or plan.subject.record.values
 
 
 def to_safetensors(plan: ConversionPlan, state: TrainState, path: Path) -> None:
     """Write the averaged weights by our names, with the configuration in the file's header."""
     with atomic(path) as partial:
-        config = json.dumps(dict(plan.subject.record.values))
+        config = json.dumps(dict(_record(plan, state)))
         save_weights(state.network, state.ema.shadow, partial, config=config, step=state.step)
 
 

@@ -48,12 +48,12 @@ class Run:
         further = {rate: EMA(network, rate, averages.ema_warmup) for rate in averages.ema_rates}
         found = Weights(network, average, 0, further)
         if path is not None:
-            found.load(path)
+            found.load(path, subject.agreement.check_use)
         elif subject.start.init_from:
             load_published(subject)
             found = Weights.fresh(network, averages.ema_rate, averages.ema_rates, averages.ema_warmup)
         elif subject.start.resume_from:
-            resume_weights(found, subject.start.resume_from)
+            resume_weights(found, subject, subject.agreement.check_use)
         network.eval()
         return found if averages.used_ema_rate is None else found.use(averages.used_ema_rate)
 
@@ -70,10 +70,10 @@ class Run:
             times=plan.times,
         )
         if subject.start.resume_from:
-            resume(state, subject.start.resume_from)
+            resume(state, subject)
         return state
 
-    def resume(self, state: TrainState) -> None:
+    def resume(self, state: TrainState, subject: Subject) -> None:
         """Load the latest checkpoint that is whole, if there is one; damaged ones after it are set aside.
 
         Raises:
@@ -83,7 +83,7 @@ class Run:
         for step in reversed(self.checkpoints.steps()):
             path = self.checkpoints.path(step)
             try:
-                state.load(path)
+                state.load(path, subject.agreement.check_training)
             except DamagedCheckpointError as error:
                 damaged.append(error)
                 continue
@@ -104,7 +104,7 @@ class Run:
         path = self._checkpoint(plan.subject, None)
         state = self.new_state(plan)
         if path is not None:
-            state.load(path)
+            state.load(path, plan.subject.agreement.check_state)
         return state
 
     def _checkpoint(self, subject: Subject, step: int | None) -> Path | None:

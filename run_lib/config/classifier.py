@@ -19,6 +19,7 @@ from run_lib.config.files import load_config_file
 from run_lib.config.subject import Subject, build_subject
 from run_lib.data.levels import DataSpec
 from run_lib.training.state import Checkpoints, read_checkpoint
+from run_lib.training.warm_start import check_recorded
 from sde_lib.base import GaussianProcess, Process
 
 
@@ -60,6 +61,8 @@ def build_classifier(configuration: Configuration, model: NoiseModel, data: Data
             f"{where} tells {found.num_classes} classes apart, the model has {ours.model.num_classes}: they must "
             f"be the same classes."
         )
+    if section.classifier_config is not None:
+        check_recorded(str(weights), found.agreement.check_use)
     load_weights(found.network, weights)
     held = NoisyClassifier(found.network, found.sampling.process, found.sampling.time)
     return HeldClassifier(held.requires_grad_(False).eval(), found.num_classes)
@@ -110,6 +113,7 @@ def _their_configuration(weights: Path, file: str | None, ours: ConfigDict) -> C
         theirs = load_config_file(file, "guidance.classifier_config")
     theirs = complete(theirs)
     theirs.init_from, theirs.resume_from, theirs.device = "", "", ours.device
+    theirs.resume_anyway = ours.resume_anyway
     theirs.sampling.chain, theirs.sampling.t_end = ours.sampling.chain, None
     return theirs
 

@@ -20,6 +20,7 @@ from models.prediction.variances import check_variance_output, wrong_channels
 from run_lib.config.chains import check_labels_between, sampled_chain
 from run_lib.config.components import Chosen
 from run_lib.config.configuration import Configuration, Record
+from run_lib.config.continuing import Agreement
 from run_lib.config.network import build_network
 from run_lib.config.settings import Settings
 from run_lib.data.levels import Arrays, DataSpec, Loader, as_shape
@@ -118,6 +119,11 @@ class Subject:
     def trainable(self) -> bool:
         """Exact scores have nothing to train."""
         return any(p.requires_grad for p in self.network.parameters())
+
+    @property
+    def agreement(self) -> Agreement:
+        """With the configurations of checkpoints."""
+        return Agreement(self.record)
 
 
 def build_subject(configuration: Configuration, *, weights: bool = True) -> Subject:

@@ -41,7 +41,7 @@ def train(plan: TrainingPlan, run: Run) -> None:
     for split, data in (("train", arrays), ("test", held_out)):
         plan.task.check(data, f"the {split} split of {subject.data.name}")
     state = run.new_state(plan)
-    run.resume(state)
+    run.resume(state, subject)
     bad_steps = 0
     with SummaryWriter(str(run.workdir / "tensorboard"), purge_step=state.step) as writer:
         writer.add_text(

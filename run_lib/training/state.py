@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -23,6 +23,30 @@ from models.ema import EMA
 from run_lib.files import atomic
 
 
+@dataclass(frozen=True)
+class Continued:
+    """How much of a checkpoint's state is taken under a configuration that may differ from the one it was made with.
+
+    Attributes:
+        optimizer, times: whether the optimiser's moments and the learnt times go with the configuration's; else they
+            begin afresh.
+        averages: whether further averages must be those of the configuration; else those of other rates set out from
+            the first.
+        scale: whether the scale of the loss is the checkpoint's.
+        built_before: makes the optimiser that the checkpoint was made with; None: with the same settings.
+    """
+
+    optimizer: bool = True
+    times: bool = True
+    averages: bool = True
+    scale: bool = True
+    built_before: Callable[[Network], torch.optim.Optimizer] | None = None
+
+
+Check = Callable[[Path, str], Continued]
+"""Given a checkpoint's path and the record of its configuration, JSON: how much of it is taken, or a ValueError."""
+
+
 @dataclass
 class Weights:
     """A network's weights and their exponential moving averages.
@@ -32,12 +56,14 @@ class Weights:
         ema: the average that samples and evaluations use.
         step: number of training steps taken.
         averages: further averages by their rate, without ``ema``.
+        record: of the configuration that they were made with, JSON; empty: they are no checkpoint's of ours.
     """
 
     network: Network
     ema: EMA
     step: int = 0
     averages: dict[float, EMA] = field(default_factory=dict)
+    record: str = ""
 
     @classmethod
     def fresh(cls, network: Network, rate: float, further: Sequence[float], warmup: bool) -> Weights:
@@ -52,15 +78,17 @@ class Weights:
         """Within the block, the network has its averaged weights."""
         return self.ema.average(self.network)
 
-    def load(self, path: Path) -> dict[str, Any]:
-        """Restore weights and averages from a checkpoint, strictly; returns all that it holds.
+    def load(self, path: Path, check: Check) -> tuple[dict[str, Any], Continued]:
+        """Restore weights and averages from a checkpoint, strictly; returns all that it holds, and what is taken.
 
         Raises:
-            ValueError: the file is missing, truncated, of another format or of another architecture.
+            ValueError: the file is missing, truncated, of another format or of another architecture, or was made with
+                a configuration that the check refuses.
         """
         payload = read_checkpoint(path)
+        continued = check(path, payload["config"])
         check_names(self.network, payload["model"], path)
-        if payload["averages"].keys() != self.averages.keys():
+        if payload["averages"].keys() != self.averages.keys() and continued.averages:
             raise ValueError(
                 f"{path} has averages of the rates {sorted(payload['averages'])} beside the first, the configuration "
                 f"{sorted(self.averages)}: set model.ema_rates as it was."
@@ -68,9 +96,9 @@ class Weights:
         self.network.load_state_dict(payload["model"])
         self.ema.load_state_dict(payload["ema"])
         for rate, average in self.averages.items():
-            average.load_state_dict(payload["averages"][rate])
-        self.step = int(payload["step"])
-        return payload
+            average.load_state_dict(payload["averages"].get(rate, payload["ema"]))
+        self.step, self.record = int(payload["step"]), payload["config"]
+        return payload, continued
 
 
 @dataclass
@@ -125,26 +153,58 @@ class TrainState:
             file.flush()
             os.fsync(file.fileno())
 
-    def load(self, path: Path) -> None:
+    def load(self, path: Path, check: Check) -> None:
         """Restore every part, strictly.
 
         Raises:
-            ValueError: the file is missing, truncated, of another format or of another architecture.
+            ValueError: as of ``Weights.load``.
         """
-        payload = self.weights.load(path)
-        load_optimizer(self.optimizer, payload["optimizer"])
+        payload, continued = self.weights.load(path, check)
+        if continued.optimizer:
+            make = continued.built_before
+            load_optimizer(self.optimizer, payload["optimizer"], None if make is None else make(self.network))
         if payload["scaler"]:
-            self.scaler.load_state_dict(payload["scaler"])
-        self.times.load_state_dict(payload["times"])
+            ours = self.scaler.state_dict()
+            kept = ["growth_interval"] if continued.scale else ["growth_interval", "scale"]
+            self.scaler.load_state_dict(payload["scaler"] | {k: ours[k] for k in kept if k in ours})
+        if continued.times:
+            self.times.load_state_dict(payload["times"])
 
 
-def load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+MACHINE = ("fused", "foreach", "capturable", "differentiable")
+"""Settings of torch's optimisers that say how a step is computed and not which: always the program's own."""
+
+
+def load_optimizer(
+    optimizer: torch.optim.Optimizer, state: dict[str, Any], before: torch.optim.Optimizer | None = None
+) -> None:
     """Restore an optimiser's state, each moment in the memory format of its weight.
 
     A fused optimiser walks over a weight and its moments in the order of memory: in another format (channels last
     beside contiguous) it would pair elements that do not belong together.
+
+    Args:
+        optimizer: with the settings that are to hold from now on.
+        state: of the checkpoint, with the settings that held.
+        before: an optimiser with those settings as it is when it is made; what differs in ``optimizer`` is a setting
+            that was changed, and what does not is kept: it may be state. None: nothing was changed.
+
+    Raises:
+        ValueError: it is another number of groups of parameters.
     """
-    optimizer.load_state_dict(state)
+    ours = optimizer.state_dict()["param_groups"]
+    made = ours if before is None else before.state_dict()["param_groups"]
+    if len(ours) != len(state["param_groups"]):
+        raise ValueError(
+            f"the checkpoint's optimizer has {len(state['param_groups'])} groups of parameters and the configuration's "
+            f"{len(ours)}: set optim.optimizer as it was, or begin its moments afresh with --config.resume_anyway."
+        )
+    groups = []
+    for own, first, held in zip(ours, made, state["param_groups"], strict=True):
+        changed = {key: value for key, value in own.items() if key != "params" and first.get(key) != value}
+        computed = {key: own[key] for key in MACHINE if key in own}
+        groups.append({**own, **held, **changed, **computed})
+    optimizer.load_state_dict({"state": state["state"], "param_groups": groups})
     for parameter, held in optimizer.state.items():
         for name, moment in held.items():
             if isinstance(moment, torch.Tensor) and moment.shape == parameter.shape:

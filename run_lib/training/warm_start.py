@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
@@ -10,8 +12,10 @@ from models.checkpoints import load_training, load_weights
 from models.checkpoints.diffusers import describe_folder
 from models.checkpoints.diffusers_folder import is_folder
 from models.checkpoints.diffusers_schedule import NoiseSchedule
+from models.checkpoints.loader import read
+from models.checkpoints.ours import CHECKPOINT, WEIGHTS
 from models.checkpoints.training import TrainingCheckpoint
-from run_lib.training.state import TrainState, Weights, load_optimizer
+from run_lib.training.state import Check, TrainState, Weights, load_optimizer
 from sde_lib.base import GaussianProcess, register_sde
 
 if TYPE_CHECKING:
@@ -25,6 +29,7 @@ def load_published(subject: Subject) -> None:
         ValueError: they are of another network, or (a diffusers folder) were trained with another process.
     """
     source = subject.start.init_from
+    check_recorded(source, subject.agreement.check_use)
     if is_folder(source):
         schedule = describe_folder(source).schedule
         if schedule is None:
@@ -34,7 +39,7 @@ def load_published(subject: Subject) -> None:
     print(load_weights(subject.network, source, ema=subject.start.init_from_ema))
 
 
-def resume(state: TrainState, path: str) -> None:
+def resume(state: TrainState, subject: Subject) -> None:
     """Continue the training run of ``resume_from``: its raw and averaged weights, its optimiser and its step.
 
     The optimiser's settings stay the configuration's; its moments are the file's.
@@ -42,7 +47,13 @@ def resume(state: TrainState, path: str) -> None:
     Raises:
         ValueError: the file has no training run of this network.
     """
-    found = resume_weights(state.weights, path)
+    path = subject.start.resume_from
+    if is_checkpoint(path):
+        state.load(Path(path), subject.agreement.check_training)
+        print(f"continues at step {state.step}, with averaged weights and optimizer")
+        return
+    found = resume_weights(state.weights, subject, subject.agreement.check_training)
+    assert found is not None, "it is no checkpoint of ours"
     moments = {
         place: {**held, "step": torch.as_tensor(float(held["step"]))}
         for place, held in found.optimizer.items()
@@ -52,12 +63,19 @@ def resume(state: TrainState, path: str) -> None:
     print(f"continues at step {found.step}, with averaged weights and optimizer")
 
 
-def resume_weights(weights: Weights, path: str) -> TrainingCheckpoint:
-    """Load the raw weights, the averaged weights and the step of another training run; returns its whole content.
+def resume_weights(weights: Weights, subject: Subject, check: Check) -> TrainingCheckpoint | None:
+    """Load the raw weights, the averaged weights and the step of another training run.
+
+    Returns:
+        The whole content of another program's; None of a checkpoint of ours.
 
     Raises:
-        ValueError: the file has no training run of this network.
+        ValueError: the file has no training run of this network, or the check refuses its configuration.
     """
+    path = subject.start.resume_from
+    if is_checkpoint(path):
+        weights.load(Path(path), check)
+        return None
     found = load_training(weights.network, path)
     weights.step = found.step
     # The file has one average: those of other rates set out from it.
@@ -67,6 +85,28 @@ def resume_weights(weights: Weights, path: str) -> TrainingCheckpoint:
             value.copy_(found.averaged[name])
     print(found.report)
     return found
+
+
+def is_checkpoint(path: str) -> bool:
+    """Whether a file is a training checkpoint of ours; one that cannot be read is not."""
+    if is_folder(path) or not Path(path).is_file():
+        return False
+    payload = read(path)
+    return isinstance(payload, Mapping) and payload.get("format") == CHECKPOINT
+
+
+def check_recorded(path: str, check: Check) -> None:
+    """Check the configuration that a file of ours says its weights were made with; other files have none.
+
+    Raises:
+        ValueError: as the check.
+    """
+    if is_folder(path) or not Path(path).is_file():
+        return
+    payload = read(path)
+    ours = isinstance(payload, Mapping) and payload.get("format") in (CHECKPOINT, WEIGHTS)
+    if ours and isinstance(payload.get("config"), str):
+        check(Path(path), payload["config"])
 
 
 def check_schedule(schedule: NoiseSchedule, subject: Subject) -> None:

@@ -208,16 +208,18 @@ def test_truncated_checkpoint(uninterrupted: Path, tmp_path: Path) -> None:
 def test_checkpoint_of_another_architecture(uninterrupted: Path, tmp_path: Path) -> None:
     (tmp_path / "checkpoints").mkdir()
     (tmp_path / LAST).write_bytes(uninterrupted.read_bytes())
-    error = program(
-        "--config", TINY, "--mode", "sample", "--workdir", tmp_path, model__num_res_blocks=2
-    ).error
+    command = ("--config", TINY, "--mode", "sample", "--workdir", tmp_path)
+    assert "model.num_res_blocks=2 (was 1)" in program(*command, model__num_res_blocks=2).error
+    outcome = program(*command, model__num_res_blocks=2, resume_anyway=True)
+    assert outcome.status == 2
+    error = outcome.err
     assert "another architecture" in error
     assert "missing from the file: " in error
     missing = [
         name for name in error.replace(",", " ").split() if "." in name and name.endswith(("weight", "bias"))
     ]
     assert missing, "the differing keys are listed"
-    error = program("--config", TINY, "--mode", "sample", "--workdir", tmp_path, model__nf=16).error
+    error = program(*command, model__nf=16, resume_anyway=True).err
     assert "of another shape: " in error
     assert re.search(r"\S+weight \(\d+, \d+\) in the file, \(\d+, \d+\) here", error)
 
