@@ -1,10 +1,84 @@
-"""A hash of a network's weights, by which results made with other weights are recognised."""
+"""What a number belongs to: hashes of all that it depends on, by which results of anything else are recognised."""
 
 from __future__ import annotations
 
+import functools
 import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from torch import nn
+import torch
+from torch import Tensor, nn
+
+from samplers.pc import PCSampler
+
+if TYPE_CHECKING:
+    from run_lib.config.sampling import SamplingPlan
+    from run_lib.config.subject import Subject
+    from run_lib.data.levels import DataSpec
+    from run_lib.training.tasks import TrainingTask
+
+DIGITS = 16
+CHUNK = 2**26
+"""Bytes of an array that are hashed at a time: one that stays on disk is never read whole."""
+PACKAGES = ("sde_lib", "models", "samplers", "losses", "likelihood", "run_lib")
+
+
+@dataclass(frozen=True)
+class Basis:
+    """What numbers depend on.
+
+    Attributes:
+        parts: hash of each part, by its name in words.
+    """
+
+    parts: Mapping[str, str]
+
+    @functools.cached_property
+    def hash(self) -> str:
+        """Sixteen hexadecimal digits of the SHA-256 of all parts."""
+        return _short(hashlib.sha256(json.dumps(dict(self.parts), sort_keys=True).encode()))
+
+    def with_parts(self, **further: str) -> Basis:
+        """The same with further parts, their names without spaces."""
+        return Basis({**self.parts, **further})
+
+    def changed(self, other: Mapping[str, str]) -> list[str]:
+        """The names of the parts that differ, or that only one of the two has."""
+        return sorted(key for key in {**self.parts, **other} if self.parts.get(key) != other.get(key))
+
+
+def basis_of(
+    subject: Subject, *, task: TrainingTask, guide: nn.Module | None = None, splits: Iterable[str] = ()
+) -> Basis:
+    """Hashes of the program, of the user's components and of data; of the network's weights as they are now.
+
+    Args:
+        subject: the network, with the weights that are evaluated.
+        task: whose own data, such as base samples, are counted.
+        guide: a further network that the numbers depend on.
+        splits: of the data set, that the numbers depend on.
+    """
+    parts = {"weights": fingerprint(subject.network), "program": of_program()}
+    if subject.components:
+        parts["components"] = subject.components
+    if guide is not None:
+        parts["classifier"] = fingerprint(guide)
+    parts |= {f"data, {split}": of_split(subject.data, split) for split in sorted(set(splits))}
+    if held := task.held_data():
+        parts["base samples"] = of_arrays(*held)
+    return Basis(parts)
+
+
+def basis_of_samples(plan: SamplingPlan, splits: Iterable[str] = ()) -> Basis:
+    """The same of whatever a sampler draws; of times that are stored beside a checkpoint, too."""
+    found = basis_of(plan.subject, task=plan.task, guide=plan.guidance.classifier, splits=splits)
+    if plan.stored_grid and isinstance(plan.sampler, PCSampler):
+        return found.with_parts(times=of_arrays(plan.sampler.times))
+    return found
 
 
 def fingerprint(network: nn.Module) -> str:
@@ -18,4 +92,43 @@ def fingerprint(network: nn.Module) -> str:
         sha.update(name.encode())
         # ``tobytes`` walks the elements in the order of their indices, wherever they lie.
         sha.update(value.detach().cpu().double().numpy().tobytes())
-    return sha.hexdigest()[:16]
+    return _short(sha)
+
+
+def of_split(data: DataSpec, split: str) -> str:
+    """Of the images and labels of a split; of one whose files are not there, that it is missing."""
+    try:
+        arrays = data.load(split)
+    except ValueError:  # whoever needs it says so; numbers without it are others than with it
+        return "missing"
+    return of_arrays(arrays.images, arrays.labels)
+
+
+def of_arrays(*arrays: Tensor) -> str:
+    """Of the types, shapes and values of arrays."""
+    sha = hashlib.sha256()
+    for array in arrays:
+        sha.update(f"{array.dtype} {tuple(array.shape)};".encode())
+        rows = array.detach().flatten(1) if array.ndim > 1 else array.detach().reshape(-1, 1)
+        step = max(1, CHUNK // max(1, rows.shape[1] * rows.element_size()))
+        for first in range(0, len(rows), step):
+            part = rows[first : first + step].cpu().contiguous()
+            sha.update(part.view(torch.uint8).numpy().tobytes() if part.numel() else b"")
+    return _short(sha)
+
+
+def of_files(files: Iterable[Path]) -> str:
+    """Of the contents of files, in whatever order and wherever they lie."""
+    digests = sorted(hashlib.sha256(path.read_bytes()).hexdigest() for path in files)
+    return _short(hashlib.sha256("".join(digests).encode()))
+
+
+@functools.cache
+def of_program() -> str:
+    """Of the source of this program, that of its modes and evaluations included."""
+    root = Path(__file__).parents[1]
+    return of_files(path for package in PACKAGES for path in (root / package).rglob("*.py"))
+
+
+def _short(sha: hashlib._Hash) -> str:
+    return sha.hexdigest()[:DIGITS]

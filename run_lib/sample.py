@@ -58,7 +58,7 @@ def sample(plan: SamplingPlan, run: Run) -> None:
     """Write ``samples/samples.npz``, a picture of the first samples and, on request, their trajectory."""
     settings = plan.settings
     weights = run.weights(plan.subject)
-    plan = with_stored_grid(plan, run.stored_grids())
+    plan = with_stored_grid(plan, run.stored_grids(), weights)
     folder = run.workdir / "samples"
     started, nfe = time.perf_counter(), 0
     shown: list[Tensor] = []

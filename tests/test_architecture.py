@@ -56,7 +56,8 @@ STOREYS: dict[str, list[set[str]]] = {
     ],
     "run_lib": [
         # What knows neither configurations nor plans, and stands on nothing of run_lib but itself.
-        {"files", "fingerprint", "placement", "processes", "seeds", "statistics", "data"},
+        {"fingerprint"},
+        {"files", "placement", "processes", "seeds", "statistics", "data"},
         # What a configuration chooses from, and what plans are made of.
         {
             "pictures",

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from models.prediction.classifier import Classifier
 from models.prediction.noise_model import Model, NoiseModel
 from run_lib.config.classifier import build_classifier
 from run_lib.config.components import Chosen
@@ -25,12 +26,14 @@ class Guidance:
         requested: the classes that samples are asked for.
         likelihood_of: what the flow's likelihood is the likelihood of; empty for p(x).
         bound_of: the same of the variational bound, which sees the model without guidance.
+        classifier: that guides it; None: none does.
     """
 
     model: Model
     requested: RequestedClasses
     likelihood_of: str = ""
     bound_of: str = ""
+    classifier: Classifier | None = None
 
 
 def build_guidance(configuration: Configuration, subject: Subject) -> Guidance:
@@ -50,14 +53,15 @@ def build_guidance(configuration: Configuration, subject: Subject) -> Guidance:
         context["log_prob"] = register_log_prob[chosen.name]
     if chosen.name in register_denoised_loss:
         context["loss"] = register_denoised_loss[chosen.name]
+    guide: Classifier | None = None
     if "classifier" in chosen.takes:
         classifier = build_classifier(configuration, model, subject.data)
-        context["classifier"] = classifier.model
+        context["classifier"] = guide = classifier.model
         _check_shift(configuration, chosen.settings)
         classes = classifier.num_classes
     guided: Model = model if chosen.name == "none" else chosen.build(**context)
     requested = RequestedClasses(classes, _labels(config.guidance.labels, classes, config.training.task))
-    return Guidance(guided, requested, *_meanings(configuration, chosen, classes))
+    return Guidance(guided, requested, *_meanings(configuration, chosen, classes), classifier=guide)
 
 
 def build_request(configuration: Configuration) -> RequestedClasses:

@@ -23,6 +23,7 @@ from run_lib.config.configuration import Configuration, Record
 from run_lib.config.continuing import Agreement
 from run_lib.config.network import build_network
 from run_lib.config.settings import Settings
+from run_lib.config.sources import components_hash
 from run_lib.data.levels import Arrays, DataSpec, Loader, as_shape
 from run_lib.placement import PRECISIONS, Placement, find_device
 from run_lib.seeds import Use, stream_seed
@@ -102,6 +103,7 @@ class Subject:
         placement: device and precision.
         seed: of everything random.
         record: how it was configured.
+        components: hash of the source of the user's own components; empty: there are none.
     """
 
     network: Network
@@ -114,6 +116,7 @@ class Subject:
     placement: Placement
     seed: int
     record: Record
+    components: str = ""
 
     @property
     def trainable(self) -> bool:
@@ -171,6 +174,7 @@ def build_subject(configuration: Configuration, *, weights: bool = True) -> Subj
         placement=build_placement(config),
         seed=config.seed,
         record=configuration.record,
+        components=components_hash(configuration),
     )
 
 

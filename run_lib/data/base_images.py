@@ -35,6 +35,10 @@ class BaseImages:
     size: tuple[int, ...]
     num_classes: int
 
+    def all(self) -> Arrays:
+        """All of the small images, each once."""
+        return _load(self)
+
     def of(self, indices: Sequence[int]) -> Arrays:
         """The small images and labels for the samples of the given indices."""
         held = _load(self)

@@ -16,6 +16,7 @@ from run_lib.data.archives import read_archive
 from run_lib.data.images import INPUT_FILES, Fitting, ImageReader, UnreadableError
 from run_lib.data.labels import NO_LABEL
 from run_lib.data.levels import Arrays, DataSpec
+from run_lib.fingerprint import of_arrays, of_files
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,13 @@ class Inputs(abc.ABC):
     def label(self, index: int) -> int:
         """The image's class, or ``NO_LABEL`` where it is not known."""
         return NO_LABEL
+
+    def fingerprint(self, index: int) -> str:
+        """A hash of the image's content, and of its class; of an unreadable one, of nothing."""
+        try:
+            return of_arrays(self.read(index), torch.tensor(self.label(index)))
+        except UnreadableError:
+            return ""
 
     def __len__(self) -> int:
         return len(self.names)
@@ -78,6 +86,9 @@ class FolderInputs(Inputs):
     def read(self, index: int) -> Tensor:
         pixels = self.reader.read(self.folder / self.names[index])
         return self.data.from_intensity(torch.from_numpy(pixels / 255).float())
+
+    def fingerprint(self, index: int) -> str:
+        return of_files([self.folder / self.names[index]])
 
 
 def check_images(data: DataSpec, field: str) -> None:

@@ -78,7 +78,7 @@ def _restore_all(plan: ControlPlan, restoration: Restoration, run: Run, inputs: 
     units = [(row, number) for row in range(len(inputs)) for number in range(settings.samples)]
     skipped: dict[str, Skipped] = {}
     weights = run.weights(sampling.subject)
-    placed = with_stored_grid(sampling, run.stored_grids()).sampler
+    placed = with_stored_grid(sampling, run.stored_grids(), weights).sampler
     if sampling.stored_grid and isinstance(placed, PCSampler):
         restoration = restoration.with_times(placed.times)
     facts = {**plan.facts, "step": weights.step}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -23,10 +24,11 @@ from run_lib.data.inputs import (
     report_skipped,
 )
 from run_lib.data.levels import DataSpec
+from run_lib.editing.contents import Contents
 from run_lib.editing.error_table import ErrorTable
 from run_lib.editing.output_folder import open_output_folder
 from run_lib.files import write_json
-from run_lib.fingerprint import fingerprint
+from run_lib.fingerprint import basis_of
 from run_lib.pictures import eight_bits, save_png
 from run_lib.run import Run
 from run_lib.sample import batches
@@ -48,14 +50,19 @@ def reconstruct(plan: ReconstructionPlan, run: Run) -> None:
     started, nfe = time.perf_counter(), 0
     skipped: list[Skipped] = []
     with weights.averaged(), torch.no_grad():
-        open_output_folder(
-            folder, f"{SECTION}.output", {**plan.depends_on, "weights": fingerprint(weights.network)}
-        )
-        table = ErrorTable(folder / "table.csv")
+        of = basis_of(sampling.subject, task=sampling.task, guide=sampling.guidance.classifier)
+        open_output_folder(folder, f"{SECTION}.output", {**plan.depends_on, **of.parts})
+        table, contents = ErrorTable(folder / "table.csv"), Contents(folder / "inputs.csv")
         files = output_names(inputs.names)
+        found = [inputs.fingerprint(row) for row in range(len(inputs))]
         done = [
-            name in table and _written(folder, file) for name, file in zip(inputs.names, files, strict=True)
+            name in table and contents.get(name) == content and _written(folder, file)
+            for name, file, content in zip(inputs.names, files, found, strict=True)
         ]
+        if other := sum(
+            n in table and contents.get(n) != c for n, c in zip(inputs.names, found, strict=True)
+        ):
+            print(f"note: {other} images are not those of {table.path}; they are made anew", file=sys.stderr)
         todo = [row for row, is_done in enumerate(done) if not is_done]
         for rows in tqdm(list(batches(len(todo), settings.batch_size)), desc="reconstructing", unit="batch"):
             loaded = load(inputs, [todo[row] for row in rows])
@@ -69,6 +76,7 @@ def reconstruct(plan: ReconstructionPlan, run: Run) -> None:
             decoded = plan.inversion.decode(encoded.x, **cond)
             nfe = encoded.nfe + decoded.nfe
             errors = _write(sampling.data, folder, [files[row] for row in loaded.rows], x, decoded.x)
+            contents.add([inputs.names[row] for row in loaded.rows], [found[row] for row in loaded.rows])
             table.add([inputs.names[row] for row in loaded.rows], errors)
         table.sort(inputs.names)
     facts = {

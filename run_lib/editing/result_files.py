@@ -103,6 +103,12 @@ class ResultFiles:
         """Remove the results of an earlier run, and write the settings of this one."""
         if (self.folder / "results").is_dir():
             shutil.rmtree(self.folder / "results")
+        for name in (
+            "report.json",
+            "results.npz",
+            "grid.png",
+        ):  # of the earlier run, should this one be interrupted
+            (self.folder / name).unlink(missing_ok=True)
         write_json(self.folder / FILE, settings)
 
     def row(self, name: str, before: list[Tensor], after: list[Tensor], baseline: Fidelity | None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+from collections.abc import Collection
 from typing import TYPE_CHECKING, ClassVar
 
 from sde_lib.registry import Registry
@@ -30,6 +31,10 @@ class Evaluation(abc.ABC):
         Raises:
             ValueError: what is evaluated lacks something; the message says what to change.
         """
+
+    def splits(self, plan: EvaluationPlan) -> Collection[str]:
+        """The splits of the data set that its numbers depend on; all, unless it says otherwise."""
+        return ("train", "test")
 
     @abc.abstractmethod
     def evaluate(self, task: CheckpointTask) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
@@ -24,6 +25,9 @@ class TrainingLoss(Evaluation):
 
     def check(self, plan: EvaluationPlan) -> None:
         """Every model has a loss."""
+
+    def splits(self, plan: EvaluationPlan) -> Collection[str]:
+        return (plan.settings.split,)
 
     def evaluate(self, task: CheckpointTask) -> None:
         from run_lib.evaluation.loss import evaluate_loss
@@ -97,13 +101,17 @@ class BitsPerDim(Evaluation):
                 f"eval.bpd_num_images={self.num_images} but the {plan.settings.split} split has {count}."
             )
 
+    def splits(self, plan: EvaluationPlan) -> Collection[str]:
+        # Histograms of pixels and a learned dequantisation are fitted to training images.
+        return (plan.settings.split, "train") if plan.data.levels else (plan.settings.split,)
+
     def _check_flow(self, plan: EvaluationPlan, flow: FlowLikelihood) -> None:
         process = plan.samples.model.process
         if not isinstance(process, likelihood.flow.TimeFlow.needs):
             raise ValueError(
                 f"eval.bpd_method={self.method!r} solves an ODE and needs an SDE; {type(process).__name__} is none. "
                 f"Take bpd_method='vlb', or training.sde='vpsde' or 'vesde' with training.continuous=False, which "
-                f"share the chain's network."
+                f"share the chain's network (and --config.resume_anyway, for a checkpoint of the chain)."
             )
         if flow.t_min is not None and not process.clean < flow.t_min < process.start:
             raise ValueError(
@@ -170,6 +178,9 @@ class Accuracy(Evaluation):
                 "eval.enable_accuracy is for training.task='classifier', and goes with it: set it to False."
             )
 
+    def splits(self, plan: EvaluationPlan) -> Collection[str]:
+        return (plan.settings.split,)
+
     def evaluate(self, task: CheckpointTask) -> None:
         from run_lib.evaluation.accuracy import evaluate_accuracy
 
@@ -187,6 +198,9 @@ class Restoration(Evaluation):
                 "eval.enable_restoration enlarges test images made small: it goes with training.task='superres' "
                 "and an empty sampling.base_samples."
             )
+
+    def splits(self, plan: EvaluationPlan) -> Collection[str]:
+        return ("test",)
 
     def evaluate(self, task: CheckpointTask) -> None:
         from run_lib.evaluation.restoration import evaluate_restoration

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 
 from run_lib.config.evaluation import EvaluationPlan, in_order
 from run_lib.evaluation.base import register_evaluation
 from run_lib.evaluation.report import IncompleteError, Report
 from run_lib.evaluation.task import CheckpointTask
+from run_lib.fingerprint import Basis, basis_of, basis_of_samples
 from run_lib.processes import Processes
 from run_lib.run import Run
 from run_lib.tuning.stored_grids import with_stored_grid
@@ -53,19 +55,33 @@ def evaluate(plan: EvaluationPlan, run: Run) -> None:
             weights = run.weights(plan.subject, step)
             loaded = plan
             if plan.sampling is not None:
-                loaded = replace(plan, sampling=with_stored_grid(plan.sampling, run.stored_grids(step)))
-            parts = folder / "parts" / f"{weights.step}-{config_hash}"
+                stored = with_stored_grid(plan.sampling, run.stored_grids(step), weights)
+                loaded = replace(plan, sampling=stored)
             with weights.averaged():
+                of = _basis(loaded)
+                if stale := report.begin(weights.step, config_hash, of):
+                    print(f"note: {stale}", file=sys.stderr)
+                parts = folder / "parts" / f"{weights.step}-{of.hash}"
                 for one in plan.evaluations:
-                    one.evaluate(CheckpointTask(loaded, weights, report, parts, processes))
-            _summary(report, weights.step, config_hash)
-            lost += len(report.lost(weights.step, config_hash))
+                    one.evaluate(CheckpointTask(loaded, weights, report, parts, processes, of.hash))
+            _summary(report, weights.step, config_hash, of.hash)
+            lost += len(report.lost(weights.step, config_hash, of.hash))
         print(f"report: {report.path}")
     if lost:
         raise IncompleteError(
             f"{lost} image{'s have' if lost > 1 else ' has'} no likelihood, of those asked for; which and why is "
             f"above and in {report.path}. The numbers are of the others."
         )
+
+
+def _basis(plan: EvaluationPlan) -> Basis:
+    """What the numbers depend on: the averaged weights, which the network has now, the configuration and all else."""
+    splits = {split for one in plan.evaluations for split in one.splits(plan)}
+    if plan.sampling is None:
+        found = basis_of(plan.subject, task=plan.task, splits=splits)
+    else:
+        found = basis_of_samples(plan.sampling, splits)
+    return found.with_parts(configuration=plan.subject.record.hash)
 
 
 def _steps(plan: EvaluationPlan) -> list[int | None]:
@@ -80,13 +96,13 @@ def _steps(plan: EvaluationPlan) -> list[int | None]:
     return [None]
 
 
-def _summary(report: Report, step: int, config_hash: str) -> None:
-    numbers = report.of(step, config_hash)
+def _summary(report: Report, step: int, config_hash: str, fingerprint: str) -> None:
+    numbers = report.of(step, config_hash, fingerprint)
     width = max((len(n.name) for n in numbers), default=0)
     print(f"\ncheckpoint of step {step}")
     for n in numbers:
         print(f"  {n.name:<{width}}  {n}{'   ' + n.note if n.note else ''}")
-    lost = report.lost(step, config_hash)
+    lost = report.lost(step, config_hash, fingerprint)
     for image in lost[:SHOWN]:
         print(f"  {image.name}: image {image.index} has no likelihood: {image.reason}")
     if len(lost) > SHOWN:

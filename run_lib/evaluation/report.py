@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from run_lib.files import write_json
+from run_lib.fingerprint import Basis
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,7 @@ class Number:
         note: convention or reference, in words.
         stderr_images, stderr_draws, stderr_probes: of a likelihood, the parts of its standard error
             (``run_lib.evaluation.likelihood_errors``); None where the draws cannot tell them apart.
+        fingerprint: of all that it depends on (``run_lib.fingerprint``); empty: it was not recorded.
     """
 
     name: str
@@ -44,6 +46,7 @@ class Number:
     stderr_images: float | None = None
     stderr_draws: float | None = None
     stderr_probes: float | None = None
+    fingerprint: str = ""
 
     def __str__(self) -> str:
         error = "" if self.stderr is None else f" +- {self.stderr:.2g}"
@@ -60,7 +63,7 @@ class Lost:
         name: the number that it is missing from.
         index: of the image in its split.
         reason: what happened and what to do.
-        config_hash, step: of the evaluation.
+        config_hash, step, fingerprint: of the evaluation.
     """
 
     name: str
@@ -68,6 +71,7 @@ class Lost:
     reason: str
     config_hash: str
     step: int
+    fingerprint: str = ""
 
 
 class IncompleteError(Exception):
@@ -76,6 +80,9 @@ class IncompleteError(Exception):
 
 class Report:
     """``report.json``: the numbers of every checkpoint evaluated in a folder. Written after each number.
+
+    A number of the same name, checkpoint and configuration but of another fingerprint stays until it is made anew,
+    and is never taken for the new one.
 
     Args:
         path: of the file.
@@ -86,22 +93,46 @@ class Report:
         self.path, self._writes = path, writes
         self._lost: dict[tuple[str, int, str], list[Lost]] = {}
         self._numbers: dict[tuple[str, int, str], Number] = {}
+        self._bases: dict[str, Basis] = {}
         if path.is_file():
             try:
                 content = json.loads(path.read_text())
                 held = [Number(**entry) for entry in content["numbers"]]
                 lost = [Lost(**entry) for entry in content.get("lost", [])]
+                bases = {key: Basis(dict(parts)) for key, parts in content.get("made_from", {}).items()}
             except (ValueError, KeyError, TypeError) as error:
                 raise ValueError(
                     f"{path} is no report of ours ({error}); move it away or choose another --eval_folder."
                 ) from error
-            self._numbers = {(n.name, n.step, n.config_hash): n for n in held}
+            self._numbers, self._bases = {(n.name, n.step, n.config_hash): n for n in held}, bases
             for image in lost:
                 self._lost.setdefault((image.name, image.step, image.config_hash), []).append(image)
 
-    def has(self, name: str, step: int, config_hash: str) -> bool:
-        """Whether the number is there already, for this checkpoint and configuration."""
-        return (name, step, config_hash) in self._numbers
+    def has(self, name: str, step: int, config_hash: str, fingerprint: str = "") -> bool:
+        """Whether the number is there already, for this checkpoint and configuration and all else it depends on."""
+        found = self._numbers.get((name, step, config_hash))
+        return found is not None and found.fingerprint == fingerprint
+
+    def begin(self, step: int, config_hash: str, basis: Basis) -> str:
+        """Write down what numbers of an evaluation will depend on.
+
+        Returns:
+            What is different of the numbers that the report has of this checkpoint and configuration, as one sentence;
+            empty: nothing.
+        """
+        self._bases[basis.hash] = basis
+        same = [n for n in self if (n.step, n.config_hash) == (step, config_hash)]
+        stale = [n for n in same if n.fingerprint != basis.hash]
+        if not stale:
+            return ""
+        bases = [self._bases.get(n.fingerprint) for n in stale]
+        reasons = dict.fromkeys(
+            "a program that did not record what they depend on"
+            if held is None
+            else f"other {' and '.join(basis.changed(held.parts))}"
+            for held in bases
+        )
+        return f"{self.path}: {len(stale)} numbers of step {step} are of {', '.join(reasons)}; they are made anew"
 
     def add(self, *numbers: Number) -> None:
         """Add numbers, or replace them, and write the file."""
@@ -109,30 +140,43 @@ class Report:
             self._numbers[n.name, n.step, n.config_hash] = n
         self._write()
 
-    def lose(self, name: str, step: int, config_hash: str, reasons: dict[int, str]) -> None:
+    def lose(
+        self, name: str, step: int, config_hash: str, reasons: dict[int, str], fingerprint: str = ""
+    ) -> None:
         """Say which images, by index, are missing from a number and why; and write the file."""
         self._lost[name, step, config_hash] = [
-            Lost(name, index, reason, config_hash, step) for index, reason in reasons.items()
+            Lost(name, index, reason, config_hash, step, fingerprint) for index, reason in reasons.items()
         ]
         self._write()
 
-    def lost(self, step: int, config_hash: str) -> list[Lost]:
+    def lost(self, step: int, config_hash: str, fingerprint: str = "") -> list[Lost]:
         """The images that one evaluation lost."""
         return [
             image
             for (_, s, h), images in self._lost.items()
             if (s, h) == (step, config_hash)
             for image in images
+            if image.fingerprint == fingerprint
         ]
 
     def _write(self) -> None:
         if self._writes:
             lost = [asdict(image) for images in self._lost.values() for image in images]
-            write_json(self.path, {"numbers": [asdict(n) for n in self], **({"lost": lost} if lost else {})})
+            used = {n.fingerprint for n in self} | {image["fingerprint"] for image in lost}
+            made_from = {key: dict(basis.parts) for key, basis in self._bases.items() if key in used}
+            write_json(
+                self.path,
+                {
+                    "numbers": [asdict(n) for n in self],
+                    **({"lost": lost} if lost else {}),
+                    **({"made_from": made_from} if made_from else {}),
+                },
+            )
 
     def __iter__(self) -> Iterator[Number]:
         return iter(self._numbers.values())
 
-    def of(self, step: int, config_hash: str) -> list[Number]:
-        """The numbers of one checkpoint under one configuration."""
-        return [n for n in self if (n.step, n.config_hash) == (step, config_hash)]
+    def of(self, step: int, config_hash: str, fingerprint: str = "") -> list[Number]:
+        """The numbers of one checkpoint under one configuration, and of all else that they depend on."""
+        of = (step, config_hash, fingerprint)
+        return [n for n in self if (n.step, n.config_hash, n.fingerprint) == of]

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 class CheckpointTask:
     """One checkpoint under evaluation.
 
-    ``parts`` holds what each batch gave, so that an interrupted evaluation goes on where it stopped.
+    ``parts`` holds what each batch gave, so that an interrupted evaluation goes on where it stopped. ``fingerprint``
+    is that of all that its numbers depend on.
     """
 
     plan: EvaluationPlan
@@ -35,6 +36,7 @@ class CheckpointTask:
     report: Report
     parts: Path
     processes: Processes = field(default_factory=Processes)
+    fingerprint: str = ""
 
     @property
     def step(self) -> int:
@@ -47,11 +49,11 @@ class CheckpointTask:
 
     def has(self, name: str) -> bool:
         """Whether the report has the number already."""
-        return self.report.has(name, self.step, self.config_hash)
+        return self.report.has(name, self.step, self.config_hash, self.fingerprint)
 
     def lose(self, name: str, reasons: dict[int, str]) -> None:
         """Say in the report which images, by index, are missing from a number and why."""
-        self.report.lose(name, self.step, self.config_hash, reasons)
+        self.report.lose(name, self.step, self.config_hash, reasons, self.fingerprint)
 
     def number(
         self,
@@ -67,8 +69,9 @@ class CheckpointTask:
         errors: Spread | None = None,
     ) -> Number:
         number = Number(
-            name, value, stderr, count, unit, nfe, seconds, self.plan.seed, self.config_hash, self.step, note
-        )
+            name, value, stderr, count, unit, nfe, seconds, self.plan.seed, self.config_hash, self.step, note,
+            fingerprint=self.fingerprint,
+        )  # fmt: skip
         if errors is None:
             return number
         return replace(

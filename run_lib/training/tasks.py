@@ -58,6 +58,10 @@ class TrainingTask(abc.ABC):
     def sampling_conditions(self, indices: Sequence[int], device: torch.device) -> Conditions:
         """The conditioning of the samples with the given global indices."""
 
+    def held_data(self) -> Sequence[Tensor]:
+        """Data of the task's own that samples depend on, beside the data set."""
+        return ()
+
     @abc.abstractmethod
     def sampling_labels(self, count: int) -> Tensor | None:
         """The class labels of the first ``count`` samples; None without classes."""
@@ -135,6 +139,10 @@ class SuperResolution(TrainingTask):
     def sampling_conditions(self, indices: Sequence[int], device: torch.device) -> Conditions:
         found = self.base.of(indices)
         return {**self._classes(found.labels.to(device)), "low_res": found.images.to(device)}
+
+    def held_data(self) -> Sequence[Tensor]:
+        held = self.base.all()
+        return (held.images, held.labels)
 
     def sampling_labels(self, count: int) -> Tensor | None:
         return self.base.of(range(count)).labels if self.num_classes else None

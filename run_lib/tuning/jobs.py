@@ -134,7 +134,7 @@ class Worker:
             plan = plan_candidate(work.values, candidate)
             plan = plan.subject.placement.place(plan)
             self._weights = work.run.weights(plan.subject, work.step)
-            self._plan = with_stored_grid(plan, work.run.stored_grids(work.step))
+            self._plan = with_stored_grid(plan, work.run.stored_grids(work.step), self._weights)
             self._candidate = candidate
 
 

@@ -7,14 +7,18 @@ it, in every mode that samples from a checkpoint.
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, replace
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 
 from run_lib.files import write_json
+from run_lib.fingerprint import Basis, basis_of
 from run_lib.seeds import Use, stream_seed
+from run_lib.training.state import Weights
 from samplers.ode import ODESampler
 from samplers.pc import PCSampler
 from samplers.pilot import optimise_grid
@@ -63,6 +67,7 @@ class StoredGrid:
         nfe: evaluations that the pilot took.
         samples: of the pilot.
         seed: of the run.
+        made_from: hashes of what the pilot evaluated, by their names in words; empty: they were not recorded.
     """
 
     purpose: Purpose
@@ -72,6 +77,7 @@ class StoredGrid:
     nfe: int
     samples: int
     seed: int
+    made_from: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -113,18 +119,47 @@ class StoredGrids:
         write_json(self.path, {"grids": [asdict(g) for g in (*kept, grid)]})
 
 
-def with_stored_grid(plan: SamplingPlan, path: Path) -> SamplingPlan:
+PILOTED = ("weights", "components", "classifier")
+"""What the times of a pilot depend on, of a ``Basis``."""
+
+
+def piloted(plan: SamplingPlan) -> Basis:
+    """What a pilot evaluates: the network, with the weights that it has now, what guides it, the user's components."""
+    parts = basis_of(plan.subject, task=plan.task, guide=plan.guidance.classifier).parts
+    return Basis({name: parts[name] for name in PILOTED if name in parts})
+
+
+def with_stored_grid(plan: SamplingPlan, path: Path, weights: Weights | None = None) -> SamplingPlan:
     """The plan with the times that are stored beside its checkpoint, where ``sampling.grid=optimised`` asks for them.
 
+    Args:
+        plan: what samples.
+        path: of the stored grids.
+        weights: that the times must have been found for; None: any.
+
     Raises:
-        ValueError: there are none for its sampler.
+        ValueError: there are none for its sampler, or they were found for other weights.
     """
     sampler = plan.sampler
     if not plan.stored_grid or isinstance(sampler, ODESampler):
         return plan
     found = StoredGrids(path).find(Purpose.of(sampler))
+    if weights is not None:
+        with weights.averaged():
+            _check_basis(found, piloted(plan), path)
     times = torch.tensor(found.times, dtype=sampler.times.dtype, device=sampler.times.device)
     return replace(plan, sampler=replace(sampler, times=times))
+
+
+def _check_basis(found: StoredGrid, now: Basis, path: Path) -> None:
+    again = "make it anew with the same command and --mode tune --config.tune.grid"
+    if not found.made_from:
+        print(f"note: {path} does not say for which weights its times were found: {again}", file=sys.stderr)
+    elif changed := now.changed(found.made_from):
+        raise ValueError(
+            f"sampling.grid='optimised': the times in {path} were found for other {' and '.join(changed)}: {again}, or "
+            f"take another grid."
+        )
 
 
 def make_grid(plan: SamplingPlan, count: int, path: Path) -> StoredGrid:
@@ -156,6 +191,7 @@ def make_grid(plan: SamplingPlan, count: int, path: Path) -> StoredGrid:
         found.nfe,
         count,
         plan.seed,
+        piloted(plan).parts,
     )
     StoredGrids(path).add(grid)
     return grid

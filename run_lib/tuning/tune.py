@@ -11,7 +11,7 @@ import numpy as np
 from run_lib.config.sweep import Candidate, Sweep
 from run_lib.config.tuning import TuningPlan, build_scorer
 from run_lib.files import write_json
-from run_lib.fingerprint import fingerprint
+from run_lib.fingerprint import basis_of_samples, of_files
 from run_lib.run import Run
 from run_lib.tuning.comparison import compare
 from run_lib.tuning.jobs import SampleSet, Scored, ScoreFiles, Work, do
@@ -39,10 +39,12 @@ def _sweep(plan: TuningPlan, sweep: Sweep, run: Run) -> None:
 
     weights = run.weights(plan.sampling.subject)
     with weights.averaged():
-        of_weights = fingerprint(weights.network)
+        of = basis_of_samples(plan.sampling, ("train", "test") if "real" in plan.scorer.takes else ())
+    if _takes_stored_times(plan, sweep):
+        of = of.with_parts(times=of_files([run.stored_grids()]) if run.stored_grids().is_file() else "none")
     folder = run.workdir / settings.folder
-    _same_settings(folder / "settings.json", {**plan.depends_on, "weights": of_weights})
     parts = ScoreFiles(folder / "parts")
+    _same_settings(folder / "settings.json", {**plan.depends_on, **of.parts})
     tasks = [
         SampleSet(candidate, repeat)
         for candidate in sweep.candidates
@@ -66,6 +68,15 @@ def _sweep(plan: TuningPlan, sweep: Sweep, run: Run) -> None:
     _print(result, settings.repeats, folder)
 
 
+def _takes_stored_times(plan: TuningPlan, sweep: Sweep) -> bool:
+    """Whether a candidate's times come with the checkpoint; they are those of its own sampler."""
+    return plan.sampling.stored_grid or any(
+        change.field == "grid" and change.value == "optimised"
+        for candidate in sweep.candidates
+        for change in candidate.changes
+    )
+
+
 def _find_grid(plan: TuningPlan, run: Run) -> None:
     weights, path = run.weights(plan.sampling.subject), run.stored_grids()
     with weights.averaged():
@@ -84,6 +95,11 @@ def _same_settings(path: Path, kept: dict[str, Any]) -> None:
     Raises:
         ValueError: it is not; naming what differs.
     """
+    if not path.is_file() and any(path.parent.glob("parts/*.json")):
+        raise ValueError(
+            f"{path.parent} holds scores and no {path.name} that says of what: take another folder with "
+            f"--config.tune.folder=NAME, or delete that one."
+        )
     if path.is_file():
         held = json.loads(path.read_text())
         different = [key for key in {**held, **kept} if held.get(key) != kept.get(key)]
