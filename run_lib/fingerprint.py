@@ -95,6 +95,7 @@ def fingerprint(network: nn.Module) -> str:
     return _short(sha)
 
 
+@functools.lru_cache(maxsize=4)
 def of_split(data: DataSpec, split: str) -> str:
     """Of the images and labels of a split; of one whose files are not there, that it is missing."""
     try:

@@ -59,7 +59,8 @@ def evaluate(plan: EvaluationPlan, run: Run) -> None:
                 loaded = replace(plan, sampling=stored)
             with weights.averaged():
                 of = _basis(loaded)
-                if stale := report.begin(weights.step, config_hash, of):
+                stale = report.begin(weights.step, config_hash, of)
+                if stale and processes.is_main:
                     print(f"note: {stale}", file=sys.stderr)
                 parts = folder / "parts" / f"{weights.step}-{of.hash}"
                 for one in plan.evaluations:

@@ -137,7 +137,10 @@ class Report:
     def add(self, *numbers: Number) -> None:
         """Add numbers, or replace them, and write the file."""
         for n in numbers:
-            self._numbers[n.name, n.step, n.config_hash] = n
+            key = n.name, n.step, n.config_hash
+            self._numbers[key] = n
+            if any(image.fingerprint != n.fingerprint for image in self._lost.get(key, ())):
+                del self._lost[key]
         self._write()
 
     def lose(

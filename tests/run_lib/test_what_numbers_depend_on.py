@@ -170,6 +170,8 @@ def test_a_number_of_another_fingerprint_is_not_there(tmp_path: Path) -> None:
     assert not again.has("bpd/test", 6, NUMBER.config_hash, now.hash)
     assert again.of(6, NUMBER.config_hash, now.hash) == again.lost(6, NUMBER.config_hash, now.hash) == []
     assert len(again.lost(6, NUMBER.config_hash, was.hash)) == 1
+    again.add(replace(NUMBER, fingerprint=now.hash))
+    assert "lost" not in json.loads(report.path.read_text()), "of the number that there is, none is"
 
 
 # Parts -------------------------------------------------------------------------------------------------
