@@ -23,6 +23,7 @@ class TrainingCheckpoint:
         optimizer: state of each trainable parameter by its position, as torch optimizers have it.
         num_updates: of the average so far.
         step: training steps done.
+        settings: of the optimizer, as torch names them.
     """
 
     report: LoadedWeights
@@ -30,6 +31,7 @@ class TrainingCheckpoint:
     optimizer: Mapping[int, Any]
     num_updates: int
     step: int
+    settings: Mapping[str, Any]
 
 
 def load_training(network: Network, path: str | os.PathLike[str]) -> TrainingCheckpoint:
@@ -42,6 +44,8 @@ def load_training(network: Network, path: str | os.PathLike[str]) -> TrainingChe
     recognised = recognise(payload, path)
     with readable(path, recognised.family):
         parts = recognised.family.training(recognised.payload, network)
+        (group, *_) = (parts and parts.optimizer.get("param_groups")) or [{}]
+        settings = {name: value for name, value in group.items() if name != "params"}
     if parts is None:
         raise ValueError(
             f"{path} holds weights and no state of a training run that can be continued here; start from "
@@ -52,7 +56,12 @@ def load_training(network: Network, path: str | os.PathLike[str]) -> TrainingChe
     averaged = {name: p.detach().clone() for name, p in network.named_parameters() if p.requires_grad}
     report = load_weights(network, path, ema=False)
     return TrainingCheckpoint(
-        report, averaged, over_trainable(parts.optimizer, network), parts.num_updates, parts.step
+        report,
+        averaged,
+        over_trainable(parts.optimizer, network),
+        parts.num_updates,
+        parts.step,
+        settings,
     )
 
 

@@ -260,6 +260,8 @@ def _read(record: Mapping[str, Any]) -> _Read:
             continue
         recorded = resolved.get(key, {})
         settings = {**chosen.resolved(), **(recorded if recorded.get("name") == chosen.name else {})}
+        if key == "network" and config.model.fir is not None:  # score_sde's switch of the kernel
+            settings["fir_kernel"] = (config.model.fir_kernel or (1, 3, 3, 1)) if config.model.fir else None
         for path, setting in role.settings(chosen.factory):
             at = bearing_of_setting(key, path)
             if at not in (None, FREE):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,7 +16,7 @@ from models.checkpoints.diffusers_schedule import NoiseSchedule
 from models.checkpoints.loader import read
 from models.checkpoints.ours import CHECKPOINT, WEIGHTS
 from models.checkpoints.training import TrainingCheckpoint
-from run_lib.training.state import Check, TrainState, Weights, load_optimizer
+from run_lib.training.state import MACHINE, Check, TrainState, Weights, load_optimizer
 from sde_lib.base import GaussianProcess, register_sde
 
 if TYPE_CHECKING:
@@ -60,6 +61,13 @@ def resume(state: TrainState, subject: Subject) -> None:
     }
     groups = state.optimizer.state_dict()["param_groups"]
     load_optimizer(state.optimizer, {"state": moments, "param_groups": groups})
+    changed = {
+        name: f"{name}={groups[0][name]} (was {was})"
+        for name, was in found.settings.items()
+        if name not in MACHINE and name in groups[0] and groups[0][name] != was
+    }
+    if changed:
+        print(f"continues with {', '.join(changed.values())} of the optimizer", file=sys.stderr)
     print(f"continues at step {found.step}, with averaged weights and optimizer")
 
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from configs.base import get_config as base
 from run_lib.config import continuing, plans
-from run_lib.config.configuration import RESOLVED, base_fields, read
+from run_lib.config.configuration import RESOLVED, Record, base_fields, read
 from run_lib.config.continuing import Agreement, bearing_of_field, bearing_of_role, bearing_of_setting
 from run_lib.config.roles import ROLES
 from run_lib.run import Run
@@ -52,9 +52,6 @@ def beside(before: Path, workdir: Path) -> Path:
     (workdir / "checkpoints").mkdir(parents=True)
     shutil.copy(before, workdir / "checkpoints")
     return workdir
-
-
-# Steps -------------------------------------------------------------------------------------------------
 
 
 def adams_steps(before: Path, count: int, clip: float, **adam: Any) -> list[Tensor]:
@@ -179,9 +176,6 @@ def test_the_scale_of_the_loss_is_kept_and_its_growth_is_new(
     assert (states[1].scaler.get_scale(), states[1].scaler.get_growth_interval()) == (scale, 10)
 
 
-# The rule ----------------------------------------------------------------------------------------------
-
-
 def test_every_field_and_every_role_is_classified() -> None:
     """A field that is added says what it has to do with a checkpoint."""
     choices = {role.field for role in ROLES.values()}
@@ -256,6 +250,10 @@ def pair(was: dict[str, Any], now: dict[str, Any]) -> Pair:
         ({"training__loss": "vpsde"}, {}),
         ({"model__beta_max": 20.0}, {}),
         (
+            {"model__name": "ncsnpp", "model__fir": True},
+            {"model__name": "ncsnpp", "model__fir_kernel": (1, 3, 3, 1)},
+        ),
+        (
             {"sampling__predictor": "ddim", "sampling__num_steps": 9},
             {"guidance__labels": (1,), "data__root": "x"},
         ),
@@ -277,6 +275,11 @@ def test_the_same_in_other_words_is_the_same(was: dict[str, Any], now: dict[str,
         ({}, {"model__nf": 16}, "model.nf=16 (was 8)"),
         ({}, {"data__image_size": (8, 16)}, "data.image_size=[8, 16] (was [8, 8])"),
         ({"model__preconditioning": "edm"}, {}, "model.preconditioning=none (was edm)"),
+        (
+            {"model__name": "ncsnpp", "model__fir": True},
+            {"model__name": "ncsnpp", "model__fir": False},
+            "model.fir_kernel=none (was [1, 3, 3, 1])",
+        ),
     ],
 )
 def test_weights_of_another_meaning_are_refused_wherever_they_are_loaded(
@@ -334,9 +337,6 @@ def test_a_record_of_a_plugin_that_is_not_loaded() -> None:
         Agreement(read(tiny()).record).check_use(Path("a.pt"), json.dumps(record))
 
 
-# The program -------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("mode", MODES)
 def test_every_mode_that_loads_a_checkpoint_refuses_another_output(
     mode: str, before: Path, tmp_path: Path
@@ -370,10 +370,9 @@ def test_anyway(before: Path, tmp_path: Path) -> None:
         in outcome.err
     )
     config = planned(tiny(), plans.training, other)
-    record = {**config.subject.record.values, "resume_anyway": True}
-    subject = type(config.subject.record)(record)
+    record = Record({**config.subject.record.values, "resume_anyway": True})
     state = Run(workdir).new_state(config)
-    state.load(workdir / "checkpoints/step_00000003.pt", Agreement(subject).check_training)
+    state.load(workdir / "checkpoints/step_00000003.pt", Agreement(record).check_training)
     assert not state.optimizer.state
     assert all(torch.equal(state.averages[0.5].shadow[name], held) for name, held in state.ema.shadow.items())
 

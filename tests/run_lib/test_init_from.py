@@ -105,13 +105,15 @@ def with_moments(payload: dict[str, Any]) -> dict[str, Any]:
     return {**payload, "optimizer": {"state": moments, "param_groups": [group]}}
 
 
-def test_the_first_step_of_a_resumed_run_is_adams(tmp_path: Path) -> None:
+def test_the_first_step_of_a_resumed_run_is_adams(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Step 8 from moments m = w - 1, v = w^2 with the gradient w / 2, element by element (Kingma & Ba 2015, algorithm
     1): the weights of images are channels last in memory, the file's moments contiguous."""
     fixture = Fixture("score_sde/ddpm.npz")
     payload = with_moments(payload_of(fixture))
+    payload["optimizer"]["param_groups"][0] |= {"eps": 1e-4, "weight_decay": 0.0, "initial_lr": 1.0}
     plan = plan_of(fixture, resume_from=str(save(payload, tmp_path)))
     state = run_in(tmp_path).trained_state(plan)
+    assert "continues with eps=1e-08 (was 0.0001) of the optimizer\n" in capsys.readouterr().err
     parameters = list(state.network.parameters())
     assert any(not p.is_contiguous() for p in parameters)
     before = [p.detach().double().clone() for p in parameters]
