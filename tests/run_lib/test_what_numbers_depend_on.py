@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import shutil
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,13 +16,19 @@ import torch
 from run_lib import fingerprint
 from run_lib.config import plans
 from run_lib.config.configuration import read
+from run_lib.config.files import load_config_file
 from run_lib.config.sources import user_files
+from run_lib.editing import control
 from run_lib.evaluation import loss as evaluate_loss
 from run_lib.evaluation.report import Report
 from run_lib.fingerprint import Basis, basis_of_samples, of_arrays, of_files, of_program
+from run_lib.tuning import stored_grids
+from samplers.pilot import OptimisedGrid
+from sde_lib.grids import Density
 from tests.run_lib.pictures import random_pixels, save
 from tests.run_lib.planned import planned
 from tests.run_lib.program import GAUSSIAN, ROOT, TINY, numbers, program, run
+from tests.run_lib.test_report import NUMBER
 from tests.run_lib.tiny import get_config as tiny
 
 LOSS = {
@@ -157,8 +162,6 @@ def test_a_report_of_the_program_before(runs: Path, tmp_path: Path) -> None:
 
 
 def test_a_number_of_another_fingerprint_is_not_there(tmp_path: Path) -> None:
-    from tests.run_lib.test_report import NUMBER
-
     report = Report(tmp_path / "report.json")
     was, now = Basis({"weights": "a", "program": "p"}), Basis({"weights": "b", "program": "p", "times": "t"})
     assert report.begin(6, NUMBER.config_hash, was) == ""
@@ -198,8 +201,6 @@ def test_base_samples_and_a_guide_are_parts(tmp_path: Path) -> None:
     assert one.changed(other.parts) == ["classifier"]
     exact = {"guidance__name": "classifier", "guidance__classifier": "exact"}
     config = ROOT / "configs/toy/mixture_2d.py"
-    from run_lib.config.files import load_config_file
-
     assert planned(load_config_file(str(config)), plans.sampling, exact).guidance.classifier is not None
 
 
@@ -290,6 +291,20 @@ def test_scores_of_another_source_are_refused(tmp_path: Path) -> None:
     assert "holds scores and no settings.json" in program(*command, **given).error
 
 
+def test_scores_against_other_data_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "ffhq").mkdir()
+    given = {
+        "data__dataset": "FFHQ", "data__root": tmp_path, "data__levels": 256, "tune__scorer": "data",
+        "tune__sweep": "num_steps=2,3", "tune__num_samples": 70, "tune__repeats": 2, "tune__rows": 0,
+    }  # fmt: skip
+    generator = np.random.default_rng(0)
+    for split in ("train", "test", "test"):
+        np.save(tmp_path / f"ffhq/{split}.npy", generator.integers(0, 256, (70, 1, 8, 8), dtype=np.uint8))
+        if split == "test":
+            outcome = program("--config", IMAGE, "--mode", "tune", "--workdir", tmp_path / "run", **given)
+    assert "holds scores of other settings (data, test was" in outcome.error
+
+
 def reconstructed(workdir: Path, source: Path) -> Any:
     return program(
         "--config", IMAGE, "--mode", "reconstruct", "--workdir", workdir, data__dataset="digits", data__levels=256,
@@ -326,8 +341,6 @@ def test_another_image_under_the_same_name_is_reconstructed(tmp_path: Path) -> N
 def test_no_old_report_beside_the_results_of_an_interrupted_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from run_lib.editing import control
-
     command = ("--config", IMAGE, "--mode", "control", "--workdir", tmp_path)
     given = {"control__num_images": 1, "sampling__num_steps": 2}
     assert program(*command, **given).status == 0
@@ -341,23 +354,15 @@ def test_no_old_report_beside_the_results_of_an_interrupted_run(
     assert [path.name for path in report.parent.iterdir() if path.is_file()] == ["settings.json"]
 
 
-@pytest.fixture
-def found_at_once(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
-    """Pilots that search nothing."""
-    import run_lib.tuning.stored_grids as stored
-    from samplers.pilot import OptimisedGrid
-    from sde_lib.grids import Density
-
-    def found(*args: Any) -> OptimisedGrid:
-        return OptimisedGrid(Density((0.0, 1.0)), 0.1, 0.2, 5)
-
-    return lambda: monkeypatch.setattr(stored, "optimise_grid", found)
+def found_at_once(*args: Any) -> OptimisedGrid:
+    """A pilot that searches nothing."""
+    return OptimisedGrid(Density((0.0, 1.0)), 0.1, 0.2, 5)
 
 
 def test_times_found_for_other_weights_are_refused(
-    runs: Path, tmp_path: Path, found_at_once: Callable[[], None]
+    runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found_at_once()
+    monkeypatch.setattr(stored_grids, "optimise_grid", found_at_once)
     shutil.copytree(runs / "42", tmp_path / "run")
     run(TINY, "tune", tmp_path / "run", tune__grid=True, tune__pilot_samples=2)
     optimised = {"sampling__grid": "optimised", "sampling__num_samples": 1}
@@ -368,7 +373,20 @@ def test_times_found_for_other_weights_are_refused(
     assert "were found for other weights: make it anew" in error
     (path,) = (tmp_path / "run").rglob("*.grids.json")
     content = json.loads(path.read_text())
+    tuned = {
+        "tune__sweep": "num_steps=3",
+        "tune__num_samples": 2,
+        "tune__repeats": 2,
+        "tune__scorer": "fixed",
+    }
+    (tmp_path / "scorer.py").write_text(SCORER.replace("VALUE", "1"))
     del content["grids"][0]["made_from"]
     path.write_text(json.dumps(content))
+    tuned |= {"plugins": str(tmp_path / "scorer.py"), "sampling__grid": "optimised"}
+    run(TINY, "tune", tmp_path / "run", **tuned)
+    content["grids"][0]["times"][1] *= 0.9
+    path.write_text(json.dumps(content))
+    command = ("--config", TINY, "--mode", "tune", "--workdir", tmp_path / "run")
+    assert "holds scores of other settings (times was" in program(*command, **tuned).error
     outcome = run(TINY, "sample", tmp_path / "run", **optimised)
     assert "does not say for which weights its times were found" in outcome.err
