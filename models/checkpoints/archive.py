@@ -16,6 +16,8 @@ from models.checkpoints.declared import (
 
 _ZIP = b"PK\x03\x04"
 _BLOCK = 1 << 20
+_FOLDER = 0x10
+"""Of a part's attributes, as DOS has them."""
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 _UNREADABLE = "cannot be read: truncated, or not written by torch.save"
 _DAMAGED = "is damaged: its part {!r} does not have the checksum that was written with it"
@@ -56,7 +58,8 @@ def _check_zip(file: Path) -> None:
             raise TooLargeError("has compressed parts, which torch.save never writes")
         if sum(m.file_size for m in members) > size or len({m.filename for m in members}) < len(members):
             raise TooLargeError("declares larger parts than it holds")
-        if any(not 0 <= m.header_offset < size for m in members):
+        # torch reads nothing of a part that is marked as a folder, and leaves its numbers as memory has them.
+        if any(m.external_attr & _FOLDER or not 0 <= m.header_offset < size for m in members):
             raise DamagedCheckpointError(file, _UNREADABLE)
         parts = {m.filename.partition("/")[2]: m for m in members}
         for member in members:

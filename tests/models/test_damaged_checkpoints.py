@@ -74,6 +74,25 @@ def test_no_flipped_bit_changes_a_number(tmp_path: Path) -> None:
     assert refused > 30
 
 
+def test_no_flipped_bit_of_the_table_of_contents_changes_a_number(tmp_path: Path) -> None:
+    """Every bit of a part's entry: one of them marks it as a folder, of which torch reads nothing."""
+    path = tmp_path / "a.pt"
+    torch.save({"a": torch.arange(3.0) + 1}, path)
+    whole = path.read_bytes()
+    with zipfile.ZipFile(path) as archive:
+        (entry,) = (m for m in archive.infolist() if m.filename.endswith("data/0"))
+    end = whole.rindex(entry.filename.encode())
+    for at in range(end - 46, end):  # the fixed fields, before the name
+        for bit in range(8):
+            content = bytearray(whole)
+            content[at] ^= 1 << bit
+            path.write_bytes(bytes(content))
+            assert refusal(path, read_payload) or equal(read_payload(path)["a"], torch.arange(3.0) + 1), (
+                at,
+                bit,
+            )
+
+
 def test_the_damaged_part_is_named_and_the_checkpoint_before(tmp_path: Path) -> None:
     path = saved(tmp_path)
     data = bytearray(path.read_bytes())
