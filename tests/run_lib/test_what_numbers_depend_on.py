@@ -13,15 +13,12 @@ import numpy as np
 import pytest
 import torch
 
-from run_lib import fingerprint
 from run_lib.config import plans
-from run_lib.config.configuration import read
 from run_lib.config.files import load_config_file
-from run_lib.config.sources import user_files
 from run_lib.editing import control
 from run_lib.evaluation import loss as evaluate_loss
 from run_lib.evaluation.report import Report
-from run_lib.fingerprint import Basis, basis_of_samples, of_arrays, of_files, of_program
+from run_lib.fingerprint import Basis, basis_of_samples
 from run_lib.tuning import stored_grids
 from samplers.pilot import OptimisedGrid
 from sde_lib.grids import Density
@@ -91,6 +88,18 @@ def test_other_weights_under_the_same_name(runs: Path, tmp_path: Path) -> None:
     report = json.loads((tmp_path / "run/eval/report.json").read_text())
     assert [n["value"] for n in report["numbers"]] == [loss(tmp_path / "fresh")]
     assert list(report["made_from"]) == [n["fingerprint"] for n in report["numbers"]]
+
+
+def test_other_averages_beside_the_same_weights(runs: Path, tmp_path: Path) -> None:
+    """It is the averaged weights that are evaluated: those of twice the size give another loss."""
+    shutil.copytree(runs / "42", tmp_path / "run")
+    run(TINY, "eval", tmp_path / "run", **LOSS)
+    old, payload = loss(tmp_path / "run"), torch.load(tmp_path / "run" / LAST, weights_only=True)
+    for value in payload["ema"]["shadow"].values():
+        value *= 2
+    torch.save(payload, tmp_path / "run" / LAST)
+    assert "are of other weights" in run(TINY, "eval", tmp_path / "run", **LOSS).err
+    assert loss(tmp_path / "run") != old
 
 
 def test_an_interrupted_evaluation_goes_on_with_its_own_weights_only(
@@ -208,53 +217,6 @@ def test_times_that_are_stored_are_a_part() -> None:
     plan = planned(tiny(), plans.sampling, {"sampling__grid": "optimised"})
     other = replace(plan, sampler=replace(plan.sampler, times=plan.sampler.times * 0.5))
     assert basis_of_samples(plan).changed(basis_of_samples(other).parts) == ["times"]
-
-
-def test_hash_of_arrays(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A function of values, shape and type: not of how they lie in memory, nor of the chunks that are read."""
-    x = torch.arange(24, dtype=torch.int32).reshape(4, 6)
-    assert of_arrays(x) == of_arrays(x.T.contiguous().T) != of_arrays(x.reshape(6, 4))
-    assert of_arrays(x) not in (of_arrays(x.long()), of_arrays(x, x), of_arrays(x.flip(0)), of_arrays(x[:3]))
-    for chunk in (1, 48, 50, 96):
-        before = of_arrays(x)
-        monkeypatch.setattr(fingerprint, "CHUNK", chunk)
-        assert of_arrays(x) == before
-    x[-1, -1] += 1
-    assert of_arrays(x) != before
-    assert of_arrays(torch.zeros(0, 3)) != of_arrays(torch.zeros(0, 4))
-    assert of_arrays(torch.tensor(1.0)) != of_arrays(torch.tensor(2.0))
-
-
-def test_the_program_is_a_part(tmp_path: Path) -> None:
-    (tmp_path / "a.py").write_text("A = 1")
-    (tmp_path / "b.py").write_text("B = 1")
-    files = sorted(tmp_path.iterdir())
-    before = of_files(files)
-    assert of_files(reversed(files)) == before
-    (tmp_path / "b.py").write_text("B = 2")
-    assert of_files(files) != before
-    assert basis_of_samples(planned(tiny(), plans.sampling)).parts["program"] == of_program()
-
-
-def test_the_source_of_a_plugin_is_all_that_it_imports_of_the_users(tmp_path: Path) -> None:
-    package = tmp_path / "mine"
-    package.mkdir()
-    files = {
-        "plugin.py": "import torch\nfrom samplers import Predictor\nimport helper\nfrom mine.a import A\n",
-        "helper.py": "def late():\n    import lazy\n",
-        "lazy.py": "",
-        "mine/__init__.py": "",
-        "mine/a.py": "from .b import B as A\n",
-        "mine/b.py": "B = 1\n",
-        "unused.py": "",
-    }
-    for name, text in files.items():
-        (tmp_path / name).write_text(text)
-    config = tiny()
-    config.plugins = str(tmp_path / "plugin.py")
-    found = {path.relative_to(tmp_path.resolve()).as_posix() for path in user_files(read(config))}
-    assert found == set(files) - {"unused.py"}
-    assert user_files(read(tiny())) == set()
 
 
 # Tables, results and grids -----------------------------------------------------------------------------
