@@ -15,7 +15,7 @@ from configs.base import get_config as base
 from run_lib.config import plans
 from run_lib.config.command_line import configure, parse
 from run_lib.config.configuration import Configuration, base_fields, complete, known_fields, read
-from run_lib.config.effects import check_effects, unused
+from run_lib.config.effects import check_effects, idle_sections, unused
 from run_lib.config.files import load_config_file
 from run_lib.config.parsing import kinds_of, parse_value
 from run_lib.config.plans import make_plan
@@ -262,6 +262,15 @@ def test_fields_that_another_field_overrules(switch: str, field: str, value: obj
     network = "--config.model.name=adm"
     with pytest.raises(ValueError, match=f"config.{field} is set, and has no effect without"):
         check_effects(given(network, f"--config.{switch}", f"--config.{field}={value}"))
+
+
+def test_what_a_mode_does_not_read_is_listed() -> None:
+    """The training loop's and the optimiser's, where nothing is trained."""
+    found = given("--config.training.n_iters=5", "--config.optim.lr=0.1", "--config.sampling.num_samples=3")
+    assert idle_sections(found) == ["optim.lr", "training.n_iters"]
+
+    assert idle_sections(read(base(), found.given, "train")) == []
+    assert idle_sections(read(base(), found.given, "convert")) == ["training.n_iters"]
 
 
 def test_all_settings_without_effect_are_said_at_once() -> None:

@@ -84,12 +84,29 @@ SECTIONS = {
 """Sections that only these modes of ours read."""
 
 
+LOOP = frozenset(
+    f"training.{field}"
+    for field in (
+        "n_iters", "batch_size", "microbatch", "log_freq", "eval_freq", "snapshot_freq_for_preemption",
+        "snapshot_sampling", "max_nonfinite", "loss_scale", "loss_scale_growth",
+    )
+)  # fmt: skip
+TRAINS_NOT = ("sample", "eval", "tune", "control", "reconstruct", "describe", "convert")
+"""Our modes that do not run the training loop, and so do not read its fields; convert reads the optimiser's."""
+
+
+def _of_training(path: str, mode: str) -> bool:
+    """Whether a field is the training loop's or the optimiser's, in a mode that has neither."""
+    return mode in TRAINS_NOT and (path in LOOP or (path.startswith("optim.") and mode != "convert"))
+
+
 def idle_sections(configuration: Configuration) -> list[str]:
     """The given fields of sections that the mode does not read: one command line may serve several modes."""
     return sorted(
         path
         for path in configuration.given
-        if (modes := SECTIONS.get(path.partition(".")[0])) and configuration.mode not in modes
+        if ((modes := SECTIONS.get(path.partition(".")[0])) and configuration.mode not in modes)
+        or _of_training(path, configuration.mode)
     )
 
 
