@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import os
 import sys
-from pathlib import Path
 
 from absl import flags
 
 from run_lib import modes  # noqa: F401 - registers them
-from run_lib.config.command_line import configure, default_workdir, find_configuration, parse
+from run_lib.config.command_line import configure, find_configuration, parse, work_directory
 from run_lib.config.configuration import read
 from run_lib.config.effects import check_effects, idle_sections
 from run_lib.config.files import load_config_file
@@ -47,7 +46,7 @@ def main(argv: list[str]) -> None:
     check_effects(configuration)
     if idle := idle_sections(configuration):
         print(f"note: --mode {_MODE.value} does not read config.{', config.'.join(idle)}", file=sys.stderr)
-    workdir = Path(_WORKDIR.value or default_workdir(name))
+    workdir = work_directory(_WORKDIR.value, name)
     if mode.keeps_record:
         write_json(writable(workdir) / "config.json", configuration.record.values)
     mode.work(build_placement(configuration.values).place(plan), Run(workdir, _EVAL_FOLDER.value, name))

@@ -11,6 +11,8 @@ from torch import Tensor
 from likelihood.bits import bits_per_dim
 from likelihood.divergence import Divergence, Hutchinson, Probe
 from likelihood.ode import log_likelihood
+from models.base import Network
+from models.prediction.conventions import convention
 from models.prediction.noise_model import Model
 from sde_lib.base import SDE
 from sde_lib.integrate import Outcome
@@ -31,12 +33,13 @@ def get_likelihood_fn(
     *,
     seed: int = 0,
     epsilon: Tensor | None = None,
-) -> Callable[[Model, Tensor], tuple[Tensor, Tensor, int]]:
+) -> Callable[[Model | Network, Tensor], tuple[Tensor, Tensor, int]]:
     """Make a function ``(model, data) -> (bits/dim, z, nfe)`` that computes what score_sde_pytorch's does.
 
     The probability flow of the whole batch is one system for scipy's solver, integrated in time from ``eps``; bits/dim
     are those of 8-bit data. score_sde evaluates the network twice at each point, this function once: ``nfe`` is the
-    number of points. ``log_likelihood`` is faster, and its numbers do not depend on the batch.
+    number of points. A bare network is read by the convention of the process, as score_sde trains continuously.
+    ``log_likelihood`` is faster, and its numbers do not depend on the batch.
 
     Args:
         sde: the forward process; the model's own must be the same.
@@ -57,7 +60,9 @@ def get_likelihood_fn(
     one, zero = torch.ones(()), torch.zeros(())
     width = float((one - zero) / (inverse_scaler(one) - inverse_scaler(zero)))
 
-    def likelihood_fn(model: Model, data: Tensor) -> tuple[Tensor, Tensor, int]:
+    def likelihood_fn(model: Model | Network, data: Tensor) -> tuple[Tensor, Tensor, int]:
+        if not isinstance(model, Model):
+            model = convention(sde).sampling.model(model)
         if model.process != sde:
             raise ValueError(
                 f"the model is of {model.process}, not of {sde}; pass the SDE that it was built with."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Annotated
 
 from losses.edm import LogNormalTimes
 from losses.importance import LossSecondMoment
@@ -10,6 +11,7 @@ from losses.times import StratifiedLevels, StratifiedTimes, TimeSampler, Uniform
 from sde_lib.base import Process
 from sde_lib.discrete import DiscreteDiffusion
 from sde_lib.registry import Registry
+from sde_lib.settings import Range
 
 register_times: Registry[Callable[..., TimeSampler]] = Registry("training.times")
 """Functions or ``TimeSampler`` classes. One that names ``process`` is given the process; every other parameter is a
@@ -31,7 +33,11 @@ def stratified(process: Process) -> TimeSampler:
 
 
 @register_times(name="importance")
-def importance(process: Process, history: int = 10, uniform_share: float = 0.001) -> TimeSampler:
+def importance(
+    process: Process,
+    history: Annotated[int, Range(least=1)] = 10,
+    uniform_share: Annotated[float, Range(above=0, most=1)] = 0.001,
+) -> TimeSampler:
     """Levels of a chain in proportion to sqrt(E[L_t^2]) (Nichol & Dhariwal 2021, eq. 18).
 
     Args:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import dataclass
 
@@ -70,6 +71,12 @@ class Range:
 
     def refusal(self, name: str, value: object) -> str:
         """The error for a value outside the range."""
+        if (
+            isinstance(value, float)
+            and math.isinf(value)
+            and dataclasses.replace(self, finite=False).contains(value)
+        ):
+            return f"{name} must be a finite number, got {value!r}."
         if "{value}" in self.words:
             return self.words.format(name=name, value=repr(value))
         return f"{name} {self.requirement}, got {value!r}."

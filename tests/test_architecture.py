@@ -107,7 +107,7 @@ STOREYS: dict[str, list[set[str]]] = {
 }
 """Of a package, from the ground up: a module imports its own part of a storey, and storeys below. What no storey
 names stands on top of them all: a package's ``__init__``, and modules that combine parts."""
-BUILDERS = ("configuration", "command_line", "components", "effects", "files", "parsing", "plugins", "roles",
+BUILDERS = ("configuration", "command_line", "components", "effects", "fields", "files", "parsing", "plugins", "roles",
             "section_files")  # fmt: skip
 """Modules of ``run_lib.config`` that know configurations and not plans."""
 

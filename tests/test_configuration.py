@@ -15,7 +15,7 @@ from configs.base import get_config as base
 from run_lib.config import plans
 from run_lib.config.command_line import configure, parse
 from run_lib.config.configuration import Configuration, base_fields, complete, known_fields, read
-from run_lib.config.effects import check_effects, unused
+from run_lib.config.effects import check_effects, idle_sections, unused
 from run_lib.config.files import load_config_file
 from run_lib.config.parsing import kinds_of, parse_value
 from run_lib.config.plans import make_plan
@@ -235,11 +235,47 @@ def test_a_file_may_set_what_its_alternatives_need(tmp_path: Path) -> None:
         ("model.used_ema_rate", 0.5, "averages to choose from: set model.ema_rates"),
         ("eval.bpd_target", 0.1, "eval.bpd_quick=True"),
         ("eval.end_ckpt", 3, "eval.begin_ckpt"),
+        ("tune.pilot_samples", 3, "tune.grid=True"),
+        ("init_from_ema", False, "init_from"),
     ],
 )
 def test_fields_that_another_field_turns_on(field: str, value: object, needs: str) -> None:
     with pytest.raises(ValueError, match=f"config.{field} is set, and has no effect without {needs}"):
         check_effects(given(f"--config.{field}={value}"))
+
+
+@pytest.mark.parametrize(
+    ("switch", "field", "value"),
+    [
+        ("model.num_head_channels=8", "model.num_heads", 4),
+        ("model.num_head_channels=8", "model.num_heads_upsample", 4),
+        ("tune.grid=True", "tune.sweep", "snr=0.1,0.2"),
+        ("tune.grid=True", "tune.rows", 2),
+        ("data.shape=(1,8,8)", "data.image_size", 8),
+        ("data.shape=(1,8,8)", "data.num_channels", 1),
+        ("training.likelihood_weighting=True", "training.weighting", "uniform"),
+        ("eval.checkpoints=(3,)", "eval.begin_ckpt", 1),
+        ("eval.dataset=test", "eval.bpd_dataset", "train"),
+    ],
+)
+def test_fields_that_another_field_overrules(switch: str, field: str, value: object) -> None:
+    network = "--config.model.name=adm"
+    with pytest.raises(ValueError, match=f"config.{field} is set, and has no effect without"):
+        check_effects(given(network, f"--config.{switch}", f"--config.{field}={value}"))
+
+
+def test_what_a_mode_does_not_read_is_listed() -> None:
+    """The training loop's and the optimiser's, where nothing is trained."""
+    found = given("--config.training.n_iters=5", "--config.optim.lr=0.1", "--config.sampling.num_samples=3")
+    assert idle_sections(found) == ["optim.lr", "training.n_iters"]
+
+    assert idle_sections(read(base(), found.given, "train")) == []
+    assert idle_sections(read(base(), found.given, "convert")) == ["training.n_iters"]
+
+
+def test_all_settings_without_effect_are_said_at_once() -> None:
+    with pytest.raises(ValueError, match=r"config.sampling.atol is set, .*config.sampling.snr is set, "):
+        check_effects(given("--config.sampling.snr=0.1", "--config.sampling.atol=0.1"))
 
 
 # Which component takes which field -----------------------------------------------------------------

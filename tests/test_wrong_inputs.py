@@ -73,7 +73,7 @@ WRONG_VALUES: list[tuple[str, dict[str, object], list[str]]] = [
         {"model.ch_mult": "(1,2,2,2,2)"},
         ["(8, 8) does not divide by (16, 16)", "channel_mult"],
     ),
-    ("image size 0", {"data.image_size": 0}, ["positive integers", "config.data.image_size"]),
+    ("image size 0", {"data.image_size": 0}, ["config.data.image_size lies in [1, 65536], got 0"]),
     ("groups", {"model.nf": 9}, ["9 channels cannot be normalised in 4 groups"]),
     ("heads", {"model.num_heads": 5}, ["8 channels do not divide into 5 attention heads"]),
     *[
@@ -85,8 +85,16 @@ WRONG_VALUES: list[tuple[str, dict[str, object], list[str]]] = [
         for name in ("langevin", "ald")
         for snr in (0.0, -0.1, 1.0, "nan")
     ],
-    ("steps 0", {"sampling.num_steps": 0}, ["a sampler takes at least 1 step, got 0"]),
-    ("steps -5", {"sampling.num_steps": -5}, ["a sampler takes at least 1 step, got -5"]),
+    (
+        "steps 0",
+        {"sampling.num_steps": 0},
+        ["num_steps must be at least 1, got 0. (config.sampling.num_steps)"],
+    ),
+    (
+        "steps -5",
+        {"sampling.num_steps": -5},
+        ["num_steps must be at least 1, got -5. (config.sampling.num_steps)"],
+    ),
     (
         "steps of a chain",
         {"training.sde": "ddpm", "sampling.num_steps": 1001},
@@ -142,7 +150,11 @@ WRONG_VALUES: list[tuple[str, dict[str, object], list[str]]] = [
         {"training.sde": "subvpsde", "training.continuous": False},
         ["subVP has no discrete chain"],
     ),
-    ("output", {"model.output": "epss"}, ["a network outputs one of eps, x0, score, v", "'epss'"]),
+    (
+        "output",
+        {"model.output": "epss"},
+        ["config.model.output is one of eps, x0, score, v, previous; got 'epss'"],
+    ),
     ("levels", {"data.levels": 1}, ["data.levels is the number of values of a pixel"]),
     ("fewer levels than the data", {"data.levels": 16}, ["values up to 16, which needs data.levels >= 17"]),
     (
@@ -189,7 +201,7 @@ WRONG_VALUES: list[tuple[str, dict[str, object], list[str]]] = [
     (
         "bpd_method",
         {"eval.bpd_method": "vlbo"},
-        ["unknown config.eval.bpd_method 'vlbo'", "Did you mean 'vlb'?"],
+        ["config.eval.bpd_method is one of ode, vlb, both; got 'vlbo'. Did you mean 'vlb'?"],
     ),
     (
         "likelihoods that are not evaluated",

@@ -17,6 +17,7 @@ from models.blocks.conditioning import refuse_unknown
 from models.blocks.convolution import conv
 from models.blocks.initialisation import zeroed
 from models.blocks.normalization import group_norm
+from models.blocks.ranges import Blocks, Channels, Heads, Multiples, Resolution, Share
 from models.networks.adm_stages import (
     BlockFactory,
     attention_at,
@@ -27,6 +28,7 @@ from models.networks.adm_stages import (
     time_features,
 )
 
+_HEAD_CHANNELS = 64
 _HIDDEN = 2048  # width of the spatial pools' hidden layer, as published
 _HIDDEN_GROUPS = 32
 _POOLS = ("adaptive", "attention", "spatial", "spatial_v2")
@@ -117,9 +119,9 @@ class ADMEncoder(Network):
         pool: ``adaptive`` (the mean of the last features), ``attention`` (the published classifiers'),
             ``spatial`` or ``spatial_v2`` (dense layers over the means of all features).
         dims: number of spatial axes, 1 to 3. In three dimensions the first keeps its size.
-        num_heads: heads of each attention.
-        num_head_channels: channels of each head, from which the number of heads follows; None where
-            ``num_heads`` says it.
+        num_heads: heads of each attention; unset where ``num_head_channels`` says it.
+        num_head_channels: channels of each head, from which the number of heads follows, whatever ``num_heads``;
+            64 where neither is set.
         use_new_attention_order: order of the published weights' q, k, v channels, see
             ``multihead_attention``. False is the legacy order, heads first.
         use_scale_shift_norm: whether the embedding scales and shifts the normalised features (FiLM);
@@ -143,30 +145,32 @@ class ADMEncoder(Network):
         image_size: int | Sequence[int],
         in_channels: int = 3,
         out_channels: int = 1000,
-        channels: int = 128,
-        channel_mult: Sequence[float] = (1, 2, 3, 4),
-        num_res_blocks: int = 2,
-        attention_resolutions: Sequence[int] = (32, 16, 8),
+        channels: Channels = 128,
+        channel_mult: Sequence[Multiples] = (1, 2, 3, 4),
+        num_res_blocks: Blocks = 2,
+        attention_resolutions: Sequence[Resolution] = (32, 16, 8),
         pool: Literal["adaptive", "attention", "spatial", "spatial_v2"] = "attention",
         dims: int = 2,
-        num_heads: int = 1,
-        num_head_channels: int | None = 64,
+        num_heads: Heads | None = None,
+        num_head_channels: Channels | None = None,
         use_new_attention_order: bool = False,
         use_scale_shift_norm: bool = True,
         resblock_updown: bool = True,
         conv_resample: bool = True,
-        dropout: float = 0.0,
-        norm_groups: int = 32,
+        dropout: Share = 0.0,
+        norm_groups: Channels = 32,
         use_checkpoint: bool = False,
     ) -> None:
         super().__init__()
+        if num_heads is None and num_head_channels is None:
+            num_head_channels = _HEAD_CHANNELS
         make = BlockFactory(
             dims=dims,
             emb_channels=4 * channels,
             dropout=dropout,
             film=use_scale_shift_norm,
             norm_groups=norm_groups,
-            num_heads=num_heads,
+            num_heads=num_heads or 1,
             num_head_channels=num_head_channels,
             heads_first=not use_new_attention_order,
             conv_resample=conv_resample,

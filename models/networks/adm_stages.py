@@ -189,6 +189,12 @@ def encoder_stages(
     attention_levels: Sequence[bool],
 ) -> EncoderStages:
     """The encoder: residual blocks at each level, with attention where it is set, and down-sampling to the next."""
+    split = [mult for mult in channel_mult if mult * channels != int(mult * channels)]
+    if split:
+        raise ValueError(
+            f"{channels} channels times {', '.join(f'{mult:g}' for mult in split)} is no whole number of channels: "
+            f"choose others for config.model.ch_mult (channel_mult), or for config.model.nf (channels)."
+        )
     stages: ModuleList[Stage] = ModuleList()
     ch = int(channel_mult[0] * channels)
     outputs = [ch]

@@ -23,6 +23,7 @@ from models.blocks.embeddings import (
     sinusoidal,
 )
 from models.blocks.normalization import ddpm_norm
+from models.blocks.ranges import Blocks, Channels, Multiple, Resolution, Share
 from models.blocks.resample import Downsample, Upsample
 from models.blocks.residual import ResBlock, ResLayers
 from models.blocks.sizes import check_divisible, resolutions, spatial_rank
@@ -92,19 +93,19 @@ class DDPM(Network):
         in_channels: int = 3,
         out_channels: int | None = None,
         image_size: int | Sequence[int] = 32,
-        channels: int = 128,
-        channel_mult: Sequence[int] = (1, 2, 2, 2),
-        num_res_blocks: int = 2,
-        attention_resolutions: Sequence[int] = (16,),
+        channels: Channels = 128,
+        channel_mult: Sequence[Multiple] = (1, 2, 2, 2),
+        num_res_blocks: Blocks = 2,
+        attention_resolutions: Sequence[Resolution] = (16,),
         attention_after_every_up_block: bool = False,
         resample_with_conv: bool = True,
-        dropout: float = 0.1,
+        dropout: Share = 0.1,
         nonlinearity: str = "swish",
         conditional: bool = True,
         centered: bool = True,
         scale_by_sigma: bool = False,
         sigmas: Sequence[float] | Tensor | None = None,
-        head_channels: int | None = None,
+        head_channels: Channels | None = None,
         downsample_padding: Literal["behind", "both"] = "behind",
         norm_eps: float = 1e-6,
         time_cosines_first: bool = False,

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, final
+from typing import Annotated, Any, final
 
 from torch import Tensor
 
 from models.base import Network, register_model
 from models.blocks.conditioning import refuse_unknown
 from models.blocks.level_normalization import get_normalization
+from models.blocks.ranges import Channels
 from models.blocks.refinenet import RefineNet, Stage, make_kit
+from sde_lib.ranges import Range
 
 STAGES = (Stage(1), Stage(2, pool=True), Stage(2, dilation=2), Stage(2, dilation=4))
 
@@ -66,8 +68,8 @@ class NCSN(Network):
         self,
         *,
         in_channels: int = 3,
-        channels: int = 128,
-        num_scales: int = 10,
+        channels: Channels = 128,
+        num_scales: Annotated[int, Range(least=1)] = 10,
         normalization: str = "InstanceNorm++",
         nonlinearity: str = "elu",
         centered: bool = False,

@@ -27,6 +27,7 @@ from models.blocks.embeddings import (
 )
 from models.blocks.normalization import ncsnpp_norm
 from models.blocks.pyramid import Combine, Readout
+from models.blocks.ranges import Blocks, Channels, Multiple, Resolution, Share
 from models.blocks.resample import Downsample, Upsample
 from models.blocks.residual import ResBlock, ResLayers
 from models.blocks.sizes import check_divisible, resolutions, spatial_rank
@@ -99,12 +100,12 @@ class NCSNpp(Network):
         in_channels: int = 3,
         out_channels: int | None = None,
         image_size: int | Sequence[int] = 32,
-        channels: int = 128,
-        channel_mult: Sequence[int] = (1, 2, 2, 2),
-        num_res_blocks: int = 4,
-        attention_resolutions: Sequence[int] = (16,),
+        channels: Channels = 128,
+        channel_mult: Sequence[Multiple] = (1, 2, 2, 2),
+        num_res_blocks: Blocks = 4,
+        attention_resolutions: Sequence[Resolution] = (16,),
         resample_with_conv: bool = True,
-        dropout: float = 0.1,
+        dropout: Share = 0.1,
         nonlinearity: str = "swish",
         conditional: bool = True,
         centered: bool = False,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal, final
+from typing import Annotated, Any, Literal, final
 
 import torch
 from torch import Tensor
@@ -11,9 +11,11 @@ from torch import Tensor
 from models.base import Network, register_model
 from models.blocks.conditioning import refuse_unknown
 from models.blocks.level_normalization import get_normalization, over_space
+from models.blocks.ranges import Channels
 from models.blocks.refinenet import RefineNet, Stage, make_kit
 from models.networks.ncsn import check_sizes
 from models.networks.variant import Variant
+from sde_lib.ranges import Range
 from sde_lib.schedules import geometric_sigmas
 
 
@@ -86,10 +88,10 @@ class NCSNv2(Network):
         *,
         pixels: int = 64,
         in_channels: int = 3,
-        channels: int = 128,
-        sigma_min: float = 0.01,
-        sigma_max: float = 50.0,
-        num_scales: int = 232,
+        channels: Channels = 128,
+        sigma_min: Annotated[float, Range(above=0)] = 0.01,
+        sigma_max: Annotated[float, Range(above=0)] = 50.0,
+        num_scales: Annotated[int, Range(least=1)] = 232,
         sigma_spacing: Literal["geometric", "uniform"] = "geometric",
         normalization: str = "InstanceNorm++",
         nonlinearity: str = "elu",

@@ -11,9 +11,6 @@ from models.prediction.conventions import Convention, Setting
 from models.prediction.time_encoding import ChainIndex, FractionalIndex
 from sde_lib.chain_sde import InterpolatedChain
 from sde_lib.discrete import DiscreteDiffusion
-from sde_lib.registry import unknown_name
-
-CHOICES = ("levels", "interpolated")
 
 
 def sampled_chain(rule: Convention, config: ConfigDict) -> Convention:
@@ -25,14 +22,12 @@ def sampled_chain(rule: Convention, config: ConfigDict) -> Convention:
     ``vpsde`` and ``vesde`` on the SDE, with the chain's noise level at the truncated index for VP.
 
     Raises:
-        ValueError: an unknown choice, a network that was not trained on a chain, or one whose output has a
+        ValueError: a network that was not trained on a chain, or one whose output has a
             meaning at whole indices alone.
     """
     choice = config.sampling.chain
     if choice is None:
         return rule
-    if choice not in CHOICES:
-        raise ValueError(unknown_name("sampling.chain", choice, list(CHOICES)))
     chain, time = rule.training.process, rule.training.time
     if not isinstance(chain, DiscreteDiffusion) or not isinstance(time, ChainIndex):
         raise ValueError(

@@ -15,6 +15,7 @@ from models.prediction.classifier import Classifier, NoisyClassifier
 from models.prediction.noise_model import NoiseModel
 from run_lib.config.chosen import generates
 from run_lib.config.configuration import Configuration, complete, of_record
+from run_lib.config.fields import check_values
 from run_lib.config.files import load_config_file
 from run_lib.config.subject import Subject, build_subject
 from run_lib.data.levels import DataSpec
@@ -52,6 +53,7 @@ def build_classifier(configuration: Configuration, model: NoiseModel, data: Data
         return HeldClassifier(MixtureClassifier(model.network), len(model.network.means))
     weights, where = _checkpoint(Path(section.classifier)), f"the classifier {section.classifier}"
     theirs = _their_configuration(weights, section.classifier_config, ours)
+    check_values(theirs)
     if generates(theirs):
         raise ValueError(f"{where} is a run with training.task={theirs.training.task!r}, no classifier's.")
     found = build_subject(Configuration(theirs, frozenset()))

@@ -165,6 +165,17 @@ def _check_path(path: str) -> None:
         raise ValueError(unknown_field(f"config.{section}", name, known_fields()[section]))
 
 
+def work_directory(given: str | None, config: str) -> Path:
+    """The folder that ``--workdir`` names; without it ``default_workdir``.
+
+    Raises:
+        ValueError: an empty name.
+    """
+    if given is not None and not given.strip():
+        raise ValueError("--workdir is empty: name a folder, or leave the flag out.")
+    return default_workdir(config) if given is None else Path(given)
+
+
 def default_workdir(config: str) -> Path:
     """runs/<path of the configuration, without .py>, also for a path outside this folder."""
     path = Path(config.partition(":")[0]).with_suffix("")

@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -155,14 +156,27 @@ def choose_named(role: Role, config: ConfigDict, name: str) -> Chosen:
     factory = role.choices[name]
     block = _block(config, role.section, name)
     settings: dict[str, Any] = {}
+    wrong: list[str] = []
     for path, setting in role.settings(factory):
         section, _, last = path.partition(".")
         own = setting.name in block
         value = block[setting.name] if own else config[section].get(last)
         if value is not None:
             field = f"{role.section}.{snake_case(name)}.{setting.name}" if own else path
-            settings[setting.name] = _checked(setting, value, snake_case(name), field)
+            with reasons(wrong):
+                settings[setting.name] = _checked(setting, value, snake_case(name), field)
+    if wrong:
+        raise ValueError(" ".join(wrong))
     return Chosen(role, snake_case(name), factory, settings)
+
+
+@contextmanager
+def reasons(found: list[str]) -> Iterator[None]:
+    """Collect what is wrong instead of raising it, so that all of it is said at once."""
+    try:
+        yield
+    except ValueError as error:
+        found.append(str(error))
 
 
 def _checked(setting: Setting, value: Any, component: str, field: str) -> Any:

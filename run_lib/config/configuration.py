@@ -15,6 +15,7 @@ from ml_collections import ConfigDict
 
 from configs.base import get_config as base_config
 from run_lib.config.components import Chosen, choose
+from run_lib.config.fields import check_values
 from run_lib.config.plugins import load_plugins
 from run_lib.config.roles import ROLES, components_of, settings_by_section
 from sde_lib.registry import snake_case, unknown_name
@@ -109,10 +110,12 @@ def read(
         mode, arguments: see ``Configuration``.
 
     Raises:
-        ValueError: a plugin that cannot be imported, an unknown field, spellings of one setting that disagree.
+        ValueError: a plugin that cannot be imported, an unknown field, spellings of one setting that disagree, values
+            that fields cannot have.
     """
     load_plugins(config.get("plugins", ""))
     values = complete(config)
+    check_values(values)
     if given is None:
         given = [path for path, value in leaves(config) if value != default_of(path)]
     with values.mode.unlocked():

@@ -11,7 +11,45 @@ from run_lib.config.components import Role
 from run_lib.config.configuration import Configuration, base_fields, default_of, leaves
 from run_lib.config.roles import ROLES, takers
 
+_BY_WIDTH = (
+    lambda c: c.model.get("num_head_channels") is not None,
+    "model.num_head_channels=None: the channels of a head say how many heads there are",
+)
+_SWEEPS = (
+    lambda c: c.tune.grid,
+    "a sweep, and tune.grid=True finds a time grid instead: set tune.grid=False",
+)
+
 IDLE: dict[str, tuple[Callable[[ConfigDict], bool], str]] = {
+    "model.num_heads": _BY_WIDTH,
+    "model.num_heads_upsample": _BY_WIDTH,
+    **dict.fromkeys(
+        (
+            f"tune.{field}"
+            for field in (
+                "sweep",
+                "repeats",
+                "num_samples",
+                "metric",
+                "scorer",
+                "confidence",
+                "processes",
+                "folder",
+                "rows",
+            )
+        ),
+        _SWEEPS,
+    ),
+    "tune.pilot_samples": (lambda c: not c.tune.grid, "tune.grid=True"),
+    "init_from_ema": (lambda c: not c.init_from, "init_from"),
+    "data.image_size": (lambda c: len(c.data.shape) > 0, "data.shape=(), which says the whole shape"),
+    "data.num_channels": (lambda c: len(c.data.shape) > 0, "data.shape=(), which says the whole shape"),
+    "training.weighting": (
+        lambda c: c.training.likelihood_weighting and c.training.weighting != "likelihood",
+        "training.likelihood_weighting=False, which is weighting='likelihood'",
+    ),
+    "eval.begin_ckpt": (lambda c: len(c.eval.checkpoints) > 0, "eval.checkpoints=(), which names them"),
+    "eval.bpd_dataset": (lambda c: c.eval.dataset is not None, "eval.dataset unset, another spelling of it"),
     "sampling.n_steps_each": (
         lambda c: c.sampling.corrector == "none",
         "a corrector, and sampling.corrector is 'none': set it, to langevin for example",
@@ -46,12 +84,29 @@ SECTIONS = {
 """Sections that only these modes of ours read."""
 
 
+LOOP = frozenset(
+    f"training.{field}"
+    for field in (
+        "n_iters", "batch_size", "microbatch", "log_freq", "eval_freq", "snapshot_freq_for_preemption",
+        "snapshot_sampling", "max_nonfinite", "loss_scale", "loss_scale_growth",
+    )
+)  # fmt: skip
+TRAINS_NOT = ("sample", "eval", "tune", "control", "reconstruct", "describe", "convert")
+"""Our modes that do not run the training loop, and so do not read its fields; convert reads the optimiser's."""
+
+
+def _of_training(path: str, mode: str) -> bool:
+    """Whether a field is the training loop's or the optimiser's, in a mode that has neither."""
+    return mode in TRAINS_NOT and (path in LOOP or (path.startswith("optim.") and mode != "convert"))
+
+
 def idle_sections(configuration: Configuration) -> list[str]:
     """The given fields of sections that the mode does not read: one command line may serve several modes."""
     return sorted(
         path
         for path in configuration.given
-        if (modes := SECTIONS.get(path.partition(".")[0])) and configuration.mode not in modes
+        if ((modes := SECTIONS.get(path.partition(".")[0])) and configuration.mode not in modes)
+        or _of_training(path, configuration.mode)
     )
 
 
@@ -69,21 +124,25 @@ def check_effects(configuration: Configuration) -> None:
     """Refuse a value that was given and has no effect; one that is equal to the default counts as not given.
 
     Raises:
-        ValueError: naming the field and what would take it.
+        ValueError: naming each such field and what would take it.
     """
     values = configuration.values
     found, choices = taken(values), {role.field for role in ROLES.values()}
+    wrong: list[str] = []
     for path in sorted(configuration.given):
         value = _value(values, path)
         if value is None or value == default_of(path):
             continue
         if path in IDLE and IDLE[path][0](values):
-            raise ValueError(f"config.{path} is set, and has no effect without {IDLE[path][1]}.")
+            wrong.append(f"config.{path} is set, and has no effect without {IDLE[path][1]}.")
+            continue
         if path in found or (path in base_fields() and path not in choices):
             continue
         if any(value == default for default in _defaults(path)):
             continue
-        raise ValueError(_without_effect(values, path))
+        wrong.append(_without_effect(values, path))
+    if wrong:
+        raise ValueError(" ".join(wrong))
 
 
 def unused(config: ConfigDict) -> list[str]:

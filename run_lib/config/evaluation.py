@@ -10,7 +10,6 @@ import torch
 
 from models.prediction.noise_model import Model
 from run_lib.config.bound_model import build_bound_model
-from run_lib.config.chosen import BPD_METHODS
 from run_lib.config.configuration import Configuration
 from run_lib.config.guidance import build_request
 from run_lib.config.sampling import SamplingPlan
@@ -21,7 +20,6 @@ from run_lib.config.training import Objective, build_objective
 from run_lib.data.levels import DataSpec
 from run_lib.evaluation.base import Evaluation, register_evaluation
 from run_lib.training.tasks import TrainingTask
-from sde_lib.registry import unknown_name
 
 ORDER = ("loss", "bpd", "sampling")
 
@@ -91,8 +89,6 @@ def plan_evaluation(
     """
     config = configuration.values
     settings = EvalSettings.of(config.eval)
-    if config.eval.bpd_method not in BPD_METHODS:
-        raise ValueError(unknown_name("config.eval.bpd_method", config.eval.bpd_method, list(BPD_METHODS)))
     trace, bound = _built(configuration, "trace"), _built(configuration, "bound")
     flow = _built(configuration, "flow", trace=trace)
     dequantisation = _built(configuration, "dequantisation")

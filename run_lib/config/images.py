@@ -1,4 +1,4 @@
-"""config.reconstruct and config.control: the fields that are no component's own, read once and checked."""
+"""config.reconstruct and config.control: the fields that are no component's own, read once."""
 
 from __future__ import annotations
 
@@ -18,9 +18,6 @@ class ReconstructSettings(Settings):
     convert: bool
     label: int | None
 
-    def __post_init__(self) -> None:
-        self.require("reconstruct", {"num_images": 0, "batch_size": 1})
-
 
 @dataclass(frozen=True)
 class ControlSettings(Settings):
@@ -34,6 +31,3 @@ class ControlSettings(Settings):
     resize: bool
     convert: bool
     label: int | None
-
-    def __post_init__(self) -> None:
-        self.require("control", {"num_images": 0, "samples": 1, "noise_std": 0})

@@ -25,9 +25,9 @@ class PredictorCorrector:
         trajectory: frames of the sampling trajectory to write; 0: none.
     """
 
-    num_steps: int | None = None
+    num_steps: Annotated[int, Range(least=1)] | None = None
     respacing: str | None = None
-    n_steps_each: int = 1
+    n_steps_each: Annotated[int, Range(least=1)] = 1
     corrector_first: bool = True
     noise_removal: bool = True
     trajectory: Annotated[int, Range(least=0)] = 0

@@ -28,7 +28,6 @@ from run_lib.data.levels import Arrays, DataSpec, Loader, as_shape
 from run_lib.placement import PRECISIONS, Placement, find_device
 from run_lib.seeds import Use, stream_seed
 from sde_lib.base import Process
-from sde_lib.registry import unknown_name
 
 
 @dataclass(frozen=True)
@@ -49,9 +48,6 @@ class Averages(Settings):
 
     def __post_init__(self) -> None:
         rates = (self.ema_rate, *self.ema_rates)
-        for rate in rates:
-            if not 0 <= rate < 1:
-                raise ValueError(f"config.model.ema_rate lies in [0, 1), got {rate}.")
         if len(set(rates)) < len(rates):
             raise ValueError(
                 f"config.model.ema_rates are further averages, each of another rate; got {rates} in all."
@@ -140,7 +136,6 @@ def build_subject(configuration: Configuration, *, weights: bool = True) -> Subj
         ValueError: an unknown name, components that do not fit together, a value out of range.
     """
     config = configuration.values
-    _check_numbers(config)
     shape = sample_shape(config.data)
     rule = build_convention(configuration)
     torch.manual_seed(stream_seed(config.seed, Use.INITIALISATION))
@@ -182,31 +177,14 @@ def build_placement(config: ConfigDict) -> Placement:
     """Device and precision.
 
     Raises:
-        ValueError: a device that is not here, or an unknown precision.
+        ValueError: a device that is not here.
     """
-    precision = config.training.precision
-    if precision not in PRECISIONS:
-        raise ValueError(unknown_name("config.training.precision", precision, list(PRECISIONS)))
-    return Placement(find_device(config.device), PRECISIONS[precision])
-
-
-def _check_numbers(config: ConfigDict) -> None:
-    for name, seed in (("seed", config.seed), ("sampling.seed", config.sampling.seed)):
-        if seed is not None and not 0 <= seed < 2**40:
-            raise ValueError(f"config.{name} must be at least 0 and below 2^40, got {seed}.")
-    if config.model.num_scales < 1:
-        raise ValueError(f"config.model.num_scales must be at least 1, got {config.model.num_scales}.")
+    return Placement(find_device(config.device), PRECISIONS[config.training.precision])
 
 
 def sample_shape(section: ConfigDict) -> tuple[int, ...]:
     """The shape of a sample, without the batch."""
-    shape = tuple(section.shape) or as_shape(section.image_size, section.num_channels)
-    if not all(isinstance(size, int) and size > 0 for size in shape):
-        raise ValueError(
-            f"a sample's shape is made of positive integers, got {shape}: see config.data.image_size, "
-            f"num_channels and shape."
-        )
-    return shape
+    return tuple(section.shape) or as_shape(section.image_size, section.num_channels)
 
 
 def build_convention(configuration: Configuration) -> Convention:
@@ -286,7 +264,7 @@ def _model(setting: conventions.Setting, network: Network, values: ConfigDict) -
 
 def _data(configuration: Configuration, shape: tuple[int, ...], network: Network) -> DataSpec:
     section = configuration.values.data
-    if section.levels < 0 or section.levels == 1:
+    if section.levels == 1:
         raise ValueError(
             f"data.levels is the number of values of a pixel, 2 or more, or 0 for continuous data; "
             f"got {section.levels}."

@@ -149,13 +149,9 @@ def build_optimisation(configuration: Configuration) -> Optimisation:
     """config.optim.
 
     Raises:
-        ValueError: an unknown name, or a value out of range.
+        ValueError: an unknown name, or a value that a setting cannot have.
     """
     section, training = configuration.values.optim, configuration.values.training
-    if not 0 <= section.lr < float("inf"):
-        raise ValueError(f"config.optim.lr must be at least 0, got {section.lr!r}.")
-    if section.grad_clip != section.grad_clip:
-        raise ValueError("config.optim.grad_clip must be a number, got nan.")
     return Optimisation(
         configuration.choose("optimizer"),
         section.lr,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import torch
@@ -18,6 +19,7 @@ from run_lib.data.folders import read_split
 from run_lib.data.levels import Arrays
 from sde_lib.noise import Noise
 from sde_lib.registry import Registry
+from sde_lib.settings import Range
 
 register_dataset: Registry[Callable[..., Arrays]] = Registry("data set")
 """Functions that read a split of a data set.
@@ -78,7 +80,9 @@ def cifar10(root: Path, split: str) -> Arrays:
 
 
 @register_dataset(name="exact")
-def exact(density: ExactScore, shape: tuple[int, ...], split: str, num_draws: int = 2000) -> Arrays:
+def exact(
+    density: ExactScore, shape: tuple[int, ...], split: str, num_draws: Annotated[int, Range(least=1)] = 2000
+) -> Arrays:
     """Draws from the density of an exact model, such as a Gaussian mixture.
 
     They do not depend on ``config.seed``; the two splits have different draws.

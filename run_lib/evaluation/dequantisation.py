@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from likelihood import Dequantisation, UniformDequantisation, VariationalDequantisation, fit_dequantisation
+from models.checkpoints.damage import DamagedCheckpointError
 from models.checkpoints.reader import read_payload
 from run_lib.evaluation.likelihoods import LearnedDequantisation
 from run_lib.evaluation.task import CheckpointTask
@@ -33,8 +34,24 @@ def dequantisation(task: CheckpointTask, learning: LearnedDequantisation | None)
     if task.processes.is_main and not path.is_file():
         _fit(plan, learning, learned, path)
     task.processes.barrier()
-    learned.load_state_dict(read_payload(path))
+    learned.load_state_dict(_fitted(path))
     return learned.eval()
+
+
+def _fitted(path: Path) -> dict[str, Tensor]:
+    """What an evaluation before this one has fitted.
+
+    Raises:
+        DamagedCheckpointError: the file is damaged; it can be made again.
+    """
+    try:
+        held: dict[str, Tensor] = read_payload(path)
+    except DamagedCheckpointError as error:
+        message = (
+            f"the fitted dequantisation {path} {error.reason}. Delete it: the next evaluation fits it again."
+        )
+        raise DamagedCheckpointError(path, error.reason, message) from error
+    return held
 
 
 def _fit(

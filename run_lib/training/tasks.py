@@ -223,7 +223,7 @@ def diffusion(
 def super_resolution(
     num_classes: int,
     data: DataSpec,
-    low_res_size: int | tuple[int, ...] | None = None,
+    low_res_size: Annotated[int, Range(least=1)] | tuple[Annotated[int, Range(least=1)], ...] | None = None,
     base_samples: str = "",
     label_dropout: Annotated[float, Range(least=0, below=1)] = 0.0,
 ) -> SuperResolution:

@@ -57,6 +57,15 @@ def test_the_ancestors_entry_point_reproduces_the_ancestor(name: str) -> None:
     assert nfe == model.nfe
 
 
+@pytest.mark.parametrize("name", ["vp", "subvp", "ve"])
+def test_a_bare_network_is_read_by_the_convention_of_its_process(name: str) -> None:
+    """As score_sde's own demo gives it: the numbers are those of the model built by hand."""
+    sde = model_of(name).process
+    fn = get_likelihood_fn(sde, lambda x: (x + 1) / 2, epsilon=stored(f"{name}|rademacher"))  # type: ignore[arg-type]
+    bpd, _, _ = fn(Net(), stored("x"))
+    torch.testing.assert_close(bpd.float(), stored(f"{name}|bpd"), rtol=1e-6, atol=1e-6)
+
+
 @pytest.mark.parametrize("coordinates", ["time", "angle"])
 @pytest.mark.parametrize("name", ["vp", "subvp", "ve"])
 def test_steps_of_its_own_for_each_image_agree_to_the_tolerance(name: str, coordinates: Any) -> None:

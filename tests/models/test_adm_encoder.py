@@ -41,6 +41,14 @@ def sample(*shape: int) -> Tensor:
     return torch.randn(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
 
 
+def test_heads_that_are_asked_for_win_over_the_default_width() -> None:
+    """64 channels make one head of the published width; asked for four, there are four."""
+    wide = {**SMALL, "channels": 64, "channel_mult": (1,), "attention_resolutions": (8,), "pool": "adaptive"}
+    del wide["num_head_channels"]
+    assert ADMEncoder(**wide).encoder[0].attention.heads == 1  # type: ignore[arg-type, union-attr]
+    assert ADMEncoder(**wide, num_heads=4).encoder[0].attention.heads == 4  # type: ignore[arg-type, union-attr]
+
+
 def test_attention_pool_by_loops() -> None:
     """The mean asks, all positions and the mean answer; every head with its own softmax."""
     channels, width, n = 4, 2, 6
@@ -113,7 +121,10 @@ def test_published_classifier_has_the_parameters_of_the_reference() -> None:
     ("options", "message"),
     [
         ({"pool": "max"}, "unknown pool 'max'; allowed: adaptive, attention, spatial, spatial_v2"),
-        ({"pool": "attention", "num_head_channels": None}, "pool 'attention' needs num_head_channels"),
+        (
+            {"pool": "attention", "num_heads": 2, "num_head_channels": None},
+            "pool 'attention' needs num_head_channels",
+        ),
     ],
 )
 def test_options_that_do_not_fit_are_refused(options: dict[str, Any], message: str) -> None:

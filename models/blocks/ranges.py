@@ -1,0 +1,15 @@
+"""Ranges that settings of several networks share."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from sde_lib.ranges import Range
+
+Channels = Annotated[int, Range(least=1, most=2**16)]
+Multiple = Annotated[int, Range(least=1, most=2**10)]
+Multiples = Annotated[float, Range(above=0, most=2**10)]
+Blocks = Annotated[int, Range(least=1, most=2**10)]
+Heads = Annotated[int, Range(least=1, most=2**16)]
+Resolution = Annotated[int, Range(least=1)]
+Share = Annotated[float, Range(least=0, below=1)]

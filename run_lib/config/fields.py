@@ -1,0 +1,133 @@
+"""What the fields of ``configs/base.py`` may be: types, ranges and choices, each said once and checked here alone.
+
+A component's settings are declared by the component (``sde_lib.settings``); these are no component's own. A field
+that names a component is a string here, and its role knows the names.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Literal
+
+from ml_collections import ConfigDict
+
+from configs.base import get_config as base_config
+from models.prediction.noise_model import Output
+from models.prediction.variances import VarianceOutput
+from run_lib.config.components import choose, reasons
+from run_lib.config.roles import ROLES
+from sde_lib.hints import declared
+from sde_lib.ranges import Range
+from sde_lib.settings import Setting
+
+Natural = Annotated[int, Range(least=0, words="must be at least 0")]
+Count = Annotated[int, Range(least=1)]
+Finite = Annotated[float, Range()]
+Nonnegative = Annotated[float, Range(least=0, words="must be at least 0")]
+Rate = Annotated[float, Range(least=0, below=1)]
+Size = Annotated[int, Range(least=1, most=2**16)]
+Seed = Annotated[int, Range(least=0, below=2**40, words="must be at least 0 and below 2^40")]
+Split = Literal["train", "test"]
+
+HINTS: dict[str, Any] = {
+    "seed": Seed,
+    "data.image_size": Size | tuple[Size, ...],
+    "data.num_channels": Size,
+    "data.levels": Annotated[int, Range(least=0, most=2**24)],
+    "data.shape": tuple[Size, ...],
+    "model.output": Output | None,
+    "model.variance": VarianceOutput | None,
+    "model.out_channels": Size | None,
+    "model.preconditioning": str | None,
+    "model.num_classes": Natural,
+    "model.num_scales": Count,
+    "model.ema_rate": Rate,
+    "model.ema_rates": tuple[Rate, ...],
+    "model.used_ema_rate": Rate | None,
+    "training.objective": str | None,
+    "training.n_iters": Count,
+    "training.batch_size": Count,
+    "training.microbatch": Natural,
+    "training.precision": Literal["float32", "bfloat16", "float16"],
+    "training.loss_scale": Nonnegative,
+    "training.loss_scale_growth": Annotated[float, Range(above=0, most=1)],
+    "training.log_freq": Count,
+    "training.eval_freq": Count,
+    "training.snapshot_freq": Count,
+    "training.snapshot_freq_for_preemption": Count,
+    "training.max_nonfinite": Count,
+    "optim.lr": Nonnegative,
+    "optim.grad_clip": Finite,
+    "sampling.chain": Literal["levels", "interpolated"] | None,
+    "sampling.dynamic_threshold": Annotated[float, Range(above=0, most=1)] | None,
+    "sampling.num_samples": Count,
+    "sampling.batch_size": Count,
+    "sampling.seed": Seed | None,
+    "sampling.grid_size": Count,
+    "guidance.labels": tuple[Natural, ...] | None,
+    "convert.to": Literal["ours", "safetensors", "score_sde", "diffusers"],
+    "reconstruct.num_images": Natural,
+    "reconstruct.batch_size": Count,
+    "reconstruct.label": Natural | None,
+    "control.method": str | None,
+    "control.num_images": Natural,
+    "control.samples": Count,
+    "control.label": Natural | None,
+    "control.noise_std": Nonnegative,
+    "control.mask": str | None,
+    "tune.repeats": Annotated[int, Range(least=2)],
+    "tune.num_samples": Annotated[int, Range(least=2)],
+    "tune.metric": str | None,
+    "tune.scorer": str | None,
+    "tune.confidence": Annotated[float, Range(above=0, below=1)],
+    "tune.processes": Count,
+    "tune.rows": Natural,
+    "tune.pilot_samples": Count,
+    "eval.batch_size": Count,
+    "eval.bpd_method": Literal["ode", "vlb", "both"],
+    "eval.bpd_dataset": Split,
+    "eval.dataset": Split | None,
+    "eval.checkpoints": tuple[Natural, ...],
+    "eval.begin_ckpt": Natural,
+    "eval.end_ckpt": Natural,
+}
+"""Every field that is a number, a choice or a sequence, or may be unset. Another is of its default's type."""
+
+
+@functools.cache
+def declared_fields() -> Mapping[str, Setting]:
+    """Path -> what a field of ``configs/base.py`` may be."""
+    found = {}
+    for path, kind, default in _fields(base_config()):
+        said = declared(HINTS.get(path, kind))
+        found[path] = Setting(
+            f"config.{path}", said.type, said.optional, default, said.choices, said.range, "", said.element
+        )
+    return found
+
+
+def _fields(config: ConfigDict, prefix: str = "") -> Iterator[tuple[str, type, Any]]:
+    for name in config:
+        if isinstance(config[name], ConfigDict):
+            yield from _fields(config[name], f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", config.get_type(name), config[name]
+
+
+def check_values(config: ConfigDict) -> None:
+    """Check every field of a complete configuration, and every setting of every component that it chooses.
+
+    Raises:
+        ValueError: with all that is wrong: a type, a range, a number that is not finite, a name that nobody knows.
+    """
+    found: list[str] = []
+    for path, setting in declared_fields().items():
+        section, _, field = path.partition(".")
+        with reasons(found):
+            setting.check(config[section][field] if field else config[section])
+    for role in ROLES.values() if not found else ():
+        with reasons(found):
+            choose(role, config)
+    if found:
+        raise ValueError(" ".join(dict.fromkeys(found)))
