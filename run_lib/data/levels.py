@@ -129,6 +129,10 @@ class DataSpec:
         if self.random_flip:
             mirrored = noise.uniform((len(images), 1))[:, 0] < 0.5
             images = torch.where(mirrored[:, None, None, None], images.flip(-1), images)
+        return self.held_out_batch(images, noise)
+
+    def held_out_batch(self, images: Tensor, noise: Noise) -> Tensor:
+        """The input of a training step's loss on images that are evaluated: as they are, never mirrored."""
         if not self.levels:
             return images.to(noise.dtype)
         return self.dequantized(images, noise) if self.dequantize else self.at_levels(images, noise.dtype)

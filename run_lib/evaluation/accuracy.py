@@ -27,7 +27,7 @@ def evaluate_accuracy(task: CheckpointTask, levels: int) -> None:
         @torch.no_grad()
         def compute(rows: range, time: float = time) -> dict[str, np.ndarray]:
             noise = Noise(stream_seed(plan.seed, Use.EVAL_LOSS), rows, plan.device)
-            x0 = plan.data.training_batch(arrays.images[rows.start : rows.stop].to(plan.device), noise)
+            x0 = plan.data.held_out_batch(arrays.images[rows.start : rows.stop].to(plan.device), noise)
             t = process.time([time] * len(rows)).to(plan.device)
             logits = classifier(process.perturb(x0, t, noise).x, t)
             return {"right": (logits.argmax(1).cpu() == arrays.labels[rows.start : rows.stop]).numpy()}

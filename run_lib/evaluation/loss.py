@@ -23,7 +23,7 @@ def evaluate_loss(task: CheckpointTask) -> None:
     def compute(rows: range) -> dict[str, np.ndarray]:
         part = (rows.start, len(arrays))
         noise = Noise(stream_seed(plan.seed, Use.EVAL_LOSS), rows, plan.device, part=part)
-        x0 = plan.data.training_batch(arrays.images[rows.start : rows.stop].to(plan.device), noise)
+        x0 = plan.data.held_out_batch(arrays.images[rows.start : rows.stop].to(plan.device), noise)
         cond = plan.task.network_conditions(x0, arrays.labels[rows.start : rows.stop])
         losses = plan.objective.losses(x0, noise, **cond)
         return {"loss": losses.values.double().cpu().numpy()}

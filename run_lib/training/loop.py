@@ -119,7 +119,8 @@ def training_losses(plan: TrainingPlan, arrays: Arrays, step: int, rows: range) 
     subject.network.train()
     with subject.placement.autocast():
         labels = plan.task.training_labels(arrays.labels[chosen], noise)
-        return _losses(plan, arrays.images[chosen], labels, noise)
+        x0 = subject.data.training_batch(arrays.images[chosen].to(subject.placement.device), noise)
+        return _losses(plan, x0, labels, noise)
 
 
 @torch.no_grad()
@@ -129,12 +130,12 @@ def validation_loss(plan: TrainingPlan, state: TrainState, held_out: Arrays) -> 
     noise = Noise(stream_seed(subject.seed, Use.VALIDATION), range(size), subject.placement.device)
     subject.network.eval()
     with state.weights.averaged():
-        return float(_losses(plan, held_out.images[:size], held_out.labels[:size], noise).values.mean())
+        x0 = subject.data.held_out_batch(held_out.images[:size].to(subject.placement.device), noise)
+        return float(_losses(plan, x0, held_out.labels[:size], noise).values.mean())
 
 
-def _losses(plan: TrainingPlan, images: Tensor, labels: Tensor, noise: Noise) -> Losses:
-    """The objective's losses of images as levels, with the conditioning of the task."""
-    x0 = plan.subject.data.training_batch(images.to(plan.subject.placement.device), noise)
+def _losses(plan: TrainingPlan, x0: Tensor, labels: Tensor, noise: Noise) -> Losses:
+    """The objective's losses of data in the network's range, with the conditioning of the task."""
     return plan.objective.losses(x0, noise, **plan.task.network_conditions(x0, labels))
 
 
