@@ -32,7 +32,7 @@ from pathlib import Path
 import pytest
 
 from tests.mutation.mutants import Mutant, mutants_of
-from tests.mutation.reached import Reached, watch
+from tests.mutation.reached import Reached, forget, watch
 from tests.mutation.trial import Functions, Verdict, Warm, changed, forked, run_cold, run_items
 
 PACKAGES = ["run_lib", "models/prediction", "losses"]
@@ -74,15 +74,16 @@ class Tried:
 class Trials:
     """The mutants to try in a tree, and the file in which their verdicts are kept."""
 
-    def __init__(self, tree: Path, out: Path, reached: Reached, seconds: float) -> None:
+    def __init__(self, tree: Path, out: Path, reached: Reached, seconds: float, *, by_all: bool) -> None:
         self.tree, self.out, self.reached, self.seconds = tree, out, reached, seconds
+        self.by_all = by_all  # code that runs at import is tried by all tests
         self.note = out / "failed.txt"
 
     def affordable(self, mutant: Mutant) -> tuple[list[str], float]:
         """The quickest of the mutant's tests, of every function one before the next of any, and their seconds."""
         rounds: Counter[str] = Counter()
         ranked = []
-        for name in self.reached.tests(mutant):
+        for name in self.reached.tests(mutant, by_all=self.by_all):
             function = name.partition("[")[0]
             ranked.append((rounds[function], len(ranked), name))
             rounds[function] += 1
@@ -113,6 +114,7 @@ class Trials:
                     ) -> Verdict:
                         if not functions.swap(self.tree / mutant.path, source, mutant.function):
                             return Verdict.NOT_SWAPPED
+                        forget(self.tree)
                         return run_items(session, chosen, self.note)
 
                     verdict = forked(attempt, 20 + 5 * spent)
@@ -149,7 +151,7 @@ class Trials:
         self.tell(mutant, verdict.name.lower(), by, run)
 
     def tell(self, mutant: Mutant, verdict: str, by: str, run: int) -> None:
-        tests = len(self.reached.tests(mutant))
+        tests = len(self.reached.tests(mutant, by_all=self.by_all))
         with (self.out / "mutants.jsonl").open("a") as file:
             file.write(Tried(mutant, verdict, by, tests, tests - run).line() + "\n")
         print(f"{verdict:<11} {mutant}  {by}", flush=True)
@@ -249,12 +251,12 @@ def main() -> None:
             chosen = options.again or options.tests
             ignored = [f"--ignore={path}" for path in NOT_BY_BEHAVIOUR]
             _in_child(lambda: watch(tree, PACKAGES, [*QUIET, *ignored, *chosen], map_file))
-        trials = Trials(tree, out, Reached.read(map_file), options.seconds)
+        trials = Trials(tree, out, Reached.read(map_file), options.seconds, by_all=bool(options.again))
         done = {tried.mutant: tried for tried in results(out)}
         if options.again:
             map_file.unlink()
             left = [m for m, tried in done.items() if tried.verdict not in ("killed", "timeout")]
-            left = [m for m in left if trials.reached.tests(m)]
+            left = [m for m in left if trials.reached.tests(m, by_all=True)]
         else:
             left = [m for m in drawn(tree, options.seed, options.count) if m not in done]
         cold = [m for m in left if not m.function]

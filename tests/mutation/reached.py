@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import json
+import sys
 import time
 from collections.abc import Generator
 from dataclasses import dataclass, field
@@ -26,11 +28,13 @@ class Reached:
     seconds: dict[str, float] = field(default_factory=dict)
     lines: dict[str, dict[int, list[str]]] = field(default_factory=dict)
 
-    def tests(self, mutant: Mutant) -> list[str]:
+    def tests(self, mutant: Mutant, *, by_all: bool = False) -> list[str]:
         """The tests of a mutant: those that reach its statement, the quickest first.
 
-        What runs at import is reached by whoever reaches anything of its module.
+        What runs at import is reached by whoever reaches anything of its module; ``by_all``: by all tests.
         """
+        if by_all and not mutant.function:
+            return sorted(self.seconds, key=lambda name: (self.seconds[name], name))
         first, last = mutant.lines
         of_file = self.lines.get(mutant.path, {})
         names = {name for line, tests in of_file.items() if first <= line <= last for name in tests}
@@ -56,16 +60,26 @@ class Reached:
         return cls(held["seconds"], lines)
 
 
+def forget(root: Path) -> None:
+    """Empty the caches of functions of the project, whose lines would run in the first test alone that needs them."""
+    for module in list(sys.modules.values()):
+        if str(getattr(module, "__file__", None)).startswith(str(root)):
+            for held in list(vars(module).values()):
+                if isinstance(held, functools._lru_cache_wrapper):
+                    held.cache_clear()
+
+
 class Watch:
     """A plugin of pytest that notes under each test's name which lines run, by coverage.py's contexts."""
 
-    def __init__(self, coverage: Any) -> None:
-        self.coverage = coverage
+    def __init__(self, coverage: Any, root: Path) -> None:
+        self.coverage, self.root = coverage, root
         self.seconds: dict[str, float] = {}
         self.failed: set[str] = set()
 
     @pytest.hookimpl(hookwrapper=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, None, None]:
+        forget(self.root)
         self.coverage.switch_context(item.nodeid)
         started = time.process_time()
         yield
@@ -87,7 +101,7 @@ def watch(root: Path, packages: list[str], arguments: list[str], file: Path) -> 
     patterns = [f"{root}/{package}/*" for package in packages]
     measured = coverage.Coverage(data_file=None, include=patterns, config_file=False)
     measured.start()
-    plugin = Watch(measured)
+    plugin = Watch(measured, root)
     pytest.main(arguments, plugins=[plugin])
     measured.stop()
     data, found = measured.get_data(), Reached()

@@ -238,3 +238,14 @@ def test_a_plugin_is_executed_at_each_loading(tmp_path: Path) -> None:
     file = write(tmp_path, mine="import pathlib\nwith open('count', 'a') as f:\n    f.write('x')")
     load_plugins(f"{file}, {file}")
     assert (tmp_path / "count").read_text() == "xx"
+
+
+def test_relative_imports_within_a_package_beside_are_pythons(tmp_path: Path) -> None:
+    file = write(
+        tmp_path,
+        mine="from kit_relative import value, part",
+        kit_relative____init__="from .part import value\nfrom . import part",
+        kit_relative__part="value = 5",
+    )
+    module = load_module(file, "mine")
+    assert module.value == module.part.value == 5

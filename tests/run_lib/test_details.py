@@ -15,7 +15,7 @@ from run_lib.training.labels import LabelDropout, RequestedClasses
 from run_lib.training.loop import backward
 from run_lib.training.tasks import Diffusion
 from run_lib.tuning import jobs
-from tests.run_lib.program import GAUSSIAN, TINY, run
+from tests.run_lib.program import GAUSSIAN, ROOT, TINY, numbers, run
 from tests.run_lib.test_passed_on import fresh, training
 from tests.run_lib.test_tune import FEW
 
@@ -86,9 +86,22 @@ def test_the_filter_of_resampling_is_score_sdes_unless_it_is_given() -> None:
     from tests.run_lib.planned import subject
 
     one = torch.tensor([1.0, 3.0, 3.0, 1.0]) / 8
-    network = subject(
-        ncsnpp(), {"model__fir_kernel": None, "model__nf": 32, "model__ch_mult": (1, 2), "device": "cpu"}
-    ).network
-    kernels = [b for n, b in network.named_buffers() if "kernel" in n]
+    fields = {"model__fir": True, "model__nf": 32, "model__ch_mult": (1, 2), "device": "cpu"}
+    network = subject(ncsnpp(), fields).network
+    kernels = [kernel for name, kernel in network.named_buffers() if "kernel" in name]
     assert isinstance(network, nn.Module) and kernels
     assert all(torch.allclose(k.reshape(k.shape[-2:]) / k.sum(), torch.outer(one, one)) for k in kernels)
+
+
+def test_the_note_of_a_bound_says_of_what_it_is(tmp_path: Path) -> None:
+    """Nothing of guidance without any; with guidance, that the bound is not of the guided model."""
+    few = {
+        "eval__bpd_method": "vlb", "eval__bpd_levels": 3, "eval__bpd_num_images": 2, "eval__enable_sampling": False,
+        "eval__enable_loss": False, "sampling__num_steps": 4,
+    }  # fmt: skip
+    mixture = ROOT / "configs/toy/mixture_2d.py"
+    run(mixture, "eval", tmp_path / "plain", **few)
+    assert numbers(tmp_path / "plain")["vlb nats/test"]["note"] == "upper bound, 3 steps, variance auto"
+    guided = {"guidance__name": "classifier", "guidance__classifier": "exact", "guidance__scale": 3.0}
+    run(mixture, "eval", tmp_path / "guided", **few, **guided)
+    assert "; of the model without guidance" in numbers(tmp_path / "guided")["vlb nats/test"]["note"]
