@@ -145,6 +145,27 @@ class Trials:
             verdict = forked(lambda: run_cold(chosen, QUIET, self.note), 60 + 5 * spent)
         self.verdict(mutant, verdict, len(chosen))
 
+    def acquit(self) -> None:
+        """Run the tests that have killed, on the source as it is: a mutant killed by one that fails then survives."""
+        killed = [tried for tried in results(self.out) if tried.verdict == "killed" and "::" in tried.by]
+        names = sorted({tried.by for tried in killed} & set(self.reached.seconds))
+        seconds = sum(self.reached.seconds[name] for name in names)
+
+        def work(session: pytest.Session, functions: Functions) -> None:
+            forked(lambda: run_items(session, names, self.note, all_of_them=True), 60 + 5 * seconds)
+
+        if names:
+            files = sorted({name.partition("::")[0] for name in names})
+            _in_child(lambda: int(pytest.main([*QUIET, *files], plugins=[Warm(work, self.tree)])))
+            failing = self.note.read_text().split("\n")
+            self.note.unlink()
+            print(
+                f"{len(names)} tests killed; without a change {len(list(filter(None, failing)))} of them fail"
+            )
+            for tried in killed:
+                if tried.by in failing:
+                    self.tell(tried.mutant, "survived", f"{tried.by} fails anyway", tried.tests - tried.left)
+
     def verdict(self, mutant: Mutant, verdict: Verdict, run: int) -> None:
         by = self.note.read_text().split("\n")[0] if verdict is Verdict.KILLED and self.note.is_file() else ""
         self.note.unlink(missing_ok=True)
@@ -251,10 +272,15 @@ def main() -> None:
             chosen = options.again or options.tests
             ignored = [f"--ignore={path}" for path in NOT_BY_BEHAVIOUR]
             _in_child(lambda: watch(tree, PACKAGES, [*QUIET, *ignored, *chosen], map_file))
-        trials = Trials(tree, out, Reached.read(map_file), options.seconds, by_all=bool(options.again))
-        done = {tried.mutant: tried for tried in results(out)}
+        found = Reached.read(map_file)
         if options.again:
             map_file.unlink()
+            known = Reached.read(out / "reached.json")
+            known.add(found)
+            known.write(out / "reached.json")
+        trials = Trials(tree, out, found, options.seconds, by_all=bool(options.again))
+        done = {tried.mutant: tried for tried in results(out)}
+        if options.again:
             left = [m for m, tried in done.items() if tried.verdict not in ("killed", "timeout")]
             left = [m for m in left if trials.reached.tests(m, by_all=True)]
         else:
@@ -263,6 +289,7 @@ def main() -> None:
         cold += trials.try_warm([m for m in left if m.function])
         for mutant in cold:
             trials.try_cold(mutant)
+        trials.acquit()
     return report(out)
 
 

@@ -240,12 +240,12 @@ def test_a_plugin_is_executed_at_each_loading(tmp_path: Path) -> None:
     assert (tmp_path / "count").read_text() == "xx"
 
 
-def test_relative_imports_within_a_package_beside_are_pythons(tmp_path: Path) -> None:
+def test_relative_imports_within_a_folder_called_like_ours_are_pythons(tmp_path: Path) -> None:
     file = write(
         tmp_path,
-        mine="from kit_relative import value, part",
-        kit_relative____init__="from .part import value\nfrom . import part",
-        kit_relative__part="value = 5",
+        mine="from models import my_thing",
+        models____init__="from .deep.part import my_thing",
     )
-    module = load_module(file, "mine")
-    assert module.value == module.part.value == 5
+    (tmp_path / "models/deep").mkdir()
+    (tmp_path / "models/deep/part.py").write_text("my_thing = 5")
+    assert load_module(file, "mine").my_thing == 5
