@@ -61,7 +61,13 @@ MODES: dict[str, tuple[str, dict[str, Any], Callable[[Path], list[float]]]] = {
     ),
     "tune": (
         "tune",
-        {"tune__sweep": "num_steps=3", "tune__num_samples": 70, "tune__repeats": 2, "tune__rows": 0},
+        {
+            "tune__sweep": "num_steps=3",
+            "tune__num_samples": 24,
+            "tune__features": "pca",
+            "tune__repeats": 2,
+            "tune__rows": 0,
+        },
         scored,
     ),
     "grid": (

@@ -9,10 +9,11 @@ import pytest
 import torch
 from torch import nn
 
+from run_lib.config.listing import _without_settings
 from run_lib.data.levels import Arrays
 from run_lib.evaluation.metrics import Labelled, recognised
 from run_lib.training.labels import LabelDropout, RequestedClasses
-from run_lib.training.loop import backward
+from run_lib.training.loop import _preview, backward
 from run_lib.training.tasks import Diffusion
 from run_lib.tuning import jobs
 from tests.run_lib.program import GAUSSIAN, ROOT, TINY, numbers, run
@@ -105,3 +106,25 @@ def test_the_note_of_a_bound_says_of_what_it_is(tmp_path: Path) -> None:
     guided = {"guidance__name": "classifier", "guidance__classifier": "exact", "guidance__scale": 3.0}
     run(mixture, "eval", tmp_path / "guided", **few, **guided)
     assert "; of the model without guidance" in numbers(tmp_path / "guided")["vlb nats/test"]["note"]
+
+
+def test_what_follows_the_settings_in_a_docstring_stays() -> None:
+    """The section ``Args:`` goes, for the list of settings repeats it."""
+    sections = "Raises:\n    ValueError: c.\n\nAttributes:\n    d: e."
+    assert _without_settings(f"What.\n\nArgs:\n    a: b.\n\n{sections}") == f"What.\n\n{sections}"
+    assert _without_settings("What.\n\nArgs:\n    a: b.") == "What."
+
+
+def test_a_preview_is_drawn_without_dropout() -> None:
+    """It is a function of the weights and the seed alone, whatever torch's own generator says."""
+    plan = training(training__snapshot_sampling=True, model__dropout=0.5)
+    state = fresh(plan)
+    for p in state.ema.shadow.values():
+        p.normal_(std=0.2, generator=torch.Generator().manual_seed(int(p.numel())))
+    assert plan.preview is not None
+    pictures = []
+    for seed in (1, 2):
+        state.network.train()
+        torch.manual_seed(seed)
+        pictures.append(_preview(plan.preview, state))
+    assert torch.equal(*pictures)
