@@ -13,6 +13,7 @@ import run_lib.evaluation.dequantisation as learned_dequantisation
 import run_lib.evaluation.ode as ode
 from likelihood import HutchPlusPlus
 from run_lib.config import plans
+from samplers.inverse import register_posterior
 from tests.run_lib.planned import planned
 from tests.run_lib.program import GAUSSIAN, TINY, run
 from tests.run_lib.test_tasks import CHAIN
@@ -158,3 +159,9 @@ def test_settings_of_learned_dequantisation(tmp_path: Path, monkeypatch: pytest.
     assert {name: found[name] for name in ("steps", "batch_size", "learning_rate")} == {
         "steps": 3, "batch_size": 5, "learning_rate": 0.5,
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("method", sorted(register_posterior))
+def test_the_noise_of_a_measurement_is_told_to_every_method(method: str) -> None:
+    fields = {"control__method": method, "control__noise_std": 0.3, "data__uniform_dequantization": False}
+    assert planned(tiny(), plans.control, fields).work.method.posterior.noise_std == 0.3

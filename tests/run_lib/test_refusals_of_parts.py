@@ -66,6 +66,8 @@ def test_too_few_samples_for_a_covariance() -> None:
         ("training", "optim__beta2", 1.0, 0.0, {}),
         ("training", "model__num_scales", 0, 1, {}),
         ("training", "training__batch_size", 0, 1, {}),
+        ("training", "training__label_dropout", -0.1, 0.0, {"model__num_classes": 10}),
+        ("training", "training__label_dropout", 1.0, 0.5, {"model__num_classes": 10}),
         ("evaluation", "eval__bpd_probes", 0, 1, {}),
         ("evaluation", "eval__bpd_max_steps", 0, 1, {}),
         ("evaluation", "eval__bpd_rtol", 0.0, 1e-9, {}),
