@@ -269,7 +269,7 @@ def main() -> None:
             importlib.import_module(library)
         map_file = out / (f"reached_{os.getpid()}.json" if options.again else "reached.json")
         if not map_file.is_file():
-            chosen = options.again or options.tests
+            chosen = options.again or [path for path in options.tests if path not in NOT_BY_BEHAVIOUR]
             ignored = [f"--ignore={path}" for path in NOT_BY_BEHAVIOUR]
             _in_child(lambda: watch(tree, PACKAGES, [*QUIET, *ignored, *chosen], map_file))
         found = Reached.read(map_file)
