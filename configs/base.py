@@ -46,9 +46,7 @@ def get_config() -> ConfigDict:
     model.ema_rate = 0.9999
     model.ema_warmup = True
     model.ema_rates = ()  # of further averages, kept beside the first
-    model.used_ema_rate = _unset(
-        float
-    )  # which of them samples, evaluations and other formats take; unset: ema_rate's
+    model.used_ema_rate = _unset(float)  # which of them samples and evaluations take; unset: ema_rate's
 
     config.training = training = ConfigDict()
     training.sde = "vpsde"  # vpsde | subvpsde | vesde | ddpm | smld, or a plugin's
