@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,9 @@ def convert(plan: ConversionPlan, run: Run) -> None:
     if wanted.to not in FORMATS:
         raise ValueError(unknown_name("config.convert.to", wanted.to, list(FORMATS)))
     state = run.new_state(plan) if plan.subject.start.given else run.trained_state(plan)
+    rate = plan.subject.averages.used_ema_rate
+    if rate is not None and wanted.to != "ours":  # which has every average
+        state = replace(state, weights=state.weights.use(rate))
     suffix, write = FORMATS[wanted.to]
     path = Path(wanted.path or run.workdir / "converted" / f"{wanted.to}_{state.step:08d}{suffix}")
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -37,7 +37,7 @@ class Averages(Settings):
     Attributes:
         ema_rate: of the first.
         ema_rates: of further ones.
-        used_ema_rate: which of them samples and evaluations take; None: the first.
+        used_ema_rate: which of them samples, evaluations and converted weights take; None: the first.
         ema_warmup: whether the first steps are averaged at a lower rate.
     """
 

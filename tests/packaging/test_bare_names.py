@@ -238,3 +238,14 @@ def test_a_plugin_is_executed_at_each_loading(tmp_path: Path) -> None:
     file = write(tmp_path, mine="import pathlib\nwith open('count', 'a') as f:\n    f.write('x')")
     load_plugins(f"{file}, {file}")
     assert (tmp_path / "count").read_text() == "xx"
+
+
+def test_relative_imports_within_a_folder_called_like_ours_are_pythons(tmp_path: Path) -> None:
+    file = write(
+        tmp_path,
+        mine="from models import my_thing",
+        models____init__="from .deep.part import my_thing",
+    )
+    (tmp_path / "models/deep").mkdir()
+    (tmp_path / "models/deep/part.py").write_text("my_thing = 5")
+    assert load_module(file, "mine").my_thing == 5

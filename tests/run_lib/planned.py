@@ -17,8 +17,8 @@ def with_fields(config: ConfigDict, fields: dict[str, Any]) -> ConfigDict:
     """The configuration with fields set, written with ``__`` for the dot."""
     with config.ignore_type():
         for field, value in fields.items():
-            section, name = field.split("__")
-            config[section][name] = value
+            section, _, name = field.rpartition("__")
+            (config[section] if section else config)[name] = value
     return config
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -198,3 +199,33 @@ def test_a_budget_of_steps_that_runs_out_is_told() -> None:
 def test_wrong_settings_are_refused(wrong: dict) -> None:
     with pytest.raises(ValueError):
         integrate(spiral, torch.zeros(1, 2), 0.0, 1.0, **wrong)
+
+
+def test_a_length_just_refused_does_not_grow_at_once() -> None:
+    """The step after a refused one is at most as long as the one that was accepted in its place.
+
+    Stages of dopri5 at t + h/5 and t + 3h/10 give t and h of each attempt; an attempt from the same t again was
+    refused. Kinks of the rate, each sharper than the last, are refused, and what follows would grow at once.
+    """
+    times: list[float] = []
+
+    def bumps(t: Tensor, y: Tensor, rows: Tensor) -> Tensor:
+        times.append(float(t[0]))
+        return sum((1 / (1e-4 + (t - c) ** 2) for c in (0.3, 0.5, 0.8)), torch.zeros_like(t))[
+            :, None
+        ].expand_as(y)
+
+    integrate(bumps, torch.zeros(1, 1, dtype=torch.float64), 0.0, 1.0, rtol=1e-4, atol=1e-4, method="dopri5")
+    attempts = []
+    for place in range(2, len(times) - 5, 6):
+        h = 10 * (times[place + 1] - times[place])
+        attempts.append((times[place] - h / 5, h))
+    refused = [later[0] < earlier[0] + earlier[1] / 2 for earlier, later in itertools.pairwise(attempts)]
+    followed = [
+        attempts[k + 2][1] / attempts[k + 1][1]
+        for k in range(len(refused) - 1)
+        if refused[k] and not refused[k + 1]
+    ]
+    assert len(followed) > 3
+    assert max(followed) <= 1 + 1e-9
+    assert max(b[1] / a[1] for a, b in itertools.pairwise(attempts)) > 1.5, "others do grow"
