@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import dataclasses
 import os
@@ -73,9 +74,11 @@ class Placement:
             return _changed(held, {n: value for n, value in moved.items() if value is not values[n]})
         return held
 
-    def autocast(self) -> torch.autocast:
-        """Lower precision where it is asked for."""
-        return torch.autocast(self.device.type, self.precision, enabled=self.precision is not torch.float32)
+    def autocast(self) -> contextlib.AbstractContextManager[object]:
+        """Lower precision where it is asked for; some devices have none."""
+        if self.precision is torch.float32:
+            return contextlib.nullcontext()
+        return torch.autocast(self.device.type, self.precision)
 
 
 def _changed(held: T, values: Mapping[str, Any]) -> T:
