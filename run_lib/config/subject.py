@@ -177,7 +177,7 @@ def build_placement(config: ConfigDict) -> Placement:
     precision = config.training.precision
     if precision not in PRECISIONS:
         raise ValueError(unknown_name("config.training.precision", precision, list(PRECISIONS)))
-    return Placement(find_device(config.device), PRECISIONS[precision])
+    return Placement(find_device(config.device), PRECISIONS[precision], config.tf32)
 
 
 def _check_numbers(config: ConfigDict) -> None:

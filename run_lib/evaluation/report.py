@@ -28,6 +28,7 @@ class Number:
         note: convention or reference, in words.
         stderr_images, stderr_draws, stderr_probes: of a likelihood, the parts of its standard error
             (``run_lib.evaluation.likelihood_errors``); None where the draws cannot tell them apart.
+        arithmetic: precision and device that it was computed in; empty in reports of before.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Number:
     stderr_images: float | None = None
     stderr_draws: float | None = None
     stderr_probes: float | None = None
+    arithmetic: str = ""
 
     def __str__(self) -> str:
         error = "" if self.stderr is None else f" +- {self.stderr:.2g}"

@@ -67,8 +67,9 @@ class CheckpointTask:
         errors: Spread | None = None,
     ) -> Number:
         number = Number(
-            name, value, stderr, count, unit, nfe, seconds, self.plan.seed, self.config_hash, self.step, note
-        )
+            name, value, stderr, count, unit, nfe, seconds, self.plan.seed, self.config_hash, self.step, note,
+            arithmetic=self.plan.subject.placement.arithmetic,
+        )  # fmt: skip
         if errors is None:
             return number
         return replace(
