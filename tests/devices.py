@@ -31,6 +31,7 @@ class Elsewhere(torch.Tensor):
     """A tensor of the other device. Its values lie in ``held``, on the CPU, where no operation finds them."""
 
     held: Tensor
+    is_meta = False  # there are values
 
     @staticmethod
     def __new__(cls, held: Tensor) -> Elsewhere:
