@@ -39,7 +39,7 @@ class DenoisingBound:
             )
         self.model = model
         self.process = process
-        ends = torch.tensor([process.t_min if t_min is None else t_min, process.T], dtype=torch.float64)
+        ends = process.time([process.t_min if t_min is None else t_min, process.T])
         self.first, self.last = (float(log_snr) for log_snr in process.marginal(ends).log_snr)
 
     def __call__(self, x0: Tensor, noise: Noise, quantile: Tensor, **cond: Any) -> Tensor:

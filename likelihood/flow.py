@@ -111,12 +111,12 @@ class AngleFlow(Flow):
         self.start, self.end = (self._angle(t) for t in self._times)
 
     def _angle(self, t: float) -> float:
-        m = self.process.marginal(torch.tensor(t, dtype=torch.float64))
+        m = self.process.marginal(self.process.time([t]))
         return math.atan2(float(m.sigma), float(m.alpha))
 
     def scale(self, u: float) -> float:
         t = self._times[0] if u == self.start else self._times[1]
-        m = self.process.marginal(torch.tensor(t, dtype=torch.float64))
+        m = self.process.marginal(self.process.time([t]))
         return math.hypot(float(m.alpha), float(m.sigma))
 
     def velocity(

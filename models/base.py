@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import abc
+import itertools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
 
+import torch
 from torch import Tensor, nn
 
 from sde_lib.registry import Registry
@@ -64,6 +66,12 @@ class Network(nn.Module, abc.ABC):
         Raises:
             ValueError: with the offending size and the sizes that are allowed.
         """
+
+
+def device_of(module: nn.Module) -> torch.device:
+    """Where a module's parameters and buffers lie; the CPU for one that has none."""
+    held = next(itertools.chain[Tensor](module.parameters(), module.buffers()), None)
+    return torch.device("cpu") if held is None else held.device
 
 
 register_model: Registry[Network] = Registry("model")

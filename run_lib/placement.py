@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import dataclasses
 import os
@@ -24,18 +25,33 @@ class Placement:
     Attributes:
         device: of everything.
         precision: of the network's evaluations in training; losses and parameters stay in float32.
+        tf32: on an NVIDIA GPU, round the factors of float32 matrix products and convolutions to TF32, which has 10 bits
+            of mantissa for 23. Other devices have no such mode. PyTorch's own default is TF32 for convolutions alone.
     """
 
     device: torch.device
     precision: torch.dtype = torch.float32
+    tf32: bool = False
+
+    @property
+    def arithmetic(self) -> str:
+        """In which precision samples and evaluations are computed, and where: for a report."""
+        return f"{'TF32' if self.tf32 and self.device.type == 'cuda' else 'float32'} on {self.device}"
+
+    def set_arithmetic(self) -> None:
+        """Tell PyTorch whether float32 products may be rounded: for all of this process, once."""
+        if self.device.type == "cuda":
+            torch.backends.cuda.matmul.allow_tf32 = self.tf32
+            torch.backends.cudnn.allow_tf32 = self.tf32
 
     def place(self, held: T) -> T:
         """The same with every module and every tensor that it holds on the device.
 
         Modules are moved where they are, so whoever shares one shares the moved one. Dataclasses, tuples and
         dictionaries that hold a tensor are made anew, since they are frozen. Other objects are left alone: what has
-        tables to be moved is a module or a dataclass.
+        tables to be moved is a module or a dataclass. From here on the process computes in the placement's arithmetic.
         """
+        self.set_arithmetic()
         placed: T = self._place(held, {})
         return placed
 
@@ -73,9 +89,11 @@ class Placement:
             return _changed(held, {n: value for n, value in moved.items() if value is not values[n]})
         return held
 
-    def autocast(self) -> torch.autocast:
-        """Lower precision where it is asked for."""
-        return torch.autocast(self.device.type, self.precision, enabled=self.precision is not torch.float32)
+    def autocast(self) -> contextlib.AbstractContextManager[object]:
+        """Lower precision where it is asked for; some devices have none."""
+        if self.precision is torch.float32:
+            return contextlib.nullcontext()
+        return torch.autocast(self.device.type, self.precision)
 
 
 def _changed(held: T, values: Mapping[str, Any]) -> T:

@@ -25,6 +25,11 @@ class Use(enum.IntEnum):
     ORDER = 14
 
 
+def step_seed(seed: int, use: Use, step: int) -> int:
+    """The seed of torch's own generator in a step, in the 64 bits that it takes."""
+    return (stream_seed(seed, use) * 1_000_003 + step) % 2**64
+
+
 def stream_seed(seed: int, use: Use) -> int:
     """The seed of one use of randomness in a run with the given seed."""
     return seed * 1000 + int(use)

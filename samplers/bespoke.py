@@ -56,7 +56,7 @@ class _Shape:
         return [min(k + 1, self.memory) for k in range(self.num_steps - 1)]
 
     def times(self, free: Tensor) -> Tensor:
-        ends = torch.as_tensor([self.process.start, self.process.t_end], dtype=torch.float64)
+        ends = self.process.time([self.process.start, self.process.t_end]).to(free.device)
         first, last = -log_ratio(self.process.marginal(ends))
         # No step vanishes: two times that fall together are no grid.
         least = 1e-4
@@ -68,7 +68,7 @@ class _Shape:
         rows, at = [], self.num_steps - 1
         for length in self._lengths():
             older = list(free[at : at + length - 1])
-            rows.append([1 - sum(older, torch.zeros((), dtype=free.dtype)), *older])
+            rows.append([1 - sum(older, free.new_zeros(())), *older])
             at += length - 1
         return rows
 
@@ -81,10 +81,10 @@ class _Shape:
         for k, length in enumerate(self._lengths()):
             used = [nodes[k - j] for j in range(min(order, length))]
             values = torch.stack(weights("x0", levels[k], levels[k + 1], used).values)
-            row = torch.zeros(length, dtype=torch.float64)
+            row = values.new_zeros(length)
             row[: len(values)] = values / values.sum()
             free.append(row[1:])
-        return torch.cat(free).numpy()
+        return torch.cat(free).cpu().numpy()
 
     def resumed(self, solver: BespokeSolver) -> np.ndarray:
         """The free numbers of a solver; values beyond the memory are left out."""
@@ -95,7 +95,7 @@ class _Shape:
         older = [
             [*row, *[0.0] * self.memory][1:length] for row, length in zip(rows, self._lengths(), strict=True)
         ]
-        return np.concatenate([nodes.diff().log().numpy(), *older])
+        return np.concatenate([nodes.diff().log().cpu().numpy(), *older])
 
 
 def optimise_bespoke(
@@ -169,9 +169,9 @@ def optimise_bespoke(
         for begin in range(0, count, chunk):
             rows = slice(begin, min(begin + chunk, count))
             with torch.enable_grad():
-                free = torch.tensor(values, requires_grad=True)
+                free = torch.tensor(values, device=x.device, requires_grad=True)
                 part = (squared_errors(free, rows) + FLOOR).pow(power / 2).sum()
-            slope += torch.autograd.grad(part, free)[0].numpy()
+            slope += torch.autograd.grad(part, free)[0].cpu().numpy()
             total += float(part.detach())
         if not math.isfinite(total) or not np.isfinite(slope).all():
             return 1e3, np.zeros_like(values)
@@ -202,11 +202,12 @@ def optimise_bespoke(
         screened = [search(values, few, 1.0) for values in first]
         screened.sort(key=lambda values: error(values, power))
     final = [search(values, len(x), power) for values in screened[:finalists]]
-    best = torch.from_numpy(min(final, key=lambda values: error(values, power)))
+    found = min(final, key=lambda values: error(values, power))
+    best = torch.as_tensor(found, device=x.device)
     return BespokeSolver(
         Explicit(tuple(layout.times(best).tolist())),
         Bespoke(tuple(tuple(float(share) for share in row) for row in layout.shares(best))),
-        math.exp(error(best.numpy())),
+        math.exp(error(found)),
         math.exp(before),
         model.nfe - evaluations,
     )

@@ -130,6 +130,7 @@ def intermediate_time(process: Process, strength: float) -> Tensor:
 
 def started_at(sampler: PCSampler, time: Tensor) -> PCSampler:
     """The same sampler on what its grid has below ``time``, which comes first."""
+    time = time.to(sampler.times)
     return replace(sampler, times=torch.cat([time[None], sampler.times[sampler.times < time]]))
 
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any, TypeAlias, overload
 import torch
 from torch import Tensor
 
+from models.base import device_of
 from models.prediction.noise_model import Model, Watched
 from samplers.base import Constraint, Corrector, Memory, Predictor, Step
 from samplers.correctors.none import NoneCorrector
@@ -39,8 +40,7 @@ def noise_for(model: Model, shape: Sequence[int], noise: Noise | None, seed: int
         ValueError: both are given.
     """
     if noise is None:
-        tensors = (*model.parameters(), *model.buffers())
-        return Noise(seed or 0, range(shape[0]), tensors[0].device if tensors else "cpu")
+        return Noise(seed or 0, range(shape[0]), device_of(model))
     if seed is not None:
         raise ValueError(f"samples are drawn from noise or from a seed, and both are given (seed={seed}).")
     return noise
@@ -153,9 +153,10 @@ class PCSampler:
         step's ``x0`` is the data predicted on the way to it.
         """
         model = Watched(self.model.given(**cond))
-        times = self.times.to(x.device)[:, None].expand(-1, len(x))
+        grid = self.times.to(x.device)
+        times = grid[:, None].expand(-1, len(x))
         step, memory, left = Step(x, x), Memory(), x
-        predictors = self.predictor.plan(model.process, self.times)
+        predictors = self.predictor.plan(model.process, grid)
         for predictor, t, s in zip(predictors, times[:-1], times[1:], strict=True):
             if self.corrector_first:
                 step = self._correct(model, step, t, noise)

@@ -105,6 +105,14 @@ class Process(abc.ABC):
         check_settings(self)
 
     @property
+    def device(self) -> torch.device:
+        """Where its tables lie, on which its times must lie too. A process with tables says so.
+
+        The CPU for a process without, which computes on the device of the times that it is given.
+        """
+        return torch.device("cpu")
+
+    @property
     @abc.abstractmethod
     def clean(self) -> float:
         """The time of clean data."""
@@ -116,7 +124,10 @@ class Process(abc.ABC):
 
     @abc.abstractmethod
     def time(self, values: Tensor | Sequence[float]) -> Tensor:
-        """The given times in the process's own type: float64, or indices (rounded)."""
+        """The given times in the process's own type: float64, or indices (rounded).
+
+        A tensor stays on its device, numbers go to that of the process.
+        """
 
     @abc.abstractmethod
     def prior_sampling(self, shape: Sequence[int], noise: Noise) -> Tensor:
@@ -167,7 +178,8 @@ class SDE(Process):
         return self.T
 
     def time(self, values: Tensor | Sequence[float]) -> Tensor:
-        return torch.as_tensor(values, dtype=torch.float64)
+        device = values.device if isinstance(values, Tensor) else self.device
+        return torch.as_tensor(values, dtype=torch.float64, device=device)
 
     @abc.abstractmethod
     def sde(self, x: Tensor, t: Tensor) -> Coefficients:

@@ -35,6 +35,10 @@ class InterpolatedChain(nn.Module, GaussianSDE):
         self.register_buffer("log_sigmas", level.sigma.log(), persistent=False)
 
     @property
+    def device(self) -> torch.device:
+        return self.log_alphas.device
+
+    @property
     def clean(self) -> float:
         return -1.0
 

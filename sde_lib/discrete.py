@@ -55,10 +55,14 @@ class DiscreteDiffusion(nn.Module, GaussianProcess):
         self.original_levels = self.num_levels if original_levels is None else original_levels
         self._prior_std, self._closing_std = prior_std, closing_std
         # Shifted by one, so that index -1 reads the clean level.
-        self.register_buffer("alphas", torch.cat([torch.ones(1), alphas]).double(), persistent=False)
-        self.register_buffer("sigmas", torch.cat([torch.zeros(1), sigmas]).double(), persistent=False)
+        self.register_buffer(
+            "alphas", torch.cat([torch.ones_like(alphas[:1]), alphas]).double(), persistent=False
+        )
+        self.register_buffer(
+            "sigmas", torch.cat([torch.zeros_like(sigmas[:1]), sigmas]).double(), persistent=False
+        )
         if original is None:
-            original = torch.arange(self.num_levels)
+            original = torch.arange(self.num_levels, device=alphas.device)
         self.register_buffer("original", original, persistent=False)
 
     @classmethod
@@ -76,7 +80,7 @@ class DiscreteDiffusion(nn.Module, GaussianProcess):
 
     def respace(self, kept: Sequence[int]) -> DiscreteDiffusion:
         """The chain of the kept levels alone, ascending; ``original`` remembers their indices."""
-        rows = torch.as_tensor(sorted(kept))
+        rows = torch.as_tensor(sorted(kept), device=self.device)
         return DiscreteDiffusion(
             alphas=self.alphas[rows + 1],
             sigmas=self.sigmas[rows + 1],
@@ -87,6 +91,10 @@ class DiscreteDiffusion(nn.Module, GaussianProcess):
         )
 
     @property
+    def device(self) -> torch.device:
+        return self.alphas.device
+
+    @property
     def clean(self) -> float:
         return -1
 
@@ -95,7 +103,8 @@ class DiscreteDiffusion(nn.Module, GaussianProcess):
         return self.num_levels - 1
 
     def time(self, values: Tensor | Sequence[float]) -> Tensor:
-        return torch.as_tensor(values, dtype=torch.float64).round().long()
+        device = values.device if isinstance(values, Tensor) else self.device
+        return torch.as_tensor(values, dtype=torch.float64, device=device).round().long()
 
     @property
     def prior_std(self) -> float:

@@ -41,18 +41,23 @@ class Grid(abc.ABC, Generic[NeededProcess]):
         """Times for ``u`` rising from 0 (``start``) to 1 (``t_end``); real-valued also on a chain."""
 
     def times(self, process: NeededProcess, num_steps: int) -> Tensor:
-        """The grid: (num_steps,), strictly falling, float64 or (chain) int64.
+        """The grid: (num_steps,), strictly falling, float64 or (chain) int64, on the device of the process.
 
         Raises:
             ValueError: fewer than one step, or more steps than a chain has levels to put them on.
         """
         if num_steps < 1:
             raise ValueError(f"a sampler takes at least 1 step, got {num_steps}.")
-        times = self.place(process, torch.linspace(0, 1, num_steps, dtype=torch.float64))
+        times = self.place(process, _even(num_steps, process.device))
         times[0] = process.start
         if num_steps > 1:
             times[-1] = process.t_end
         return distinct(process.time(times), type(self).__name__)
+
+
+def _even(count: int, device: torch.device) -> Tensor:
+    """``count`` numbers evenly from 0 to 1."""
+    return torch.linspace(0, 1, count, dtype=torch.float64, device=device)
 
 
 def distinct(times: Tensor, name: str) -> Tensor:
@@ -147,11 +152,11 @@ class Density(Grid[GaussianProcess]):
     @classmethod
     def like(cls, grid: Grid[GaussianProcess], process: GaussianProcess, levels: int) -> Density:
         """The density of another grid's steps, read at ``levels`` levels; the first value is zero."""
-        placed = grid.place(process, torch.linspace(0, 1, 4097, dtype=torch.float64))
+        placed = grid.place(process, _even(4097, process.device))
         logs = -process.marginal(process.time(placed)).log_snr / 2
         # A chain's times fall in runs on one level each: a run counts as its middle.
         position, first, counts = np.unique(
-            ((logs - logs[0]) / (logs[-1] - logs[0])).numpy(), return_index=True, return_counts=True
+            ((logs - logs[0]) / (logs[-1] - logs[0])).cpu().numpy(), return_index=True, return_counts=True
         )
         share = (first + (counts - 1) / 2) / (len(placed) - 1)
         reach = 1 / (8 * (levels - 1))
@@ -167,12 +172,12 @@ class Density(Grid[GaussianProcess]):
             raise ValueError(f"the density grid needs two values or more, got {tuple(self.log_density)}.")
 
     def place(self, process: GaussianProcess, u: Tensor) -> Tensor:
-        values = torch.as_tensor(self.log_density, dtype=torch.float64)
+        values = torch.as_tensor(self.log_density, dtype=torch.float64, device=u.device)
         pieces = len(values) - 1
-        fine = torch.linspace(0, 1, 128 * pieces + 1, dtype=torch.float64)
+        fine = _even(128 * pieces + 1, u.device)
         knot = (fine * pieces).long().clamp(max=pieces - 1)
         density = torch.lerp(values[knot], values[knot + 1], fine * pieces - knot).exp()
-        share = torch.cat([torch.zeros(1), torch.cumsum((density[1:] + density[:-1]) / 2, 0)])
+        share = torch.cat([u.new_zeros(1), torch.cumsum((density[1:] + density[:-1]) / 2, 0)])
         share = share / share[-1]
         above = torch.searchsorted(share, u).clamp(1, len(fine) - 1)
         part = (u - share[above - 1]) / (share[above] - share[above - 1])
@@ -193,14 +198,14 @@ class Explicit(Grid[Process]):
     listed_times: Sequence[float] = ()
 
     def place(self, process: Process, u: Tensor) -> Tensor:
-        return torch.as_tensor(list(self.listed_times), dtype=torch.float64)
+        return torch.as_tensor(list(self.listed_times), dtype=torch.float64, device=u.device)
 
     def times(self, process: Process, num_steps: int) -> Tensor:
         if len(self.listed_times) != num_steps:
             raise ValueError(
                 f"the explicit grid has {len(self.listed_times)} values but num_steps is {num_steps}; make them agree."
             )
-        values = self.place(process, torch.empty(0))
+        values = self.place(process, _even(0, process.device))
         if bool((values > process.start).any()) or bool((values <= process.clean).any()):
             raise ValueError(
                 f"the explicit grid's times lie above {process.clean} and up to {process.start}."
@@ -235,7 +240,7 @@ class Respaced(Grid[DiscreteDiffusion]):
             length = size + (number < rest)
             if count > length:
                 raise ValueError(f"section {number} has {length} levels, fewer than its {count} steps.")
-            levels.append(first + self._within(length, count))
+            levels.append(first + self._within(length, count).to(u.device))
             first += length
         return torch.cat(levels).flip(0)
 
@@ -253,5 +258,5 @@ class Respaced(Grid[DiscreteDiffusion]):
                 f"the sections {tuple(self.sections)} are {sum(self.sections)} steps but num_steps is {num_steps}; "
                 f"make them agree."
             )
-        times = self.place(process, torch.empty(num_steps))
+        times = self.place(process, _even(num_steps, process.device))
         return distinct(process.time(times), "respaced")

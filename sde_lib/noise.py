@@ -42,6 +42,10 @@ class Noise:
     Successive calls give independent values, and the k-th call gives a sample the same value whatever the other
     samples of its batch.
 
+    Values are made on ``device``, and nothing is drawn on the CPU and moved. Words, uniform numbers, signs, integers
+    and strata are integer arithmetic, the same bits on every device; ``normal`` takes a logarithm and a cosine in
+    float64 and is the same to the rounding of its type. torch's own generators are not used.
+
     Args:
         seed: any integer of at most 63 bits.
         indices: the samples' global indices, (B,): a range or an int64 tensor.

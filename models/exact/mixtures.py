@@ -59,7 +59,7 @@ class ExactScore(Network):
 
     def classes(self, count: int, noise: Noise) -> Tensor:
         """The classes (count,) of the samples that ``draw`` gives for streams like ``noise``; zeros without classes."""
-        return torch.zeros(count, dtype=torch.int64)
+        return torch.zeros(count, dtype=torch.int64, device=noise.device)
 
     @abc.abstractmethod
     def log_density(self, x: Tensor, y: Tensor | None = None) -> Tensor:

@@ -8,6 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from models.base import device_of
 from models.prediction.noise_model import NoiseModel
 from models.prediction.time_encoding import TimeEncoding
 from sde_lib.base import GaussianSDE, Marginal
@@ -70,7 +71,7 @@ class CutLevels:
         first, last = ends.log_snr.tolist()
         if self.last_noise is not None:
             first = -2 * math.log(self.last_noise)
-        log_snr = torch.linspace(first, last, self.num_levels, dtype=torch.float64)
+        log_snr = torch.linspace(first, last, self.num_levels, dtype=torch.float64, device=ends.alpha.device)
         times = process.time_of((-log_snr / 2).exp())
         m = process.marginal(times)
         chain = DiscreteDiffusion(
@@ -79,6 +80,7 @@ class CutLevels:
             prior_std=process.prior_std,
             closing_std=float(m.sigma[0] / m.alpha[0]),
         )
-        return NoiseModel(
+        cut = NoiseModel(
             model.network, chain, TimeOfLevel(model.time, chain, times), model.output, model.variance
         )
+        return cut.to(device_of(model))  # its tables: those of a process may lie on the CPU

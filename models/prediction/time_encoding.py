@@ -8,6 +8,7 @@ which its output was trained, from which the other views of a prediction are com
 from __future__ import annotations
 
 import abc
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -53,13 +54,14 @@ class Time(TimeEncoding):
     def __init__(self, process: Process, scale: float = 1.0) -> None:
         super().__init__()
         self.process, self.scale = process, scale
-        self._level = getattr(process, "marginal", None)
 
     def labels(self, t: Tensor) -> Tensor:
         return t * self.scale
 
     def marginal(self, t: Tensor) -> Marginal | None:
-        return self._level(t) if self._level else None
+        # Asked each time: a process that is moved to another device is another object.
+        level: Callable[[Tensor], Marginal] | None = getattr(self.process, "marginal", None)
+        return level(t) if level else None
 
 
 class NoiseLevel(TimeEncoding):

@@ -33,9 +33,9 @@ class LearnedVariance:
         """
         if self.kind == "learned":
             return self.values
-        return torch.lerp(
-            smallest.expand_as(self.values), largest.expand_as(self.values), (self.values + 1) / 2
-        )
+        # In the precision of the bounds, which is the state's: a network may have computed in a lower one.
+        values = self.values.to(smallest.dtype)
+        return torch.lerp(smallest.expand_as(values), largest.expand_as(values), (values + 1) / 2)
 
 
 def split_output(

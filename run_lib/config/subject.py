@@ -179,7 +179,7 @@ def build_placement(config: ConfigDict) -> Placement:
     Raises:
         ValueError: a device that is not here.
     """
-    return Placement(find_device(config.device), PRECISIONS[config.training.precision])
+    return Placement(find_device(config.device), PRECISIONS[config.training.precision], config.tf32)
 
 
 def sample_shape(section: ConfigDict) -> tuple[int, ...]:

@@ -14,6 +14,7 @@ from typing import Annotated
 import numpy as np
 import torch
 
+from models.base import device_of
 from models.exact.mixtures import ExactScore
 from run_lib.data.folders import read_split
 from run_lib.data.levels import Arrays
@@ -90,8 +91,9 @@ def exact(
     Args:
         num_draws: number of samples in each split.
     """
-    draws, again = (Noise({"train": -1, "test": -2}[split], range(num_draws)) for _ in range(2))
-    return Arrays(density.draw((num_draws, *shape), draws), density.classes(num_draws, again))
+    seed, device = {"train": -1, "test": -2}[split], device_of(density)
+    draws, again = (Noise(seed, range(num_draws), device) for _ in range(2))
+    return Arrays(density.draw((num_draws, *shape), draws).cpu(), density.classes(num_draws, again).cpu())
 
 
 @register_dataset(name="celeba")

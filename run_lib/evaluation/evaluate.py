@@ -65,7 +65,7 @@ def evaluate(plan: EvaluationPlan, run: Run) -> None:
                 parts = folder / "parts" / f"{weights.step}-{of.hash}"
                 for one in plan.evaluations:
                     one.evaluate(CheckpointTask(loaded, weights, report, parts, processes, of.hash))
-            _summary(report, weights.step, config_hash, of.hash)
+            _summary(report, weights.step, config_hash, of.hash, plan.subject.placement.arithmetic)
             lost += len(report.lost(weights.step, config_hash, of.hash))
         print(f"report: {report.path}")
     if lost:
@@ -97,10 +97,10 @@ def _steps(plan: EvaluationPlan) -> list[int | None]:
     return [None]
 
 
-def _summary(report: Report, step: int, config_hash: str, fingerprint: str) -> None:
+def _summary(report: Report, step: int, config_hash: str, fingerprint: str, arithmetic: str) -> None:
     numbers = report.of(step, config_hash, fingerprint)
     width = max((len(n.name) for n in numbers), default=0)
-    print(f"\ncheckpoint of step {step}")
+    print(f"\ncheckpoint of step {step}, in {arithmetic}")
     for n in numbers:
         print(f"  {n.name:<{width}}  {n}{'   ' + n.note if n.note else ''}")
     lost = report.lost(step, config_hash, fingerprint)

@@ -30,6 +30,7 @@ class Number:
         stderr_images, stderr_draws, stderr_probes: of a likelihood, the parts of its standard error
             (``run_lib.evaluation.likelihood_errors``); None where the draws cannot tell them apart.
         fingerprint: of all that it depends on (``run_lib.fingerprint``); empty: it was not recorded.
+        arithmetic: precision and device that it was computed in; empty in reports of before.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Number:
     stderr_draws: float | None = None
     stderr_probes: float | None = None
     fingerprint: str = ""
+    arithmetic: str = ""
 
     def __str__(self) -> str:
         error = "" if self.stderr is None else f" +- {self.stderr:.2g}"

@@ -71,6 +71,7 @@ class CheckpointTask:
         number = Number(
             name, value, stderr, count, unit, nfe, seconds, self.plan.seed, self.config_hash, self.step, note,
             fingerprint=self.fingerprint,
+            arithmetic=self.plan.subject.placement.arithmetic,
         )  # fmt: skip
         if errors is None:
             return number

@@ -16,7 +16,7 @@ from run_lib.data.order import shuffled_rows
 from run_lib.pictures import picture, to_tensorboard
 from run_lib.run import Run
 from run_lib.sample import draw
-from run_lib.seeds import Use, stream_seed
+from run_lib.seeds import Use, step_seed, stream_seed
 from run_lib.training.state import TrainState
 from sde_lib.noise import Noise
 
@@ -89,7 +89,7 @@ def backward(state: TrainState, plan: TrainingPlan, arrays: Arrays, step: int) -
     settings = plan.settings
     size = settings.microbatch or settings.batch_size
     parts = []
-    torch.manual_seed(stream_seed(plan.subject.seed, Use.TRAINING) * 1_000_003 + step)  # dropout
+    torch.manual_seed(step_seed(plan.subject.seed, Use.TRAINING, step))  # dropout
     for first in range(0, settings.batch_size, size):
         rows = range(first, min(first + size, settings.batch_size))
         losses = training_losses(plan, arrays, step, rows)

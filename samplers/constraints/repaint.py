@@ -45,7 +45,7 @@ def repaint(
         raise ValueError(
             f"RePaint needs a process with a Gaussian marginal; {type(process).__name__} has none."
         )
-    level = process.marginal(sampler.times)
+    level = process.marginal(sampler.times.to(process.device))
     bottom = int((level.sigma / level.alpha >= above).sum()) - 1
     times = resampled(sampler.times, jump_length=jump_length, resamplings=resamplings, bottom=bottom)
     return replace(sampler, predictor=Resampling(sampler.predictor), times=times)

@@ -118,15 +118,22 @@ def check_measurement(expected: Sequence[int], measurement: Tensor) -> None:
 
 
 def check_adjoint(
-    operator: LinearOperator, shape: Sequence[int], *, seed: int = 0, tolerance: float = 1e-4
+    operator: LinearOperator,
+    shape: Sequence[int],
+    *,
+    seed: int = 0,
+    tolerance: float = 1e-4,
+    device: torch.device | str = "cpu",
 ) -> None:
     """The dot-product test: <A x, y> = <x, A^T y> for random x of ``shape`` (B, ...) and y, in float64.
+
+    ``device`` is where the operator's tables are.
 
     Raises:
         ValueError: the two differ by more than ``tolerance`` of |A x| |y|, or the adjoint has another shape
             than the samples.
     """
-    noise = Noise(seed, range(shape[0]), dtype=torch.float64)
+    noise = Noise(seed, range(shape[0]), device, torch.float64)
     x = noise.normal(shape)
     image = operator.apply(x)
     y = operator.restrict(noise.normal(image.shape))

@@ -32,7 +32,8 @@ def test_bootstrap() -> None:
 def test_proportion() -> None:
     found = proportion(np.array([True, False, False, False]))
     assert found.value == 0.25
-    assert found.stderr == pytest.approx(math.sqrt(0.25 * 0.75 / 4))
+    assert found.stderr == pytest.approx(math.sqrt(3 / 8 * 5 / 8 / 8))
+    assert proportion(np.ones(96, dtype=bool)) == (1.0, pytest.approx(0.0139999, rel=1e-4))
 
 
 def test_interval_is_students() -> None:

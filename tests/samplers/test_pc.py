@@ -109,8 +109,9 @@ def test_a_step_never_asks_the_device(name: str, predictor: Predictor, corrector
     So a run that passes has no host-device synchronisation, and everything it indexes moved with the model.
     """
     process = copy.deepcopy(CASES[name].process)
+    times = Uniform().times(process, 2)  # a grid is checked where its process lies, before it moves
     model = exact(process).to("meta")
-    run = PCSampler(model, predictor, corrector, Uniform().times(process, 2))
+    run = PCSampler(model, predictor, corrector, times)
     x = run.sample((2, 3, 8, 8), Noise(0, torch.arange(2, device="meta"), device="meta")).x
     assert x.is_meta
     assert x.shape == (2, 3, 8, 8)

@@ -1,0 +1,97 @@
+"""What the reports' error bars cover: a value and twice its standard error, drawn many times from known laws."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import scipy.stats
+
+from run_lib.evaluation.likelihood_errors import spread
+from run_lib.evaluation.metrics import Gaussian, frechet_distance, precision_recall
+from run_lib.statistics import bootstrap, mean, proportion, t_interval
+
+NORMAL = 2 * scipy.stats.norm.cdf(2) - 1
+"""0.954: of a normal estimate with a known error."""
+
+
+def within(hits: list[bool], stated: float, most: float = 1.0) -> bool:
+    """Whether the count of hits is one that a coverage of ``stated`` to ``most`` gives, but for one in a thousand."""
+    low = scipy.stats.binom.ppf(5e-4, len(hits), stated)
+    high = scipy.stats.binom.ppf(1 - 5e-4, len(hits), most)
+    return bool(low <= sum(hits) <= high)
+
+
+@pytest.mark.parametrize("count", [50, 100, 360])
+def test_shares_at_every_truth(count: int) -> None:
+    """Exactly, by summing over all outcomes: the least coverage over truths from 1e-4 to 1 - 1e-4."""
+    small = np.geomspace(1e-4, 0.5, 100)
+    truths, hits = np.concatenate([small, 1 - small]), np.arange(count + 1)
+    found = [proportion(np.arange(count) < k) for k in hits]
+    value, error = (np.array([getattr(f, name) for f in found]) for name in ("value", "stderr"))
+    covered = [
+        float((scipy.stats.binom.pmf(hits, count, p) * (np.abs(value - p) <= 2 * error)).sum())
+        for p in truths
+    ]
+    assert min(covered) >= 0.919
+    assert 0.95 < np.mean(covered) < 0.99
+
+
+def test_means_and_students_intervals() -> None:
+    rng = np.random.default_rng(0)
+    draws = rng.normal(3.0, 2.0, size=(1000, 5))
+    intervals = [t_interval(row, 0.95) for row in draws]
+    assert within([abs(i.mean - 3) <= i.half for i in intervals], 0.95, 0.95)
+    many = [mean(row) for row in rng.exponential(size=(1000, 200))]
+    assert within([abs(m.value - 1) <= 2 * m.stderr for m in many], 0.93, NORMAL)
+
+
+def test_peak_signal_to_noise_ratios() -> None:
+    """Decibels of a mean squared error, whose error is the delta method's: 10 / ln 10 times the relative one."""
+    rng, decibels = np.random.default_rng(1), 10 / math.log(10)
+    found = [mean(row) for row in rng.gamma(2.0, size=(1000, 100))]
+    hits = [abs(decibels * math.log(2 / m.value)) <= 2 * decibels * m.stderr / m.value for m in found]
+    assert within(hits, 0.93, NORMAL)
+
+
+def test_likelihoods_over_images_draws_and_probes() -> None:
+    """y = image + dequantisation + probes: together of new images, draws of these images, probes of these draws."""
+    rng, images, repeats, probes = np.random.default_rng(2), 60, 3, 4
+    hits: dict[str, list[bool]] = {"together": [], "draws": [], "probes": []}
+    for _ in range(600):
+        image = rng.normal(5.0, 1.0, images)
+        drawn = image + rng.normal(0, 0.7, (repeats, images))
+        each = drawn[..., None] + rng.normal(0, 0.9, (repeats, images, probes))
+        errors = each.std(2, ddof=1) / math.sqrt(probes)
+        found = spread(each.mean(2), errors, noisy=True)
+        assert found.draws is not None and found.probes is not None
+        hits["together"].append(abs(found.value - 5.0) <= 2 * found.together)
+        hits["draws"].append(abs(found.value - image.mean()) <= 2 * found.draws)
+        hits["probes"].append(abs(found.value - drawn.mean()) <= 2 * found.probes)
+    assert all(within(of, 0.935, NORMAL) for of in hits.values())
+
+
+@pytest.mark.parametrize(("shift", "most"), [(0.5, NORMAL), (0.0, 1.0)])
+def test_frechet_distances_over_samples(shift: float, most: float) -> None:
+    """Of the mean distance of so many samples; 20 resamplings tell the error to 16 %. Near zero the bar is too wide."""
+    rng, reference = np.random.default_rng(3), Gaussian(np.zeros(2), np.eye(2))
+
+    def distance(samples: np.ndarray) -> float:
+        return frechet_distance(Gaussian.fit(samples), reference)
+
+    sets = [rng.normal(shift, 1.0, (200, 2)) for _ in range(120)]
+    values = np.array([distance(s) for s in sets])
+    errors = np.array([bootstrap(distance, s, seed) for seed, s in enumerate(sets)])
+    assert within([bool(h) for h in np.abs(values - values.mean()) <= 2 * errors], 0.9, most)
+
+
+def test_precision_over_samples_and_recall_over_data() -> None:
+    """Precision's bar covers other samples for the same data; recall's, other data for the same samples, alone."""
+    rng = np.random.default_rng(4)
+    real = rng.normal(size=(300, 2))
+    truth = precision_recall(real, 1.3 * rng.normal(size=(20_000, 2))).precision.value
+    found = [precision_recall(real, 1.3 * rng.normal(size=(200, 2))) for _ in range(100)]
+    assert within([abs(f.precision.value - truth) <= 2 * f.precision.stderr for f in found], 0.92)
+    recalls = np.array([f.recall.value for f in found])
+    assert recalls.std() > 1.2 * np.mean([f.recall.stderr for f in found])
