@@ -63,6 +63,8 @@ STOREYS: dict[str, list[set[str]]] = {
             "training.labels",
             "training.optimisers",
             "training.state",
+            "training.undo",
+            "training.watch",
             "tuning.features",
             "tuning.optimised_grid",
             "tuning.scores",

@@ -71,7 +71,7 @@ CONTINUOUS = {"data__dataset": "broken", "data__levels": 0, "data__uniform_dequa
 def test_loss_that_stays_non_finite_stops_the_run(tmp_path: Path) -> None:
     (tmp_path / "broken.py").write_text(BROKEN.format(rows=":"))
     workdir = tmp_path / "run"
-    error = program(
+    outcome = program(
         "--config",
         TINY,
         "--mode",
@@ -82,7 +82,9 @@ def test_loss_that_stays_non_finite_stops_the_run(tmp_path: Path) -> None:
         training__n_iters=20,
         training__max_nonfinite=3,
         **CONTINUOUS,
-    ).error
+    )
+    assert outcome.status == 3
+    error = outcome.err.splitlines()[-1]
     assert "not finite for 3 steps in a row, to step 2" in error
     assert "nonfinite_step_2.pt" in error
     held = torch.load(workdir / "nonfinite_step_2.pt", weights_only=True)
