@@ -54,13 +54,14 @@ class Number:
 
 @dataclass(frozen=True)
 class Lost:
-    """An image that has no number.
+    """An image or a sample that has no number.
 
     Attributes:
         name: the number that it is missing from.
-        index: of the image in its split.
+        index: of the image in its split, or of the sample.
         reason: what happened and what to do.
         config_hash, step: of the evaluation.
+        what: ``image`` or ``sample``.
     """
 
     name: str
@@ -68,6 +69,15 @@ class Lost:
     reason: str
     config_hash: str
     step: int
+    what: str = "image"
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.what} {self.index} has no {'likelihood' if self.likelihood else 'number'}: {self.reason}"
+
+    @property
+    def likelihood(self) -> bool:
+        """Whether the number is one."""
+        return self.name.startswith(("bpd", "nats", "vlb"))
 
 
 class IncompleteError(Exception):
@@ -109,10 +119,12 @@ class Report:
             self._numbers[n.name, n.step, n.config_hash] = n
         self._write()
 
-    def lose(self, name: str, step: int, config_hash: str, reasons: dict[int, str]) -> None:
-        """Say which images, by index, are missing from a number and why; and write the file."""
+    def lose(
+        self, name: str, step: int, config_hash: str, reasons: dict[int, str], what: str = "image"
+    ) -> None:
+        """Say which images or samples, by index, are missing from a number and why; and write the file."""
         self._lost[name, step, config_hash] = [
-            Lost(name, index, reason, config_hash, step) for index, reason in reasons.items()
+            Lost(name, index, reason, config_hash, step, what) for index, reason in reasons.items()
         ]
         self._write()
 
