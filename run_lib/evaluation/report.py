@@ -72,7 +72,8 @@ class Lost:
     what: str = "image"
 
     def __str__(self) -> str:
-        return f"{self.name}: {self.what} {self.index} has no {'likelihood' if self.likelihood else 'number'}: {self.reason}"
+        number = "likelihood" if self.likelihood else "number"
+        return f"{self.name}: {self.what} {self.index} has no {number}: {self.reason}"
 
     @property
     def likelihood(self) -> bool:
