@@ -56,15 +56,14 @@ STOREYS: dict[str, list[set[str]]] = {
     ],
     "run_lib": [
         # What knows neither configurations nor plans, and stands on nothing of run_lib but itself.
-        {"files", "fingerprint", "placement", "processes", "seeds", "statistics", "data"},
+        {"files", "fingerprint", "placement", "processes", "seeds", "statistics", "data", "training.undo"},
+        {"training.watch"},
         # What a configuration chooses from, and what plans are made of.
         {
             "pictures",
             "training.labels",
             "training.optimisers",
             "training.state",
-            "training.undo",
-            "training.watch",
             "tuning.features",
             "tuning.optimised_grid",
             "tuning.scores",
