@@ -22,6 +22,7 @@ from run_lib.evaluation.report import IncompleteError
 from run_lib.files import writable, write_json
 from run_lib.processes import refuse_several
 from run_lib.run import Run
+from sde_lib.finite import NotFiniteError
 
 _CONFIG = flags.DEFINE_string("config", None, "Configuration: a file, or a shipped one such as ddpm/digits.")
 _MODE = flags.DEFINE_string("mode", "all", "What to do.")
@@ -57,14 +58,14 @@ def guarded(argv: list[str]) -> None:
     try:
         main(argv)
         sys.stdout.flush()
+    except (IncompleteError, NotFiniteError) as error:
+        print(f"incomplete: {error}", file=sys.stderr)
+        raise SystemExit(3) from None
     except ValueError as error:
         if flags.FLAGS.is_parsed() and _TRACEBACK.value:
             raise
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(2) from None
-    except IncompleteError as error:
-        print(f"incomplete: {error}", file=sys.stderr)
-        raise SystemExit(3) from None
     except KeyboardInterrupt:
         print("interrupted: the same command goes on from the latest checkpoint", file=sys.stderr)
         raise SystemExit(130) from None

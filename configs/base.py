@@ -69,7 +69,7 @@ def get_config() -> ConfigDict:
     training.snapshot_freq = 50_000
     training.snapshot_freq_for_preemption = 10_000
     training.snapshot_sampling = True
-    training.max_nonfinite = 3  # consecutive non-finite losses after which training stops
+    training.max_nonfinite = 20  # steps in a row, skipped as something was not finite, that stop training
 
     config.optim = optim = ConfigDict()
     optim.optimizer = "Adam"

@@ -49,6 +49,8 @@ class LossSecondMoment(TimeSampler[DiscreteDiffusion]):
         if bool((self._counts < history).any()):
             return torch.full((num_levels,), 1 / num_levels, dtype=torch.float64)
         p = self._losses.square().mean(1).sqrt()
+        if not bool(p.any()):  # nothing to tell the levels apart by
+            return torch.full_like(p, 1 / num_levels)
         return (1 - self.uniform) * p / p.sum() + self.uniform / num_levels
 
     def sample(self, process: DiscreteDiffusion, noise: Noise) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Annotated
 
-from losses.edm import LogNormalTimes
+from losses.edm import LogNormalLevels, LogNormalTimes
 from losses.importance import LossSecondMoment
 from losses.times import StratifiedLevels, StratifiedTimes, TimeSampler, UniformLevels, UniformTimes
 from sde_lib.base import Process
@@ -17,7 +17,19 @@ register_times: Registry[Callable[..., TimeSampler]] = Registry("training.times"
 """Functions or ``TimeSampler`` classes. One that names ``process`` is given the process; every other parameter is a
 setting."""
 
-register_times(name="log_normal")(LogNormalTimes)
+
+@register_times(name="log_normal")
+def log_normal(
+    process: Process, P_mean: float = -1.2, P_std: Annotated[float, Range(above=0)] = 1.2
+) -> TimeSampler:
+    """ln(sigma/alpha) ~ N(P_mean, P_std^2) (Karras et al. 2022, table 1), within the levels that the process has.
+
+    Args:
+        P_mean: mean of ln(sigma/alpha).
+        P_std: standard deviation of ln(sigma/alpha).
+    """
+    kind = LogNormalLevels if isinstance(process, DiscreteDiffusion) else LogNormalTimes
+    return kind(P_mean, P_std)
 
 
 @register_times(name="uniform")

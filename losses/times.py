@@ -27,6 +27,13 @@ class TimeSampler(abc.ABC, Generic[NeededProcess]):
     def __post_init__(self) -> None:
         check_settings(self)
 
+    def check(self, process: NeededProcess) -> None:
+        """Refuse a process at whose times it cannot train.
+
+        Raises:
+            ValueError: such a process; the message says what to change.
+        """
+
     @abc.abstractmethod
     def sample(self, process: NeededProcess, noise: Noise) -> Tensor:
         """A time for each of the noise's samples, (B,)."""
@@ -36,7 +43,12 @@ class TimeSampler(abc.ABC, Generic[NeededProcess]):
         return None
 
     def observe(self, t: Tensor, losses: Tensor) -> None:
-        """Learn from the unweighted losses of a training step at times ``t``, both (B,)."""
+        """Learn from the unweighted losses of a training step at times ``t``, both (B,), all finite."""
+
+    @property
+    def learns(self) -> bool:
+        """Whether ``observe`` does anything."""
+        return type(self).observe is not TimeSampler.observe
 
     def state_dict(self) -> dict[str, Tensor]:
         """The state that ``observe`` has changed, for a checkpoint."""

@@ -30,22 +30,42 @@ class EMA:
     def __init__(self, module: nn.Module, decay: float, warmup: bool = True) -> None:
         if not 0 <= decay < 1:
             raise ValueError(f"an EMA's decay lies in [0, 1), got {decay}.")
-        self.decay, self.warmup, self.num_updates = decay, warmup, 0
+        self.decay, self.warmup = decay, warmup
         self.shadow = {name: p.detach().clone() for name, p in self._parameters(module)}
+        devices = [average.device for average in self.shadow.values()]
+        # On the device, because an update may turn out there to be none.
+        self._updates = torch.zeros((), dtype=torch.float64, device=devices[0] if devices else None)
 
     @staticmethod
     def _parameters(module: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
         return ((name, p) for name, p in module.named_parameters() if p.requires_grad)
 
+    @property
+    def num_updates(self) -> int:
+        """Number of updates so far; to read it waits for the device."""
+        return int(self._updates)
+
+    @num_updates.setter
+    def num_updates(self, count: int) -> None:
+        self._updates.fill_(count)
+
     @torch.no_grad()
-    def update(self, module: nn.Module) -> None:
-        """Move the average towards the module's present weights."""
-        self.num_updates += 1
-        k, decay = self.num_updates, self.decay
+    def update(self, module: nn.Module, where: Tensor | None = None) -> None:
+        """Move the average towards the module's present weights.
+
+        Args:
+            module: of the same parameters as the one that is averaged; its weights are finite.
+            where: (), bool, on the parameters' device: whether to do so; otherwise neither the average nor the number
+                of its updates changes. None: always.
+        """
+        moves = torch.ones_like(self._updates) if where is None else where.to(self._updates)
+        self._updates += moves
+        decay = torch.full_like(self._updates, self.decay)
         if self.warmup:
-            decay = min(decay, (1 + k) / (10 + k))
-        present = [p.detach() for _, p in self._parameters(module)]
-        torch._foreach_lerp_(list(self.shadow.values()), present, 1 - decay)
+            decay = decay.minimum((1 + self._updates) / (10 + self._updates))
+        share = (1 - decay) * moves
+        averages, present = list(self.shadow.values()), [p.detach() for _, p in self._parameters(module)]
+        torch._foreach_lerp_(averages, present, [share.to(average.dtype) for average in averages])
 
     @contextmanager
     def average(self, module: nn.Module) -> Iterator[None]:

@@ -15,6 +15,7 @@ from run_lib.config.sampling import SamplingPlan
 from run_lib.config.training import TrainingPlan
 from run_lib.config.tuning import TuningPlan
 from run_lib.run import Run
+from sde_lib.finite import NotFiniteError
 
 
 @register_mode(name="train")
@@ -77,9 +78,15 @@ class Everything(Mode):
         check(plan.evaluation)
         if plan.training is not None:
             train(plan.training, run)
+        lost = None
         if plan.sampling is not None:
-            sample(plan.sampling, run)
+            try:
+                sample(plan.sampling, run)
+            except NotFiniteError as error:  # the weights have other numbers
+                lost = error
         evaluate(plan.evaluation, run)
+        if lost is not None:
+            raise lost
         samples = f"samples      {run.workdir / 'samples' / 'samples.png'}\n" if plan.sampling else ""
         print(
             f"\ncheckpoint   {run.checkpoints.latest() or 'none: an exact score'}\n{samples}"

@@ -20,10 +20,19 @@ from run_lib.run import Run
 from run_lib.seeds import Use, stream_seed
 from run_lib.tuning.stored_grids import with_stored_grid
 from samplers.pc import PCSampler
+from sde_lib.finite import NotFiniteError, finite_rows
 from sde_lib.noise import Noise
 
 if TYPE_CHECKING:
     from run_lib.config.sampling import SamplingPlan
+
+
+SHOWN = 20
+"""Lost samples that a message names."""
+NOT_FINITE = (
+    "a value became NaN or infinite; the network's output is not finite, or the sampler diverges: look at the "
+    "weights, take more sampling.num_steps or another sampler."
+)
 
 
 @dataclass(frozen=True)
@@ -41,11 +50,36 @@ class Batch:
     nfe: int
 
 
+class LostSamplesError(NotFiniteError):
+    """Samples are not finite, so there are no such samples.
+
+    Args:
+        indices: their global indices.
+        why: what is known of it.
+    """
+
+    def __init__(self, indices: Sequence[int], why: str = NOT_FINITE) -> None:
+        shown = ", ".join(map(str, indices[:SHOWN]))
+        more = f" and {len(indices) - SHOWN} more" if len(indices) > SHOWN else ""
+        what = "samples are" if len(indices) > 1 else "sample is"
+        super().__init__(f"{len(indices)} {what} lost, of index {shown}{more}: {why}")
+        self.indices, self.why = tuple(indices), why
+
+
 def draw(plan: SamplingPlan, indices: Sequence[int], use: Use = Use.SAMPLING) -> Batch:
-    """The samples with the given global indices. Each is a function of (seed, index), whatever the batch."""
+    """The samples with the given global indices. Each is a function of (seed, index), whatever the batch.
+
+    Raises:
+        LostSamplesError: some of them are not finite.
+    """
     noise = Noise(stream_seed(plan.seed, use), torch.as_tensor(list(indices)), plan.device)
     cond = plan.task.sampling_conditions(indices, plan.device)
-    result = plan.sampler.sample((len(indices), *plan.data.shape), noise, **cond)
+    try:
+        result = plan.sampler.sample((len(indices), *plan.data.shape), noise, **cond)
+    except NotFiniteError as error:
+        raise LostSamplesError([indices[row] for row in error.rows], str(error)) from error
+    if lost := (~finite_rows(result.x)).nonzero()[:, 0].tolist():
+        raise LostSamplesError([indices[row] for row in lost])
     return Batch(plan.data.to_levels(result.x).cpu(), cond.get("y"), result.nfe)
 
 
@@ -55,23 +89,37 @@ def batches(total: int, size: int) -> Iterator[range]:
 
 
 def sample(plan: SamplingPlan, run: Run) -> None:
-    """Write ``samples/samples.npz``, a picture of the first samples and, on request, their trajectory."""
+    """Write ``samples/samples.npz``, a picture of the first samples and, on request, their trajectory.
+
+    Raises:
+        LostSamplesError: some samples are not finite; then nothing is written. Where a whole batch is not, those
+            after it are not drawn.
+    """
     settings = plan.settings
     weights = run.weights(plan.subject)
     plan = with_stored_grid(plan, run.stored_grids(), weights)
     folder = run.workdir / "samples"
     started, nfe = time.perf_counter(), 0
     shown: list[Tensor] = []
+    lost: list[LostSamplesError] = []
 
     def generate() -> Iterator[np.ndarray]:
         nonlocal nfe
         for indices in tqdm(
             list(batches(settings.num_samples, settings.batch_size)), desc="sampling", unit="batch"
         ):
-            batch = draw(plan, indices)
+            try:
+                batch = draw(plan, indices)
+            except LostSamplesError as error:
+                lost.append(error)
+                if len(error.indices) == len(indices):
+                    break
+                continue
             nfe = batch.nfe
             shown.extend(batch.levels[: max(0, settings.grid_size - len(shown))])
             yield batch.levels.numpy()
+        if lost:  # within the writing of the file, which then is none
+            raise LostSamplesError([index for error in lost for index in error.indices], lost[0].why)
 
     with weights.averaged():
         write_samples(

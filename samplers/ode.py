@@ -12,6 +12,7 @@ from torch import Tensor
 from models.prediction.noise_model import Model
 from samplers.pc import SampleResult, noise_for
 from sde_lib.base import SDE, expand
+from sde_lib.finite import NotFiniteError
 from sde_lib.integrate import Outcome, integrate
 from sde_lib.noise import Noise
 from sde_lib.settings import Range, check_settings
@@ -94,8 +95,9 @@ class ODESampler:
         failed = solution.outcome.nonzero()[:, 0].tolist()
         if failed:
             why = Outcome(int(solution.outcome[failed[0]])).name.lower().replace("_", " ")
-            raise ValueError(
+            raise NotFiniteError(
                 f"the probability flow could not be solved for samples {failed[:8]} of the batch ({why}); "
-                f"loosen rtol={self.rtol}/atol={self.atol} or check the model's output there."
+                f"loosen rtol={self.rtol}/atol={self.atol} or check the model's output there.",
+                rows=failed,
             )
         return solution.y.to(x.dtype)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -13,6 +14,7 @@ from samplers.correctors.none import NoneCorrector
 from samplers.pc import PCSampler
 from samplers.predictors.adams import ExponentialAdams
 from sde_lib.base import GaussianProcess
+from sde_lib.finite import NotFiniteError, finite_rows
 from sde_lib.grids import Cosine, Density, Grid, Karras, LogSNR
 from sde_lib.noise import Noise
 
@@ -67,6 +69,7 @@ def optimise_grid(
 
     Raises:
         ValueError: a stochastic predictor.
+        NotFiniteError: the pilot's results are not finite.
     """
     import scipy.optimize
 
@@ -82,6 +85,10 @@ def optimise_grid(
         return last.x.double()
 
     reference = solve(ExponentialAdams(order=4, form="x0", corrected=True), LogSNR(), reference_steps)
+    if lost := (~finite_rows(reference)).nonzero()[:, 0].tolist():
+        raise NotFiniteError(
+            f"samples {lost[:8]} of the pilot are not finite: look at the model's output.", lost
+        )
 
     def grid_of(free: np.ndarray) -> Density:
         return Density((0.0, *free.tolist()))
@@ -91,7 +98,8 @@ def optimise_grid(
             result = solve(predictor, grid_of(free), num_steps)
         except ValueError:  # two steps on one level of a chain: as bad as can be
             return float("inf")
-        return float((result - reference).square().mean().sqrt())
+        found = float((result - reference).square().mean().sqrt())
+        return found if math.isfinite(found) else float("inf")
 
     # The density's constant is free: the first value stays.
     tried = [np.array(Density.like(grid, process, levels).log_density[1:]) for grid in starts]

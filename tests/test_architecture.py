@@ -57,7 +57,8 @@ STOREYS: dict[str, list[set[str]]] = {
     "run_lib": [
         # What knows neither configurations nor plans, and stands on nothing of run_lib but itself.
         {"fingerprint"},
-        {"files", "placement", "processes", "seeds", "statistics", "data"},
+        {"files", "placement", "processes", "seeds", "statistics", "data", "training.undo"},
+        {"training.watch"},
         # What a configuration chooses from, and what plans are made of.
         {
             "pictures",

@@ -81,4 +81,5 @@ def build_times(configuration: Configuration, process: Process) -> TimeSampler:
     chosen = configuration.choose("times")
     times: TimeSampler = chosen.build(process=process)
     need(process, times.needs, f"training.times={chosen.name!r}")
+    times.check(process)
     return times

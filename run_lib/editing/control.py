@@ -11,8 +11,9 @@ from tqdm import tqdm
 
 from run_lib.config.editing import MOST_SAMPLES, ControlPlan, Interpolation
 from run_lib.data.images import Fitting
-from run_lib.data.inputs import Inputs, Skipped, image_labels, load, open_inputs, report_skipped
+from run_lib.data.inputs import Inputs, Skipped, image_labels, load, open_inputs
 from run_lib.editing.interpolation import interpolations
+from run_lib.editing.lost_results import LostResult, report_results
 from run_lib.editing.restorations import Restoration
 from run_lib.editing.result_files import Cost, ResultFiles
 from run_lib.evaluation.fidelity import fidelity
@@ -21,6 +22,7 @@ from run_lib.sample import batches
 from run_lib.seeds import Use, stream_seed
 from run_lib.tuning.stored_grids import with_stored_grid
 from samplers.pc import PCSampler
+from sde_lib.finite import NotFiniteError, finite_rows
 from sde_lib.noise import Noise
 
 SECTION = "config.control"
@@ -30,14 +32,15 @@ def control(plan: ControlPlan, run: Run) -> None:
     """Write the results of ``config.control``, a picture of them beside their inputs, and ``report.json``.
 
     Result k of an image is a function of (seed, the image's place in the input, k). Unreadable images are left
-    out and listed, and make the exit status 1.
+    out and listed, and make the exit status 1. So are results that are not finite, and make it 3.
     """
     inputs = _checked_inputs(plan)
+    lost: list[LostResult] = []
     if isinstance(plan.work, Interpolation):
-        skipped = interpolations(plan, plan.work, run, inputs)
+        skipped = interpolations(plan, plan.work, run, inputs, lost)
     else:
-        skipped = _restore_all(plan, plan.work, run, inputs)
-    report_skipped(skipped, len(inputs))
+        skipped = _restore_all(plan, plan.work, run, inputs, lost)
+    report_results(skipped, len(inputs), lost)
 
 
 def _checked_inputs(plan: ControlPlan) -> Inputs:
@@ -63,8 +66,13 @@ def _checked_inputs(plan: ControlPlan) -> Inputs:
     return inputs
 
 
-def _restore_all(plan: ControlPlan, restoration: Restoration, run: Run, inputs: Inputs) -> Sequence[Skipped]:
-    """Restore every readable image ``control.samples`` times; returns the images that could not be read."""
+def _restore_all(
+    plan: ControlPlan, restoration: Restoration, run: Run, inputs: Inputs, lost: list[LostResult]
+) -> Sequence[Skipped]:
+    """Restore every readable image ``control.samples`` times; returns the images that could not be read.
+
+    What is not finite is added to ``lost``.
+    """
     settings, sampling = plan.settings, plan.sampling
     kind = f"{settings.task}/{settings.method}" if settings.method else settings.task
     files = ResultFiles(
@@ -94,7 +102,7 @@ def _restore_all(plan: ControlPlan, restoration: Restoration, run: Run, inputs: 
             batch = [(row, number) for row, number in batch if row in where]
             if batch:
                 images = loaded.images[[where[row] for row, _ in batch]].to(sampling.device)
-                _restore(plan, inputs, restoration, batch, images, files)
+                _restore(plan, inputs, restoration, batch, images, files, lost)
     files.finish(facts, list(skipped.values()))
     return list(skipped.values())
 
@@ -106,12 +114,14 @@ def _restore(
     batch: Sequence[tuple[int, int]],
     x: torch.Tensor,
     files: ResultFiles,
+    lost: list[LostResult],
 ) -> None:
     """Restore a batch and write its results.
 
     Args:
         batch: (row of the image, number of the result) of each.
         x: the image of each, (B, C, H, W).
+        lost: is added what is not finite.
     """
     rows, sampling = [row for row, _ in batch], plan.sampling
     labels = image_labels(sampling.num_classes, inputs, rows, SECTION, plan.settings.label)
@@ -120,20 +130,27 @@ def _restore(
     y = restoration.measure(x, Noise(stream_seed(sampling.seed, Use.MEASUREMENT), rows, sampling.device))
     noise = Noise(stream_seed(sampling.seed, Use.CONTROL), streams, sampling.device)
     started, pullbacks = time.perf_counter(), restoration.pullbacks
-    result = restoration.restore(y, noise, **sampling.task.conditions(x, labels))
-    results = result.x.cpu()
-    if not bool(results.isfinite().all()):
-        raise ValueError(
-            f"the result is not finite: with these settings the sampler diverges. Take more sampling.num_steps, or "
-            f"other settings of {SECTION}.method."
-        )
+    try:
+        result = restoration.restore(y, noise, **sampling.task.conditions(x, labels))
+    except NotFiniteError as error:
+        bad = set(error.rows)
+        lost += [LostResult(inputs.names[batch[place][0]], batch[place][1]) for place in sorted(bad)]
+        if kept := [place for place in range(len(batch)) if place not in bad]:  # each depends on itself alone
+            some = [batch[place] for place in kept]
+            _restore(plan, inputs, restoration, some, x[kept], files, lost)
+        return
+    results, finite = result.x.cpu(), finite_rows(result.x).tolist()
     cost = Cost(result.nfe, restoration.pullbacks - pullbacks, (time.perf_counter() - started) / len(batch))
     residual, shown = restoration.residual(result.x, y), restoration.shown(y)
-    for place, row in enumerate(rows):
+    for place, (row, number) in enumerate(batch):
         name, image = inputs.names[row], x[place].cpu()
+        if not finite[place]:
+            lost.append(LostResult(name, number))
+            continue
         seen = None if shown is None else shown[place].cpu()
         baseline = (
             None if seen is None else fidelity(sampling.data.intensity(seen), sampling.data.intensity(image))
         )
         files.row(name, [image] if seen is None else [image, seen], [], baseline)
-        files.add(name, results[place], image, None if residual is None else float(residual[place]), cost)
+        distance = None if residual is None else float(residual[place])
+        files.add(name, results[place], image, distance, cost, number)

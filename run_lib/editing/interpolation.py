@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from run_lib.config.editing import ControlPlan, Interpolation
 from run_lib.data.inputs import Inputs, Skipped, image_labels, load
+from run_lib.editing.lost_results import LostResult
 from run_lib.editing.result_files import Cost, ResultFiles
 from run_lib.run import Run
 from run_lib.sample import batches
@@ -19,12 +20,14 @@ from samplers.editing import interpolate
 SECTION = "config.control"
 
 
-def interpolations(plan: ControlPlan, work: Interpolation, run: Run, inputs: Inputs) -> Sequence[Skipped]:
+def interpolations(
+    plan: ControlPlan, work: Interpolation, run: Run, inputs: Inputs, lost: list[LostResult]
+) -> Sequence[Skipped]:
     """Write the frames between the first image and the second, the third and the fourth, and so on.
 
     Each image is encoded by ``control.method``: ``ddim``, which is the default, on the sampler's grid; or ``ode``.
     The first and the last frame are the two images encoded and decoded again. Each frame is compared with the nearer
-    of the two images.
+    of the two images. Pairs of which a frame is not finite are added to ``lost``.
     """
     settings, sampling, count = plan.settings, plan.sampling, work.frames
     shares = torch.linspace(0, 1, count, dtype=torch.float64)
@@ -61,8 +64,11 @@ def interpolations(plan: ControlPlan, work: Interpolation, run: Run, inputs: Inp
             cost = Cost(found.nfe, 0, (time.perf_counter() - started) / (len(first) * count))
             for place, one in enumerate(first):
                 ends = a[place].cpu(), b[place].cpu()
+                if not bool(frames[place].isfinite().all()):  # a row is shown whole or not at all
+                    lost.append(LostResult(names[one]))
+                    continue
                 files.row(names[one], [ends[0]], [ends[1]], None)
                 for k in range(count):
-                    files.add(names[one], frames[place, k], ends[2 * k >= count], None, cost)
+                    files.add(names[one], frames[place, k], ends[2 * k >= count], None, cost, k)
     files.finish(facts, loaded.skipped)
     return loaded.skipped

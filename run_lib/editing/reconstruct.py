@@ -21,17 +21,18 @@ from run_lib.data.inputs import (
     load,
     open_inputs,
     output_names,
-    report_skipped,
 )
 from run_lib.data.levels import DataSpec
 from run_lib.editing.contents import Contents
 from run_lib.editing.error_table import ErrorTable
+from run_lib.editing.lost_results import LostResult, report_results
 from run_lib.editing.output_folder import open_output_folder
 from run_lib.files import write_json
 from run_lib.fingerprint import basis_of
 from run_lib.pictures import eight_bits, save_png
 from run_lib.run import Run
 from run_lib.sample import batches
+from sde_lib.finite import NotFiniteError, finite_rows
 
 SECTION = "config.reconstruct"
 
@@ -41,7 +42,7 @@ def reconstruct(plan: ReconstructionPlan, run: Run) -> None:
 
     The error is the mean of |reconstruction - image| over pixels and channels, in units of white, before
     either is rounded to 8 bits. Images that have their files already are skipped. Unreadable images are listed, and
-    make the exit status 1.
+    make the exit status 1. Those whose reconstruction is not finite have none, are listed, and make it 3.
     """
     settings, sampling = plan.settings, plan.sampling
     folder = Path(settings.output or run.workdir / "reconstruct")
@@ -49,6 +50,7 @@ def reconstruct(plan: ReconstructionPlan, run: Run) -> None:
     weights = run.weights(sampling.subject)
     started, nfe = time.perf_counter(), 0
     skipped: list[Skipped] = []
+    lost: list[LostResult] = []
     with weights.averaged(), torch.no_grad():
         of = basis_of(sampling.subject, task=sampling.task, guide=sampling.guidance.classifier)
         open_output_folder(folder, f"{SECTION}.output", {**plan.depends_on, **of.parts})
@@ -72,12 +74,20 @@ def reconstruct(plan: ReconstructionPlan, run: Run) -> None:
             x = loaded.images.to(sampling.device)
             labels = image_labels(sampling.num_classes, inputs, loaded.rows, SECTION, settings.label)
             cond = sampling.task.conditions(x, labels)
-            encoded = plan.inversion.encode(x, **cond)
-            decoded = plan.inversion.decode(encoded.x, **cond)
-            nfe = encoded.nfe + decoded.nfe
-            errors = _write(sampling.data, folder, [files[row] for row in loaded.rows], x, decoded.x)
-            contents.add([inputs.names[row] for row in loaded.rows], [found[row] for row in loaded.rows])
-            table.add([inputs.names[row] for row in loaded.rows], errors)
+            back, used = _there_and_back(plan, x, cond)
+            nfe = used or nfe
+            finite = finite_rows(back)
+            good = finite.nonzero()[:, 0].tolist()
+            lost += [
+                LostResult(inputs.names[r])
+                for r, f in zip(loaded.rows, finite.tolist(), strict=True)
+                if not f
+            ]
+            if good:
+                kept = [loaded.rows[place] for place in good]
+                errors = _write(sampling.data, folder, [files[row] for row in kept], x[good], back[good])
+                contents.add([inputs.names[row] for row in kept], [found[row] for row in kept])
+                table.add([inputs.names[row] for row in kept], errors)
         table.sort(inputs.names)
     facts = {
         "nfe": nfe,
@@ -86,7 +96,21 @@ def reconstruct(plan: ReconstructionPlan, run: Run) -> None:
         "config_hash": sampling.subject.record.hash,
     }
     _report(folder, table, inputs, facts, skipped)
-    report_skipped(skipped, len(inputs))
+    report_results(skipped, len(inputs), lost)
+
+
+def _there_and_back(plan: ReconstructionPlan, x: Tensor, cond: dict[str, Tensor]) -> tuple[Tensor, int]:
+    """Images encoded and decoded, NaN where that is not possible; and the evaluations of each."""
+    try:
+        encoded = plan.inversion.encode(x, **cond)
+        decoded = plan.inversion.decode(encoded.x, **cond)
+    except NotFiniteError as error:  # each image depends on itself alone
+        kept = [place for place in range(len(x)) if place not in error.rows]
+        back, nfe = torch.full_like(x, torch.nan), 0
+        if kept and len(kept) < len(x):
+            back[kept], nfe = _there_and_back(plan, x[kept], {n: value[kept] for n, value in cond.items()})
+        return back, nfe
+    return decoded.x, encoded.nfe + decoded.nfe
 
 
 def _checked_inputs(plan: ReconstructionPlan, folder: Path) -> Inputs:
@@ -122,11 +146,6 @@ def _written(folder: Path, file: str) -> bool:
 
 
 def _write(data: DataSpec, folder: Path, files: Sequence[str], x: Tensor, back: Tensor) -> list[float]:
-    if not bool(back.isfinite().all()):
-        raise ValueError(
-            "the reconstruction is not finite: the model's output is not, or too few steps diverge; try more "
-            "steps."
-        )
     image, back = data.intensity(x).cpu(), data.intensity(back).clamp(0, 1).cpu()
     for file, a, b in zip(files, image, back, strict=True):
         reconstruction, difference = _paths(folder, file)

@@ -115,10 +115,15 @@ class ResultFiles:
         """Add a row for an input, unless it has one."""
         self._rows.setdefault(name, Row(name, before, after, baseline))
 
-    def add(self, name: str, x: Tensor, truth: Tensor, residual: float | None, cost: Cost) -> None:
-        """Write the next result of an input, ``x`` in the network's range, and its scores against ``truth``."""
+    def add(
+        self, name: str, x: Tensor, truth: Tensor, residual: float | None, cost: Cost, place: int = 0
+    ) -> None:
+        """Write the result number ``place`` of an input, ``x`` in the network's range, and its scores.
+
+        They are against ``truth``.
+        """
         row, levels = self._rows[name], self.data.to_levels(x).cpu()
-        number = f"_{len(row.results):0{self.digits}d}" if self.digits else ""
+        number = f"_{place:0{self.digits}d}" if self.digits else ""
         file = f"results/{self._stems[name]}{number}.png"
         save_png(eight_bits(self._intensity(levels)), self.folder / file)
         found = fidelity(self._intensity(levels), self.data.intensity(truth))

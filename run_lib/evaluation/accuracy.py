@@ -8,6 +8,7 @@ import torch
 from run_lib.evaluation.task import CheckpointTask
 from run_lib.seeds import Use, stream_seed
 from run_lib.statistics import proportion
+from sde_lib.finite import finite_rows
 from sde_lib.noise import Noise
 
 
@@ -30,9 +31,16 @@ def evaluate_accuracy(task: CheckpointTask, levels: int) -> None:
             x0 = plan.data.held_out_batch(arrays.images[rows.start : rows.stop].to(plan.device), noise)
             t = process.time([time] * len(rows)).to(plan.device)
             logits = classifier(process.perturb(x0, t, noise).x, t)
-            return {"right": (logits.argmax(1).cpu() == arrays.labels[rows.start : rows.stop]).numpy()}
+            return {
+                "right": (logits.argmax(1).cpu() == arrays.labels[rows.start : rows.stop]).numpy(),
+                "finite": finite_rows(logits).cpu().numpy(),
+                "data": finite_rows(x0).cpu().numpy(),
+            }
 
         found = task.batches(f"accuracy_{time:.4g}", len(arrays), settings.batch_size, compute)
-        share = proportion(found["right"])
-        task.report.add(task.number(name, share.value, share.stderr, count=len(arrays), unit="", nfe=1,
+        good = task.lose_rows(name, found["data"], np.where(found["finite"], 0.0, np.nan))
+        if not good.any():
+            continue
+        share = proportion(found["right"][good])
+        task.report.add(task.number(name, share.value, share.stderr, count=int(good.sum()), unit="", nfe=1,
                                     seconds=float(found["seconds"])))  # fmt: skip

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from run_lib.config.evaluation import EvaluationPlan, in_order
 from run_lib.evaluation.base import register_evaluation
-from run_lib.evaluation.report import IncompleteError, Report
+from run_lib.evaluation.report import IncompleteError, Lost, Report
 from run_lib.evaluation.task import CheckpointTask
 from run_lib.fingerprint import Basis, basis_of, basis_of_samples
 from run_lib.processes import Processes
@@ -47,7 +47,8 @@ def evaluate(plan: EvaluationPlan, run: Run) -> None:
     check(plan)
     config_hash = plan.subject.record.hash
     folder = run.workdir / run.eval_folder
-    processes, lost = Processes.from_environment(), 0
+    processes = Processes.from_environment()
+    lost: list[Lost] = []
     with processes.process_group():
         report = Report(folder / "report.json", processes.is_main)
         processes.barrier()  # until all have read what there is
@@ -66,12 +67,16 @@ def evaluate(plan: EvaluationPlan, run: Run) -> None:
                 for one in plan.evaluations:
                     one.evaluate(CheckpointTask(loaded, weights, report, parts, processes, of.hash))
             _summary(report, weights.step, config_hash, of.hash, plan.subject.placement.arithmetic)
-            lost += len(report.lost(weights.step, config_hash, of.hash))
+            lost += report.lost(weights.step, config_hash, of.hash)
         print(f"report: {report.path}")
     if lost:
+        samples = [one for one in lost if one.what == "sample"]
+        things = "image" if not samples else "sample" if len(samples) == len(lost) else "image or sample"
+        number = "likelihood" if all(one.likelihood for one in lost) else "number"
         raise IncompleteError(
-            f"{lost} image{'s have' if lost > 1 else ' has'} no likelihood, of those asked for; which and why is "
-            f"above and in {report.path}. The numbers are of the others."
+            f"{len(lost)} {things}{'s have' if len(lost) > 1 else ' has'} no {number}, of those asked for; which and "
+            f"why is above and in {report.path}. "
+            + ("Samples are not measured where one is lost." if samples else "The numbers are of the others.")
         )
 
 
@@ -105,6 +110,6 @@ def _summary(report: Report, step: int, config_hash: str, fingerprint: str, arit
         print(f"  {n.name:<{width}}  {n}{'   ' + n.note if n.note else ''}")
     lost = report.lost(step, config_hash, fingerprint)
     for image in lost[:SHOWN]:
-        print(f"  {image.name}: image {image.index} has no likelihood: {image.reason}")
+        print(f"  {image}")
     if len(lost) > SHOWN:
         print(f"  and {len(lost) - SHOWN} more: see {report.path}")

@@ -8,6 +8,7 @@ import torch
 from run_lib.evaluation.task import CheckpointTask
 from run_lib.seeds import Use, stream_seed
 from run_lib.statistics import mean
+from sde_lib.finite import finite_rows
 from sde_lib.noise import Noise
 
 
@@ -26,10 +27,18 @@ def evaluate_loss(task: CheckpointTask) -> None:
         x0 = plan.data.held_out_batch(arrays.images[rows.start : rows.stop].to(plan.device), noise)
         cond = plan.task.network_conditions(x0, arrays.labels[rows.start : rows.stop])
         losses = plan.objective.losses(x0, noise, **cond)
-        return {"loss": losses.values.double().cpu().numpy()}
+        return {
+            "loss": losses.values.double().cpu().numpy(),
+            "data": finite_rows(x0).cpu().numpy(),
+        }
 
     found = task.batches("loss", len(arrays), plan.settings.batch_size, compute)
-    value, stderr = mean(found["loss"])
+    good = task.lose_rows(name, found["data"], found["loss"])
+    if not good.any():
+        return
+    value, stderr = mean(found["loss"][good])
     task.report.add(
-        task.number(name, value, stderr, count=len(arrays), unit="", nfe=1, seconds=float(found["seconds"]))
+        task.number(
+            name, value, stderr, count=int(good.sum()), unit="", nfe=1, seconds=float(found["seconds"])
+        )
     )

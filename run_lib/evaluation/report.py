@@ -59,13 +59,14 @@ class Number:
 
 @dataclass(frozen=True)
 class Lost:
-    """An image that has no number.
+    """An image or a sample that has no number.
 
     Attributes:
         name: the number that it is missing from.
-        index: of the image in its split.
+        index: of the image in its split, or of the sample.
         reason: what happened and what to do.
         config_hash, step, fingerprint: of the evaluation.
+        what: ``image`` or ``sample``.
     """
 
     name: str
@@ -74,6 +75,16 @@ class Lost:
     config_hash: str
     step: int
     fingerprint: str = ""
+    what: str = "image"
+
+    def __str__(self) -> str:
+        number = "likelihood" if self.likelihood else "number"
+        return f"{self.name}: {self.what} {self.index} has no {number}: {self.reason}"
+
+    @property
+    def likelihood(self) -> bool:
+        """Whether the number is one."""
+        return self.name.startswith(("bpd", "nats", "vlb"))
 
 
 class IncompleteError(Exception):
@@ -146,11 +157,17 @@ class Report:
         self._write()
 
     def lose(
-        self, name: str, step: int, config_hash: str, reasons: dict[int, str], fingerprint: str = ""
+        self,
+        name: str,
+        step: int,
+        config_hash: str,
+        reasons: dict[int, str],
+        fingerprint: str = "",
+        what: str = "image",
     ) -> None:
-        """Say which images, by index, are missing from a number and why; and write the file."""
+        """Say which images or samples, by index, are missing from a number and why; and write the file."""
         self._lost[name, step, config_hash] = [
-            Lost(name, index, reason, config_hash, step, fingerprint) for index, reason in reasons.items()
+            Lost(name, index, reason, config_hash, step, fingerprint, what) for index, reason in reasons.items()
         ]
         self._write()
 

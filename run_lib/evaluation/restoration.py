@@ -28,7 +28,7 @@ def evaluate_restoration(task: CheckpointTask) -> None:
     truth, count = plan.data.load("test").images, len(plan.data.load("test"))
 
     @torch.no_grad()
-    def compute(rows: range) -> dict[str, np.ndarray]:
+    def restored(rows: range) -> dict[str, np.ndarray]:
         batch = draw(plan.samples, rows)
         small = plan.task.sampling_conditions(rows, plan.device)["low_res"].cpu()
         bicubic = plan.data.to_levels(
@@ -44,7 +44,14 @@ def evaluate_restoration(task: CheckpointTask) -> None:
             "nfe": np.full(len(rows), batch.nfe),
         }
 
+    none = {key: np.zeros(0) for key in ("sample", "bicubic", "small", "nfe")}
+
+    def compute(rows: range) -> dict[str, np.ndarray]:
+        return task.samples(lambda: restored(rows), like=none)
+
     found = task.batches("restoration", count, plan.samples.settings.batch_size, compute)
+    if task.lose_samples(name, found["lost"]):
+        return
     peak = plan.data.levels - 1
 
     def psnr(name: str, key: str, note: str) -> Number:

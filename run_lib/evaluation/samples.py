@@ -31,12 +31,19 @@ def evaluate_sampling(task: CheckpointTask, num_samples: int) -> None:
         return
     splits = {split: plan.data.load(split) for split in ("train", "test")}
 
-    def compute(rows: range) -> dict[str, np.ndarray]:
+    def drawn(rows: range) -> dict[str, np.ndarray]:
         batch = draw(plan.samples, rows)
         labels = np.zeros(0) if batch.labels is None else batch.labels.cpu().numpy()
         return {"levels": batch.levels.numpy(), "nfe": np.full(len(rows), batch.nfe), "labels": labels}
 
+    none = {"levels": np.zeros((0, *plan.data.shape)), "nfe": np.zeros(0), "labels": np.zeros(0)}
+
+    def compute(rows: range) -> dict[str, np.ndarray]:
+        return task.samples(lambda: drawn(rows), like=none)
+
     found = task.batches("samples", num_samples, plan.samples.settings.batch_size, compute)
+    if task.lose_samples(_frechet_name(plan.data), found["lost"]):
+        return
     shown = torch.from_numpy(found["levels"][: plan.samples.settings.grid_size])
     if task.processes.is_main:
         save_png(picture(shown, plan.data), task.parts.parent.parent / f"samples_{task.step}.png")

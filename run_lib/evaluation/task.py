@@ -16,7 +16,7 @@ from run_lib.evaluation.likelihood_errors import Spread
 from run_lib.evaluation.report import Number, Report
 from run_lib.files import atomic
 from run_lib.processes import Processes
-from run_lib.sample import batches
+from run_lib.sample import NOT_FINITE, LostSamplesError, batches
 from run_lib.training.state import Weights
 
 if TYPE_CHECKING:
@@ -51,9 +51,46 @@ class CheckpointTask:
         """Whether the report has the number already."""
         return self.report.has(name, self.step, self.config_hash, self.fingerprint)
 
-    def lose(self, name: str, reasons: dict[int, str]) -> None:
-        """Say in the report which images, by index, are missing from a number and why."""
-        self.report.lose(name, self.step, self.config_hash, reasons, self.fingerprint)
+    def lose(self, name: str, reasons: dict[int, str], what: str = "image") -> None:
+        """Say in the report which images or samples, by index, are missing from a number and why."""
+        self.report.lose(name, self.step, self.config_hash, reasons, self.fingerprint, what)
+
+    def lose_rows(self, name: str, data: np.ndarray, values: np.ndarray) -> np.ndarray:
+        """Say which images are missing from a number that is a mean over images; returns whether each is in it.
+
+        Args:
+            name: of the number.
+            data: whether each image is finite, (N,).
+            values: of each image, (N, ...).
+        """
+        good: np.ndarray = data & np.isfinite(values).reshape(len(values), -1).all(1)
+        reasons = {
+            int(i): NOT_FINITE if data[i] else "the image holds NaN or infinite values; mend or remove it."
+            for i in np.flatnonzero(~good)
+        }
+        if reasons:
+            self.lose(name, reasons)
+        return good
+
+    def samples(
+        self, compute: Callable[[], dict[str, np.ndarray]], like: dict[str, np.ndarray]
+    ) -> dict[str, np.ndarray]:
+        """What a batch of samples gave, with ``lost``, the indices of those that are not finite.
+
+        Args:
+            compute: draws the samples.
+            like: what it would give of no samples: a batch with lost samples gives no others.
+        """
+        try:
+            return {**compute(), "lost": np.zeros(0, dtype=np.int64)}
+        except LostSamplesError as error:
+            return {**like, "lost": np.array(error.indices, dtype=np.int64)}
+
+    def lose_samples(self, name: str, lost: np.ndarray) -> bool:
+        """Say which samples are missing, and whether any is: then there is nothing to measure."""
+        if lost.size:
+            self.lose(name, dict.fromkeys(lost.tolist(), NOT_FINITE), what="sample")
+        return bool(lost.size)
 
     def number(
         self,

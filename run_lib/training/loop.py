@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -15,22 +17,32 @@ from run_lib.data.levels import Arrays
 from run_lib.data.order import shuffled_rows
 from run_lib.pictures import picture, to_tensorboard
 from run_lib.run import Run
-from run_lib.sample import draw
+from run_lib.sample import LostSamplesError, draw
 from run_lib.seeds import Use, step_seed, stream_seed
+from run_lib.training.faults import look_for_faults, say
 from run_lib.training.state import TrainState
+from run_lib.training.undo import Kept
+from run_lib.training.update import update
+from run_lib.training.watch import Batch, listed
+from sde_lib.finite import finite_rows
 from sde_lib.noise import Noise
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
 
 
 def train(plan: TrainingPlan, run: Run) -> None:
     """Train to ``training.n_iters`` steps, from the latest checkpoint if there is one.
 
     A step is a function of (state, seed, step number) alone, so a run that was killed and started again
-    ends with the weights of one that was not.
+    ends with the weights of one that was not. A step in which something is not finite is skipped: it counts as one of
+    the ``n_iters``, and in the schedule of the learning rate, and changes nothing else.
 
     Raises:
-        ValueError: nothing to train, missing data, a checkpoint that does not fit, a loss that stays non-finite.
+        ValueError: nothing to train, missing data, a checkpoint that does not fit.
+        NotFiniteError: ``training.max_nonfinite`` steps in a row were skipped.
     """
-    from torch.utils.tensorboard import SummaryWriter
+    from torch.utils.tensorboard import SummaryWriter  # takes long to import
 
     subject, settings = plan.subject, plan.settings
     if not subject.trainable:
@@ -42,7 +54,6 @@ def train(plan: TrainingPlan, run: Run) -> None:
         plan.task.check(data, f"the {split} split of {subject.data.name}")
     state = run.new_state(plan)
     run.resume(state, subject)
-    bad_steps = 0
     with SummaryWriter(str(run.workdir / "tensorboard"), purge_step=state.step) as writer:
         writer.add_text(
             "config", f"```json\n{json.dumps(dict(subject.record.values), indent=2)}\n```", state.step
@@ -52,60 +63,65 @@ def train(plan: TrainingPlan, run: Run) -> None:
         )
         for step in bar:
             state.optimizer.zero_grad(set_to_none=True)
-            losses = backward(state, plan, arrays, step)
-            loss = losses.values.mean()
-            finite = bool(loss.isfinite())
-            bad_steps = 0 if finite else bad_steps + 1
-            if bad_steps == settings.max_nonfinite:
-                _give_up(plan, run, arrays, step, losses)
+            batch = backward(state, plan, arrays, step)
             rate = plan.optimisation.rate(step, settings.n_iters)
-            if finite:
-                norm = update(state, rate, plan.optimisation.grad_clip)
-                plan.times.observe(losses.t, losses.unweighted)
+            norm = update(state, rate, plan.optimisation.grad_clip, batch)
+            if plan.times.learns and bool(state.watch.latest.sound):
+                plan.times.observe(batch.losses.t, batch.losses.unweighted)
             state.weights.step = done = step + 1
 
-            if done % settings.log_freq == 0 and finite:
-                value = float(loss)
+            last = done == settings.n_iters
+            due = done % settings.snapshot_freq_for_preemption == 0 or done % settings.snapshot_freq == 0
+            logs = done % settings.log_freq == 0
+            if logs and bool(state.watch.latest.sound):
+                value = float(batch.losses.values.mean())
                 bar.set_postfix(loss=f"{value:.4f}")
                 writer.add_scalar("train/loss", value, done)
                 writer.add_scalar("train/gradient_norm", float(norm), done)
                 writer.add_scalar("train/learning_rate", rate, done)
-            if done % settings.eval_freq == 0 or done == settings.n_iters:
-                writer.add_scalar("test/loss", validation_loss(plan, state, held_out), done)
-            last = done == settings.n_iters
-            due = done % settings.snapshot_freq_for_preemption == 0 or done % settings.snapshot_freq == 0
-            if (due and not bad_steps) or last:  # no checkpoint while losses are not finite
+            if logs or due or last or state.watch.full:
+                look_for_faults(state.watch, plan, run, arrays, done, writer)
+            if done % settings.eval_freq == 0 or last:
+                value = validation_loss(plan, state, held_out)
+                if math.isfinite(value):
+                    writer.add_scalar("test/loss", value, done)
+            # Where nothing but faults have been since the last checkpoint, there is nothing to save.
+            if (due and state.watch.progress) or last:
                 state.save(run.checkpoints.path(done), subject.record.values)
+                state.watch.progress = False
                 run.checkpoints.keep(multiple_of=settings.snapshot_freq)
             if plan.preview is not None and (done % settings.snapshot_freq == 0 or last):
-                writer.add_image("samples", _preview(plan.preview, state), done)
+                _show_preview(plan.preview, state, writer, done)
+    if state.watch.skipped:
+        say(f"{state.watch.skipped} steps of this run were skipped, because something in them was not finite")
 
 
-def backward(state: TrainState, plan: TrainingPlan, arrays: Arrays, step: int) -> Losses:
-    """Compute the gradient of a step's mean loss, microbatch by microbatch; returns the losses, detached.
+def backward(state: TrainState, plan: TrainingPlan, arrays: Arrays, step: int) -> Batch:
+    """Compute the gradient of a step's mean loss, microbatch by microbatch; returns what it is of.
 
     Each microbatch counts by its share of the batch, so the gradient is that of the mean over the batch.
     """
     settings = plan.settings
     size = settings.microbatch or settings.batch_size
-    parts = []
+    parts, finite = [], []
+    buffers = Kept(plan.subject.network.buffers())
     torch.manual_seed(step_seed(plan.subject.seed, Use.TRAINING, step))  # dropout
     for first in range(0, settings.batch_size, size):
         rows = range(first, min(first + size, settings.batch_size))
-        losses = training_losses(plan, arrays, step, rows)
-        loss = losses.values.sum() / settings.batch_size
-        if bool(loss.isfinite()):
-            state.scaler.scale(loss).backward()
-        parts.append(losses)
+        drawn = training_losses(plan, arrays, step, rows)
+        state.scaler.scale(drawn.losses.values.sum() / settings.batch_size).backward()
+        parts.append(drawn.losses)
+        finite.append(drawn.data)
     weights = [p.weights for p in parts if p.weights is not None]
-    return Losses(
+    losses = Losses(
         torch.cat([p.values.detach() for p in parts]),
         torch.cat([p.t for p in parts]),
         torch.cat(weights) if weights else None,
     )
+    return Batch(losses, torch.cat(finite), buffers)
 
 
-def training_losses(plan: TrainingPlan, arrays: Arrays, step: int, rows: range) -> Losses:
+def training_losses(plan: TrainingPlan, arrays: Arrays, step: int, rows: range) -> Batch:
     """The losses of some rows of a step's batch. Everything random in them is a function of (seed, step)."""
     subject, start = plan.subject, step * plan.settings.batch_size + rows.start
     chosen = torch.from_numpy(shuffled_rows(subject.seed, start, len(rows), len(arrays)))
@@ -125,59 +141,39 @@ def training_losses(plan: TrainingPlan, arrays: Arrays, step: int, rows: range) 
 
 @torch.no_grad()
 def validation_loss(plan: TrainingPlan, state: TrainState, held_out: Arrays) -> float:
-    """The loss of the averaged weights on the first batch of held-out data, with the same noise every time."""
+    """The loss of the averaged weights on the first batch of held-out data, with the same noise every time.
+
+    Where data or losses are not finite, it is that of the others, and a warning names those; NaN without others.
+    """
     subject, size = plan.subject, min(plan.settings.batch_size * 4, len(held_out))
     noise = Noise(stream_seed(subject.seed, Use.VALIDATION), range(size), subject.placement.device)
     subject.network.eval()
     with state.weights.averaged():
         x0 = subject.data.held_out_batch(held_out.images[:size].to(subject.placement.device), noise)
-        return float(_losses(plan, x0, held_out.labels[:size], noise).values.mean())
+        values = _losses(plan, x0, held_out.labels[:size], noise).losses.values
+    finite = values.isfinite()
+    if bool(finite.all()):
+        return float(values.mean())
+    bad = (~finite).nonzero()[:, 0].tolist()
+    say(
+        f"the validation loss leaves out samples whose loss is not finite: {listed([f'test sample {k}' for k in bad])}"
+    )
+    return float(values[finite].mean())
 
 
-def _losses(plan: TrainingPlan, x0: Tensor, labels: Tensor, noise: Noise) -> Losses:
+def _losses(plan: TrainingPlan, x0: Tensor, labels: Tensor, noise: Noise) -> Batch:
     """The objective's losses of data in the network's range, with the conditioning of the task."""
-    return plan.objective.losses(x0, noise, **plan.task.network_conditions(x0, labels))
+    losses = plan.objective.losses(x0, noise, **plan.task.network_conditions(x0, labels))
+    return Batch(losses, finite_rows(x0))
 
 
-def update(state: TrainState, rate: float, clip: float) -> Tensor:
-    """Take one step of the optimiser and update the averages; returns the gradient's norm before clipping.
-
-    A step whose gradients overflowed in half precision is skipped, and the scale of the loss is halved.
-    """
-    for group in state.optimizer.param_groups:
-        group["lr"] = rate
-    state.scaler.unscale_(state.optimizer)
-    norm = torch.nn.utils.clip_grad_norm_(state.network.parameters(), clip if clip > 0 else float("inf"))
-    state.scaler.step(state.optimizer)
-    state.scaler.update()
-    for average in (state.ema, *state.averages.values()):
-        average.update(state.network)
-    return norm
-
-
-def _give_up(plan: TrainingPlan, run: Run, arrays: Arrays, step: int, losses: Losses) -> None:
-    """Write the batch of a non-finite loss to a file, and stop training."""
-    size = plan.settings.batch_size
-    rows = shuffled_rows(plan.subject.seed, step * size, size, len(arrays))
-    path = run.workdir / f"nonfinite_step_{step}.pt"
-    torch.save(
-        {
-            "images": arrays.images[rows],
-            "rows": torch.from_numpy(rows),
-            "t": losses.t,
-            "losses": losses.values,
-        },
-        path,
-    )
-    raise ValueError(
-        f"the loss was not finite for {plan.settings.max_nonfinite} steps in a row, to step {step}; the batch, its "
-        f"times and losses are in {path}. Lower optim.lr, lengthen optim.warmup or clip with optim.grad_clip."
-    )
-
-
-def _preview(plan: SamplingPlan, state: TrainState) -> Tensor:
-    """A picture of samples by the averaged weights, for TensorBoard."""
+def _show_preview(plan: SamplingPlan, state: TrainState, writer: SummaryWriter, done: int) -> None:
+    """A picture of samples by the averaged weights, for TensorBoard; a warning where one is not finite."""
     state.network.eval()
-    with state.weights.averaged():
-        batch = draw(plan, range(plan.settings.grid_size), Use.PREVIEW)
-    return to_tensorboard(picture(batch.levels, plan.data))
+    try:
+        with state.weights.averaged():
+            batch = draw(plan, range(plan.settings.grid_size), Use.PREVIEW)
+    except LostSamplesError as error:
+        say(f"no picture of samples after step {done}: {error}")
+        return
+    writer.add_image("samples", to_tensorboard(picture(batch.levels, plan.data)), done)

@@ -21,6 +21,7 @@ from models.checkpoints.ours import CHECKPOINT as FORMAT
 from models.checkpoints.reader import read_payload
 from models.ema import EMA
 from run_lib.files import atomic
+from run_lib.training.watch import Watch
 
 
 @dataclass(frozen=True)
@@ -112,12 +113,14 @@ class TrainState:
         optimizer: the optimiser, with its moments.
         scaler: scales the loss in half precision.
         times: the distribution of times in the loss, which may learn from the losses.
+        watch: which steps were skipped; not saved.
     """
 
     weights: Weights
     optimizer: torch.optim.Optimizer
     scaler: torch.amp.GradScaler = field(default_factory=lambda: torch.amp.GradScaler("cpu", enabled=False))
     times: TimeSampler = field(default_factory=UniformTimes)
+    watch: Watch = field(default_factory=Watch)
 
     @property
     def network(self) -> Network:

@@ -28,8 +28,12 @@ class Comparison:
 
 
 def compare(losses: np.ndarray, confidence: float) -> Comparison:
-    """Compare settings by their losses (settings, repeats), the smaller the better, at a confidence in (0, 1)."""
-    best = int(losses.mean(1).argmin())
+    """Compare settings by their losses (settings, repeats), the smaller the better, at a confidence in (0, 1).
+
+    A setting of which a loss is not finite is never the best, nor equal to it; at least one other there must be.
+    """
+    losses = np.where(np.isfinite(losses), losses, np.nan)
+    best = int(np.nanargmin(losses.mean(1)))
     differences = tuple(t_interval(row, confidence) for row in losses - losses[best])
     return Comparison(best, differences, tuple(d.mean <= d.half for d in differences))
 

@@ -24,7 +24,7 @@ from run_lib.config.sweep import Candidate
 from run_lib.config.tuning import build_scorer, choose_scorer, plan_candidate
 from run_lib.files import atomic, write_json
 from run_lib.run import Run
-from run_lib.sample import batches, draw
+from run_lib.sample import LostSamplesError, batches, draw
 from run_lib.seeds import Use
 from run_lib.training.state import Weights
 from run_lib.tuning.scores import Score, Scorer
@@ -33,11 +33,15 @@ from run_lib.tuning.stored_grids import with_stored_grid
 
 @dataclass(frozen=True)
 class Scored:
-    """One set of samples: its scores, the evaluations of each sample and the seconds of all."""
+    """One set of samples: its scores, the evaluations of each sample and the seconds of all.
+
+    ``lost`` are the indices of samples that are not finite; a set that has any has no scores.
+    """
 
     scores: tuple[Score, ...]
     nfe: int
     seconds: float
+    lost: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -57,7 +61,12 @@ class ScoreFiles:
             return None
         try:
             held = json.loads(path.read_text())
-            return Scored(tuple(Score(**s) for s in held["scores"]), held["nfe"], held["seconds"])
+            return Scored(
+                tuple(Score(**s) for s in held["scores"]),
+                held["nfe"],
+                held["seconds"],
+                tuple(held.get("lost", ())),
+            )
         except (ValueError, KeyError, TypeError):
             path.unlink()
             return None
@@ -69,9 +78,12 @@ class ScoreFiles:
         with atomic(self._file(candidate, 0, "npy")) as partial, partial.open("wb") as file:
             np.save(file, samples)
 
-    def samples(self, candidate: Candidate) -> np.ndarray:
-        """The first samples of the candidate's first set."""
-        held: np.ndarray = np.load(self._file(candidate, 0, "npy"))
+    def samples(self, candidate: Candidate) -> np.ndarray | None:
+        """The first samples of the candidate's first set; None where some of the set are not finite."""
+        path = self._file(candidate, 0, "npy")
+        if not path.is_file():
+            return None
+        held: np.ndarray = np.load(path)
         return held
 
 
@@ -116,11 +128,16 @@ class Worker:
             if self._scorer is None:
                 self._scorer = build_scorer(choose_scorer(self._work.values), plan.data, tuning.num_samples)
             started, first = time.perf_counter(), repeat * tuning.num_samples
-            with self._weights.averaged():
-                drawn = [
-                    draw(plan, range(first + rows.start, first + rows.stop), Use.TUNING)
-                    for rows in batches(tuning.num_samples, plan.settings.batch_size)
-                ]
+            try:
+                with self._weights.averaged():
+                    drawn = [
+                        draw(plan, range(first + rows.start, first + rows.stop), Use.TUNING)
+                        for rows in batches(tuning.num_samples, plan.settings.batch_size)
+                    ]
+            except LostSamplesError as error:
+                seconds = time.perf_counter() - started
+                self._work.parts.write(candidate, repeat, Scored((), 0, seconds, error.indices))
+                return
             seconds = time.perf_counter() - started
             samples = np.concatenate([batch.levels.numpy() for batch in drawn])
             scored = Scored(self._scorer.scores(samples), drawn[0].nfe, seconds)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,16 +27,20 @@ def write_table(result: SweepResult, folder: Path) -> None:
     for i, row in enumerate(result.rows):
         cells: dict[str, Any] = {change.field: change.value for change in row.candidate.changes}
         for k, metric in enumerate(result.metrics):
-            interval = row.interval(k, result.confidence)
-            cells |= {metric.name: interval.mean, f"{metric.name} +-": interval.half}
+            interval = None if row.failed else row.interval(k, result.confidence)
+            cells |= {
+                metric.name: interval and interval.mean,
+                f"{metric.name} +-": interval and interval.half,
+            }
         difference = result.comparison.differences[i]
         cells |= {
-            f"loss by {result.ranked_by.name} less the best's": difference.mean,
-            "of that +-": difference.half,
+            f"loss by {result.ranked_by.name} less the best's": None if row.failed else difference.mean,
+            "of that +-": None if row.failed else difference.half,
             "best": i == result.comparison.best,
             "as good as the best": row.candidate in result.as_good,
             "nfe": row.nfe,
             "seconds": round(row.seconds, 3),
+            "failed": row.failed,
         }
         rows.append(cells)
     with atomic(folder / "table.csv") as partial, partial.open("w", newline="") as file:
@@ -54,7 +59,11 @@ def write_table(result: SweepResult, folder: Path) -> None:
             "rows": [
                 {
                     **cells,
-                    "by_seed": dict(zip([m.name for m in result.metrics], row.values.tolist(), strict=True)),
+                    "by_seed": {
+                        metric.name: [value if math.isfinite(value) else None for value in values]
+                        for metric, values in zip(result.metrics, row.values.tolist(), strict=True)
+                    },
+                    **({"lost": list(row.lost)} if row.lost else {}),
                 }
                 for cells, row in zip(rows, result.rows, strict=True)
             ],
@@ -79,6 +88,8 @@ def _panel(axes: Axes, result: SweepResult, k: int) -> None:
     metric, field = result.metrics[k], _abscissa(result.sweep)
     lines: dict[str, list[int]] = {}
     for i, row in enumerate(result.rows):
+        if row.failed:
+            continue
         others = "" if field is None else " ".join(str(c) for c in row.candidate.changes if c.field != field)
         lines.setdefault(others, []).append(i)
     places = [float(i if field is None else row.candidate[field]) for i, row in enumerate(result.rows)]
@@ -106,6 +117,10 @@ def _panel(axes: Axes, result: SweepResult, k: int) -> None:
     if metric.name == "variance" and field == "snr":
         x = np.linspace(min(places), max(places), 200)
         axes.plot(x, 1 + x**2, "k--", linewidth=1, label="1 + snr²", zorder=0)
+    failed = [places[i] for i, row in enumerate(result.rows) if row.failed]
+    if failed:
+        height = axes.get_xaxis_transform()  # at the bottom, whatever the scores are
+        axes.plot(failed, [0.03] * len(failed), "kx", transform=height, label="failed: not finite")
     best = result.comparison.best
     axes.plot(
         [places[best]],
@@ -146,13 +161,17 @@ def draw_picture(sweep: Sweep, parts: ScoreFiles, data: DataSpec, count: int, pa
     FigureCanvasAgg(figure)
     grid = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
     for column, candidate in enumerate(sweep.candidates):
-        samples = parts.samples(candidate)[:count]
+        samples = parts.samples(candidate)
         for row in range(rows):
             axes = grid[row, column]
+            if samples is None:
+                axes.set_axis_off()
+                axes.text(0.5, 0.5, "failed", ha="center", va="center", transform=axes.transAxes)
+                continue
             if images:
                 _image(axes, samples[row] if row < len(samples) else None, data)
             else:
-                _points(axes, samples)
+                _points(axes, samples[:count])
         grid[0, column].set_title(_title(candidate), fontsize=8)
     _save(figure, path)
 

@@ -21,12 +21,19 @@ class CandidateScores:
         values: scores of its sets of samples, (metrics, repeats).
         nfe: network evaluations for each sample.
         seconds: time that all its sets took.
+        lost: indices of samples that are not finite.
     """
 
     candidate: Candidate
     values: np.ndarray
     nfe: float
     seconds: float
+    lost: tuple[int, ...] = ()
+
+    @property
+    def failed(self) -> bool:
+        """Whether a sample or a score is not finite: such a candidate is never chosen."""
+        return bool(self.lost) or not bool(np.isfinite(self.values).all())
 
     def interval(self, metric: int, confidence: float) -> Interval:
         """Student's interval of one metric's mean over the sets."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +12,11 @@ import numpy as np
 
 from run_lib.config.sweep import Candidate, Sweep
 from run_lib.config.tuning import TuningPlan, build_scorer
+from run_lib.evaluation.report import IncompleteError
 from run_lib.files import write_json
 from run_lib.fingerprint import basis_of_samples, of_files
 from run_lib.run import Run
+from run_lib.sample import LostSamplesError
 from run_lib.tuning.comparison import compare
 from run_lib.tuning.jobs import SampleSet, Scored, ScoreFiles, Work, do
 from run_lib.tuning.report import draw_picture, draw_plot, write_table
@@ -25,6 +29,7 @@ def tune(plan: TuningPlan, run: Run) -> None:
 
     Raises:
         ValueError: a folder that holds another sweep.
+        IncompleteError: all is done and written, but samples of a setting are not finite.
     """
     if plan.sweep is None:
         _find_grid(plan, run)
@@ -54,7 +59,12 @@ def _sweep(plan: TuningPlan, sweep: Sweep, run: Run) -> None:
     step = weights.step if run.checkpoints.latest() is not None else None
     do(Work(plan.values, settings, run, step, parts), tasks, settings.processes)
 
-    rows = tuple(_row(c, [_scored(parts, c, r) for r in range(settings.repeats)]) for c in sweep.candidates)
+    metrics = len(scorer.metrics)
+    rows = tuple(
+        _row(c, [_scored(parts, c, r) for r in range(settings.repeats)], metrics) for c in sweep.candidates
+    )
+    if all(row.failed for row in rows):
+        raise IncompleteError(f"no setting of the sweep has a score. {_failures(rows)}")
     index = scorer.metrics.index(ranked_by)
     losses = np.stack([ranked_by.loss(row.values[index]) for row in rows])
     result = SweepResult(
@@ -66,6 +76,10 @@ def _sweep(plan: TuningPlan, sweep: Sweep, run: Run) -> None:
         draw_picture(sweep, parts, data, settings.rows, folder / "picture.png")
     write_json(folder / "best.json", {change.field: change.value for change in result.best.changes})
     _print(result, settings.repeats, folder)
+    if any(row.failed for row in rows):
+        raise IncompleteError(
+            f"settings of the sweep have no score, and are none to choose. {_failures(rows)}"
+        )
 
 
 def _takes_stored_times(plan: TuningPlan, sweep: Sweep) -> bool:
@@ -118,11 +132,22 @@ def _scored(parts: ScoreFiles, candidate: Candidate, repeat: int) -> Scored:
     return found
 
 
-def _row(candidate: Candidate, sets: list[Scored]) -> CandidateScores:
-    values = np.array([[score.value for score in s.scores] for s in sets]).T
-    return CandidateScores(
-        candidate, values, float(np.mean([s.nfe for s in sets])), float(np.sum([s.seconds for s in sets]))
-    )
+def _row(candidate: Candidate, sets: list[Scored], metrics: int) -> CandidateScores:
+    nothing = [math.nan] * metrics
+    values = np.array([[score.value for score in s.scores] if s.scores else nothing for s in sets]).T
+    scored = [s.nfe for s in sets if not s.lost]
+    lost = tuple(index for s in sets for index in s.lost)
+    nfe, seconds = float(np.mean(scored)) if scored else 0.0, float(np.sum([s.seconds for s in sets]))
+    return CandidateScores(candidate, values, nfe, seconds, lost)
+
+
+def _failures(rows: Sequence[CandidateScores]) -> str:
+    failed = [
+        f"{row.candidate}: {LostSamplesError(row.lost) if row.lost else 'a score is not finite'}"
+        for row in rows
+        if row.failed
+    ]
+    return "; ".join(failed)
 
 
 def _print(result: SweepResult, repeats: int, folder: Path) -> None:
@@ -131,6 +156,9 @@ def _print(result: SweepResult, repeats: int, folder: Path) -> None:
     heads = [m.name for m in result.metrics]
     print(f"\n{'':{width}}  {'NFE':>6}  " + "  ".join(f"{h:>20}" for h in heads))
     for i, row in enumerate(result.rows):
+        if row.failed:
+            print(f"{row.candidate!s:{width}}  {'':6}  failed: samples or scores are not finite")
+            continue
         cells = [str(row.interval(k, result.confidence)) for k in range(len(heads))]
         mark = "best" if i == result.comparison.best else "as good" if result.comparison.equal[i] else ""
         print(

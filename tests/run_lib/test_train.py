@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -13,6 +14,7 @@ from configs.base import get_config as defaults
 from models.ema import EMA
 from run_lib.config.configuration import read
 from run_lib.config.training import build_optimisation
+from run_lib.data.order import shuffled_rows
 from run_lib.training.loop import update
 from run_lib.training.state import TrainState, Weights
 from tests.run_lib.planned import with_fields
@@ -71,7 +73,7 @@ CONTINUOUS = {"data__dataset": "broken", "data__levels": 0, "data__uniform_dequa
 def test_loss_that_stays_non_finite_stops_the_run(tmp_path: Path) -> None:
     (tmp_path / "broken.py").write_text(BROKEN.format(rows=":"))
     workdir = tmp_path / "run"
-    error = program(
+    outcome = program(
         "--config",
         TINY,
         "--mode",
@@ -82,7 +84,9 @@ def test_loss_that_stays_non_finite_stops_the_run(tmp_path: Path) -> None:
         training__n_iters=20,
         training__max_nonfinite=3,
         **CONTINUOUS,
-    ).error
+    )
+    assert outcome.status == 3
+    error = outcome.err.splitlines()[-1]
     assert "not finite for 3 steps in a row, to step 2" in error
     assert "nonfinite_step_2.pt" in error
     held = torch.load(workdir / "nonfinite_step_2.pt", weights_only=True)
@@ -97,7 +101,11 @@ def test_single_bad_batch_is_passed_over(tmp_path: Path) -> None:
     """One image of 40 is not a number: one step in five of an epoch changes nothing, and the rest go on."""
     (tmp_path / "broken.py").write_text(BROKEN.format(rows="7"))
     workdir = tmp_path / "run"
-    run(TINY, "train", workdir, plugins=tmp_path / "broken.py", training__n_iters=5, **CONTINUOUS)
+    said = run(TINY, "train", workdir, plugins=tmp_path / "broken.py", training__n_iters=5, **CONTINUOUS).err
+    place = int(np.flatnonzero(shuffled_rows(42, 0, 40, 40) == 7)[0])
+    named = f"training sample 7 (place {place % 8} of the batch)"
+    assert f"step {place // 8} is skipped: the data are not finite: {named}" in said
+    assert "1 steps of this run were skipped" in said
     held = torch.load(workdir / "checkpoints/step_00000005.pt", weights_only=True)
     assert all(w.isfinite().all() for w in held["model"].values())
     assert held["ema"]["num_updates"] == 4

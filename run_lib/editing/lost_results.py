@@ -1,0 +1,49 @@
+"""Results that are not finite, and images that could not be read: how a mode that writes images ends."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from run_lib.data.inputs import Skipped, report_skipped
+from run_lib.evaluation.report import IncompleteError
+
+SHOWN = 20
+"""Results that a message names."""
+
+
+@dataclass(frozen=True)
+class LostResult:
+    """A result that is not finite.
+
+    Attributes:
+        image: name of the input.
+        number: of the result among those of the image.
+    """
+
+    image: str
+    number: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.image} (result {self.number})" if self.number else self.image
+
+
+def report_results(skipped: Sequence[Skipped], total: int, lost: Sequence[LostResult]) -> None:
+    """List what is missing, after everything else is written.
+
+    Raises:
+        IncompleteError: a result is not finite; the exit status is 3.
+        SystemExit: an image could not be read; it is 1.
+    """
+    if not lost:
+        report_skipped(skipped, total)
+        return
+    with contextlib.suppress(SystemExit):  # what is not finite is the graver
+        report_skipped(skipped, total)
+    more = f" and {len(lost) - SHOWN} more" if len(lost) > SHOWN else ""
+    raise IncompleteError(
+        f"{len(lost)} result{'s are' if len(lost) > 1 else ' is'} not finite and not written: those of "
+        f"{', '.join(map(str, lost[:SHOWN]))}{more}. The network's output is not finite, or the sampler diverges: "
+        f"look at the weights, take more sampling.num_steps or other settings of the method."
+    )

@@ -1,0 +1,79 @@
+"""What is said of training steps that were skipped, and when training stops because of them."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from run_lib.config.training import TrainingPlan
+from run_lib.data.levels import Arrays
+from run_lib.data.order import shuffled_rows
+from run_lib.files import atomic
+from run_lib.run import Run
+from run_lib.training.watch import Skipped, Watch
+from sde_lib.finite import NotFiniteError
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
+
+SAID = 5
+"""Steps that are named each time."""
+
+
+def say(message: str) -> None:
+    """A warning beside the progress bar."""
+    tqdm.write(f"warning: {message}", file=sys.stderr)
+
+
+def look_for_faults(
+    watch: Watch, plan: TrainingPlan, run: Run, arrays: Arrays, done: int, writer: SummaryWriter
+) -> None:
+    """Name the steps that were skipped since the last look, with the cause of each.
+
+    Raises:
+        NotFiniteError: so many of them in a row that training stops.
+    """
+    overflows = watch.overflows
+    found = watch.read(done)
+    for one in found[:SAID]:
+        say(f"step {one.step} is skipped: {one.findings.cause(_rows(plan, arrays, one.step).tolist())}")
+    if len(found) > SAID:
+        say(f"{len(found) - SAID} more steps up to step {found[-1].step} are skipped")
+    if found:
+        writer.add_scalar("train/skipped_steps", watch.skipped, done)
+    if watch.overflows > overflows:
+        writer.add_scalar("train/overflows_of_the_loss_scale", watch.overflows, done)
+    for one in found:
+        if one.in_a_row == plan.settings.max_nonfinite:
+            _give_up(plan, run, arrays, one)
+
+
+def _rows(plan: TrainingPlan, arrays: Arrays, step: int) -> np.ndarray:
+    """The training data of a step."""
+    size = plan.settings.batch_size
+    return shuffled_rows(plan.subject.seed, step * size, size, len(arrays))
+
+
+def _give_up(plan: TrainingPlan, run: Run, arrays: Arrays, last: Skipped) -> None:
+    """Write the batch of a step to a file, and stop training."""
+    rows, losses = _rows(plan, arrays, last.step), last.findings.losses
+    path = run.workdir / f"nonfinite_step_{last.step}.pt"
+    held = {"images": arrays.images[rows], "rows": torch.from_numpy(rows)}
+    if losses is not None:
+        held |= {"t": losses.t, "losses": losses.values}
+    with atomic(path) as partial:
+        torch.save(held, partial)
+    lost = any(not bool(p.isfinite().all()) for p in plan.subject.network.parameters())
+    what = (
+        "The weights were not finite before: go back to an earlier checkpoint."
+        if lost
+        else "Mend the data, or lower optim.lr, lengthen optim.warmup or clip with optim.grad_clip."
+    )
+    raise NotFiniteError(
+        f"something was not finite for {plan.settings.max_nonfinite} steps in a row, to step {last.step}: "
+        f"{last.findings.cause(rows.tolist())}. The batch, its times and losses are in {path}. {what}"
+    )

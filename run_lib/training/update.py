@@ -1,0 +1,68 @@
+"""A step of the optimiser, taken whole or not at all."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from run_lib.training.state import TrainState
+from run_lib.training.undo import Kept, KeptOptimizer
+from run_lib.training.watch import Batch, Findings, agreed
+
+
+@torch.no_grad()
+def update(state: TrainState, rate: float, clip: float, batch: Batch | None = None) -> Tensor:
+    """Take one step of the optimiser and update the averages; returns the gradient's norm before clipping.
+
+    If the data, a loss, the gradient or a weight after the step is not finite, the step changes neither weights nor
+    moments, averages, buffers and float16's scale of the loss. If the gradient has overflowed because of that scale,
+    it alone changes: it is halved. All this is decided on the device; ``state.watch`` has what was found.
+
+    Args:
+        state: with the gradient in its weights.
+        rate: the learning rate.
+        clip: largest norm of the gradient; 0 or less: any.
+        batch: what the gradient is of.
+    """
+    for group in state.optimizer.param_groups:
+        group["lr"] = rate
+    state.scaler.unscale_(state.optimizer)
+    named = [(name, p) for name, p in state.network.named_parameters() if p.grad is not None]
+    parameters: list[Tensor] = [p for _, p in named]
+    norms = torch.stack(torch._foreach_norm([p.grad for p in parameters if p.grad is not None], 2.0))
+    norm = torch.linalg.vector_norm(norms, 2.0)
+    torch.nn.utils.clip_grads_with_norm_(parameters, clip if clip > 0 else float("inf"), norm)
+
+    before = KeptOptimizer(state.optimizer)
+    state.optimizer.step()
+    weights = torch.stack(torch._foreach_norm(parameters, float("inf")))  # the norm of 2 could overflow
+
+    sound = torch.ones_like(norm, dtype=torch.bool)
+    if batch is not None:
+        sound = batch.data.all() & batch.losses.values.mean().isfinite()
+    overflow = sound & ~norm.isfinite()
+    # A gradient that is not finite at a scale of 1 would be so without one.
+    overflow &= state.scaler.scale(torch.ones_like(norm)) > 1
+    sound &= norm.isfinite() & weights.isfinite().all()
+    faulty = agreed(~sound & ~overflow)
+    overflow = agreed(overflow) & ~faulty
+
+    skipped = faulty | overflow
+    before.put_back(skipped)
+    if batch is not None:
+        batch.buffers.put_back(skipped)
+    _rescale(state.scaler, faulty)
+    for average in (state.ema, *state.averages.values()):
+        average.update(state.network, where=~skipped)
+    data, losses = (None, None) if batch is None else (batch.data, batch.losses)
+    state.watch.note(Findings(data, losses, [name for name, _ in named], norms, weights, faulty, overflow))
+    return norm
+
+
+def _rescale(scaler: torch.amp.GradScaler, faulty: Tensor) -> None:
+    """Adjust float16's scale of the loss to whether the gradient overflowed; not after a fault."""
+    if not scaler.is_enabled():
+        return
+    before = Kept(part for part in (scaler._scale, scaler._growth_tracker) if part is not None)
+    scaler.update()
+    before.put_back(faulty)
