@@ -5,13 +5,15 @@ python main.py --config configs/ddpm/digits.py --mode all
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 
 from absl import flags
 
-from run_lib import modes  # noqa: F401 - registers them
+from run_lib import (
+    ends,
+    modes,  # noqa: F401 - registers them
+)
 from run_lib.config.command_line import configure, default_workdir, find_configuration, parse
 from run_lib.config.configuration import read
 from run_lib.config.effects import check_effects, idle_sections
@@ -19,10 +21,11 @@ from run_lib.config.files import load_config_file
 from run_lib.config.mode import register_mode
 from run_lib.config.subject import build_placement
 from run_lib.config.usage import usage, wants_help
-from run_lib.evaluation.report import IncompleteError
-from run_lib.files import writable, write_json
+from run_lib.files import remove_partials, writable, write_json
+from run_lib.locks import holding
 from run_lib.processes import refuse_several
 from run_lib.run import Run
+from run_lib.stopping import promising
 
 _CONFIG = flags.DEFINE_string("config", None, "Configuration: a file, or a shipped one such as ddpm/digits.")
 _MODE = flags.DEFINE_string("mode", "all", "What to do.")
@@ -48,30 +51,18 @@ def main(argv: list[str]) -> None:
     if idle := idle_sections(configuration):
         print(f"note: --mode {_MODE.value} does not read config.{', config.'.join(idle)}", file=sys.stderr)
     workdir = Path(_WORKDIR.value or default_workdir(name))
+    run = Run(workdir, _EVAL_FOLDER.value, name)
     if mode.keeps_record:
-        write_json(writable(workdir) / "config.json", configuration.record.values)
-    mode.work(build_placement(configuration.values).place(plan), Run(workdir, _EVAL_FOLDER.value, name))
+        remove_partials(writable(workdir), below=False)
+    with holding(mode.writes(plan, run), _MODE.value), promising(mode.kept):
+        if mode.keeps_record:
+            write_json(workdir / "config.json", configuration.record.values)
+        mode.work(build_placement(configuration.values).place(plan), run)
 
 
 def guarded(argv: list[str]) -> None:
     """Run, and say what was wrong without a traceback when the user can mend it."""
-    try:
-        main(argv)
-        sys.stdout.flush()
-    except ValueError as error:
-        if flags.FLAGS.is_parsed() and _TRACEBACK.value:
-            raise
-        print(f"error: {error}", file=sys.stderr)
-        raise SystemExit(2) from None
-    except IncompleteError as error:
-        print(f"incomplete: {error}", file=sys.stderr)
-        raise SystemExit(3) from None
-    except KeyboardInterrupt:
-        print("interrupted: the same command goes on from the latest checkpoint", file=sys.stderr)
-        raise SystemExit(130) from None
-    except BrokenPipeError:  # whoever read the output has seen enough, as head does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is left to be flushed
-        raise SystemExit(141) from None
+    ends.guarded(lambda: main(argv), lambda: flags.FLAGS.is_parsed() and _TRACEBACK.value)
 
 
 if __name__ == "__main__":

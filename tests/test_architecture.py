@@ -56,10 +56,13 @@ STOREYS: dict[str, list[set[str]]] = {
     ],
     "run_lib": [
         # What knows neither configurations nor plans, and stands on nothing of run_lib but itself.
+        {"faults", "stopping"},
         {"files", "fingerprint", "placement", "processes", "seeds", "statistics", "data"},
+        {"locks"},
         # What a configuration chooses from, and what plans are made of.
         {
             "pictures",
+            "training.curves",
             "training.labels",
             "training.optimisers",
             "training.state",

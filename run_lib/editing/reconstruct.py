@@ -30,6 +30,7 @@ from run_lib.fingerprint import fingerprint
 from run_lib.pictures import eight_bits, save_png
 from run_lib.run import Run
 from run_lib.sample import batches
+from run_lib.stopping import finishing
 
 SECTION = "config.reconstruct"
 
@@ -42,7 +43,7 @@ def reconstruct(plan: ReconstructionPlan, run: Run) -> None:
     make the exit status 1.
     """
     settings, sampling = plan.settings, plan.sampling
-    folder = Path(settings.output or run.workdir / "reconstruct")
+    folder = output_folder(plan, run)
     inputs = _checked_inputs(plan, folder)
     weights = run.weights(sampling.subject)
     started, nfe = time.perf_counter(), 0
@@ -56,20 +57,29 @@ def reconstruct(plan: ReconstructionPlan, run: Run) -> None:
         done = [
             name in table and _written(folder, file) for name, file in zip(inputs.names, files, strict=True)
         ]
-        todo = [row for row, is_done in enumerate(done) if not is_done]
-        for rows in tqdm(list(batches(len(todo), settings.batch_size)), desc="reconstructing", unit="batch"):
-            loaded = load(inputs, [todo[row] for row in rows])
+        # Whole batches, whatever is done of them: in other company an image differs in its last bits.
+        todo = [
+            batch
+            for batch in batches(len(inputs), settings.batch_size)
+            if not all(done[row] for row in batch)
+        ]
+        for batch in tqdm(todo, desc="reconstructing", unit="batch"):
+            loaded = load(inputs, batch)
             skipped.extend(loaded.skipped)
-            if not loaded.rows:
+            if all(done[row] for row in loaded.rows):
                 continue
-            x = loaded.images.to(sampling.device)
-            labels = image_labels(sampling.num_classes, inputs, loaded.rows, SECTION, settings.label)
-            cond = sampling.task.conditions(x, labels)
-            encoded = plan.inversion.encode(x, **cond)
-            decoded = plan.inversion.decode(encoded.x, **cond)
-            nfe = encoded.nfe + decoded.nfe
-            errors = _write(sampling.data, folder, [files[row] for row in loaded.rows], x, decoded.x)
-            table.add([inputs.names[row] for row in loaded.rows], errors)
+            with finishing("the batch") as stop:
+                x = loaded.images.to(sampling.device)
+                labels = image_labels(sampling.num_classes, inputs, loaded.rows, SECTION, settings.label)
+                cond = sampling.task.conditions(x, labels)
+                encoded = plan.inversion.encode(x, **cond)
+                decoded = plan.inversion.decode(encoded.x, **cond)
+                nfe = encoded.nfe + decoded.nfe
+                new = [place for place, row in enumerate(loaded.rows) if not done[row]]
+                rows = [loaded.rows[place] for place in new]
+                errors = _write(sampling.data, folder, [files[row] for row in rows], x[new], decoded.x[new])
+                table.add([inputs.names[row] for row in rows], errors)
+                stop.leave()
         table.sort(inputs.names)
     facts = {
         "nfe": nfe,
@@ -79,6 +89,11 @@ def reconstruct(plan: ReconstructionPlan, run: Run) -> None:
     }
     _report(folder, table, inputs, facts, skipped)
     report_skipped(skipped, len(inputs))
+
+
+def output_folder(plan: ReconstructionPlan, run: Run) -> Path:
+    """``reconstruct.output``, or a folder of the work directory."""
+    return Path(plan.settings.output or run.workdir / "reconstruct")
 
 
 def _checked_inputs(plan: ReconstructionPlan, folder: Path) -> Inputs:

@@ -44,7 +44,7 @@ def evaluate(plan: EvaluationPlan, run: Run) -> None:
     """
     check(plan)
     config_hash = plan.subject.record.hash
-    folder = run.workdir / run.eval_folder
+    folder = run.evaluation
     processes, lost = Processes.from_environment(), 0
     with processes.process_group():
         report = Report(folder / "report.json", processes.is_main)

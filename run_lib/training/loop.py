@@ -17,6 +17,8 @@ from run_lib.pictures import picture, to_tensorboard
 from run_lib.run import Run
 from run_lib.sample import draw
 from run_lib.seeds import Use, stream_seed
+from run_lib.stopping import finishing
+from run_lib.training.curves import Curves
 from run_lib.training.state import TrainState
 from sde_lib.noise import Noise
 
@@ -30,8 +32,6 @@ def train(plan: TrainingPlan, run: Run) -> None:
     Raises:
         ValueError: nothing to train, missing data, a checkpoint that does not fit, a loss that stays non-finite.
     """
-    from torch.utils.tensorboard import SummaryWriter
-
     subject, settings = plan.subject, plan.settings
     if not subject.trainable:
         raise ValueError(
@@ -43,7 +43,11 @@ def train(plan: TrainingPlan, run: Run) -> None:
     state = run.new_state(plan)
     run.resume(state)
     bad_steps = 0
-    with SummaryWriter(str(run.workdir / "tensorboard"), purge_step=state.step) as writer:
+    # Of the step itself the earlier files hold the curves, and they are not drawn again.
+    with (
+        Curves(run.workdir / "tensorboard", purge_step=state.step + 1) as writer,
+        finishing("the step") as stop,
+    ):
         writer.add_text(
             "config", f"```json\n{json.dumps(dict(subject.record.values), indent=2)}\n```", state.step
         )
@@ -74,11 +78,15 @@ def train(plan: TrainingPlan, run: Run) -> None:
                 writer.add_scalar("test/loss", validation_loss(plan, state, held_out), done)
             last = done == settings.n_iters
             due = done % settings.snapshot_freq_for_preemption == 0 or done % settings.snapshot_freq == 0
-            if (due and not bad_steps) or last:  # no checkpoint while losses are not finite
+            if ((due or stop.asked) and not bad_steps) or last:  # no checkpoint while losses are not finite
                 state.save(run.checkpoints.path(done), subject.record.values)
-                run.checkpoints.keep(multiple_of=settings.snapshot_freq)
+                run.checkpoints.keep(settings.snapshot_freq, settings.snapshot_freq_for_preemption)
             if plan.preview is not None and (done % settings.snapshot_freq == 0 or last):
                 writer.add_image("samples", _preview(plan.preview, state), done)
+            stop.leave(
+                f"the same command goes on from {run.checkpoints.latest() or 'the beginning'}, "
+                f"the last of {done} steps"
+            )
 
 
 def backward(state: TrainState, plan: TrainingPlan, arrays: Arrays, step: int) -> Losses:
