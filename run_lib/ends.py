@@ -11,9 +11,10 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 from run_lib.evaluation.report import IncompleteError
-from run_lib.faults import MachineError, explained, machines_fault
+from run_lib.faults import MachineError, explained, machines_fault, naming
 from run_lib.stopping import Stopped, watching
 
 _PIPE = 141
@@ -32,7 +33,8 @@ def guarded(work: Callable[[], None], wants_traceback: Callable[[], bool]) -> No
         with watching():
             work()
             if sys.stdout is not None:
-                sys.stdout.flush()
+                with naming(Path("standard output")):
+                    sys.stdout.flush()
     except KeyboardInterrupt:  # before or after signals are watched for
         _end("stopped by SIGINT.", 128 + signal.SIGINT)
     except Stopped as stopped:
@@ -55,7 +57,7 @@ def _line(error: Exception) -> tuple[str, int | None]:
     if (said := machines_fault(error)) is not None:
         return said, 1
     if isinstance(error, OSError):
-        error = explained(error)
+        error = explained(error, None if error.filename else Path("output"))
     return str(error), 1 if isinstance(error, MachineError) else 2 if isinstance(error, ValueError) else None
 
 
