@@ -66,18 +66,20 @@ def signalled(number: int, call: int, whole: Callable[..., Any]) -> Callable[...
     return function
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(("number", "step"), [(signal.SIGTERM, 3), (signal.SIGINT, 5)])
 def test_training_saves_the_step_that_a_signal_meets(
-    number: signal.Signals, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    number: signal.Signals, step: int, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Checkpoints are due at steps 2, 4 and 6. A signal within the third step leaves one of step 3, from which the
-    same command goes on; in the end there are the files and curves of a run that was not disturbed."""
+    same command goes on, and the fifth one of 5; the files and curves in the end are those of a run undisturbed."""
     before = signal.getsignal(number)
     with monkeypatch.context() as patch:
-        patch.setattr(loop, "update", signalled(number, 3, loop.update))
+        patch.setattr(loop, "update", signalled(number, step, loop.update))
         line = one_line(calls(TINY, "train", tmp_path), 128 + number)
-    saved = tmp_path / "checkpoints/step_00000003.pt"
-    assert line == f"stopped by {number.name}: the same command goes on from {saved}, the last of 3 steps."
+    saved = tmp_path / f"checkpoints/step_{step:08d}.pt"
+    assert (
+        line == f"stopped by {number.name}: the same command goes on from {saved}, the last of {step} steps."
+    )
     assert signal.getsignal(number) == before, "the handlers of before are back"
     assert "continuing from" in run(TINY, "train", tmp_path).out
     assert not saved.exists()

@@ -38,9 +38,8 @@ def test_lock_of_a_process_that_was_killed_does_not_stand_in_the_way(tmp_path: P
 
 def test_evaluation_beside_a_training(tmp_path: Path) -> None:
     """They write to different folders."""
-    run(TINY, "train", tmp_path)
     with holding([tmp_path / "checkpoints"], "train"):
-        run(TINY, "eval", tmp_path, eval__enable_bpd=False)
+        run(GAUSSIAN, "eval", tmp_path, eval__enable_bpd=False, eval__num_samples=10, **SMALL)
         assert program("--config", TINY, "--mode", "all", "--workdir", tmp_path).status == 2
 
 
