@@ -5,12 +5,14 @@ python main.py --config configs/ddpm/digits.py --mode all
 
 from __future__ import annotations
 
-import os
 import sys
 
 from absl import flags
 
-from run_lib import modes  # noqa: F401 - registers them
+from run_lib import (
+    ends,
+    modes,  # noqa: F401 - registers them
+)
 from run_lib.config.command_line import configure, find_configuration, parse, work_directory
 from run_lib.config.configuration import read
 from run_lib.config.effects import check_effects, idle_sections
@@ -18,11 +20,11 @@ from run_lib.config.files import load_config_file
 from run_lib.config.mode import register_mode
 from run_lib.config.subject import build_placement
 from run_lib.config.usage import usage, wants_help
-from run_lib.evaluation.report import IncompleteError
-from run_lib.files import writable, write_json
+from run_lib.files import remove_partials, writable, write_json
+from run_lib.locks import holding
 from run_lib.processes import refuse_several
 from run_lib.run import Run
-from sde_lib.finite import NotFiniteError
+from run_lib.stopping import promising
 
 _CONFIG = flags.DEFINE_string("config", None, "Configuration: a file, or a shipped one such as ddpm/digits.")
 _MODE = flags.DEFINE_string("mode", "all", "What to do.")
@@ -47,31 +49,18 @@ def main(argv: list[str]) -> None:
     check_effects(configuration)
     if idle := idle_sections(configuration):
         print(f"note: --mode {_MODE.value} does not read config.{', config.'.join(idle)}", file=sys.stderr)
-    workdir = work_directory(_WORKDIR.value, name)
+    run = Run(work_directory(_WORKDIR.value, name), _EVAL_FOLDER.value, name)
     if mode.keeps_record:
-        write_json(writable(workdir) / "config.json", configuration.record.values)
-    mode.work(build_placement(configuration.values).place(plan), Run(workdir, _EVAL_FOLDER.value, name))
+        remove_partials(writable(run.workdir), below=False)
+    with holding(mode.writes(plan, run), _MODE.value), promising(mode.kept):
+        if mode.keeps_record:
+            write_json(run.workdir / "config.json", configuration.record.values)
+        mode.work(build_placement(configuration.values).place(plan), run)
 
 
 def guarded(argv: list[str]) -> None:
     """Run, and say what was wrong without a traceback when the user can mend it."""
-    try:
-        main(argv)
-        sys.stdout.flush()
-    except (IncompleteError, NotFiniteError) as error:
-        print(f"incomplete: {error}", file=sys.stderr)
-        raise SystemExit(3) from None
-    except ValueError as error:
-        if flags.FLAGS.is_parsed() and _TRACEBACK.value:
-            raise
-        print(f"error: {error}", file=sys.stderr)
-        raise SystemExit(2) from None
-    except KeyboardInterrupt:
-        print("interrupted: the same command goes on from the latest checkpoint", file=sys.stderr)
-        raise SystemExit(130) from None
-    except BrokenPipeError:  # whoever read the output has seen enough, as head does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is left to be flushed
-        raise SystemExit(141) from None
+    ends.guarded(lambda: main(argv), lambda: flags.FLAGS.is_parsed() and _TRACEBACK.value)
 
 
 if __name__ == "__main__":

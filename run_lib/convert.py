@@ -16,7 +16,7 @@ from models.checkpoints.diffusers import export_diffusers
 from models.checkpoints.ours import save_weights
 from models.checkpoints.training import over_all
 from run_lib.config.converting import ConversionPlan
-from run_lib.files import atomic
+from run_lib.files import atomic, atomic_folder
 from run_lib.run import Run
 from run_lib.training.state import TrainState
 from sde_lib.registry import unknown_name
@@ -38,7 +38,6 @@ def convert(plan: ConversionPlan, run: Run) -> None:
         state = replace(state, weights=state.weights.use(rate))
     suffix, write = FORMATS[wanted.to]
     path = Path(wanted.path or run.workdir / "converted" / f"{wanted.to}_{state.step:08d}{suffix}")
-    path.parent.mkdir(parents=True, exist_ok=True)
     write(plan, state, path)
     print(f"{wanted.to}: {path}")
 
@@ -93,8 +92,8 @@ def to_diffusers(plan: ConversionPlan, state: TrainState, path: Path) -> None:
             f"diffusers has no scheduler of {plan.process} that networks of ours are trained with; it has those "
             f"of discrete vpsde, of ddpm with a named schedule, and of continuous vesde."
         )
-    with state.weights.averaged():
-        export_diffusers(state.network, path, sample_size=(shape[1], shape[2]), schedule=plan.schedule)
+    with state.weights.averaged(), atomic_folder(path) as partial:
+        export_diffusers(state.network, partial, sample_size=(shape[1], shape[2]), schedule=plan.schedule)
 
 
 FORMATS: dict[str, tuple[str, Callable[[ConversionPlan, TrainState, Path], None]]] = {

@@ -4,28 +4,88 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from run_lib.faults import naming
+
+_PARTIAL = re.compile(r"\.partial-(\d+)-.+")
+
 
 @contextmanager
 def atomic(path: Path) -> Iterator[Path]:
-    """A temporary path to write to; it is renamed to ``path`` when the block ends without an error."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """A temporary path to write to; it is renamed to ``path`` when the block ends without an error.
+
+    Raises:
+        ValueError: something is in the way, or may not be written.
+        MachineError: the disk is full, or fails.
+    """
     partial = path.with_name(f".partial-{os.getpid()}-{path.name}")
-    try:
-        yield partial
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with naming(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            yield partial
+            os.replace(partial, path)
+        finally:
+            partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_folder(folder: Path) -> Iterator[Path]:
+    """A temporary folder; its files are moved into ``folder`` when the block ends without an error.
+
+    Raises:
+        ValueError: something is in the way, or may not be written.
+        MachineError: the disk is full, or fails.
+    """
+    partial = folder.with_name(f".partial-{os.getpid()}-{folder.name}")
+    with naming(folder):
+        partial.mkdir(parents=True, exist_ok=True)
+        try:
+            yield partial
+            folder.mkdir(exist_ok=True)
+            for file in sorted(partial.iterdir()):
+                os.replace(file, folder / file.name)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
 
 
 def write_json(path: Path, content: Any) -> None:
     """Write JSON atomically, for people to read."""
     with atomic(path) as partial:
         partial.write_text(json.dumps(content, indent=2) + "\n")
+
+
+def remove_partials(folder: Path, *, below: bool = True) -> None:
+    """Remove temporary files of processes that are no more, in a folder and, unless told otherwise, below it."""
+    if not folder.is_dir():
+        return
+    for path in list(folder.rglob(".partial-*") if below else folder.glob(".partial-*")):
+        match = _PARTIAL.fullmatch(path.name)
+        if match is None or _lives(int(match.group(1))):
+            continue
+        with naming(path):
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
+
+
+def _lives(pid: int) -> bool:
+    """Whether another process has this number; ours has written nothing yet where it is asked."""
+    if pid == os.getpid():
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        pass
+    return True
 
 
 def writable(folder: Path) -> Path:
@@ -36,7 +96,7 @@ def writable(folder: Path) -> Path:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / f".probe-{os.getpid()}"
+        probe = folder / f".partial-{os.getpid()}-probe"
         probe.touch()
         probe.unlink()
     except OSError as error:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar
 
 from run_lib.config import plans
@@ -14,6 +16,7 @@ from run_lib.config.mode import Mode, register_mode
 from run_lib.config.sampling import SamplingPlan
 from run_lib.config.training import TrainingPlan
 from run_lib.config.tuning import TuningPlan
+from run_lib.processes import Processes
 from run_lib.run import Run
 from sde_lib.finite import NotFiniteError
 
@@ -23,8 +26,13 @@ from sde_lib.finite import NotFiniteError
 class Train(Mode):
     """Trains to ``training.n_iters``, from the latest checkpoint if there is one."""
 
+    kept: ClassVar[str] = "the same command goes on from the latest checkpoint"
+
     def plan(self, configuration: Configuration) -> TrainingPlan:
         return plans.training(configuration)
+
+    def writes(self, plan: TrainingPlan, run: Run) -> Iterable[Path]:
+        return (run.checkpoints.folder,)
 
     def work(self, plan: TrainingPlan, run: Run) -> None:
         from run_lib.training.loop import train
@@ -37,8 +45,13 @@ class Train(Mode):
 class Sample(Mode):
     """Draws ``sampling.num_samples`` samples, and a picture of the first of them."""
 
+    kept: ClassVar[str] = "unfinished samples are not kept, and the same command begins anew"
+
     def plan(self, configuration: Configuration) -> SamplingPlan:
         return plans.sampling(configuration)
+
+    def writes(self, plan: SamplingPlan, run: Run) -> Iterable[Path]:
+        return (run.samples,)
 
     def work(self, plan: SamplingPlan, run: Run) -> None:
         from run_lib.sample import sample
@@ -52,9 +65,13 @@ class Evaluate(Mode):
     """Evaluates checkpoints: loss, bits/dim, sample quality; several processes share the work."""
 
     many_processes: ClassVar[bool] = True
+    kept: ClassVar[str] = "the batches that are done are kept, and the same command goes on after them"
 
     def plan(self, configuration: Configuration) -> EvaluationPlan:
         return plans.evaluation(configuration)
+
+    def writes(self, plan: EvaluationPlan, run: Run) -> Iterable[Path]:
+        return (run.evaluation,) if Processes.from_environment().is_main else ()
 
     def work(self, plan: EvaluationPlan, run: Run) -> None:
         from run_lib.evaluation.evaluate import evaluate
@@ -67,8 +84,16 @@ class Evaluate(Mode):
 class Everything(Mode):
     """Trains, samples and evaluates, in this order."""
 
+    kept: ClassVar[str] = (
+        "checkpoints and evaluated batches are kept, and the same command goes on after them"
+    )
+
     def plan(self, configuration: Configuration) -> plans.CompletePlan:
         return plans.complete(configuration)
+
+    def writes(self, plan: plans.CompletePlan, run: Run) -> Iterable[Path]:
+        parts = ((plan.training, run.checkpoints.folder), (plan.sampling, run.samples))
+        return (*(folder for part, folder in parts if part is not None), run.evaluation)
 
     def work(self, plan: plans.CompletePlan, run: Run) -> None:
         from run_lib.evaluation.evaluate import check, evaluate
@@ -100,8 +125,13 @@ class Everything(Mode):
 class Tune(Mode):
     """Sweeps settings of the sampler over the same seeds, or finds a time grid for a checkpoint."""
 
+    kept: ClassVar[str] = "the sets that are scored are kept, and the same command scores the rest"
+
     def plan(self, configuration: Configuration) -> TuningPlan:
         return plans.tuning(configuration)
+
+    def writes(self, plan: TuningPlan, run: Run) -> Iterable[Path]:
+        return (run.workdir / plan.settings.folder,)
 
     def work(self, plan: TuningPlan, run: Run) -> None:
         from run_lib.tuning.tune import tune
@@ -114,8 +144,15 @@ class Tune(Mode):
 class Control(Mode):
     """Inpainting, colorization, super-resolution and other work on given images."""
 
+    kept: ClassVar[str] = "there is no report, and the same command begins anew"
+
     def plan(self, configuration: Configuration) -> ControlPlan:
         return plans.control(configuration)
+
+    def writes(self, plan: ControlPlan, run: Run) -> Iterable[Path]:
+        from run_lib.editing.control import output_folder
+
+        return (output_folder(plan, run),)
 
     def work(self, plan: ControlPlan, run: Run) -> None:
         from run_lib.editing.control import control
@@ -128,8 +165,15 @@ class Control(Mode):
 class Reconstruct(Mode):
     """Takes images to noise and back (DIRE), and measures how far from themselves they return."""
 
+    kept: ClassVar[str] = "the images that are done are kept, and the same command goes on with the rest"
+
     def plan(self, configuration: Configuration) -> ReconstructionPlan:
         return plans.reconstruction(configuration)
+
+    def writes(self, plan: ReconstructionPlan, run: Run) -> Iterable[Path]:
+        from run_lib.editing.reconstruct import output_folder
+
+        return (output_folder(plan, run),)
 
     def work(self, plan: ReconstructionPlan, run: Run) -> None:
         from run_lib.editing.reconstruct import reconstruct
@@ -160,6 +204,9 @@ class Convert(Mode):
 
     def plan(self, configuration: Configuration) -> ConversionPlan:
         return plans.conversion(configuration)
+
+    def writes(self, plan: ConversionPlan, run: Run) -> Iterable[Path]:
+        return () if plan.settings.path else (run.workdir / "converted",)
 
     def work(self, plan: ConversionPlan, run: Run) -> None:
         from run_lib.convert import convert

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 
 import torch.distributed
 
+from run_lib.faults import MachineError
+
 
 @dataclass(frozen=True)
 class Processes:
@@ -52,9 +54,19 @@ class Processes:
         return range(self.rank, total, self.world_size)
 
     def barrier(self) -> None:
-        """Wait until every process has come here."""
+        """Wait until every process has come here.
+
+        Raises:
+            MachineError: another one has ended.
+        """
         if self.world_size > 1:
-            torch.distributed.barrier()
+            try:
+                torch.distributed.barrier()
+            except RuntimeError as error:  # as the library calls it, "Connection closed by peer" and the like
+                raise MachineError(
+                    "another process of this evaluation has ended before its share was done; its own message says "
+                    "why. The same command goes on after the batches that are done."
+                ) from error
 
     @contextlib.contextmanager
     def process_group(self) -> Iterator[None]:

@@ -36,6 +36,16 @@ class Run:
     def checkpoints(self) -> Checkpoints:
         return Checkpoints(self.workdir / "checkpoints")
 
+    @property
+    def samples(self) -> Path:
+        """The folder of ``--mode sample``."""
+        return self.workdir / "samples"
+
+    @property
+    def evaluation(self) -> Path:
+        """The folder of ``--mode eval``."""
+        return self.workdir / self.eval_folder
+
     def weights(self, subject: Subject, step: int | None = None) -> Weights:
         """The weights of a checkpoint, the latest unless a step is given. An exact score needs no checkpoint.
 

@@ -98,7 +98,7 @@ def sample(plan: SamplingPlan, run: Run) -> None:
     settings = plan.settings
     weights = run.weights(plan.subject)
     plan = with_stored_grid(plan, run.stored_grids(), weights)
-    folder = run.workdir / "samples"
+    folder = run.samples
     started, nfe = time.perf_counter(), 0
     shown: list[Tensor] = []
     lost: list[LostSamplesError] = []

@@ -57,11 +57,13 @@ STOREYS: dict[str, list[set[str]]] = {
     "run_lib": [
         # What knows neither configurations nor plans, and stands on nothing of run_lib but itself.
         {"fingerprint"},
+        {"faults", "stopping"},
         {"files", "placement", "processes", "seeds", "statistics", "data", "training.undo"},
-        {"training.watch"},
+        {"locks", "training.watch"},
         # What a configuration chooses from, and what plans are made of.
         {
             "pictures",
+            "training.curves",
             "training.labels",
             "training.optimisers",
             "training.state",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import zipfile
 from pathlib import Path
 
@@ -51,6 +52,10 @@ def _check_zip(file: Path) -> None:
     try:
         archive = zipfile.ZipFile(file)
     except (zipfile.BadZipFile, ValueError, NotImplementedError, EOFError):
+        raise DamagedCheckpointError(file, _UNREADABLE) from None
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # it is sought before the file's beginning
+            raise
         raise DamagedCheckpointError(file, _UNREADABLE) from None
     with archive:
         members = archive.infolist()

@@ -1,4 +1,4 @@
-"""The error for a weights file whose bytes are not those that were written."""
+"""The error for a weights file whose bytes are not those that were written, and what is none."""
 
 from __future__ import annotations
 
@@ -23,3 +23,20 @@ class DamagedCheckpointError(ValueError):
             message
             or f"weights file {file} ({file.stat().st_size} bytes) {reason}. Fetch it again, or use another copy."
         )
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory could not be had: Python's, or a ``RuntimeError`` of torch's allocators.
+
+    It is no sign of damage, whatever was being read.
+    """
+    said = (
+        "DefaultCPUAllocator",
+        "out of memory",
+        "bad_alloc",
+        "not enough memory",
+        "Cannot allocate memory",
+    )
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and any(text in str(error) for text in said)
+    )

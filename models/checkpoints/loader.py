@@ -13,6 +13,7 @@ from torch import Tensor
 
 from models.base import Network, register_model
 from models.checkpoints.base import Family, register_family
+from models.checkpoints.damage import out_of_memory
 from models.checkpoints.diffusers_folder import is_folder, read_folder
 from models.checkpoints.reader import read_payload
 from models.checkpoints.wrapping import unwrapped
@@ -79,6 +80,8 @@ def readable(path: str | os.PathLike[str], family: Family) -> Iterator[None]:
     try:
         yield
     except (TypeError, AttributeError, LookupError, RuntimeError) as error:
+        if out_of_memory(error):
+            raise
         raise ValueError(
             f"weights file {path} has the names of family {family.name!r}, but some of its entries are missing or "
             "of another kind than that family's; use another copy, or save the network's state_dict() again."

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from models.checkpoints.archive import check_archive
-from models.checkpoints.damage import DamagedCheckpointError
+from models.checkpoints.damage import DamagedCheckpointError, out_of_memory
 from models.checkpoints.declared import ForeignError
 from models.checkpoints.ours import read_weights
 
@@ -77,7 +77,9 @@ def _read_pickled(file: Path) -> Any:
             f"with torch.save(model.state_dict(), path). It names {error}."
         ) from None
     # torch's own words advise unsafe loading and reports to its authors, so they are not passed on.
-    except (pickle.UnpicklingError, RuntimeError, EOFError, LookupError, TypeError, AttributeError):
+    except (pickle.UnpicklingError, RuntimeError, EOFError, LookupError, TypeError, AttributeError) as error:
+        if out_of_memory(error):
+            raise
         raise DamagedCheckpointError(
             file, "cannot be read: truncated, or not written by torch.save"
         ) from None
@@ -94,7 +96,9 @@ def _read_safetensors(file: Path) -> Any:
         weights = load_file(file, device="cpu")
         with safe_open(file, framework="pt") as opened:
             return read_weights(weights, opened.metadata())
-    except (SafetensorError, RuntimeError, LookupError, TypeError, AttributeError):
+    except (SafetensorError, RuntimeError, LookupError, TypeError, AttributeError) as error:
+        if out_of_memory(error):
+            raise
         raise DamagedCheckpointError(file, _NOT_SAFETENSORS) from None
 
 

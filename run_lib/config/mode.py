@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -21,12 +22,14 @@ class Mode(abc.ABC):
         takes_arguments: whether words may follow the flags; otherwise they are refused.
         many_processes: whether torchrun may start it as several processes.
         keeps_record: whether it works in the work directory, and keeps the resolved configuration there.
+        kept: what an interruption leaves and how to go on, as a sentence without its full stop.
     """
 
     needs_configuration: ClassVar[bool] = True
     takes_arguments: ClassVar[bool] = False
     many_processes: ClassVar[bool] = False
     keeps_record: ClassVar[bool] = True
+    kept: ClassVar[str] = "the same command begins anew"
 
     @abc.abstractmethod
     def plan(self, configuration: Configuration) -> Any:
@@ -35,6 +38,13 @@ class Mode(abc.ABC):
     @abc.abstractmethod
     def work(self, plan: Any, run: Run) -> None:
         """Do it. Nothing reads the configuration any more."""
+
+    def writes(self, plan: Any, run: Run) -> Iterable[Path]:
+        """The folders that it writes to, which no two runs do at a time; the whole work directory unless declared.
+
+        Modes that write to different folders may run beside one another, such as an evaluation beside a training.
+        """
+        return (run.workdir,) if self.keeps_record else ()
 
     def workdir(self, default: Path) -> Path:
         """The work directory, where none is named."""

@@ -37,10 +37,18 @@ def control(plan: ControlPlan, run: Run) -> None:
     inputs = _checked_inputs(plan)
     lost: list[LostResult] = []
     if isinstance(plan.work, Interpolation):
-        skipped = interpolations(plan, plan.work, run, inputs, lost)
+        skipped = interpolations(plan, plan.work, run, inputs, output_folder(plan, run), lost)
     else:
         skipped = _restore_all(plan, plan.work, run, inputs, lost)
     report_results(skipped, len(inputs), lost)
+
+
+def output_folder(plan: ControlPlan, run: Run) -> Path:
+    """The folder of the results: ``control.output``, or one of the task's and the method's in the work directory."""
+    settings = plan.settings
+    restores = not isinstance(plan.work, Interpolation) and settings.method
+    kind = f"{settings.task}/{settings.method}" if restores else settings.task
+    return Path(settings.output or run.workdir / "control" / kind)
 
 
 def _checked_inputs(plan: ControlPlan) -> Inputs:
@@ -74,9 +82,8 @@ def _restore_all(
     What is not finite is added to ``lost``.
     """
     settings, sampling = plan.settings, plan.sampling
-    kind = f"{settings.task}/{settings.method}" if settings.method else settings.task
     files = ResultFiles(
-        Path(settings.output or run.workdir / "control" / kind),
+        output_folder(plan, run),
         f"{SECTION}.output",
         sampling.data,
         inputs.names,

@@ -7,6 +7,7 @@ import io
 from collections.abc import Sequence
 from pathlib import Path
 
+from run_lib.faults import naming
 from run_lib.files import atomic
 
 HEADER = ("image", "error")
@@ -26,15 +27,19 @@ class ErrorTable:
         self.path = path
         self._errors: dict[str, float] = {}
         if path.is_file():
-            text = path.read_text(encoding="utf-8")
-            whole = text[: text.rfind("\n") + 1]
-            rows = list(csv.reader(io.StringIO(whole)))
             try:
+                with naming(path):
+                    text = path.read_text(encoding="utf-8")
+                whole = text[: text.rfind("\n") + 1]
+                rows = list(csv.reader(io.StringIO(whole)))
                 if tuple(rows[0]) != HEADER:
                     raise ValueError(f"its first line is {','.join(rows[0])}")
                 self._errors = {image: float(error) for image, error in rows[1:]}
-            except (ValueError, IndexError) as error:
-                raise ValueError(f"{path} is no table of images and errors: {error}") from error
+            except (ValueError, IndexError, csv.Error) as error:
+                raise ValueError(
+                    f"{path} is no table of images and errors ({error}); move it away, or take another folder by "
+                    f"--config.reconstruct.output."
+                ) from error
             if whole != text:
                 self.sort(list(self._errors))
 
@@ -48,7 +53,7 @@ class ErrorTable:
         """Append rows. Where an image has a row already, the new value replaces it when the table is sorted."""
         if not self.path.is_file():
             self.sort([])
-        with self.path.open("a", encoding="utf-8", newline="") as file:
+        with naming(self.path), self.path.open("a", encoding="utf-8", newline="") as file:
             csv.writer(file, lineterminator="\n").writerows(zip(images, errors, strict=True))
         self._errors.update(zip(images, errors, strict=True))
 

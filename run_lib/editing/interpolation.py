@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Container, Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -21,9 +22,16 @@ SECTION = "config.control"
 
 
 def interpolations(
-    plan: ControlPlan, work: Interpolation, run: Run, inputs: Inputs, lost: list[LostResult]
+    plan: ControlPlan,
+    work: Interpolation,
+    run: Run,
+    inputs: Inputs,
+    folder: Path,
+    lost: list[LostResult],
 ) -> Sequence[Skipped]:
     """Write the frames between the first image and the second, the third and the fourth, and so on.
+
+    A pair of which one image cannot be read is left out, and listed; the others stay pairs.
 
     Each image is encoded by ``control.method``: ``ddim``, which is the default, on the sampler's grid; or ``ode``.
     The first and the last frame are the two images encoded and decoded again. Each frame is compared with the nearer
@@ -32,17 +40,24 @@ def interpolations(
     settings, sampling, count = plan.settings, plan.sampling, work.frames
     shares = torch.linspace(0, 1, count, dtype=torch.float64)
     loaded = load(inputs, range(len(inputs)))
-    pairs = list(zip(range(0, len(loaded.rows) - 1, 2), range(1, len(loaded.rows), 2)))
-    if not pairs:
+    places = {row: place for place, row in enumerate(loaded.rows)}
+    rows = list(zip(range(0, len(inputs) - 1, 2), range(1, len(inputs), 2)))
+    pairs = [(places[a], places[b]) for a, b in rows if a in places and b in places]
+    skipped = [*loaded.skipped, *_without_second(inputs, rows, places)]
+    if not rows:
         raise ValueError(f"task 'interpolate' goes from one image to the next: {SECTION}.input has no two.")
+    if not pairs:
+        return skipped
     labels = image_labels(sampling.num_classes, inputs, loaded.rows, SECTION, settings.label)
     if sampling.num_classes and any(labels[a] != labels[b] for a, b in pairs):
         raise ValueError(
             f"a model of classes interpolates within one: set {SECTION}.label, the class of all."
         )
+    if len(inputs) % 2:
+        print(f"note: {inputs.names[-1]} is left out: the number of images is odd", file=sys.stderr)
     names = [inputs.names[row] for row in loaded.rows]
     files = ResultFiles(
-        Path(settings.output or run.workdir / "control" / "interpolate"),
+        folder,
         f"{SECTION}.output",
         sampling.data,
         [names[a] for a, _ in pairs],
@@ -70,5 +85,15 @@ def interpolations(
                 files.row(names[one], [ends[0]], [ends[1]], None)
                 for k in range(count):
                     files.add(names[one], frames[place, k], ends[2 * k >= count], None, cost, k)
-    files.finish(facts, loaded.skipped)
-    return loaded.skipped
+    files.finish(facts, skipped)
+    return skipped
+
+
+def _without_second(
+    inputs: Inputs, rows: Sequence[tuple[int, int]], readable: Container[int]
+) -> Iterator[Skipped]:
+    """The readable images whose pair is not complete."""
+    for pair in rows:
+        for row, other in (pair, pair[::-1]):
+            if row in readable and other not in readable:
+                yield Skipped(inputs.names[row], f"the other image of its pair is {inputs.names[other]}")

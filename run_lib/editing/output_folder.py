@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from run_lib.files import write_json
+from run_lib.locks import is_bare
 
 FILE = "settings.json"
 
@@ -35,7 +36,7 @@ def open_output_folder(folder: Path, field: str, settings: Mapping[str, Any]) ->
                 f"{folder} holds what was made with other settings ({differences}). Nothing is overwritten: take "
                 f"another folder by --{field}, or remove that one."
             )
-    elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    elif folder.exists() and (not folder.is_dir() or not is_bare(folder)):
         raise ValueError(
             f"{folder} holds files that are not of this mode. Nothing is overwritten: take another folder by "
             f"--{field}."

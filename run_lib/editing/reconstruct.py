@@ -32,6 +32,7 @@ from run_lib.fingerprint import basis_of
 from run_lib.pictures import eight_bits, save_png
 from run_lib.run import Run
 from run_lib.sample import batches
+from run_lib.stopping import finishing
 from sde_lib.finite import NotFiniteError, finite_rows
 
 SECTION = "config.reconstruct"
@@ -45,7 +46,7 @@ def reconstruct(plan: ReconstructionPlan, run: Run) -> None:
     make the exit status 1. Those whose reconstruction is not finite have none, are listed, and make it 3.
     """
     settings, sampling = plan.settings, plan.sampling
-    folder = Path(settings.output or run.workdir / "reconstruct")
+    folder = output_folder(plan, run)
     inputs = _checked_inputs(plan, folder)
     weights = run.weights(sampling.subject)
     started, nfe = time.perf_counter(), 0
@@ -65,29 +66,33 @@ def reconstruct(plan: ReconstructionPlan, run: Run) -> None:
             n in table and contents.get(n) != c for n, c in zip(inputs.names, found, strict=True)
         ):
             print(f"note: {other} images are not those of {table.path}; they are made anew", file=sys.stderr)
-        todo = [row for row, is_done in enumerate(done) if not is_done]
-        for rows in tqdm(list(batches(len(todo), settings.batch_size)), desc="reconstructing", unit="batch"):
-            loaded = load(inputs, [todo[row] for row in rows])
+        # Whole batches, whatever is done of them: in other company an image differs in its last bits.
+        todo = [
+            batch
+            for batch in batches(len(inputs), settings.batch_size)
+            if not all(done[row] for row in batch)
+        ]
+        for batch in tqdm(todo, desc="reconstructing", unit="batch"):
+            loaded = load(inputs, batch)
             skipped.extend(loaded.skipped)
-            if not loaded.rows:
+            if all(done[row] for row in loaded.rows):
                 continue
-            x = loaded.images.to(sampling.device)
-            labels = image_labels(sampling.num_classes, inputs, loaded.rows, SECTION, settings.label)
-            cond = sampling.task.conditions(x, labels)
-            back, used = _there_and_back(plan, x, cond)
-            nfe = used or nfe
-            finite = finite_rows(back)
-            good = finite.nonzero()[:, 0].tolist()
-            lost += [
-                LostResult(inputs.names[r])
-                for r, f in zip(loaded.rows, finite.tolist(), strict=True)
-                if not f
-            ]
-            if good:
-                kept = [loaded.rows[place] for place in good]
-                errors = _write(sampling.data, folder, [files[row] for row in kept], x[good], back[good])
-                contents.add([inputs.names[row] for row in kept], [found[row] for row in kept])
-                table.add([inputs.names[row] for row in kept], errors)
+            with finishing("the batch") as stop:
+                x = loaded.images.to(sampling.device)
+                labels = image_labels(sampling.num_classes, inputs, loaded.rows, SECTION, settings.label)
+                back, used = _there_and_back(plan, x, sampling.task.conditions(x, labels))
+                nfe = used or nfe
+                finite = finite_rows(back).tolist()
+                lost += [
+                    LostResult(inputs.names[r]) for r, f in zip(loaded.rows, finite, strict=True) if not f
+                ]
+                good = [place for place, row in enumerate(loaded.rows) if finite[place] and not done[row]]
+                if good:
+                    kept = [loaded.rows[place] for place in good]
+                    errors = _write(sampling.data, folder, [files[row] for row in kept], x[good], back[good])
+                    contents.add([inputs.names[row] for row in kept], [found[row] for row in kept])
+                    table.add([inputs.names[row] for row in kept], errors)
+                stop.leave()
         table.sort(inputs.names)
     facts = {
         "nfe": nfe,
@@ -111,6 +116,11 @@ def _there_and_back(plan: ReconstructionPlan, x: Tensor, cond: dict[str, Tensor]
             back[kept], nfe = _there_and_back(plan, x[kept], {n: value[kept] for n, value in cond.items()})
         return back, nfe
     return decoded.x, encoded.nfe + decoded.nfe
+
+
+def output_folder(plan: ReconstructionPlan, run: Run) -> Path:
+    """``reconstruct.output``, or a folder of the work directory."""
+    return Path(plan.settings.output or run.workdir / "reconstruct")
 
 
 def _checked_inputs(plan: ReconstructionPlan, folder: Path) -> Inputs:

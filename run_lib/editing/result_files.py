@@ -17,6 +17,7 @@ from run_lib.data.levels import DataSpec
 from run_lib.editing.output_folder import FILE
 from run_lib.evaluation.fidelity import Fidelity, fidelity, mean
 from run_lib.files import atomic, write_json
+from run_lib.locks import is_bare
 from run_lib.pictures import eight_bits, rows_of_images, save_png
 
 
@@ -87,7 +88,7 @@ class ResultFiles:
         self, folder: Path, option: str, data: DataSpec, names: Sequence[str], digits: int, most_rows: int
     ) -> None:
         if folder.exists() and (
-            not folder.is_dir() or (any(folder.iterdir()) and not (folder / FILE).is_file())
+            not folder.is_dir() or (not is_bare(folder) and not (folder / FILE).is_file())
         ):
             raise ValueError(
                 f"{folder} holds files that are not of this mode, and nothing of them is overwritten: take another "
@@ -101,6 +102,8 @@ class ResultFiles:
 
     def begin(self, settings: dict[str, Any]) -> None:
         """Remove the results of an earlier run, and write the settings of this one."""
+        for name in ("report.json", "grid.png", "results.npz"):  # a report stands beside all that it is of
+            (self.folder / name).unlink(missing_ok=True)
         if (self.folder / "results").is_dir():
             shutil.rmtree(self.folder / "results")
         for name in (

@@ -46,7 +46,7 @@ def evaluate(plan: EvaluationPlan, run: Run) -> None:
     """
     check(plan)
     config_hash = plan.subject.record.hash
-    folder = run.workdir / run.eval_folder
+    folder = run.evaluation
     processes = Processes.from_environment()
     lost: list[Lost] = []
     with processes.process_group():

@@ -167,7 +167,8 @@ class Report:
     ) -> None:
         """Say which images or samples, by index, are missing from a number and why; and write the file."""
         self._lost[name, step, config_hash] = [
-            Lost(name, index, reason, config_hash, step, fingerprint, what) for index, reason in reasons.items()
+            Lost(name, index, reason, config_hash, step, fingerprint, what)
+            for index, reason in reasons.items()
         ]
         self._write()
 

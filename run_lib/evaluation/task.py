@@ -17,6 +17,7 @@ from run_lib.evaluation.report import Number, Report
 from run_lib.files import atomic
 from run_lib.processes import Processes
 from run_lib.sample import NOT_FINITE, LostSamplesError, batches
+from run_lib.stopping import finishing
 from run_lib.training.state import Weights
 
 if TYPE_CHECKING:
@@ -133,11 +134,13 @@ class CheckpointTask:
                     return dict(held)
             except (ValueError, zipfile.BadZipFile, EOFError):
                 path.unlink()
-        started = time.perf_counter()
-        arrays: dict[str, Any] = dict(compute())
-        arrays["seconds"] = np.array(time.perf_counter() - started)
-        with atomic(path) as partial, partial.open("wb") as file:
-            np.savez(file, **arrays)
+        with finishing("the batch") as stop:
+            started = time.perf_counter()
+            arrays: dict[str, Any] = dict(compute())
+            arrays["seconds"] = np.array(time.perf_counter() - started)
+            with atomic(path) as partial, partial.open("wb") as file:
+                np.savez(file, **arrays)
+            stop.leave()
         return arrays
 
     def batches(

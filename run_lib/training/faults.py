@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -14,11 +13,9 @@ from run_lib.data.levels import Arrays
 from run_lib.data.order import shuffled_rows
 from run_lib.files import atomic
 from run_lib.run import Run
+from run_lib.training.curves import Curves
 from run_lib.training.watch import Skipped, Watch
 from sde_lib.finite import NotFiniteError
-
-if TYPE_CHECKING:
-    from torch.utils.tensorboard import SummaryWriter
 
 SAID = 5
 """Steps that are named each time."""
@@ -30,7 +27,7 @@ def say(message: str) -> None:
 
 
 def look_for_faults(
-    watch: Watch, plan: TrainingPlan, run: Run, arrays: Arrays, done: int, writer: SummaryWriter
+    watch: Watch, plan: TrainingPlan, run: Run, arrays: Arrays, done: int, writer: Curves
 ) -> None:
     """Name the steps that were skipped since the last look, with the cause of each.
 

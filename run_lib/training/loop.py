@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -19,6 +18,8 @@ from run_lib.pictures import picture, to_tensorboard
 from run_lib.run import Run
 from run_lib.sample import LostSamplesError, draw
 from run_lib.seeds import Use, step_seed, stream_seed
+from run_lib.stopping import finishing
+from run_lib.training.curves import Curves
 from run_lib.training.faults import look_for_faults, say
 from run_lib.training.state import TrainState
 from run_lib.training.undo import Kept
@@ -26,9 +27,6 @@ from run_lib.training.update import update
 from run_lib.training.watch import Batch, listed
 from sde_lib.finite import finite_rows
 from sde_lib.noise import Noise
-
-if TYPE_CHECKING:
-    from torch.utils.tensorboard import SummaryWriter
 
 
 def train(plan: TrainingPlan, run: Run) -> None:
@@ -42,8 +40,6 @@ def train(plan: TrainingPlan, run: Run) -> None:
         ValueError: nothing to train, missing data, a checkpoint that does not fit.
         NotFiniteError: ``training.max_nonfinite`` steps in a row were skipped.
     """
-    from torch.utils.tensorboard import SummaryWriter  # takes long to import
-
     subject, settings = plan.subject, plan.settings
     if not subject.trainable:
         raise ValueError(
@@ -54,7 +50,11 @@ def train(plan: TrainingPlan, run: Run) -> None:
         plan.task.check(data, f"the {split} split of {subject.data.name}")
     state = run.new_state(plan)
     run.resume(state, subject)
-    with SummaryWriter(str(run.workdir / "tensorboard"), purge_step=state.step) as writer:
+    # Of the step itself the earlier files hold the curves, and they are not drawn again.
+    with (
+        Curves(run.workdir / "tensorboard", purge_step=state.step + 1) as writer,
+        finishing("the step") as stop,
+    ):
         writer.add_text(
             "config", f"```json\n{json.dumps(dict(subject.record.values), indent=2)}\n```", state.step
         )
@@ -79,19 +79,23 @@ def train(plan: TrainingPlan, run: Run) -> None:
                 writer.add_scalar("train/loss", value, done)
                 writer.add_scalar("train/gradient_norm", float(norm), done)
                 writer.add_scalar("train/learning_rate", rate, done)
-            if logs or due or last or state.watch.full:
+            if logs or due or last or stop.asked or state.watch.full:
                 look_for_faults(state.watch, plan, run, arrays, done, writer)
             if done % settings.eval_freq == 0 or last:
                 value = validation_loss(plan, state, held_out)
                 if math.isfinite(value):
                     writer.add_scalar("test/loss", value, done)
             # Where nothing but faults have been since the last checkpoint, there is nothing to save.
-            if (due and state.watch.progress) or last:
+            if ((due or stop.asked) and state.watch.progress) or last:
                 state.save(run.checkpoints.path(done), subject.record.values)
                 state.watch.progress = False
-                run.checkpoints.keep(multiple_of=settings.snapshot_freq)
+                run.checkpoints.keep(settings.snapshot_freq, settings.snapshot_freq_for_preemption)
             if plan.preview is not None and (done % settings.snapshot_freq == 0 or last):
                 _show_preview(plan.preview, state, writer, done)
+            stop.leave(
+                f"the same command goes on from {run.checkpoints.latest() or 'the beginning'}, "
+                f"the last of {done} steps"
+            )
     if state.watch.skipped:
         say(f"{state.watch.skipped} steps of this run were skipped, because something in them was not finite")
 
@@ -167,7 +171,7 @@ def _losses(plan: TrainingPlan, x0: Tensor, labels: Tensor, noise: Noise) -> Bat
     return Batch(losses, finite_rows(x0))
 
 
-def _show_preview(plan: SamplingPlan, state: TrainState, writer: SummaryWriter, done: int) -> None:
+def _show_preview(plan: SamplingPlan, state: TrainState, writer: Curves, done: int) -> None:
     """A picture of samples by the averaged weights, for TensorBoard; a warning where one is not finite."""
     state.network.eval()
     try:

@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeGuard
 
@@ -16,7 +17,7 @@ from torch import nn
 
 from losses.times import TimeSampler, UniformTimes
 from models.base import Network
-from models.checkpoints.damage import DamagedCheckpointError
+from models.checkpoints.damage import DamagedCheckpointError, out_of_memory
 from models.checkpoints.ours import CHECKPOINT as FORMAT
 from models.checkpoints.reader import read_payload
 from models.ema import EMA
@@ -151,7 +152,7 @@ class TrainState:
             "times": self.times.state_dict(),
             "config": json.dumps(dict(config)),
         }
-        with atomic(path) as partial, partial.open("wb") as file:
+        with atomic(path) as temporary, temporary.open("wb") as file:
             torch.save(payload, file)
             file.flush()
             os.fsync(file.fileno())
@@ -163,15 +164,29 @@ class TrainState:
             ValueError: as of ``Weights.load``.
         """
         payload, continued = self.weights.load(path, check)
-        if continued.optimizer:
-            make = continued.built_before
-            load_optimizer(self.optimizer, payload["optimizer"], None if make is None else make(self.network))
-        if payload["scaler"]:
-            ours = self.scaler.state_dict()
-            kept = ["growth_interval"] if continued.scale else ["growth_interval", "scale"]
-            self.scaler.load_state_dict(payload["scaler"] | {k: ours[k] for k in kept if k in ours})
-        if continued.times:
-            self.times.load_state_dict(payload["times"])
+        make = continued.built_before
+        before = None if make is None else make(self.network)
+        ours = self.scaler.state_dict()
+        kept = ["growth_interval"] if continued.scale else ["growth_interval", "scale"]
+        for entry, wanted, load in (
+            ("optimizer", continued.optimizer, partial(load_optimizer, self.optimizer, before=before)),
+            (
+                "scaler",
+                bool(payload["scaler"]),
+                lambda held: self.scaler.load_state_dict(held | {k: ours[k] for k in kept if k in ours}),
+            ),
+            ("times", continued.times, self.times.load_state_dict),
+        ):
+            try:
+                if wanted:
+                    load(payload[entry])
+            except (LookupError, TypeError, AttributeError, RuntimeError, ValueError) as error:
+                if out_of_memory(error):
+                    raise
+                raise ValueError(
+                    f"{path}: its entry {entry!r} does not go with the configuration ({error}). Use the one it was "
+                    f"trained with, or another --workdir."
+                ) from error
 
 
 MACHINE = ("fused", "foreach", "capturable", "differentiable")
@@ -344,12 +359,20 @@ class Checkpoints:
         steps = self.steps()
         return self.path(steps[-1]) if steps else None
 
-    def keep(self, multiple_of: int) -> None:
-        """Delete all but the last two and those whose step is a multiple of the given number.
+    def keep(self, multiple_of: int, regular: int) -> None:
+        """Delete all but the last two and those whose step is a multiple of ``multiple_of``.
 
-        Should the latest be damaged, training goes on from the one before it.
+        Should the latest be damaged, training goes on from the one before it. One that a signal left between the
+        regular steps goes with the next, so that an interrupted run ends with the files of one that was not.
+
+        Args:
+            multiple_of: number of steps between checkpoints that stay.
+            regular: number of steps between the others.
         """
-        for step in self.steps()[:-2]:
-            if step % multiple_of:
+        steps = self.steps()
+        between = [step for step in steps[:-1] if step % multiple_of and step % regular]
+        last = [step for step in steps if step not in between][-2:]
+        for step in steps:
+            if step not in last and step % multiple_of:
                 self.path(step).unlink()
                 self.grids(self.path(step)).unlink(missing_ok=True)

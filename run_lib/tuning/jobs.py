@@ -7,7 +7,8 @@ import multiprocessing
 import re
 import time
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,10 +23,12 @@ from run_lib.config.sampling import SamplingPlan
 from run_lib.config.settings import TuneSettings
 from run_lib.config.sweep import Candidate
 from run_lib.config.tuning import build_scorer, choose_scorer, plan_candidate
+from run_lib.faults import MachineError
 from run_lib.files import atomic, write_json
 from run_lib.run import Run
 from run_lib.sample import LostSamplesError, batches, draw
 from run_lib.seeds import Use
+from run_lib.stopping import end_with_parent, finishing
 from run_lib.training.state import Weights
 from run_lib.tuning.scores import Score, Scorer
 from run_lib.tuning.stored_grids import with_stored_grid
@@ -177,21 +180,33 @@ class SampleSet:
 
 def do(work: Work, tasks: list[SampleSet], processes: int) -> None:
     """Do the tasks, so many at a time; what is done is written, so that the rest can go on from there."""
-    bar = tqdm(total=len(tasks), desc="tuning", unit="set")
-    if min(processes, len(tasks)) <= 1:
-        worker = Worker(work)
-        for task in tasks:
-            worker.score(task.candidate, task.repeat)
-            bar.update()
-        bar.close()
-        return
-    # Fresh interpreters: forked ones would share CUDA's state and locks that threads held.
-    with ProcessPoolExecutor(
-        min(processes, len(tasks)), multiprocessing.get_context("spawn"), _start, (work,)
-    ) as pool:
-        for _ in pool.map(_score, tasks):
-            bar.update()
-    bar.close()
+    with (
+        tqdm(total=len(tasks), desc="tuning", unit="set") as bar,
+        finishing("every set that is begun") as stop,
+    ):
+        if min(processes, len(tasks)) <= 1:
+            worker = Worker(work)
+            for task in tasks:
+                worker.score(task.candidate, task.repeat)
+                bar.update()
+                stop.leave()
+            return
+        # Fresh interpreters: forked ones would share CUDA's state and locks that threads held.
+        pool = ProcessPoolExecutor(
+            min(processes, len(tasks)), multiprocessing.get_context("spawn"), _start, (work,)
+        )
+        try:
+            for done in as_completed([pool.submit(_score, task) for task in tasks]):
+                done.result()
+                bar.update()
+                stop.leave()
+        except BrokenProcessPool as error:
+            raise MachineError(
+                f"one of the {processes} processes was ended from outside, most often for want of memory: lower "
+                f"config.tune.processes. The same command scores the rest."
+            ) from error
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 _worker: Worker
@@ -199,6 +214,7 @@ _worker: Worker
 
 def _start(work: Work) -> None:
     global _worker
+    end_with_parent()
     _worker = Worker(work)
 
 

@@ -115,7 +115,12 @@ def _same_settings(path: Path, kept: dict[str, Any]) -> None:
             f"--config.tune.folder=NAME, or delete that one."
         )
     if path.is_file():
-        held = json.loads(path.read_text())
+        try:
+            held = dict(json.loads(path.read_text()))
+        except (ValueError, TypeError) as error:
+            raise ValueError(
+                f"{path} is damaged ({error}); take another folder with --config.tune.folder=NAME."
+            ) from error
         different = [key for key in {**held, **kept} if held.get(key) != kept.get(key)]
         if different:
             what = "; ".join(f"{key} was {held.get(key)!r}, is {kept.get(key)!r}" for key in different[:4])

@@ -1,0 +1,129 @@
+"""Ends by Ctrl-C and SIGTERM: what is under way is finished and kept where it can be; a second one ends at once."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Stopped(BaseException):
+    """The run was asked to end.
+
+    Args:
+        signal: by which.
+        kept: what is kept and how to go on, as a sentence without its full stop; empty until it is known.
+    """
+
+    def __init__(self, number: int, kept: str = "") -> None:
+        super().__init__(number, kept)
+        self.signal = signal.Signals(number)
+        self.kept = kept
+
+
+@dataclass
+class _State:
+    """Of this process, which has one set of handlers: the signal that came, and what it waits for."""
+
+    asked: int | None = None
+    under_way: list[str] = field(default_factory=list)
+
+
+_state = _State()
+
+
+@contextmanager
+def watching() -> Iterator[None]:
+    """Within the block, a signal raises ``Stopped``: at once, or at the end of what ``finishing`` guards."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, _receive) for number in SIGNALS}
+    try:
+        yield
+    finally:
+        _state.asked = None
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _receive(number: int, frame: object) -> None:
+    for (
+        other
+    ) in SIGNALS:  # by the system itself: a second signal must not wait for a long operation of the library
+        signal.signal(other, signal.SIG_DFL)
+    _state.asked = number
+    if not _state.under_way:
+        raise Stopped(number)
+    name = signal.Signals(number).name
+    # Not by print, which may be at work already.
+    with suppress(OSError):  # nobody reads it
+        os.write(
+            2, f"\n{name}: {_state.under_way[-1]} is finished first; a second one ends at once\n".encode()
+        )
+
+
+class Stop:
+    """Asks whether a signal has come."""
+
+    @property
+    def asked(self) -> bool:
+        return _state.asked is not None
+
+    def leave(self, kept: str = "") -> None:
+        """End the run if it was asked to.
+
+        Args:
+            kept: what is kept and how to go on; what the mode promises unless it is said.
+        """
+        if _state.asked is not None:
+            raise Stopped(_state.asked, kept)
+
+
+@contextmanager
+def finishing(what: str) -> Iterator[Stop]:
+    """Within the block a signal waits until ``Stop.leave`` is called.
+
+    Args:
+        what: is finished first, such as "the step".
+    """
+    _state.under_way.append(what)
+    try:
+        yield Stop()
+    finally:
+        _state.under_way.pop()
+
+
+@contextmanager
+def promising(kept: str) -> Iterator[None]:
+    """Say what is kept of an interrupted block, where the block itself does not."""
+    try:
+        yield
+    except Stopped as stopped:
+        stopped.kept = stopped.kept or kept
+        raise
+    except KeyboardInterrupt:
+        raise Stopped(signal.SIGINT, kept) from None
+
+
+def end_with_parent() -> None:
+    """Make this process, started by ``multiprocessing``, end when its parent does, however that ends.
+
+    Signals that a terminal sends to all are left to the parent, which lets what is begun be finished.
+    """
+    parent = multiprocessing.parent_process()
+    assert parent is not None, "it is called in a process that another one has started"
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+
+    def wait() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True, name="end with parent").start()
