@@ -20,7 +20,7 @@ from run_lib.config.mode import register_mode
 from run_lib.config.subject import build_placement
 from run_lib.config.usage import usage, wants_help
 from run_lib.evaluation.report import IncompleteError
-from run_lib.files import writable, write_json
+from run_lib.files import writable
 from run_lib.processes import refuse_several
 from run_lib.run import Run
 
@@ -48,8 +48,8 @@ def main(argv: list[str]) -> None:
     if idle := idle_sections(configuration):
         print(f"note: --mode {_MODE.value} does not read config.{', config.'.join(idle)}", file=sys.stderr)
     workdir = Path(_WORKDIR.value or default_workdir(name))
-    if mode.keeps_record:
-        write_json(writable(workdir) / "config.json", configuration.record.values)
+    if mode.uses_workdir:
+        writable(workdir)
     mode.work(build_placement(configuration.values).place(plan), Run(workdir, _EVAL_FOLDER.value, name))
 
 

@@ -25,14 +25,21 @@ def convert(plan: ConversionPlan, run: Run) -> None:
     checkpoint.
 
     Raises:
-        ValueError: an unknown format, no weights, or a network that the format does not have.
+        ValueError: an unknown format, no weights, a network that the format does not have, or a path where there
+            is something already.
     """
     wanted = plan.settings
     if wanted.to not in FORMATS:
         raise ValueError(unknown_name("config.convert.to", wanted.to, list(FORMATS)))
     state = run.new_state(plan) if plan.subject.start.given else run.trained_state(plan)
     suffix, write = FORMATS[wanted.to]
-    path = Path(wanted.path or run.workdir / "converted" / f"{wanted.to}_{state.step:08d}{suffix}")
+    name = f"{wanted.to}_{state.step:08d}{suffix}"
+    path = Path(wanted.path) if wanted.path else run.folder("converted") / name
+    if os.path.lexists(path) and not (path.is_dir() and not any(path.iterdir())):
+        raise ValueError(
+            f"{path} exists already, and nothing is overwritten: move it away, or take another place by "
+            f"--config.convert.path."
+        )
     path.parent.mkdir(parents=True, exist_ok=True)
     write(plan, state, path)
     print(f"{wanted.to}: {path}")

@@ -7,7 +7,7 @@ import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -15,8 +15,10 @@ from torch import Tensor
 from tqdm import tqdm
 
 from run_lib.files import atomic, write_json
+from run_lib.fingerprint import fingerprint
 from run_lib.pictures import picture, save_gif, save_png
 from run_lib.run import Run
+from run_lib.sample_folder import SampleFolder, deciding
 from run_lib.seeds import Use, stream_seed
 from run_lib.tuning.stored_grids import with_stored_grid
 from samplers.pc import PCSampler
@@ -55,11 +57,17 @@ def batches(total: int, size: int) -> Iterator[range]:
 
 
 def sample(plan: SamplingPlan, run: Run) -> None:
-    """Write ``samples/samples.npz``, a picture of the first samples and, on request, their trajectory."""
+    """Write ``samples/samples.npz``, a picture of the first samples and, on request, their trajectory.
+
+    Samples of other settings that are there are kept, in ``samples/earlier``.
+
+    Raises:
+        ValueError: the folder holds files of somebody else's.
+    """
     settings = plan.settings
     weights = run.weights(plan.subject)
     plan = with_stored_grid(plan, run.stored_grids())
-    folder = run.workdir / "samples"
+    folder = run.folder("samples")
     started, nfe = time.perf_counter(), 0
     shown: list[Tensor] = []
 
@@ -74,6 +82,14 @@ def sample(plan: SamplingPlan, run: Run) -> None:
             yield batch.levels.numpy()
 
     with weights.averaged():
+        facts: dict[str, Any] = {
+            "seed": plan.seed,
+            "step": weights.step,
+            "weights": fingerprint(weights.network),
+        }
+        if plan.stored_grid and isinstance(plan.sampler, PCSampler):
+            facts["times"] = plan.sampler.times.tolist()
+        moved = SampleFolder(folder).open({**facts, **deciding(plan.subject.record.values)})
         write_samples(
             folder / "samples.npz",
             generate(),
@@ -99,6 +115,8 @@ def sample(plan: SamplingPlan, run: Run) -> None:
         f"{settings.num_samples} samples, {nfe} network evaluations each, in {seconds:.1f} s\n"
         f"  samples    {folder / 'samples.npz'}\n  picture    {folder / 'samples.png'}"
     )
+    if moved is not None:
+        print(f"  earlier    {moved}, of other settings")
 
 
 def write_samples(path: Path, arrays: Iterator[np.ndarray], count: int, labels: Tensor | None) -> None:

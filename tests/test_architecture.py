@@ -56,7 +56,8 @@ STOREYS: dict[str, list[set[str]]] = {
     ],
     "run_lib": [
         # What knows neither configurations nor plans, and stands on nothing of run_lib but itself.
-        {"files", "fingerprint", "placement", "processes", "seeds", "statistics", "data"},
+        {"files"},
+        {"fingerprint", "ours", "placement", "processes", "seeds", "statistics", "data"},
         # What a configuration chooses from, and what plans are made of.
         {
             "pictures",
@@ -76,7 +77,7 @@ STOREYS: dict[str, list[set[str]]] = {
         },
         {"training.tasks", "tuning.scorers"},
         {"training.warm_start", "tuning.stored_grids"},  # weights and times that a plan asks for
-        {"run"},  # the folders of a run
+        {"run", "sample_folder"},  # the folders of a run
         {"sample"},  # the first of the loops, which the others draw samples by
         # Evaluations are chosen by a configuration, so they know plans by their types alone.
         {"evaluation.task"},

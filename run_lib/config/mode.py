@@ -20,13 +20,13 @@ class Mode(abc.ABC):
         needs_configuration: whether ``--config`` must be given; otherwise ``configs/base.py`` is taken without it.
         takes_arguments: whether words may follow the flags; otherwise they are refused.
         many_processes: whether torchrun may start it as several processes.
-        keeps_record: whether it works in the work directory, and keeps the resolved configuration there.
+        uses_workdir: whether it works in the work directory, which is made.
     """
 
     needs_configuration: ClassVar[bool] = True
     takes_arguments: ClassVar[bool] = False
     many_processes: ClassVar[bool] = False
-    keeps_record: ClassVar[bool] = True
+    uses_workdir: ClassVar[bool] = True
 
     @abc.abstractmethod
     def plan(self, configuration: Configuration) -> Any:

@@ -68,7 +68,7 @@ def _restore_all(plan: ControlPlan, restoration: Restoration, run: Run, inputs: 
     settings, sampling = plan.settings, plan.sampling
     kind = f"{settings.task}/{settings.method}" if settings.method else settings.task
     files = ResultFiles(
-        Path(settings.output or run.workdir / "control" / kind),
+        Path(settings.output) if settings.output else run.folder(f"control/{kind}"),
         f"{SECTION}.output",
         sampling.data,
         inputs.names,
@@ -82,7 +82,7 @@ def _restore_all(plan: ControlPlan, restoration: Restoration, run: Run, inputs: 
     if sampling.stored_grid and isinstance(placed, PCSampler):
         restoration = restoration.with_times(placed.times)
     facts = {**plan.facts, "step": weights.step}
-    files.begin(facts)
+    files.begin(facts, settings.samples)
     with weights.averaged():
         for some in tqdm(
             list(batches(len(units), sampling.settings.batch_size)), desc=settings.task, unit="batch"

@@ -39,7 +39,7 @@ def interpolations(plan: ControlPlan, work: Interpolation, run: Run, inputs: Inp
         )
     names = [inputs.names[row] for row in loaded.rows]
     files = ResultFiles(
-        Path(settings.output or run.workdir / "control" / "interpolate"),
+        Path(settings.output) if settings.output else run.folder("control/interpolate"),
         f"{SECTION}.output",
         sampling.data,
         [names[a] for a, _ in pairs],
@@ -48,7 +48,7 @@ def interpolations(plan: ControlPlan, work: Interpolation, run: Run, inputs: Inp
     )
     weights = run.weights(sampling.subject)
     facts = {**plan.facts, "step": weights.step}
-    files.begin(facts)
+    files.begin(facts, count)
     shares = shares.to(sampling.device)
     with weights.averaged():
         size = max(1, sampling.settings.batch_size // count)

@@ -42,7 +42,7 @@ def reconstruct(plan: ReconstructionPlan, run: Run) -> None:
     make the exit status 1.
     """
     settings, sampling = plan.settings, plan.sampling
-    folder = Path(settings.output or run.workdir / "reconstruct")
+    folder = Path(settings.output) if settings.output else run.folder("reconstruct")
     inputs = _checked_inputs(plan, folder)
     weights = run.weights(sampling.subject)
     started, nfe = time.perf_counter(), 0

@@ -8,6 +8,7 @@ from run_lib.config.evaluation import EvaluationPlan, in_order
 from run_lib.evaluation.base import register_evaluation
 from run_lib.evaluation.report import IncompleteError, Report
 from run_lib.evaluation.task import CheckpointTask
+from run_lib.ours import check_unused
 from run_lib.processes import Processes
 from run_lib.run import Run
 from run_lib.tuning.stored_grids import with_stored_grid
@@ -44,7 +45,9 @@ def evaluate(plan: EvaluationPlan, run: Run) -> None:
     """
     check(plan)
     config_hash = plan.subject.record.hash
-    folder = run.workdir / run.eval_folder
+    folder = run.folder(run.eval_folder, "eval_folder")
+    if not (folder / "report.json").is_file():  # which is checked when it is read
+        check_unused(folder, "eval_folder", allowed=("parts",))
     processes, lost = Processes.from_environment(), 0
     with processes.process_group():
         report = Report(folder / "report.json", processes.is_main)

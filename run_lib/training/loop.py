@@ -42,6 +42,10 @@ def train(plan: TrainingPlan, run: Run) -> None:
         plan.task.check(data, f"the {split} split of {subject.data.name}")
     state = run.new_state(plan)
     run.resume(state)
+    run.check_checkpoints()
+    run.folder("tensorboard")
+    if state.step < settings.n_iters:
+        run.keep_record(subject.record.values)
     bad_steps = 0
     with SummaryWriter(str(run.workdir / "tensorboard"), purge_step=state.step) as writer:
         writer.add_text(

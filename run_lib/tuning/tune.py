@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from run_lib.config.sweep import Candidate, Sweep
 from run_lib.config.tuning import TuningPlan, build_scorer
 from run_lib.files import write_json
 from run_lib.fingerprint import fingerprint
+from run_lib.ours import check_unused, record_of
 from run_lib.run import Run
 from run_lib.tuning.comparison import compare
 from run_lib.tuning.jobs import SampleSet, Scored, ScoreFiles, Work, do
@@ -40,7 +40,7 @@ def _sweep(plan: TuningPlan, sweep: Sweep, run: Run) -> None:
     weights = run.weights(plan.sampling.subject)
     with weights.averaged():
         of_weights = fingerprint(weights.network)
-    folder = run.workdir / settings.folder
+    folder = run.folder(settings.folder, "config.tune.folder")
     _same_settings(folder / "settings.json", {**plan.depends_on, "weights": of_weights})
     parts = ScoreFiles(folder / "parts")
     tasks = [
@@ -67,6 +67,7 @@ def _sweep(plan: TuningPlan, sweep: Sweep, run: Run) -> None:
 
 
 def _find_grid(plan: TuningPlan, run: Run) -> None:
+    run.check_checkpoints()
     weights, path = run.weights(plan.sampling.subject), run.stored_grids()
     with weights.averaged():
         found = make_grid(plan.sampling, plan.settings.pilot_samples, path)
@@ -84,8 +85,10 @@ def _same_settings(path: Path, kept: dict[str, Any]) -> None:
     Raises:
         ValueError: it is not; naming what differs.
     """
-    if path.is_file():
-        held = json.loads(path.read_text())
+    held = record_of(path, "tune", ("sweep over", "weights"))
+    if held is None:
+        check_unused(path.parent, "config.tune.folder=NAME")
+    else:
         different = [key for key in {**held, **kept} if held.get(key) != kept.get(key)]
         if different:
             what = "; ".join(f"{key} was {held.get(key)!r}, is {kept.get(key)!r}" for key in different[:4])
