@@ -22,6 +22,7 @@ from run_lib.config.sampling import SamplingPlan
 from run_lib.config.settings import TuneSettings
 from run_lib.config.sweep import Candidate
 from run_lib.config.tuning import build_scorer, choose_scorer, plan_candidate
+from run_lib.data.packed import read_array
 from run_lib.files import atomic, write_json
 from run_lib.run import Run
 from run_lib.sample import batches, draw
@@ -71,8 +72,7 @@ class ScoreFiles:
 
     def samples(self, candidate: Candidate) -> np.ndarray:
         """The first samples of the candidate's first set."""
-        held: np.ndarray = np.load(self._file(candidate, 0, "npy"))
-        return held
+        return read_array(self._file(candidate, 0, "npy"))
 
 
 @dataclass(frozen=True)
