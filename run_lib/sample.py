@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -51,9 +51,21 @@ def draw(plan: SamplingPlan, indices: Sequence[int], use: Use = Use.SAMPLING) ->
     return Batch(plan.data.to_levels(result.x).cpu(), cond.get("y"), result.nfe)
 
 
-def batches(total: int, size: int) -> Iterator[range]:
+def batches(total: int, size: int) -> Iterable[range]:
     """Consecutive ranges of at most ``size`` indices that cover 0 to ``total`` - 1."""
-    return (range(first, min(first + size, total)) for first in range(0, total, size))
+    return _Batches(total, size)
+
+
+@dataclass(frozen=True)
+class _Batches(Iterable[range]):
+    total: int
+    size: int
+
+    def __len__(self) -> int:
+        return -(-self.total // self.size)
+
+    def __iter__(self) -> Iterator[range]:
+        return (range(first, min(first + self.size, self.total)) for first in range(0, self.total, self.size))
 
 
 def sample(plan: SamplingPlan, run: Run) -> None:
@@ -74,7 +86,7 @@ def sample(plan: SamplingPlan, run: Run) -> None:
     def generate() -> Iterator[np.ndarray]:
         nonlocal nfe
         for indices in tqdm(
-            list(batches(settings.num_samples, settings.batch_size)), desc="sampling", unit="batch"
+            batches(settings.num_samples, settings.batch_size), desc="sampling", unit="batch"
         ):
             batch = draw(plan, indices)
             nfe = batch.nfe

@@ -22,6 +22,7 @@ from run_lib.config.components import Chosen
 from run_lib.config.configuration import Configuration, Record
 from run_lib.config.network import build_network
 from run_lib.config.settings import Settings
+from run_lib.config.sizes import check_sizes
 from run_lib.data.levels import Arrays, DataSpec, Loader, as_shape
 from run_lib.placement import PRECISIONS, Placement, find_device
 from run_lib.seeds import Use, stream_seed
@@ -133,6 +134,7 @@ def build_subject(configuration: Configuration, *, weights: bool = True) -> Subj
     config = configuration.values
     _check_numbers(config)
     shape = sample_shape(config.data)
+    check_sizes(config, shape)
     rule = build_convention(configuration)
     torch.manual_seed(stream_seed(config.seed, Use.INITIALISATION))
     network = build_network(

@@ -15,7 +15,7 @@ from run_lib.data.levels import Arrays
 from run_lib.data.order import shuffled_rows
 from run_lib.pictures import picture, to_tensorboard
 from run_lib.run import Run
-from run_lib.sample import draw
+from run_lib.sample import batches, draw
 from run_lib.seeds import Use, stream_seed
 from run_lib.training.state import TrainState
 from sde_lib.noise import Noise
@@ -182,5 +182,6 @@ def _preview(plan: SamplingPlan, state: TrainState) -> Tensor:
     """A picture of samples by the averaged weights, for TensorBoard."""
     state.network.eval()
     with state.weights.averaged():
-        batch = draw(plan, range(plan.settings.grid_size), Use.PREVIEW)
-    return to_tensorboard(picture(batch.levels, plan.data))
+        some = batches(plan.settings.grid_size, plan.settings.batch_size)
+        levels = torch.cat([draw(plan, rows, Use.PREVIEW).levels for rows in some])
+    return to_tensorboard(picture(levels, plan.data))
