@@ -15,7 +15,7 @@ MOST: dict[str, int] = {
     "data.low_res_size": 2**15,
     "data.levels": 2**16,
     "data.num_draws": 10**8,
-    "model.nf": 2**13,
+    "model.nf": 2**12,
     "model.ch_mult": 2**10,
     "model.num_res_blocks": 2**8,
     "model.num_classes": 10**6,
@@ -45,11 +45,13 @@ MOST: dict[str, int] = {
 """The largest value of a field, and of each entry of one that is a tuple."""
 MOST_ELEMENTS = 2**31
 """Values of one array: 8 GiB of float32."""
+MOST_OF_A_BATCH = 2**29
+"""Values of what is computed at once: 128 images of 1024x1024 in colour are 4e8. Their noise takes 8 bytes each."""
 MOST_LEVELS = 2**38
 """Levels of a set of samples, 256 GiB as bytes."""
-MOST_WIDTH = 2**13
-"""Channels of one layer: a 3x3 convolution of so many has 2.4 GB of weights."""
-MOST_WEIGHTS = 2**34
+MOST_WIDTH = 2**12
+"""Channels of one layer: a 3x3 convolution of so many has 600 MB of weights."""
+MOST_WEIGHTS = 2**32
 """Of a network, by the convolutions that its width and its blocks ask for at least."""
 
 
@@ -92,7 +94,9 @@ def _check_arrays(config: ConfigDict, size: int) -> None:
     """Arrays of so many samples, each of ``size`` values."""
     sampling, drawn = config.sampling, config.sampling.num_samples
     arrays = {
-        "training.batch_size": config.training.microbatch or config.training.batch_size,
+        "training.batch_size": min(
+            config.training.microbatch or config.training.batch_size, config.training.batch_size
+        ),
         "sampling.batch_size": min(sampling.batch_size, drawn),
         "sampling.grid_size": min(sampling.grid_size, drawn),
         "tune.pilot_samples": config.tune.pilot_samples,
@@ -100,10 +104,10 @@ def _check_arrays(config: ConfigDict, size: int) -> None:
         "control.measurements": config.control.get("measurements") or 0,
     }
     for path, count in arrays.items():
-        if isinstance(count, int) and count * size > MOST_ELEMENTS:
+        if isinstance(count, int) and count * size > MOST_OF_A_BATCH:
             raise ValueError(
-                f"config.{path}={count} asks for an array of {count} x {size} values, and at most {MOST_ELEMENTS} are "
-                f"allowed: take at most {MOST_ELEMENTS // size}."
+                f"config.{path}={count} asks for an array of {count} x {size} values, and at most {MOST_OF_A_BATCH} "
+                f"are allowed: take at most {MOST_OF_A_BATCH // size}."
             )
     # Kept as levels, of a byte as a rule: 50,000 images of 256x256 are 10 GB.
     for path, count in (
@@ -134,6 +138,11 @@ def _check_network(model: ConfigDict) -> None:
         raise ValueError(
             f"config.model.nf={width} with ch_mult={tuple(multiples)} makes layers of {widest} channels, and at most "
             f"{MOST_WIDTH} are allowed."
+        )
+    if (classes := model.num_classes) * 4 * width > MOST_ELEMENTS:
+        raise ValueError(
+            f"config.model.num_classes={classes} with nf={width} makes a table of {classes} x {4 * width} weights, and "
+            f"at most {MOST_ELEMENTS} are allowed."
         )
     weights = 18 * sum((width * m) ** 2 for m in multiples) * (blocks if isinstance(blocks, int) else 1)
     if weights > MOST_WEIGHTS:

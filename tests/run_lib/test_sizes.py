@@ -95,8 +95,9 @@ def cases(folder: Path) -> list[tuple[str, tuple[object, ...], dict[str, object]
             "has 997002999 combinations",
         ),
         ("batch", (*tiny, "train"), {"training__batch_size": 10**9}, "asks for an array of 1000000000 x 64 values"),
-        ("width", (*tiny, "train"), {"model__nf": 8000, "model__ch_mult": "(64,)"}, "layers of 512000 channels"),
-        ("blocks", (*tiny, "train"), {"model__nf": 8000, "model__num_res_blocks": 200}, "weights, and at most"),
+        ("width", (*tiny, "train"), {"model__nf": 4000, "model__ch_mult": "(64,)"}, "layers of 256000 channels"),
+        ("blocks", (*tiny, "train"), {"model__nf": 4000, "model__num_res_blocks": 200}, "weights, and at most"),
+        ("classes", (*tiny, "train"), {"model__nf": 4000, "model__num_classes": 10**6}, "a table of 1000000 x 16000"),
         ("sample", (*tiny, "train"), {"data__image_size": 2**15, "data__num_channels": 64}, "a sample of shape"),
         (
             "trajectory", (*exact, "sample"), {"sampling__trajectory": 10**9}, "config.sampling.trajectory is at most",
