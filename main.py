@@ -20,7 +20,7 @@ from run_lib.config.files import load_config_file
 from run_lib.config.mode import register_mode
 from run_lib.config.subject import build_placement
 from run_lib.config.usage import usage, wants_help
-from run_lib.files import remove_partials, writable, write_json
+from run_lib.files import remove_partials, writable
 from run_lib.locks import holding
 from run_lib.processes import refuse_several
 from run_lib.run import Run
@@ -50,11 +50,9 @@ def main(argv: list[str]) -> None:
     if idle := idle_sections(configuration):
         print(f"note: --mode {_MODE.value} does not read config.{', config.'.join(idle)}", file=sys.stderr)
     run = Run(work_directory(_WORKDIR.value, name), _EVAL_FOLDER.value, name)
-    if mode.keeps_record:
+    if mode.uses_workdir:
         remove_partials(writable(run.workdir), below=False)
     with holding(mode.writes(plan, run), _MODE.value), promising(mode.kept):
-        if mode.keeps_record:
-            write_json(run.workdir / "config.json", configuration.record.values)
         mode.work(build_placement(configuration.values).place(plan), run)
 
 

@@ -27,7 +27,8 @@ def convert(plan: ConversionPlan, run: Run) -> None:
     checkpoint.
 
     Raises:
-        ValueError: an unknown format, no weights, or a network that the format does not have.
+        ValueError: an unknown format, no weights, a network that the format does not have, or a path where there
+            is something already.
     """
     wanted = plan.settings
     if wanted.to not in FORMATS:
@@ -37,7 +38,14 @@ def convert(plan: ConversionPlan, run: Run) -> None:
     if rate is not None and wanted.to != "ours":  # which has every average
         state = replace(state, weights=state.weights.use(rate))
     suffix, write = FORMATS[wanted.to]
-    path = Path(wanted.path or run.workdir / "converted" / f"{wanted.to}_{state.step:08d}{suffix}")
+    name = f"{wanted.to}_{state.step:08d}{suffix}"
+    path = Path(wanted.path) if wanted.path else run.folder("converted") / name
+    if os.path.lexists(path) and not (path.is_dir() and not any(path.iterdir())):
+        raise ValueError(
+            f"{path} exists already, and nothing is overwritten: move it away, or take another place by "
+            f"--config.convert.path."
+        )
+    path.parent.mkdir(parents=True, exist_ok=True)
     write(plan, state, path)
     print(f"{wanted.to}: {path}")
 

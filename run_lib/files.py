@@ -16,6 +16,11 @@ from run_lib.faults import naming
 _PARTIAL = re.compile(r"\.partial-(\d+)-.+")
 
 
+def is_partial(path: Path) -> bool:
+    """Whether a file is one that ``atomic`` had not finished, left by a run that was killed."""
+    return _PARTIAL.fullmatch(path.name) is not None
+
+
 @contextmanager
 def atomic(path: Path) -> Iterator[Path]:
     """A temporary path to write to; it is renamed to ``path`` when the block ends without an error.
@@ -86,6 +91,27 @@ def _lives(pid: int) -> bool:
     except (PermissionError, OverflowError):
         pass
     return True
+
+
+LARGEST_JSON = 2**28
+"""Bytes of the largest file that is read as JSON."""
+
+
+def read_json(path: Path) -> Any:
+    """The content of a JSON file.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is no JSON, or too large; a predicate that follows the file's name.
+    """
+    if (size := path.stat().st_size) > LARGEST_JSON:
+        raise ValueError(f"is of {size} bytes, more than {LARGEST_JSON}")
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except RecursionError:
+        raise ValueError("is nested too deeply") from None
+    except ValueError as error:
+        raise ValueError(f"is no JSON ({error})") from error
 
 
 def writable(folder: Path) -> Path:

@@ -186,7 +186,7 @@ class Reconstruct(Mode):
 class Describe(Mode):
     """Prints layers, parameters, GFLOP and memory of the network; needs neither weights nor data."""
 
-    keeps_record: ClassVar[bool] = False
+    uses_workdir: ClassVar[bool] = False
 
     def plan(self, configuration: Configuration) -> plans.DescriptionPlan:
         return plans.description(configuration)
@@ -221,7 +221,7 @@ class List(Mode):
 
     needs_configuration: ClassVar[bool] = False
     takes_arguments: ClassVar[bool] = True
-    keeps_record: ClassVar[bool] = False
+    uses_workdir: ClassVar[bool] = False
 
     def plan(self, configuration: Configuration) -> str:
         from run_lib.config.listing import listing

@@ -17,6 +17,27 @@ from run_lib.files import atomic
 SMALLEST = 48  # pixels on the longer side of a sample in a picture; smaller ones are enlarged
 
 
+MOST_PIXELS = 89_478_485
+"""Of a picture: Pillow reads no more without a warning."""
+MOST_POINTS = 10**6
+"""Of a scatter plot."""
+_MARGIN, _GREY = 2, 128
+
+
+def pixels_of_picture(count: int, shape: tuple[int, ...]) -> int:
+    """Pixels of the picture of so many images of shape (C, H, W)."""
+    columns = math.isqrt(count - 1) + 1 if count > 0 else 1
+    rows, zoom = math.ceil(count / columns), _zoom(shape[-2:])
+    height, width = (
+        n * (side * zoom + _MARGIN) + _MARGIN for n, side in ((rows, shape[-2]), (columns, shape[-1]))
+    )
+    return height * width
+
+
+def _zoom(size: Sequence[int]) -> int:
+    return max(1, SMALLEST // max(size))
+
+
 def picture(samples: Tensor, data: DataSpec) -> np.ndarray:
     """A picture of samples, uint8 (H, W, 3): images in a square grid, other data as a scatter plot."""
     if len(data.shape) == 3:
@@ -47,10 +68,10 @@ def _framed(x: Tensor, columns: int) -> np.ndarray:
     from torchvision.utils import make_grid  # takes as long to import as all of torch
 
     x = x[:, :3] if x.shape[1] >= 3 else x[:, :1].expand(-1, 3, -1, -1)
-    zoom = max(1, SMALLEST // max(x.shape[-2:]))
-    x = x.repeat_interleave(zoom, -1).repeat_interleave(zoom, -2)
-    grid = make_grid(x, nrow=columns, padding=2, pad_value=0.5)
-    return (grid * 255).round().byte().permute(1, 2, 0).numpy()
+    zoom = _zoom(x.shape[-2:])
+    # As bytes from here on: a large picture of floats takes four times the memory.
+    x = (x * 255).round().byte().repeat_interleave(zoom, -1).repeat_interleave(zoom, -2)
+    return make_grid(x, nrow=columns, padding=_MARGIN, pad_value=_GREY).permute(1, 2, 0).numpy()
 
 
 def _scatter(samples: Tensor) -> np.ndarray:

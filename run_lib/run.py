@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from models.checkpoints import DamagedCheckpointError
 from models.ema import EMA
+from run_lib.files import write_json
+from run_lib.ours import check_links, inside, record_of
 from run_lib.training.state import Checkpoints, TrainState, Weights
 from run_lib.training.warm_start import load_published, resume, resume_weights
 
@@ -16,6 +20,10 @@ if TYPE_CHECKING:
     from run_lib.config.converting import ConversionPlan
     from run_lib.config.subject import Subject
     from run_lib.config.training import TrainingPlan
+
+
+_RECORD = ("seed", "data", "model", "training", "sampling")
+"""Sections by which the record of a training is recognised."""
 
 
 @dataclass(frozen=True)
@@ -26,11 +34,46 @@ class Run:
         workdir: the work directory.
         eval_folder: name of the folder in it to which ``eval`` writes.
         config_file: path of the configuration, for messages.
+
+    Raises:
+        ValueError: the folder of an evaluation lies outside the work directory.
     """
 
     workdir: Path
     eval_folder: str = "eval"
     config_file: str = ""
+
+    def __post_init__(self) -> None:
+        inside(self.workdir, self.eval_folder, "eval_folder")
+
+    def folder(self, name: str, option: str = "workdir") -> Path:
+        """A folder in the work directory to write to.
+
+        Raises:
+            ValueError: it lies outside, by its name or by a link.
+        """
+        return inside(self.workdir, name, option)
+
+    def check_checkpoints(self) -> None:
+        """Refuse a folder of checkpoints outside the work directory; single checkpoints may be links.
+
+        Raises:
+            ValueError: it is a link that leads there.
+        """
+        check_links(self.checkpoints.folder, self.workdir, files=False)
+
+    def keep_record(self, record: Mapping[str, Any]) -> None:
+        """Write ``config.json``, how the weights of the work directory are trained. Only a training does so.
+
+        Raises:
+            ValueError: a file of that name is no such record.
+        """
+        path = self.workdir / "config.json"
+        if os.path.lexists(path) and record_of(path, "train", _RECORD) is None:
+            raise ValueError(
+                f"{path} is no record of a training of ours, and is not overwritten: take another --workdir."
+            )
+        write_json(path, dict(record))
 
     @property
     def checkpoints(self) -> Checkpoints:
@@ -39,12 +82,12 @@ class Run:
     @property
     def samples(self) -> Path:
         """The folder of ``--mode sample``."""
-        return self.workdir / "samples"
+        return self.folder("samples")
 
     @property
     def evaluation(self) -> Path:
         """The folder of ``--mode eval``."""
-        return self.workdir / self.eval_folder
+        return self.folder(self.eval_folder, "eval_folder")
 
     def weights(self, subject: Subject, step: int | None = None) -> Weights:
         """The weights of a checkpoint, the latest unless a step is given. An exact score needs no checkpoint.

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -15,8 +15,10 @@ from torch import Tensor
 from tqdm import tqdm
 
 from run_lib.files import atomic, write_json
+from run_lib.fingerprint import basis_of_samples
 from run_lib.pictures import picture, save_gif, save_png
 from run_lib.run import Run
+from run_lib.sample_folder import SampleFolder, deciding
 from run_lib.seeds import Use, stream_seed
 from run_lib.tuning.stored_grids import with_stored_grid
 from samplers.pc import PCSampler
@@ -83,15 +85,30 @@ def draw(plan: SamplingPlan, indices: Sequence[int], use: Use = Use.SAMPLING) ->
     return Batch(plan.data.to_levels(result.x).cpu(), cond.get("y"), result.nfe)
 
 
-def batches(total: int, size: int) -> Iterator[range]:
+def batches(total: int, size: int) -> Iterable[range]:
     """Consecutive ranges of at most ``size`` indices that cover 0 to ``total`` - 1."""
-    return (range(first, min(first + size, total)) for first in range(0, total, size))
+    return _Batches(total, size)
+
+
+@dataclass(frozen=True)
+class _Batches(Iterable[range]):
+    total: int
+    size: int
+
+    def __len__(self) -> int:
+        return -(-self.total // self.size)
+
+    def __iter__(self) -> Iterator[range]:
+        return (range(first, min(first + self.size, self.total)) for first in range(0, self.total, self.size))
 
 
 def sample(plan: SamplingPlan, run: Run) -> None:
     """Write ``samples/samples.npz``, a picture of the first samples and, on request, their trajectory.
 
+    Samples of other settings that are there are kept, in ``samples/earlier``.
+
     Raises:
+        ValueError: the folder holds files of somebody else's.
         LostSamplesError: some samples are not finite; then nothing is written. Where a whole batch is not, those
             after it are not drawn.
     """
@@ -106,7 +123,7 @@ def sample(plan: SamplingPlan, run: Run) -> None:
     def generate() -> Iterator[np.ndarray]:
         nonlocal nfe
         for indices in tqdm(
-            list(batches(settings.num_samples, settings.batch_size)), desc="sampling", unit="batch"
+            batches(settings.num_samples, settings.batch_size), desc="sampling", unit="batch"
         ):
             try:
                 batch = draw(plan, indices)
@@ -122,6 +139,14 @@ def sample(plan: SamplingPlan, run: Run) -> None:
             raise LostSamplesError([index for error in lost for index in error.indices], lost[0].why)
 
     with weights.averaged():
+        facts: dict[str, Any] = {
+            "seed": plan.seed,
+            "step": weights.step,
+            **basis_of_samples(plan).parts,
+        }
+        if plan.stored_grid and isinstance(plan.sampler, PCSampler):
+            facts["times"] = plan.sampler.times.tolist()
+        moved = SampleFolder(folder).open({**facts, **deciding(plan.subject.record.values)})
         write_samples(
             folder / "samples.npz",
             generate(),
@@ -147,6 +172,8 @@ def sample(plan: SamplingPlan, run: Run) -> None:
         f"{settings.num_samples} samples, {nfe} network evaluations each, in {seconds:.1f} s\n"
         f"  samples    {folder / 'samples.npz'}\n  picture    {folder / 'samples.png'}"
     )
+    if moved is not None:
+        print(f"  earlier    {moved}, of other settings")
 
 
 def write_samples(path: Path, arrays: Iterator[np.ndarray], count: int, labels: Tensor | None) -> None:

@@ -58,8 +58,10 @@ STOREYS: dict[str, list[set[str]]] = {
         # What knows neither configurations nor plans, and stands on nothing of run_lib but itself.
         {"fingerprint"},
         {"faults", "stopping"},
-        {"files", "placement", "processes", "seeds", "statistics", "data", "training.undo"},
+        {"files"},
+        {"placement", "processes", "seeds", "statistics", "data", "training.undo"},
         {"locks", "training.watch"},
+        {"ours"},
         # What a configuration chooses from, and what plans are made of.
         {
             "pictures",
@@ -80,7 +82,7 @@ STOREYS: dict[str, list[set[str]]] = {
         },
         {"training.tasks", "tuning.scorers"},
         {"training.warm_start", "tuning.stored_grids"},  # weights and times that a plan asks for
-        {"run"},  # the folders of a run
+        {"run", "sample_folder"},  # the folders of a run
         {"sample"},  # the first of the loops, which the others draw samples by
         # Evaluations are chosen by a configuration, so they know plans by their types alone.
         {"evaluation.task"},

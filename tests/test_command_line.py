@@ -32,7 +32,7 @@ class Salute(Mode):
     """Salutes somebody."""
 
     needs_configuration: ClassVar[bool] = False
-    keeps_record: ClassVar[bool] = False
+    uses_workdir: ClassVar[bool] = False
     whom: str = "nobody"
 
     def plan(self, configuration):

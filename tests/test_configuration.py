@@ -422,7 +422,7 @@ def test_best_json_of_the_program_before(tmp_path: Path) -> None:
     best.write_text('{"snr": 0.1}')
     run(TINY, "train", tmp_path / "run")
     run(TINY, "sample", tmp_path / "run", sampling=best, sampling__corrector="langevin")
-    record = json.loads((tmp_path / "run/config.json").read_text())
+    record = json.loads((tmp_path / "run/samples/settings.json").read_text())
     assert record["sampling"]["snr"] == 0.1
 
 

@@ -56,7 +56,10 @@ def build_classifier(configuration: Configuration, model: NoiseModel, data: Data
     check_values(theirs)
     if generates(theirs):
         raise ValueError(f"{where} is a run with training.task={theirs.training.task!r}, no classifier's.")
-    found = build_subject(Configuration(theirs, frozenset()))
+    try:
+        found = build_subject(Configuration(theirs, frozenset()))
+    except ValueError as error:
+        raise ValueError(_of_a_plugin(error, theirs, where)) from error
     _check(found, theirs, model, data, where)
     if ours.model.num_classes not in (0, found.num_classes):
         raise ValueError(
@@ -68,6 +71,15 @@ def build_classifier(configuration: Configuration, model: NoiseModel, data: Data
     load_weights(found.network, weights)
     held = NoisyClassifier(found.network, found.sampling.process, found.sampling.time)
     return HeldClassifier(held.requires_grad_(False).eval(), found.num_classes)
+
+
+def _of_a_plugin(error: ValueError, theirs: ConfigDict, where: str) -> str:
+    if not theirs.get("plugins"):
+        return str(error)
+    return (
+        f"{where} was made with plugins, and a file names none: where you trust it, give them on the command line, "
+        f"--config.plugins={theirs.plugins}. Without them: {error}"
+    )
 
 
 def _check(found: Subject, theirs: ConfigDict, model: NoiseModel, data: DataSpec, where: str) -> None:
@@ -113,7 +125,10 @@ def _their_configuration(weights: Path, file: str | None, ours: ConfigDict) -> C
             ) from error
     else:
         theirs = load_config_file(file, "guidance.classifier_config")
-    theirs = complete(theirs)
+    try:
+        theirs = complete(theirs)
+    except ValueError as error:
+        raise ValueError(_of_a_plugin(error, theirs, f"the classifier {weights}")) from error
     theirs.init_from, theirs.resume_from, theirs.device = "", "", ours.device
     theirs.resume_anyway = ours.resume_anyway
     theirs.sampling.chain, theirs.sampling.t_end = ours.sampling.chain, None

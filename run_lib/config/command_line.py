@@ -65,6 +65,11 @@ def parse(argv: list[str]) -> CommandLine:
     left = argv[1:]
     while left:
         argument = left.pop(0)
+        if re.match(r"--?flagfile(=|$)", argument):
+            raise ValueError(
+                "--flagfile is not taken: no file names code or a place to write to. Write the flags on the command "
+                "line; fields of one section may come from a file, --config.SECTION=FILE.json."
+            )
         match = re.fullmatch(r"--?(no)?config\.([\w.]+)(?:=(.*))?", argument, re.DOTALL)
         if match is None:
             rest.append(argument)

@@ -21,14 +21,14 @@ class Mode(abc.ABC):
         needs_configuration: whether ``--config`` must be given; otherwise ``configs/base.py`` is taken without it.
         takes_arguments: whether words may follow the flags; otherwise they are refused.
         many_processes: whether torchrun may start it as several processes.
-        keeps_record: whether it works in the work directory, and keeps the resolved configuration there.
+        uses_workdir: whether it works in the work directory, which is made.
         kept: what an interruption leaves and how to go on, as a sentence without its full stop.
     """
 
     needs_configuration: ClassVar[bool] = True
     takes_arguments: ClassVar[bool] = False
     many_processes: ClassVar[bool] = False
-    keeps_record: ClassVar[bool] = True
+    uses_workdir: ClassVar[bool] = True
     kept: ClassVar[str] = "the same command begins anew"
 
     @abc.abstractmethod
@@ -44,7 +44,7 @@ class Mode(abc.ABC):
 
         Modes that write to different folders may run beside one another, such as an evaluation beside a training.
         """
-        return (run.workdir,) if self.keeps_record else ()
+        return (run.workdir,) if self.uses_workdir else ()
 
     def workdir(self, default: Path) -> Path:
         """The work directory, where none is named."""

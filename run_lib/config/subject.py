@@ -23,6 +23,7 @@ from run_lib.config.configuration import Configuration, Record
 from run_lib.config.continuing import Agreement
 from run_lib.config.network import build_network
 from run_lib.config.settings import Settings
+from run_lib.config.sizes import check_sizes
 from run_lib.config.sources import components_hash
 from run_lib.data.levels import Arrays, DataSpec, Loader, as_shape
 from run_lib.placement import PRECISIONS, Placement, find_device
@@ -137,6 +138,7 @@ def build_subject(configuration: Configuration, *, weights: bool = True) -> Subj
     """
     config = configuration.values
     shape = sample_shape(config.data)
+    check_sizes(config, shape)
     rule = build_convention(configuration)
     torch.manual_seed(stream_seed(config.seed, Use.INITIALISATION))
     network = build_network(

@@ -14,6 +14,7 @@ from sde_lib.registry import unknown_name
 
 Value = float | int | bool | str
 NOT_OF_THE_SAMPLER = ("num_samples", "batch_size", "seed", "grid_size", "trajectory", "base_samples")
+MOST_CANDIDATES = 10_000
 FORM = "write field=a,b,c, or a range field=first:last:count, or field=first:last:count:log"
 
 
@@ -84,6 +85,10 @@ def parse_sweep(text: str) -> Sweep:
             raise ValueError(
                 f"config.tune.sweep has the field {field!r} twice; put all its values in one list."
             )
+    if (count := math.prod(map(len, axes))) > MOST_CANDIDATES:
+        raise ValueError(
+            f"config.tune.sweep has {count} combinations, and at most {MOST_CANDIDATES} are tried at a time."
+        )
     return Sweep(fields, tuple(Candidate(changes) for changes in itertools.product(*axes)))
 
 
@@ -134,6 +139,10 @@ def _range(field: str, kind: type, text: str) -> list[Value]:
         raise ValueError(f"config.tune.sweep: {field}={text} is no range of numbers; {FORM}.")
     first, last = (float(_value(field, float, p)) for p in parts[:2])
     count = int(_value("the count of a range", int, parts[2]))
+    if count > MOST_CANDIDATES:
+        raise ValueError(
+            f"config.tune.sweep: the range {field}={text} has more than {MOST_CANDIDATES} values."
+        )
     if count < 2 or first == last or (log and not min(first, last) > 0):
         raise ValueError(
             f"config.tune.sweep: the range {field}={text} needs two values or more between two ends that "

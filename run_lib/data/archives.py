@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +9,7 @@ import torch
 
 from run_lib.data.labels import no_labels
 from run_lib.data.levels import Arrays
+from run_lib.data.packed import PackedError, read_arrays
 
 
 def read_archive(path: Path, where: str, shape: tuple[int, ...], levels: int) -> Arrays:
@@ -27,16 +27,21 @@ def read_archive(path: Path, where: str, shape: tuple[int, ...], levels: int) ->
             as many as its images.
     """
     try:
-        with np.load(path) as held:
-            images = np.asarray(held["arr_0"])
-            labels = np.asarray(held["arr_1"]).astype(np.int64) if "arr_1" in held else None
-    except (OSError, KeyError, ValueError, TypeError, AttributeError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{where} is no .npz with arr_0: {error}") from error
+        held = read_arrays(path, ("arr_0",), optional=("arr_1",))
+    except (OSError, PackedError) as error:
+        raise ValueError(f"{where} is no .npz with arr_0: it {error}.") from error
+    images, labels = held["arr_0"], held.get("arr_1")
     if images.ndim == 0 or not images.size:
         raise ValueError(f"{where}: arr_0 has the shape {images.shape}, which holds no images.")
     _check_values(images, levels, where)
-    if labels is not None and len(labels) != len(images):
-        raise ValueError(f"{where} has {len(images)} images and {len(labels)} labels.")
+    if labels is not None:
+        if labels.ndim != 1 or labels.dtype.kind not in "iuf":
+            raise ValueError(
+                f"{where}: arr_1 is {labels.dtype} of shape {labels.shape}; labels are integers (N,)."
+            )
+        if len(labels) != len(images):
+            raise ValueError(f"{where} has {len(images)} images and {len(labels)} labels.")
+        labels = labels.astype(np.int64)
     if images.ndim == 4 and images.shape[1:] != shape and images.shape[-1] == shape[0]:
         images = images.transpose(0, 3, 1, 2)
     found = torch.from_numpy(images)

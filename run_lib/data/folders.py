@@ -11,6 +11,7 @@ import torch
 from run_lib.data.images import TRAINING_FILES, Fitting, ImageReader, UnreadableError
 from run_lib.data.labels import folder_labels, no_labels
 from run_lib.data.levels import Arrays
+from run_lib.data.packed import PackedError, read_array
 
 
 def read_files(folder: Path, names: Sequence[str], reader: ImageReader, hint: str = "") -> Arrays:
@@ -64,7 +65,10 @@ def read_split(
 
 def _packed(path: Path) -> Arrays:
     """An array that stays on disk and is read as it is needed; its images have no classes."""
-    images = np.load(path, mmap_mode="c")
+    try:
+        images = read_array(path, mapped=True)
+    except PackedError as error:
+        raise ValueError(f"{path} {error}; expected uint8 (N, C, H, W).") from error
     if images.dtype != np.uint8 or images.ndim != 4:
         raise ValueError(f"{path} holds {images.dtype} of shape {images.shape}; expected uint8 (N, C, H, W).")
     return Arrays(torch.from_numpy(images), no_labels(len(images)))

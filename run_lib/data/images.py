@@ -7,6 +7,7 @@ channels are not those of the data.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -160,8 +161,17 @@ def read_mask(path: Path) -> Tensor:
 @contextmanager
 def _opened(path: Path) -> Iterator[Image.Image]:
     try:
-        with Image.open(path) as file:
+        with warnings.catch_warnings():
+            warnings.simplefilter(
+                "error", Image.DecompressionBombWarning
+            )  # Pillow's own error has twice the limit
+            file = Image.open(path)
+        with file:
             yield file
+    except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
+        raise UnreadableError(
+            f"it has more than {Image.MAX_IMAGE_PIXELS} pixels, which are not read"
+        ) from error
     except Exception as error:  # Pillow's decoders raise whatever they meet in a damaged file
         raise UnreadableError(f"{type(error).__name__}: {error}") from error
 

@@ -48,7 +48,7 @@ def output_folder(plan: ControlPlan, run: Run) -> Path:
     settings = plan.settings
     restores = not isinstance(plan.work, Interpolation) and settings.method
     kind = f"{settings.task}/{settings.method}" if restores else settings.task
-    return Path(settings.output or run.workdir / "control" / kind)
+    return Path(settings.output) if settings.output else run.folder(f"control/{kind}")
 
 
 def _checked_inputs(plan: ControlPlan) -> Inputs:
@@ -97,7 +97,7 @@ def _restore_all(
     if sampling.stored_grid and isinstance(placed, PCSampler):
         restoration = restoration.with_times(placed.times)
     facts = {**plan.facts, "step": weights.step}
-    files.begin(facts)
+    files.begin(facts, settings.samples)
     with weights.averaged():
         for some in tqdm(
             list(batches(len(units), sampling.settings.batch_size)), desc=settings.task, unit="batch"

@@ -66,7 +66,7 @@ def interpolations(
     )
     weights = run.weights(sampling.subject)
     facts = {**plan.facts, "step": weights.step}
-    files.begin(facts)
+    files.begin(facts, count)
     shares = shares.to(sampling.device)
     with weights.averaged():
         size = max(1, sampling.settings.batch_size // count)

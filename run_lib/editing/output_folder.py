@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from run_lib.files import write_json
-from run_lib.locks import is_bare
+from run_lib.ours import check_links, check_unused, record_of
 
 FILE = "settings.json"
 
@@ -25,23 +25,17 @@ def open_output_folder(folder: Path, field: str, settings: Mapping[str, Any]) ->
         ValueError: the folder holds other files, or outputs made with other settings.
     """
     path, ours = folder / FILE, json.loads(json.dumps(settings, default=str))
-    if path.is_file():
-        try:
-            theirs = json.loads(path.read_text())
-        except ValueError as error:
-            raise ValueError(f"{path} is damaged ({error}); take another folder by --{field}.") from error
+    check_links(folder)
+    theirs = record_of(path, "reconstruct", ("reconstruct", "sampling", "weights"))
+    if theirs is not None:
         if theirs != ours:
             differences = "; ".join(_differences(theirs, ours))
             raise ValueError(
                 f"{folder} holds what was made with other settings ({differences}). Nothing is overwritten: take "
                 f"another folder by --{field}, or remove that one."
             )
-    elif folder.exists() and (not folder.is_dir() or not is_bare(folder)):
-        raise ValueError(
-            f"{folder} holds files that are not of this mode. Nothing is overwritten: take another folder by "
-            f"--{field}."
-        )
     else:
+        check_unused(folder, field)
         write_json(path, ours)
 
 

@@ -120,7 +120,8 @@ def _there_and_back(plan: ReconstructionPlan, x: Tensor, cond: dict[str, Tensor]
 
 def output_folder(plan: ReconstructionPlan, run: Run) -> Path:
     """``reconstruct.output``, or a folder of the work directory."""
-    return Path(plan.settings.output or run.workdir / "reconstruct")
+    output = plan.settings.output
+    return Path(output) if output else run.folder("reconstruct")
 
 
 def _checked_inputs(plan: ReconstructionPlan, folder: Path) -> Inputs:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -17,8 +17,11 @@ from run_lib.data.levels import DataSpec
 from run_lib.editing.output_folder import FILE
 from run_lib.evaluation.fidelity import Fidelity, fidelity, mean
 from run_lib.files import atomic, write_json
-from run_lib.locks import is_bare
+from run_lib.ours import check_links, check_unused, mark, record_of, somebody_elses
 from run_lib.pictures import eight_bits, rows_of_images, save_png
+
+_UNMARKED = ("task", "control", "sampling", "config_hash", "step")
+"""By these entries records are recognised that were written before records were marked."""
 
 
 @dataclass(frozen=True)
@@ -87,32 +90,53 @@ class ResultFiles:
     def __init__(
         self, folder: Path, option: str, data: DataSpec, names: Sequence[str], digits: int, most_rows: int
     ) -> None:
-        if folder.exists() and (
-            not folder.is_dir() or (not is_bare(folder) and not (folder / FILE).is_file())
-        ):
-            raise ValueError(
-                f"{folder} holds files that are not of this mode, and nothing of them is overwritten: take another "
-                f"folder by --{option}."
-            )
+        check_links(folder)
+        self._earlier, self._option = record_of(folder / FILE, "control", _UNMARKED), option
+        if self._earlier is None:
+            check_unused(folder, option)
         self.folder, self.data, self.digits, self.most_rows = folder, data, digits, most_rows
         self._stems = dict(
             zip(names, (name.removesuffix(".png") for name in output_names(names)), strict=True)
         )
         self._rows: dict[str, Row] = {}
 
-    def begin(self, settings: dict[str, Any]) -> None:
-        """Remove the results of an earlier run, and write the settings of this one."""
-        for name in ("report.json", "grid.png", "results.npz"):  # a report stands beside all that it is of
-            (self.folder / name).unlink(missing_ok=True)
-        if (self.folder / "results").is_dir():
-            shutil.rmtree(self.folder / "results")
-        for name in (
-            "report.json",
-            "results.npz",
-            "grid.png",
-        ):  # of the earlier run, should this one be interrupted
-            (self.folder / name).unlink(missing_ok=True)
-        write_json(self.folder / FILE, settings)
+    def begin(self, settings: dict[str, Any], count: int) -> None:
+        """Remove the results of an earlier run, and write the settings of this one and the names of its results.
+
+        Args:
+            settings: plain data.
+            count: results of each input.
+
+        Raises:
+            ValueError: a file of somebody else's has the name of a result.
+        """
+        files = [self._file(name, number) for name in self._stems for number in range(count)]
+        earlier = set(self._earlier_files())
+        if theirs := [f for f in files if f not in earlier and os.path.lexists(self.folder / f)]:
+            raise somebody_elses(self.folder, self._option, f"files, such as {theirs[0]},")
+        reports = ("report.json", "grid.png", "results.npz") if self._earlier is not None else ()
+        for path in (self.folder / file for file in (*earlier, *reports)):
+            if path.is_file() or path.is_symlink():
+                path.unlink()
+        write_json(self.folder / FILE, {**mark("control"), **settings, "files": files})
+
+    def _earlier_files(self) -> Iterator[str]:
+        """Results that an earlier run wrote, by its record or, before records listed them, by its report."""
+        if self._earlier is None:
+            return
+        listed = self._earlier.get("files")
+        if listed is None and (report := record_of(self.folder / "report.json", "control", ("images",))):
+            rows = [image.get("results") for image in report["images"] if isinstance(image, dict)]
+            listed = [one.get("file") for row in rows if isinstance(row, list) for one in row]
+        for file in listed if isinstance(listed, list) else ():
+            path = PurePosixPath(str(file))
+            if path.parts[:1] == ("results",) and ".." not in path.parts and path.suffix == ".png":
+                yield str(path)
+
+    def _file(self, name: str, number: int) -> str:
+        """The file of a result, relative to the folder."""
+        ending = f"_{number:0{self.digits}d}" if self.digits else ""
+        return f"results/{self._stems[name]}{ending}.png"
 
     def row(self, name: str, before: list[Tensor], after: list[Tensor], baseline: Fidelity | None) -> None:
         """Add a row for an input, unless it has one."""
@@ -126,8 +150,7 @@ class ResultFiles:
         They are against ``truth``.
         """
         row, levels = self._rows[name], self.data.to_levels(x).cpu()
-        number = f"_{place:0{self.digits}d}" if self.digits else ""
-        file = f"results/{self._stems[name]}{number}.png"
+        file = self._file(name, place)
         save_png(eight_bits(self._intensity(levels)), self.folder / file)
         found = fidelity(self._intensity(levels), self.data.intensity(truth))
         row.results.append(levels)

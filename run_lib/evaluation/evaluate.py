@@ -10,6 +10,7 @@ from run_lib.evaluation.base import register_evaluation
 from run_lib.evaluation.report import IncompleteError, Lost, Report
 from run_lib.evaluation.task import CheckpointTask
 from run_lib.fingerprint import Basis, basis_of, basis_of_samples
+from run_lib.ours import check_unused
 from run_lib.processes import Processes
 from run_lib.run import Run
 from run_lib.tuning.stored_grids import with_stored_grid
@@ -47,6 +48,8 @@ def evaluate(plan: EvaluationPlan, run: Run) -> None:
     check(plan)
     config_hash = plan.subject.record.hash
     folder = run.evaluation
+    if not (folder / "report.json").is_file():  # which is checked when it is read
+        check_unused(folder, "eval_folder", allowed=("parts",))
     processes = Processes.from_environment()
     lost: list[Lost] = []
     with processes.process_group():

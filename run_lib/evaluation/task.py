@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from tqdm import tqdm
 
+from run_lib.data.packed import PackedError, read_arrays
 from run_lib.evaluation.likelihood_errors import Spread
 from run_lib.evaluation.report import Number, Report
 from run_lib.files import atomic
@@ -130,9 +130,8 @@ class CheckpointTask:
         path = self.parts / f"{name}_{index:05d}.npz"
         if path.is_file():
             try:
-                with path.open("rb") as written, np.load(written) as held:
-                    return dict(held)
-            except (ValueError, zipfile.BadZipFile, EOFError):
+                return read_arrays(path)
+            except PackedError:
                 path.unlink()
         with finishing("the batch") as stop:
             started = time.perf_counter()

@@ -16,7 +16,7 @@ from run_lib.data.levels import Arrays
 from run_lib.data.order import shuffled_rows
 from run_lib.pictures import picture, to_tensorboard
 from run_lib.run import Run
-from run_lib.sample import LostSamplesError, draw
+from run_lib.sample import LostSamplesError, batches, draw
 from run_lib.seeds import Use, step_seed, stream_seed
 from run_lib.stopping import finishing
 from run_lib.training.curves import Curves
@@ -50,6 +50,10 @@ def train(plan: TrainingPlan, run: Run) -> None:
         plan.task.check(data, f"the {split} split of {subject.data.name}")
     state = run.new_state(plan)
     run.resume(state, subject)
+    run.check_checkpoints()
+    run.folder("tensorboard")
+    if state.step < settings.n_iters:
+        run.keep_record(subject.record.values)
     # Of the step itself the earlier files hold the curves, and they are not drawn again.
     with (
         Curves(run.workdir / "tensorboard", purge_step=state.step + 1) as writer,
@@ -174,10 +178,11 @@ def _losses(plan: TrainingPlan, x0: Tensor, labels: Tensor, noise: Noise) -> Bat
 def _show_preview(plan: SamplingPlan, state: TrainState, writer: Curves, done: int) -> None:
     """A picture of samples by the averaged weights, for TensorBoard; a warning where one is not finite."""
     state.network.eval()
+    some = batches(plan.settings.grid_size, plan.settings.batch_size)
     try:
         with state.weights.averaged():
-            batch = draw(plan, range(plan.settings.grid_size), Use.PREVIEW)
+            levels = torch.cat([draw(plan, rows, Use.PREVIEW).levels for rows in some])
     except LostSamplesError as error:
         say(f"no picture of samples after step {done}: {error}")
         return
-    writer.add_image("samples", to_tensorboard(picture(batch.levels, plan.data)), done)
+    writer.add_image("samples", to_tensorboard(picture(levels, plan.data)), done)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
@@ -337,6 +338,19 @@ def check_names(network: nn.Module, weights: dict[str, torch.Tensor], path: Path
         )
 
 
+def _is_ours(path: Path) -> bool:
+    """Whether a file is a checkpoint of ours, by the first bytes of its pickle. A link is somebody else's."""
+    if path.is_symlink():
+        return False
+    try:
+        with zipfile.ZipFile(path) as held:
+            (pickled,) = [name for name in held.namelist() if name.endswith("/data.pkl")]
+            with held.open(pickled) as stream:
+                return FORMAT.encode() in stream.read(256)
+    except (OSError, ValueError, zipfile.BadZipFile):
+        return False
+
+
 @dataclass(frozen=True)
 class Checkpoints:
     """The checkpoints of a work directory: ``checkpoints/step_00001000.pt``."""
@@ -352,7 +366,7 @@ class Checkpoints:
 
     def steps(self) -> list[int]:
         """Steps for which there is a file, ascending."""
-        matches = (re.fullmatch(r"step_(\d+)\.pt", p.name) for p in self.folder.glob("step_*.pt"))
+        matches = (re.fullmatch(r"step_(\d{8,})\.pt", p.name) for p in self.folder.glob("step_*.pt"))
         return sorted(int(m.group(1)) for m in matches if m)
 
     def latest(self) -> Path | None:
@@ -363,7 +377,8 @@ class Checkpoints:
         """Delete all but the last two and those whose step is a multiple of ``multiple_of``.
 
         Should the latest be damaged, training goes on from the one before it. One that a signal left between the
-        regular steps goes with the next, so that an interrupted run ends with the files of one that was not.
+        regular steps goes with the next, so that an interrupted run ends with the files of one that was not. What is
+        no checkpoint of ours stays.
 
         Args:
             multiple_of: number of steps between checkpoints that stay.
@@ -373,6 +388,6 @@ class Checkpoints:
         between = [step for step in steps[:-1] if step % multiple_of and step % regular]
         last = [step for step in steps if step not in between][-2:]
         for step in steps:
-            if step not in last and step % multiple_of:
+            if step not in last and step % multiple_of and _is_ours(self.path(step)):
                 self.path(step).unlink()
                 self.grids(self.path(step)).unlink(missing_ok=True)

@@ -23,6 +23,7 @@ from run_lib.config.sampling import SamplingPlan
 from run_lib.config.settings import TuneSettings
 from run_lib.config.sweep import Candidate
 from run_lib.config.tuning import build_scorer, choose_scorer, plan_candidate
+from run_lib.data.packed import read_array
 from run_lib.faults import MachineError
 from run_lib.files import atomic, write_json
 from run_lib.run import Run
@@ -84,10 +85,7 @@ class ScoreFiles:
     def samples(self, candidate: Candidate) -> np.ndarray | None:
         """The first samples of the candidate's first set; None where some of the set are not finite."""
         path = self._file(candidate, 0, "npy")
-        if not path.is_file():
-            return None
-        held: np.ndarray = np.load(path)
-        return held
+        return read_array(path) if path.is_file() else None
 
 
 @dataclass(frozen=True)

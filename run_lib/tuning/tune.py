@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +14,7 @@ from run_lib.config.tuning import TuningPlan, build_scorer
 from run_lib.evaluation.report import IncompleteError
 from run_lib.files import write_json
 from run_lib.fingerprint import basis_of_samples, of_files
+from run_lib.ours import check_unused, record_of
 from run_lib.run import Run
 from run_lib.sample import LostSamplesError
 from run_lib.tuning.comparison import compare
@@ -47,9 +47,9 @@ def _sweep(plan: TuningPlan, sweep: Sweep, run: Run) -> None:
         of = basis_of_samples(plan.sampling, ("train", "test") if "real" in plan.scorer.takes else ())
     if _takes_stored_times(plan, sweep):
         of = of.with_parts(times=of_files([run.stored_grids()]) if run.stored_grids().is_file() else "none")
-    folder = run.workdir / settings.folder
-    parts = ScoreFiles(folder / "parts")
+    folder = run.folder(settings.folder, "config.tune.folder")
     _same_settings(folder / "settings.json", {**plan.depends_on, **of.parts})
+    parts = ScoreFiles(folder / "parts")
     tasks = [
         SampleSet(candidate, repeat)
         for candidate in sweep.candidates
@@ -92,6 +92,7 @@ def _takes_stored_times(plan: TuningPlan, sweep: Sweep) -> bool:
 
 
 def _find_grid(plan: TuningPlan, run: Run) -> None:
+    run.check_checkpoints()
     weights, path = run.weights(plan.sampling.subject), run.stored_grids()
     with weights.averaged():
         found = make_grid(plan.sampling, plan.settings.pilot_samples, path)
@@ -109,18 +110,10 @@ def _same_settings(path: Path, kept: dict[str, Any]) -> None:
     Raises:
         ValueError: it is not; naming what differs.
     """
-    if not path.is_file() and any(path.parent.glob("parts/*.json")):
-        raise ValueError(
-            f"{path.parent} holds scores and no {path.name} that says of what: take another folder with "
-            f"--config.tune.folder=NAME, or delete that one."
-        )
-    if path.is_file():
-        try:
-            held = dict(json.loads(path.read_text()))
-        except (ValueError, TypeError) as error:
-            raise ValueError(
-                f"{path} is damaged ({error}); take another folder with --config.tune.folder=NAME."
-            ) from error
+    held = record_of(path, "tune", ("sweep over", "weights"))
+    if held is None:
+        check_unused(path.parent, "config.tune.folder=NAME")
+    else:
         different = [key for key in {**held, **kept} if held.get(key) != kept.get(key)]
         if different:
             what = "; ".join(f"{key} was {held.get(key)!r}, is {kept.get(key)!r}" for key in different[:4])

@@ -169,7 +169,7 @@ def test_nothing_is_overwritten(tmp_path: Path) -> None:
     assert reconstruct(tmp_path / "run", tmp_path / "in", reconstruct__batch_size=3).status == 0
     save(tmp_path / "mine/photo.png", random_pixels(1))
     error = reconstruct(tmp_path / "run", tmp_path / "in", reconstruct__output=tmp_path / "mine").error
-    assert "mine holds files that are not of this mode. Nothing is overwritten" in error
+    assert "mine holds files that are not of this mode, and nothing of them is overwritten" in error
     error = reconstruct(tmp_path / "run", tmp_path / "in", reconstruct__output=tmp_path / "in/out").error
     assert "would be read as input next time" in error
 

@@ -220,7 +220,7 @@ def test_settings_found_are_used(tmp_path: Path) -> None:
         (("--config.sampling.snr=0.3", f"--config.sampling={best}"), json.loads(best.read_text())["snr"]),
     ):
         run(GAUSSIAN, "sample", tmp_path, *arguments, **few)
-        assert json.loads((tmp_path / "config.json").read_text())["sampling"]["snr"] == snr
+        assert json.loads((tmp_path / "samples/settings.json").read_text())["sampling"]["snr"] == snr
 
 
 def test_every_kind_of_field_is_read_from_a_file(tmp_path: Path) -> None:
@@ -234,7 +234,7 @@ def test_every_kind_of_field_is_read_from_a_file(tmp_path: Path) -> None:
     }
     (tmp_path / "mine.json").write_text(json.dumps(fields))
     run(GAUSSIAN, "sample", tmp_path, f"--config.sampling={tmp_path / 'mine.json'}", sampling__num_samples=3)
-    sampling = json.loads((tmp_path / "config.json").read_text())["sampling"]
+    sampling = json.loads((tmp_path / "samples/settings.json").read_text())["sampling"]
     assert {name: sampling[name] for name in fields} == fields
 
 

@@ -1,0 +1,98 @@
+"""Numpy's files, ``.npy`` and ``.npz``: what they declare is compared with what they hold before it is allocated."""
+
+from __future__ import annotations
+
+import math
+import zipfile
+import zlib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+
+MOST_GROWTH = 100
+"""An archive's arrays may take so many times its own bytes. Images rarely shrink to a tenth."""
+ALWAYS = 2**26
+"""Bytes that any archive's arrays may take."""
+
+
+class PackedError(ValueError):
+    """A file of arrays that is not read, and why: a predicate that follows its name."""
+
+
+def read_arrays(
+    path: Path, names: Iterable[str] | None = None, optional: Iterable[str] = ()
+) -> dict[str, np.ndarray]:
+    """Arrays of an ``.npz``.
+
+    Args:
+        path: of the archive.
+        names: of the arrays; None: all of them.
+        optional: further names, of arrays that may be missing.
+
+    Raises:
+        PackedError: it is damaged, lacks an array, holds objects, or declares more than it holds.
+        OSError: it cannot be read.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            held = {m.filename.removesuffix(".npy"): m for m in archive.infolist()}
+            wanted = list(held) if names is None else [*names, *(name for name in optional if name in held)]
+            if missing := [name for name in wanted if name not in held]:
+                raise PackedError(f"has no array {missing[0]!r}")
+            _check_growth(path.stat().st_size, [held[name] for name in wanted])
+            return {name: _member(archive, held[name]) for name in wanted}
+    # What zipfile and zlib raise of altered bytes has no common base.
+    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, zlib.error) as error:
+        raise PackedError(f"is damaged, or no archive of arrays ({error})") from error
+
+
+def read_array(path: Path, *, mapped: bool = False) -> np.ndarray:
+    """The array of an ``.npy``.
+
+    Args:
+        path: of the file.
+        mapped: leave it on disk, and read it as it is needed; writes go to a copy in memory.
+
+    Raises:
+        PackedError: it is damaged, holds objects, or declares more than it holds.
+        OSError: it cannot be read.
+    """
+    with path.open("rb") as stream:
+        _check_header(stream, path.stat().st_size)
+    found: np.ndarray = np.load(path, mmap_mode="c" if mapped else None)
+    return found
+
+
+def _check_growth(size: int, members: list[zipfile.ZipInfo]) -> None:
+    declared = sum(member.file_size for member in members)
+    if declared > max(ALWAYS, MOST_GROWTH * size):
+        raise PackedError(
+            f"is refused: it has {size} bytes and its arrays would take {declared}, more than {MOST_GROWTH} times as "
+            f"many; where you trust it, write them uncompressed, with numpy.savez"
+        )
+
+
+def _member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:
+    with archive.open(member) as stream:
+        _check_header(stream, member.file_size)
+    with archive.open(member) as stream:
+        found: np.ndarray = np.lib.format.read_array(stream, allow_pickle=False)
+    return found
+
+
+def _check_header(stream: IO[bytes], size: int) -> None:
+    """Refuse an array that does not fill its file of ``size`` bytes, or whose entries are no plain values."""
+    formats = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+    try:
+        shape, _, dtype = formats[np.lib.format.read_magic(stream)](stream)
+    except (ValueError, KeyError, TypeError, SyntaxError, RecursionError, MemoryError) as error:
+        raise PackedError("is no array that numpy writes of numbers") from error
+    if dtype.hasobject:
+        raise PackedError("holds Python objects, and arrays hold numbers")
+    declared, holds = math.prod(shape) * dtype.itemsize, size - stream.tell()
+    if declared != holds or min(shape, default=0) < 0:
+        raise PackedError(
+            f"is damaged: its header declares {declared} bytes, shape {shape}, and it holds {holds}"
+        )
