@@ -60,7 +60,8 @@ class SampleFolder:
         held = record_of(self.path / RECORD, "sample", ())
         if held is None and not os.path.lexists(self.path / RECORD):
             held = record_of(self.path / _FACTS, "sample", _UNMARKED)
-        if held is None and any(os.path.lexists(self.path / name) for name in (RECORD, *_FILES, _FRAMES)):
+        taken = (RECORD, *self._written(), *_FILES)
+        if held is None and any(os.path.lexists(self.path / name) for name in taken):
             raise somebody_elses(self.path, "workdir")
         return held
 

@@ -53,10 +53,10 @@ def build_classifier(configuration: Configuration, model: NoiseModel, data: Data
         return HeldClassifier(MixtureClassifier(model.network), len(model.network.means))
     weights, where = _checkpoint(Path(section.classifier)), f"the classifier {section.classifier}"
     theirs = _their_configuration(weights, section.classifier_config, ours)
-    check_values(theirs)
     if generates(theirs):
         raise ValueError(f"{where} is a run with training.task={theirs.training.task!r}, no classifier's.")
     try:
+        check_values(theirs)
         found = build_subject(Configuration(theirs, frozenset()))
     except ValueError as error:
         raise ValueError(_of_a_plugin(error, theirs, where)) from error
