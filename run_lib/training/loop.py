@@ -77,12 +77,13 @@ def train(plan: TrainingPlan, run: Run) -> None:
             if done % settings.eval_freq == 0 or done == settings.n_iters:
                 writer.add_scalar("test/loss", validation_loss(plan, state, held_out), done)
             last = done == settings.n_iters
+            # Before the checkpoint: a run that goes on from it does not draw what belongs to its step.
+            if plan.preview is not None and (done % settings.snapshot_freq == 0 or last):
+                writer.add_image("samples", _preview(plan.preview, state), done)
             due = done % settings.snapshot_freq_for_preemption == 0 or done % settings.snapshot_freq == 0
             if ((due or stop.asked) and not bad_steps) or last:  # no checkpoint while losses are not finite
                 state.save(run.checkpoints.path(done), subject.record.values)
                 run.checkpoints.keep(settings.snapshot_freq, settings.snapshot_freq_for_preemption)
-            if plan.preview is not None and (done % settings.snapshot_freq == 0 or last):
-                writer.add_image("samples", _preview(plan.preview, state), done)
             stop.leave(
                 f"the same command goes on from {run.checkpoints.latest() or 'the beginning'}, "
                 f"the last of {done} steps"
