@@ -60,7 +60,7 @@ class SampleFolder:
         held = record_of(self.path / RECORD, "sample", ())
         if held is None and not os.path.lexists(self.path / RECORD):
             held = record_of(self.path / _FACTS, "sample", _UNMARKED)
-        taken = (RECORD, *self._written(), *_FILES)
+        taken = (RECORD, *map(str, self._written()), *_FILES)
         if held is None and any(os.path.lexists(self.path / name) for name in taken):
             raise somebody_elses(self.path, "workdir")
         return held

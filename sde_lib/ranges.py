@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
@@ -71,14 +70,10 @@ class Range:
 
     def refusal(self, name: str, value: object) -> str:
         """The error for a value outside the range."""
-        if (
-            isinstance(value, float)
-            and math.isinf(value)
-            and dataclasses.replace(self, finite=False).contains(value)
-        ):
-            return f"{name} must be a finite number, got {value!r}."
         if "{value}" in self.words:
             return self.words.format(name=name, value=repr(value))
+        if isinstance(value, float) and math.isinf(value) and replace(self, finite=False).contains(value):
+            return f"{name} must be a finite number, got {value!r}."
         return f"{name} {self.requirement}, got {value!r}."
 
     @property

@@ -46,6 +46,7 @@ SECTIONS = dict.fromkeys(
 FIELDS = {
     "seed": COURSE,
     "device": FREE,
+    "tf32": EFFECT,
     "plugins": FREE,
     "init_from": FREE,
     "init_from_ema": FREE,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -49,7 +50,7 @@ def reconstruct(plan: ReconstructionPlan, run: Run) -> None:
     folder = output_folder(plan, run)
     inputs = _checked_inputs(plan, folder)
     weights = run.weights(sampling.subject)
-    started, nfe = time.perf_counter(), 0
+    started = time.perf_counter()
     skipped: list[Skipped] = []
     lost: list[LostResult] = []
     with weights.averaged(), torch.no_grad():
@@ -66,16 +67,16 @@ def reconstruct(plan: ReconstructionPlan, run: Run) -> None:
             n in table and contents.get(n) != c for n, c in zip(inputs.names, found, strict=True)
         ):
             print(f"note: {other} images are not those of {table.path}; they are made anew", file=sys.stderr)
+        nfe = _reported_nfe(folder)
         # Whole batches, whatever is done of them: in other company an image differs in its last bits.
-        todo = [
-            batch
-            for batch in batches(len(inputs), settings.batch_size)
-            if not all(done[row] for row in batch)
-        ]
+        every = list(batches(len(inputs), settings.batch_size))
+        todo = [batch for batch in every if not all(done[row] for row in batch)]
+        if nfe is None and not todo:  # stopped just before the report, which the last batch completes
+            todo = every[-1:]
         for batch in tqdm(todo, desc="reconstructing", unit="batch"):
             loaded = load(inputs, batch)
             skipped.extend(loaded.skipped)
-            if all(done[row] for row in loaded.rows):
+            if not loaded.rows or (nfe is not None and all(done[row] for row in loaded.rows)):
                 continue
             with finishing("the batch") as stop:
                 x = loaded.images.to(sampling.device)
@@ -95,7 +96,7 @@ def reconstruct(plan: ReconstructionPlan, run: Run) -> None:
                 stop.leave()
         table.sort(inputs.names)
     facts = {
-        "nfe": nfe,
+        "nfe": nfe or 0,
         "seconds": time.perf_counter() - started,
         "step": weights.step,
         "config_hash": sampling.subject.record.hash,
@@ -146,6 +147,15 @@ def _checked_inputs(plan: ReconstructionPlan, folder: Path) -> Inputs:
     )
     image_labels(plan.sampling.num_classes, inputs, range(len(inputs)), SECTION, settings.label)
     return inputs
+
+
+def _reported_nfe(folder: Path) -> int | None:
+    """The network evaluations of each image by the report of an earlier run; None without one."""
+    try:
+        nfe = json.loads((folder / "report.json").read_text())["nfe"]
+    except (FileNotFoundError, ValueError, LookupError, TypeError):
+        return None
+    return nfe if isinstance(nfe, int) else None
 
 
 def _paths(folder: Path, file: str) -> tuple[Path, Path]:

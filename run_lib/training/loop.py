@@ -89,13 +89,14 @@ def train(plan: TrainingPlan, run: Run) -> None:
                 value = validation_loss(plan, state, held_out)
                 if math.isfinite(value):
                     writer.add_scalar("test/loss", value, done)
+            # Before the checkpoint: a run that goes on from it does not draw what belongs to its step.
+            if plan.preview is not None and (done % settings.snapshot_freq == 0 or last):
+                _show_preview(plan.preview, state, writer, done)
             # Where nothing but faults have been since the last checkpoint, there is nothing to save.
             if ((due or stop.asked) and state.watch.progress) or last:
                 state.save(run.checkpoints.path(done), subject.record.values)
                 state.watch.progress = False
                 run.checkpoints.keep(settings.snapshot_freq, settings.snapshot_freq_for_preemption)
-            if plan.preview is not None and (done % settings.snapshot_freq == 0 or last):
-                _show_preview(plan.preview, state, writer, done)
             stop.leave(
                 f"the same command goes on from {run.checkpoints.latest() or 'the beginning'}, "
                 f"the last of {done} steps"
@@ -176,13 +177,17 @@ def _losses(plan: TrainingPlan, x0: Tensor, labels: Tensor, noise: Noise) -> Bat
 
 
 def _show_preview(plan: SamplingPlan, state: TrainState, writer: Curves, done: int) -> None:
-    """A picture of samples by the averaged weights, for TensorBoard; a warning where one is not finite."""
-    state.network.eval()
-    some = batches(plan.settings.grid_size, plan.settings.batch_size)
+    """Add a picture of samples to the curves; a warning where one is not finite."""
     try:
-        with state.weights.averaged():
-            levels = torch.cat([draw(plan, rows, Use.PREVIEW).levels for rows in some])
+        writer.add_image("samples", _preview(plan, state), done)
     except LostSamplesError as error:
         say(f"no picture of samples after step {done}: {error}")
-        return
-    writer.add_image("samples", to_tensorboard(picture(levels, plan.data)), done)
+
+
+def _preview(plan: SamplingPlan, state: TrainState) -> Tensor:
+    """A picture of samples by the averaged weights, for TensorBoard."""
+    state.network.eval()
+    with state.weights.averaged():
+        some = batches(plan.settings.grid_size, plan.settings.batch_size)
+        levels = torch.cat([draw(plan, rows, Use.PREVIEW).levels for rows in some])
+    return to_tensorboard(picture(levels, plan.data))

@@ -29,7 +29,7 @@ UNET: dict[str, Any] = {"channels": 8, "channel_mult": (1,), "num_res_blocks": 1
 ADM: dict[str, Any] = UNET | {"in_channels": 3, "attention_resolutions": (), "norm_groups": 4}
 SETTINGS: dict[str, dict[str, Any]] = {
     "adm": ADM,
-    "adm_encoder": ADM | {"pool": "adaptive", "num_head_channels": None},
+    "adm_encoder": ADM | {"pool": "adaptive", "num_heads": 1},
     "adm_superres": ADM,
     "correlated_gaussian": {"process": VPSDE(), "covariance": [[1.0]]},
     "ddpm": UNET,

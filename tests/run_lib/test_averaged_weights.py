@@ -163,7 +163,7 @@ def test_other_formats_have_the_average_that_is_asked_for(to: str, read: Any, tm
             shadow.fill_(value)
     checkpoints = run_in(tmp_path).checkpoints
     checkpoints.folder.mkdir()
-    state.save(checkpoints.path(0), {})
+    state.save(checkpoints.path(0), config.to_dict())
     for used, value in ((None, 1.0), (0.5, 2.0)):
         with config.ignore_type():
             config.model.used_ema_rate = used

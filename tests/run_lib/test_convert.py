@@ -180,7 +180,7 @@ def test_to_diffusers_and_back(tmp_path: Path) -> None:
         (
             ncsnpp(),
             "onnx",
-            "unknown config.convert.to 'onnx'; registered: diffusers, ours, safetensors, score_sde",
+            "config.convert.to is one of ours, safetensors, score_sde, diffusers; got 'onnx'.",
         ),
     ],
 )

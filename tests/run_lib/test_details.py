@@ -55,7 +55,7 @@ def test_the_norm_that_is_logged_is_the_gradients_before_clipping(tmp_path: Path
     (logged,) = events.Scalars("train/gradient_norm")
     plan = training(**fields)
     state = fresh(plan)
-    losses = backward(state, plan, plan.subject.data.load("train"), 0)
+    losses = backward(state, plan, plan.subject.data.load("train"), 0).losses
     squares = [p.grad.double().square().sum() for p in state.network.parameters() if p.grad is not None]
     assert logged.value == pytest.approx(float(torch.stack(squares).sum().sqrt()), rel=1e-4)
     assert events.Scalars("train/loss")[0].value == pytest.approx(float(losses.values.mean()), rel=1e-5)

@@ -20,6 +20,7 @@ import run_lib.training.loop as loop
 from models.checkpoints import reader
 from run_lib.faults import MachineError
 from run_lib.stopping import Stopped, finishing, promising, watching
+from run_lib.training.state import Checkpoints
 from tests.endurance.written import differences, written
 from tests.run_lib.pictures import random_pixels, save, truncated
 from tests.run_lib.program import GAUSSIAN, TINY, Outcome, program, run
@@ -85,6 +86,39 @@ def test_training_saves_the_step_that_a_signal_meets(
     assert not saved.exists()
     assert differences(written(tmp_path), written(trained)) == []
     assert left(tmp_path) == []
+
+
+def test_killed_after_a_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Curves and pictures of its step are written before it, since the next run draws none of them."""
+    how = {"training__n_iters": 4, "training__snapshot_freq": 2, "training__snapshot_sampling": True}
+
+    def keep(*args: Any) -> None:
+        raise ZeroDivisionError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Checkpoints, "keep", keep)
+        with pytest.raises(ZeroDivisionError):
+            run(TINY, "train", tmp_path / "killed", **how)
+    run(TINY, "train", tmp_path / "killed", **how)
+    run(TINY, "train", tmp_path / "whole", **how)
+    found = written(tmp_path / "killed")
+    assert differences(found, written(tmp_path / "whole")) == []
+    assert {("samples", 2), ("samples", 4)} <= {curve[:2] for curve in found["tensorboard"]}
+
+
+def test_report_of_a_reconstruction_that_was_stopped_before_it(tmp_path: Path) -> None:
+    """Its last batch says again how many evaluations an image takes; one that is complete is left as it is."""
+    how = {"reconstruct__input": "test", "reconstruct__num_images": 5, "reconstruct__batch_size": 2}
+    config = GAUSSIAN.with_name("gaussian_image.py")
+    run(config, "reconstruct", tmp_path, **how, **SMALL)
+    whole, report = written(tmp_path), tmp_path / "reconstruct/report.json"
+    assert json.loads(report.read_text())["nfe"] > 0
+    stamps = {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*.png")}
+    report.unlink()
+    for _ in range(2):
+        run(config, "reconstruct", tmp_path, **how, **SMALL)
+        assert differences(written(tmp_path), whole) == []
+        assert {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*.png")} == stamps
 
 
 @pytest.mark.parametrize(

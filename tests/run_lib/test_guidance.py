@@ -285,7 +285,7 @@ WRONG: list[tuple[str, dict[str, Any], list[str]]] = [
      ["diffusion's label_dropout lies in [0, 1), got 1.0", "config.training.label_dropout"]),
     ("label", {**FREE, "guidance__labels": "(3,10)"},
      ["guidance.labels=(3, 10) must be some of the 10 classes 0 to 9"]),
-    ("negative label", {**FREE, "guidance__labels": "(-1,)"}, ["guidance.labels=(-1,) must be some of the 10"]),
+    ("negative label", {**FREE, "guidance__labels": "(-1,)"}, ["config.guidance.labels must be at least 0, got -1"]),
     ("labels without classes", {"guidance__labels": "(3,)"}, ["guidance.labels asks for classes, and there are"]),
     ("scale", {**FREE, "guidance__scale": "nan"}, ["guidance's scale is a finite number, got nan"]),
     ("interval", {**FREE, "guidance__interval": "(2.0,1.0)"}, ["0 <= low < high; got (2.0, 1.0)"]),

@@ -10,7 +10,7 @@ import pytest
 
 from tests.run_lib.program import GAUSSIAN, TINY, program, run
 
-SOLVER = {"sampling__predictor": "adams", "sampling__num_steps": 8, "tune__pilot_samples": 24}
+SOLVER = {"sampling__predictor": "adams", "sampling__num_steps": 8}
 OPTIMISED = {**SOLVER, "sampling__grid": "optimised", "sampling__num_samples": 200}
 
 
@@ -23,7 +23,7 @@ def samples(workdir: Path) -> np.ndarray:
 def test_stored_grid_is_used_and_is_better(tmp_path: Path) -> None:
     """Samples of other seeds than the pilot's come at least twice as near to those of 200 fine steps from the same
     noise as on the grid that the search set out from; the file is plain numbers."""
-    outcome = run(GAUSSIAN, "tune", tmp_path, **SOLVER, tune__grid=True)
+    outcome = run(GAUSSIAN, "tune", tmp_path, **SOLVER, tune__grid=True, tune__pilot_samples=24)
     path = tmp_path / "checkpoints/initial.grids.json"
     assert str(path) in outcome.out
     (grid,) = json.loads(path.read_text())["grids"]
@@ -81,9 +81,9 @@ def test_grid_of_a_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         return OptimisedGrid(Density((0.0, 1.0)), 0.1, 0.2, 5)
 
     monkeypatch.setattr(stored, "optimise_grid", found)
-    few = {"model__num_classes": 10, "training__n_iters": 2, "tune__pilot_samples": 5}
+    few = {"model__num_classes": 10, "training__n_iters": 2}
     run(TINY, "train", tmp_path, **few)
-    run(TINY, "tune", tmp_path, **few, tune__grid=True)
+    run(TINY, "tune", tmp_path, **few, tune__grid=True, tune__pilot_samples=5)
     path = tmp_path / "checkpoints/step_00000002.grids.json"
     assert path.is_file()
     run(TINY, "sample", tmp_path, **few, sampling__grid="optimised")

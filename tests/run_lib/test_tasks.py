@@ -245,7 +245,10 @@ def test_labels_that_the_network_cannot_be_told_are_refused() -> None:
         ({"sampling__clip_denoised": True, "sampling__dynamic_threshold": 0.9}, "set one"),
         ({"model__betas": (0.1, 0.2)}, "of 2 levels but the chain has N=20"),
         ({"model__ema_rates": (0.995,)}, "each of another rate"),
-        ({"training__precision": "fp16"}, "unknown config.training.precision"),
+        (
+            {"training__precision": "fp16"},
+            "config.training.precision is one of float32, bfloat16, float16; got 'fp16'",
+        ),
     ],
 )
 def test_what_does_not_fit_together_is_refused(fields: dict[str, Any], message: str) -> None:

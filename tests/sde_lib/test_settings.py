@@ -187,7 +187,7 @@ def test_values_are_coerced_to_the_declared_type(name: str, value: Any, expected
         ({"width": "4"}, r"^brush's width must be a number, got '4'\.$"),
         ({"width": True}, "must be a number, got True"),
         ({"width": None}, "must be a number, got None"),
-        ({"low": math.inf}, "low must be 0 or more, got inf"),
+        ({"low": math.inf}, "low must be a finite number, got inf"),
         ({"angle": math.inf}, "^an angle is a number; brush's angle is inf$"),
         ({"high": math.nan}, "high must be 0 or more, got nan"),
         ({"colour": "gren"}, r"colour is one of red, green, blue; got 'gren'\. Did you mean 'green'\?$"),
