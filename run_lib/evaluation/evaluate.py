@@ -48,7 +48,8 @@ def evaluate(plan: EvaluationPlan, run: Run) -> None:
     check(plan)
     config_hash = plan.subject.record.hash
     folder = run.evaluation
-    if not (folder / "report.json").is_file():  # which is checked when it is read
+    # A report is checked when it is read; parts without one are of a run that was stopped, or whose report was deleted.
+    if not (folder / "report.json").is_file() and not any((folder / "parts").glob("*-????????????????")):
         check_unused(folder, "eval_folder", allowed=("parts",))
     processes = Processes.from_environment()
     lost: list[Lost] = []

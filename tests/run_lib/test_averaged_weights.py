@@ -167,6 +167,8 @@ def test_other_formats_have_the_average_that_is_asked_for(to: str, read: Any, tm
     for used, value in ((None, 1.0), (0.5, 2.0)):
         with config.ignore_type():
             config.model.used_ema_rate = used
-        held = read(converted(config, tmp_path, to))
+        path = converted(config, tmp_path, to)
+        held = read(path)
+        path.rename(tmp_path / f"of_{used}")  # nothing is overwritten
         learnt = [weights for name, weights in held.items() if "sigmas" not in str(name)]
         assert learnt and all(bool((weights == value).all()) for weights in learnt)

@@ -36,13 +36,13 @@ def test_labels_that_a_guiding_classifier_needs_are_checked() -> None:
 
 def test_recognised_classes_are_counted_each_on_its_own() -> None:
     """Real points around -5 are of class 0, around 5 of class 1; of the samples asked to be 0 three in four are there,
-    of those asked to be 1 one in two: (3 + 2) / 8 in all, with the binomial's errors."""
+    of those asked to be 1 one in two: (3 + 2) / 8 in all, with Agresti and Coull's errors."""
     real = np.concatenate([np.linspace(-6, -4, 20), np.linspace(4, 6, 20)])[:, None]
     fake = np.array([-5.0, -5.5, -4.5, 5.0, 5.0, 5.5, -5.0, -4.0])[:, None]
     found = recognised(Labelled(real, np.arange(40) // 20), Labelled(fake, np.arange(8) // 4))
     assert found.overall.value == pytest.approx(5 / 8)
     assert {k: e.value for k, e in found.by_class.items()} == {0: 0.75, 1: 0.5}
-    assert found.by_class[0].stderr == pytest.approx((0.75 * 0.25 / 4) ** 0.5)
+    assert found.by_class[0].stderr == pytest.approx((5 / 8 * 3 / 8 / 8) ** 0.5)
 
 
 def test_the_norm_that_is_logged_is_the_gradients_before_clipping(tmp_path: Path) -> None:

@@ -62,7 +62,7 @@ def test_what_scores_depend_on_leaves_out_what_is_swept() -> None:
 
 
 def test_an_output_folder_is_known_by_settings_of_any_kind(tmp_path: Path) -> None:
-    settings: dict[str, Any] = {"path": Path("a"), "number": 1}
+    settings: dict[str, Any] = {"path": Path("a"), "reconstruct": 1, "sampling": 2, "weights": "c"}
     open_output_folder(tmp_path / "out", "config.x.output", settings)
     open_output_folder(tmp_path / "out", "config.x.output", settings)
     with pytest.raises(ValueError, match="path"):

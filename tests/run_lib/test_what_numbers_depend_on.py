@@ -250,7 +250,7 @@ def test_scores_of_another_source_are_refused(tmp_path: Path) -> None:
     command = ("--config", GAUSSIAN, "--mode", "tune", "--workdir", tmp_path / "run")
     assert "holds scores of other settings (components was" in program(*command, **given).error
     (tmp_path / "run/tune/settings.json").unlink()
-    assert "holds scores and no settings.json" in program(*command, **given).error
+    assert "holds files that are not of this mode" in program(*command, **given).error
 
 
 def test_scores_against_other_data_are_refused(tmp_path: Path) -> None:
