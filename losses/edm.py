@@ -65,7 +65,8 @@ LEAST_SHARE = 1e-3
 def _truncated(u: Tensor, low: Tensor, high: Tensor) -> Tensor:
     """The quantiles ``u`` (B,) of the standard normal between ``low`` and ``high``."""
     below, above = torch.special.ndtr(low), torch.special.ndtr(high)
-    return torch.special.ndtri(below + u * (above - below)).clamp(low, high)
+    quantiles: Tensor = torch.special.ndtri(below + u * (above - below))
+    return quantiles.clamp(low, high)
 
 
 @dataclass(frozen=True)
