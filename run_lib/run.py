@@ -106,7 +106,7 @@ class Run:
             load_published(subject)
             found = Weights.fresh(network, averages.ema_rate, averages.ema_rates, averages.ema_warmup)
         elif subject.start.resume_from:
-            resume_weights(found, subject, subject.agreement.check_use)
+            resume_weights(found, subject)
         network.eval()
         return found if averages.used_ema_rate is None else found.use(averages.used_ema_rate)
 

@@ -105,8 +105,14 @@ def load_weights(network: Network, path: str | os.PathLike[str], *, ema: bool = 
         ValueError: the file cannot be read safely (see ``read_payload``), is of no known family, or does
             not hold exactly the network's parameters: the file, the family and the first differing keys.
     """
-    payload = read(path)
-    recognised = recognise(payload, path, ema=ema)
+    return load_content(network, read(path), path, ema=ema)
+
+
+def load_content(
+    network: Network, content: Any, path: str | os.PathLike[str], *, ema: bool = True
+) -> LoadedWeights:
+    """The same of a file whose content has been read already (``read``)."""
+    recognised = recognise(content, path, ema=ema)
     family, payload = recognised.family, recognised.payload
     key_map = family.key_map(network)
     with readable(path, family):

@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from models.base import Network
-from models.checkpoints.loader import LoadedWeights, load_weights, read, readable, recognise
+from models.checkpoints.loader import LoadedWeights, load_content, read, readable, recognise
 
 
 @dataclass(frozen=True)
@@ -40,8 +40,8 @@ def load_training(network: Network, path: str | os.PathLike[str]) -> TrainingChe
     Raises:
         ValueError: as ``load_weights``; or the file holds weights alone.
     """
-    payload = read(path)
-    recognised = recognise(payload, path)
+    content = read(path)
+    recognised = recognise(content, path)
     with readable(path, recognised.family):
         parts = recognised.family.training(recognised.payload, network)
         (group, *_) = (parts and parts.optimizer.get("param_groups")) or [{}]
@@ -52,9 +52,9 @@ def load_training(network: Network, path: str | os.PathLike[str]) -> TrainingChe
             f"its weights "
             f"with init_from."
         )
-    load_weights(network, path)
+    load_content(network, content, path)
     averaged = {name: p.detach().clone() for name, p in network.named_parameters() if p.requires_grad}
-    report = load_weights(network, path, ema=False)
+    report = load_content(network, content, path, ema=False)
     return TrainingCheckpoint(
         report,
         averaged,

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from ml_collections import ConfigDict
 
-from models.checkpoints import load_weights
+from models.checkpoints.loader import load_content, read
 from models.exact.mixtures import GaussianMixtureScore, MixtureClassifier
 from models.prediction.classifier import Classifier, NoisyClassifier
 from models.prediction.noise_model import NoiseModel
@@ -66,9 +66,10 @@ def build_classifier(configuration: Configuration, model: NoiseModel, data: Data
             f"{where} tells {found.num_classes} classes apart, the model has {ours.model.num_classes}: they must "
             f"be the same classes."
         )
+    content = read(weights)
     if section.classifier_config is not None:
-        check_recorded(str(weights), found.agreement.check_use)
-    load_weights(found.network, weights)
+        check_recorded(content, str(weights), found.agreement.check_use)
+    load_content(found.network, content, weights)
     held = NoisyClassifier(found.network, found.sampling.process, found.sampling.time)
     return HeldClassifier(held.requires_grad_(False).eval(), found.num_classes)
 

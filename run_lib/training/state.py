@@ -338,10 +338,8 @@ def check_names(network: nn.Module, weights: dict[str, torch.Tensor], path: Path
         )
 
 
-def _is_ours(path: Path) -> bool:
-    """Whether a file is a checkpoint of ours, by the first bytes of its pickle. A link is somebody else's."""
-    if path.is_symlink():
-        return False
+def is_checkpoint(path: Path) -> bool:
+    """Whether a file is a checkpoint of ours, by the first bytes of its pickle; one that cannot be read is not."""
     try:
         with zipfile.ZipFile(path) as held:
             (pickled,) = [name for name in held.namelist() if name.endswith("/data.pkl")]
@@ -356,6 +354,10 @@ class Checkpoints:
     """The checkpoints of a work directory: ``checkpoints/step_00001000.pt``."""
 
     folder: Path
+
+    def _is_own(self, step: int) -> bool:
+        """Whether training wrote the file; a link is somebody else's."""
+        return not self.path(step).is_symlink() and is_checkpoint(self.path(step))
 
     def path(self, step: int) -> Path:
         return self.folder / f"step_{step:08d}.pt"
@@ -388,6 +390,6 @@ class Checkpoints:
         between = [step for step in steps[:-1] if step % multiple_of and step % regular]
         last = [step for step in steps if step not in between][-2:]
         for step in steps:
-            if step not in last and step % multiple_of and _is_ours(self.path(step)):
+            if step not in last and step % multiple_of and self._is_own(step):
                 self.path(step).unlink()
                 self.grids(self.path(step)).unlink(missing_ok=True)

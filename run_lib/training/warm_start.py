@@ -5,18 +5,18 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
-from models.checkpoints import load_training, load_weights
+from models.checkpoints import load_training
 from models.checkpoints.diffusers import describe_folder
 from models.checkpoints.diffusers_folder import is_folder
 from models.checkpoints.diffusers_schedule import NoiseSchedule
-from models.checkpoints.loader import read
+from models.checkpoints.loader import load_content, read
 from models.checkpoints.ours import CHECKPOINT, WEIGHTS
 from models.checkpoints.training import TrainingCheckpoint
-from run_lib.training.state import MACHINE, Check, TrainState, Weights, load_optimizer
+from run_lib.training.state import MACHINE, Check, TrainState, Weights, is_checkpoint, load_optimizer
 from sde_lib.base import GaussianProcess, register_sde
 
 if TYPE_CHECKING:
@@ -30,14 +30,15 @@ def load_published(subject: Subject) -> None:
         ValueError: they are of another network, or (a diffusers folder) were trained with another process.
     """
     source = subject.start.init_from
-    check_recorded(source, subject.agreement.check_use)
     if is_folder(source):
         schedule = describe_folder(source).schedule
         if schedule is None:
             print(f"{source} has no scheduler's config: its process is taken to be the configuration's")
         else:
             check_schedule(schedule, subject)
-    print(load_weights(subject.network, source, ema=subject.start.init_from_ema))
+    content = read(source)
+    check_recorded(content, source, subject.agreement.check_use)
+    print(load_content(subject.network, content, source, ema=subject.start.init_from_ema))
 
 
 def resume(state: TrainState, subject: Subject) -> None:
@@ -48,13 +49,12 @@ def resume(state: TrainState, subject: Subject) -> None:
     Raises:
         ValueError: the file has no training run of this network.
     """
-    path = subject.start.resume_from
+    path = Path(subject.start.resume_from)
     if is_checkpoint(path):
-        state.load(Path(path), subject.agreement.check_training)
+        state.load(path, subject.agreement.check_training)
         print(f"continues at step {state.step}, with averaged weights and optimizer")
         return
-    found = resume_weights(state.weights, subject, subject.agreement.check_training)
-    assert found is not None, "it is no checkpoint of ours"
+    found = _resume_published(state.weights, path)
     moments = {
         place: {**held, "step": torch.as_tensor(float(held["step"]))}
         for place, held in found.optimizer.items()
@@ -71,19 +71,22 @@ def resume(state: TrainState, subject: Subject) -> None:
     print(f"continues at step {found.step}, with averaged weights and optimizer")
 
 
-def resume_weights(weights: Weights, subject: Subject, check: Check) -> TrainingCheckpoint | None:
-    """Load the raw weights, the averaged weights and the step of another training run.
-
-    Returns:
-        The whole content of another program's; None of a checkpoint of ours.
+def resume_weights(weights: Weights, subject: Subject) -> None:
+    """Load the raw weights, the averaged weights and the step of the training run of ``resume_from``.
 
     Raises:
-        ValueError: the file has no training run of this network, or the check refuses its configuration.
+        ValueError: the file has no training run of this network, or its configuration gives the weights another
+            meaning.
     """
-    path = subject.start.resume_from
+    path = Path(subject.start.resume_from)
     if is_checkpoint(path):
-        weights.load(Path(path), check)
-        return None
+        weights.load(path, subject.agreement.check_use)
+    else:
+        _resume_published(weights, path)
+
+
+def _resume_published(weights: Weights, path: Path) -> TrainingCheckpoint:
+    """The same of another program's training run; returns its whole content."""
     found = load_training(weights.network, path)
     weights.step = found.step
     # The file has one average: those of other rates set out from it.
@@ -95,26 +98,20 @@ def resume_weights(weights: Weights, subject: Subject, check: Check) -> Training
     return found
 
 
-def is_checkpoint(path: str) -> bool:
-    """Whether a file is a training checkpoint of ours; one that cannot be read is not."""
-    if is_folder(path) or not Path(path).is_file():
-        return False
-    payload = read(path)
-    return isinstance(payload, Mapping) and payload.get("format") == CHECKPOINT
-
-
-def check_recorded(path: str, check: Check) -> None:
+def check_recorded(content: Any, path: str, check: Check) -> None:
     """Check the configuration that a file of ours says its weights were made with; other files have none.
+
+    Args:
+        content: of the file.
+        path: of it, for messages.
+        check: of the configuration.
 
     Raises:
         ValueError: as the check.
     """
-    if is_folder(path) or not Path(path).is_file():
-        return
-    payload = read(path)
-    ours = isinstance(payload, Mapping) and payload.get("format") in (CHECKPOINT, WEIGHTS)
-    if ours and isinstance(payload.get("config"), str):
-        check(Path(path), payload["config"])
+    ours = isinstance(content, Mapping) and content.get("format") in (CHECKPOINT, WEIGHTS)
+    if ours and isinstance(content.get("config"), str):
+        check(Path(path), content["config"])
 
 
 def check_schedule(schedule: NoiseSchedule, subject: Subject) -> None:

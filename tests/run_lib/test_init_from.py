@@ -10,6 +10,7 @@ import pytest
 import torch
 from ml_collections import ConfigDict
 
+from models.checkpoints import loader
 from run_lib.config import plans
 from run_lib.config.subject import Averages
 from run_lib.config.training import TrainingPlan
@@ -61,6 +62,22 @@ def test_published_weights_through_the_configuration(
     assert "family score_sde, step 7" in printed
     assert "optimizer: the optimizer's state is no weight" in printed
     assert weights.step == 0
+
+
+@pytest.mark.parametrize("field", ["init_from", "resume_from"])
+def test_a_file_is_read_once(field: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Published files are gigabytes; what is asked of their content is asked of what was read."""
+    fixture, read = Fixture("score_sde/ddpm.npz"), []
+    payload = payload_of(fixture)
+    payload["optimizer"] = {
+        "state": {},
+        "param_groups": [{"params": [i for i, name in enumerate(payload["model"]) if name != "module.sigmas"]}],
+    }
+    plan = plan_of(fixture, **{field: str(save(payload, tmp_path))})
+    whole = loader.read_payload
+    monkeypatch.setattr(loader, "read_payload", lambda path: (read.append(path), whole(path))[1])
+    run_in(tmp_path).new_state(plan)
+    assert len(read) == 1
 
 
 def test_raw_weights_on_request(tmp_path: Path) -> None:
