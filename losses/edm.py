@@ -10,19 +10,21 @@ from torch import Tensor
 
 from losses.times import TimeSampler
 from losses.weightings import Weighting, register_weighting
-from sde_lib.base import GaussianProcess, GaussianSDE
-from sde_lib.discrete import DiscreteDiffusion
+from sde_lib.base import GaussianProcess
 from sde_lib.noise import Noise
 from sde_lib.settings import Range
 
+LEAST_SHARE = 1e-3
+"""Of a log-normal distribution that a process must have."""
+
 
 @dataclass(frozen=True)
-class LogNormalTimes(TimeSampler[GaussianSDE]):
-    """ln(sigma/alpha) ~ N(P_mean, P_std^2) (Karras et al. 2022, table 1; their section 5), between t_min and T.
+class LogNormalTimes(TimeSampler[GaussianProcess]):
+    """ln(sigma/alpha) ~ N(P_mean, P_std^2) (Karras et al. 2022, table 1; their section 5), as far as the process goes.
 
     Most of training then happens where it matters: below it, errors are imperceptible and irreducible;
-    above it, the answer is the data's mean. The normal is truncated to the levels of noise that the process has: a
-    level beyond them is drawn anew, within them.
+    above it, the answer is the data's mean. The normal is truncated to the levels of noise at which the process is
+    trained: a level beyond them is drawn anew, within them. On a chain the nearest level is taken.
 
     Args:
         P_mean: mean of ln(sigma/alpha).
@@ -32,34 +34,31 @@ class LogNormalTimes(TimeSampler[GaussianSDE]):
     P_mean: float = -1.2
     P_std: Annotated[float, Range(above=0)] = 1.2
 
-    def sample(self, process: GaussianSDE, noise: Noise) -> Tensor:
+    def sample(self, process: GaussianProcess, noise: Noise) -> Tensor:
         # The second of the two normal values of one word of bits: it costs no further draw.
         z, again = noise.normal((len(noise), 2)).double().unbind(1)
         low, high = self._ends(process, noise.device)
         z = torch.where((z < low) | (z > high), _truncated(torch.special.ndtr(again), low, high), z)
-        return process.time_of((self.P_mean + self.P_std * z).exp()).clamp(process.t_min, process.T)
+        return process.time_of((self.P_mean + self.P_std * z).exp()).clamp(*process.trained)
 
-    def check(self, process: GaussianSDE) -> None:
-        low, high = self._ends(process, torch.device("cpu"))
+    def check(self, process: GaussianProcess) -> None:
+        low, high = self._ends(process, process.device)
         share = float(torch.special.ndtr(high) - torch.special.ndtr(low))
         if not share >= LEAST_SHARE:
+            first, last = process.trained
             raise ValueError(
                 f"training.times='log_normal' with P_mean={self.P_mean:g} and P_std={self.P_std:g} draws levels of "
                 f"noise that {type(process).__name__} does not have: only {share:.2g} of them lie between those of "
-                f"t_min={process.t_min:g} and T={process.T:g}. Set training.P_mean between "
+                f"the times {first:g} and {last:g}, at which it is trained. Set training.P_mean between "
                 f"{self.P_mean + self.P_std * float(low):.3g} and {self.P_mean + self.P_std * float(high):.3g}."
             )
 
-    def _ends(self, process: GaussianSDE, device: torch.device) -> Tensor:
-        """The standard scores of ln(sigma/alpha) at the first and at the last time, (2,)."""
-        # At time 0 there is no noise; the least level is that of the least time after it.
-        first = max(process.t_min, 1e-300)
-        times = torch.tensor([first, process.T], dtype=torch.float64, device=device)
+    def _ends(self, process: GaussianProcess, device: torch.device) -> Tensor:
+        """The standard scores of ln(sigma/alpha) at the first and at the last time of training, (2,)."""
+        first, last = process.trained
+        # At time 0 an SDE has no noise; the least level is that of the least time after it.
+        times = process.time(torch.tensor([max(first, 1e-300), last], dtype=torch.float64, device=device))
         return (-process.marginal(times).log_snr / 2 - self.P_mean) / self.P_std
-
-
-LEAST_SHARE = 1e-3
-"""Of a log-normal distribution that a process must have."""
 
 
 def _truncated(u: Tensor, low: Tensor, high: Tensor) -> Tensor:
@@ -67,23 +66,6 @@ def _truncated(u: Tensor, low: Tensor, high: Tensor) -> Tensor:
     below, above = torch.special.ndtr(low), torch.special.ndtr(high)
     quantiles: Tensor = torch.special.ndtri(below + u * (above - below))
     return quantiles.clamp(low, high)
-
-
-@dataclass(frozen=True)
-class LogNormalLevels(TimeSampler[DiscreteDiffusion]):
-    """The level of a chain nearest to ln(sigma/alpha) ~ N(P_mean, P_std^2).
-
-    Args:
-        P_mean: mean of ln(sigma/alpha).
-        P_std: standard deviation of ln(sigma/alpha).
-    """
-
-    P_mean: float = -1.2
-    P_std: Annotated[float, Range(above=0)] = 1.2
-
-    def sample(self, process: DiscreteDiffusion, noise: Noise) -> Tensor:
-        z = noise.normal((len(noise), 1))[:, 0].double()
-        return process.time_of((self.P_mean + self.P_std * z).exp())
 
 
 @register_weighting(name="edm")

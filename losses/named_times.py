@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Annotated
 
-from losses.edm import LogNormalLevels, LogNormalTimes
+from losses.edm import LogNormalTimes
 from losses.importance import LossSecondMoment
 from losses.times import StratifiedLevels, StratifiedTimes, TimeSampler, UniformLevels, UniformTimes
 from sde_lib.base import Process
@@ -18,30 +18,24 @@ register_times: Registry[Callable[..., TimeSampler]] = Registry("training.times"
 setting."""
 
 
-@register_times(name="log_normal")
-def log_normal(
-    process: Process, P_mean: float = -1.2, P_std: Annotated[float, Range(above=0)] = 1.2
-) -> TimeSampler:
-    """ln(sigma/alpha) ~ N(P_mean, P_std^2) (Karras et al. 2022, table 1), within the levels that the process has.
+register_times(name="log_normal")(LogNormalTimes)
 
-    Args:
-        P_mean: mean of ln(sigma/alpha).
-        P_std: standard deviation of ln(sigma/alpha).
-    """
-    kind = LogNormalLevels if isinstance(process, DiscreteDiffusion) else LogNormalTimes
-    return kind(P_mean, P_std)
+
+def _serving(process: Process, *kinds: type[TimeSampler]) -> TimeSampler:
+    """The first of the distributions that works with the process, as their ``needs`` say."""
+    return next((kind for kind in kinds if isinstance(process, kind.needs)), kinds[-1])()
 
 
 @register_times(name="uniform")
 def uniform(process: Process) -> TimeSampler:
     """Uniform times of an SDE, uniform levels of a chain."""
-    return UniformLevels() if isinstance(process, DiscreteDiffusion) else UniformTimes()
+    return _serving(process, UniformLevels, UniformTimes)
 
 
 @register_times(name="stratified")
 def stratified(process: Process) -> TimeSampler:
     """One time from each of as many equal parts as the batch has samples: the loss varies less."""
-    return StratifiedLevels() if isinstance(process, DiscreteDiffusion) else StratifiedTimes()
+    return _serving(process, StratifiedLevels, StratifiedTimes)
 
 
 @register_times(name="importance")

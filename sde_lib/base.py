@@ -122,6 +122,11 @@ class Process(abc.ABC):
     def start(self) -> float:
         """The time of the prior."""
 
+    @property
+    @abc.abstractmethod
+    def trained(self) -> tuple[float, float]:
+        """The first and the last time at which the score is trained."""
+
     @abc.abstractmethod
     def time(self, values: Tensor | Sequence[float]) -> Tensor:
         """The given times in the process's own type: float64, or indices (rounded).
@@ -176,6 +181,10 @@ class SDE(Process):
     @property
     def start(self) -> float:
         return self.T
+
+    @property
+    def trained(self) -> tuple[float, float]:
+        return self.t_min, self.T
 
     def time(self, values: Tensor | Sequence[float]) -> Tensor:
         device = values.device if isinstance(values, Tensor) else self.device

@@ -102,6 +102,10 @@ class DiscreteDiffusion(nn.Module, GaussianProcess):
     def start(self) -> float:
         return self.num_levels - 1
 
+    @property
+    def trained(self) -> tuple[float, float]:
+        return 0, self.num_levels - 1
+
     def time(self, values: Tensor | Sequence[float]) -> Tensor:
         device = values.device if isinstance(values, Tensor) else self.device
         return torch.as_tensor(values, dtype=torch.float64, device=device).round().long()

@@ -127,7 +127,9 @@ def learned_on(device: torch.device, name: str, kind: str) -> Model:
 def loss_work(name: str, objective: str, times: str, device: torch.device) -> Tensor:
     learned = objective in LEARNED
     model = learned_on(device, name, "learned_range") if learned else model_on(device, name)
-    sampler: TimeSampler = register_times[times](process=model.process)
+    sampler: TimeSampler = register_times[times](
+        **({} if times == "log_normal" else {"process": model.process})
+    )
     given = {"times": sampler, "output": "score", "bins": Bins(4, -1, 1), "learned": learned}
     if objective in register_weighting:
         loss: Any = DenoisingLoss(sampler, register_weighting[objective]())

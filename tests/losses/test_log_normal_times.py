@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from scipy import stats
 
 from losses import LogNormalTimes
 from losses.importance import LossSecondMoment
-from sde_lib import EDM, VESDE, VPSDE, Noise, subVPSDE
+from sde_lib import EDM, VESDE, VPSDE, DiscreteDiffusion, Noise, subVPSDE
 from sde_lib.base import GaussianSDE
 
 
 def levels(times: LogNormalTimes, process: GaussianSDE, count: int) -> torch.Tensor:
-    """ln(sigma/alpha) at the times drawn, all of which are the process's own."""
+    """ln(sigma/alpha) at the times drawn, all of which are those of training."""
     t = times.sample(process, Noise(3, range(count)))
     assert bool(((t >= process.t_min) & (t <= process.T)).all())
     return -process.marginal(t).log_snr / 2
@@ -46,6 +47,19 @@ def test_draws_within_the_levels_are_those_of_the_normal() -> None:
     assert 10 < int((~inside).sum()) < 100
     t = LogNormalTimes().sample(process, Noise(5, range(20_000)))
     assert torch.equal(t[inside], process.time_of(sigma)[inside])
+
+
+def test_a_chain_takes_the_nearest_of_its_levels() -> None:
+    """Levels e^-2, e^-1, 1, e, e^2 of sigma/alpha under N(0, 1) between the first and the last: the shares of their
+    neighbourhoods, bounded half-way in the logarithm, within 4 standard errors of 40,000 draws."""
+    logs = torch.arange(-2.0, 3.0, dtype=torch.float64)
+    sigmas = logs.exp() / (1 + (2 * logs).exp()).sqrt()
+    chain = DiscreteDiffusion(alphas=(1 - sigmas**2).sqrt(), sigmas=sigmas)
+    t = LogNormalTimes(0.0, 1.0).sample(chain, Noise(3, range(40_000)))
+    bounds = stats.norm.cdf([-2, -1.5, -0.5, 0.5, 1.5, 2])
+    shares = np.diff(bounds) / (bounds[-1] - bounds[0])
+    found = torch.bincount(t, minlength=5).numpy() / 40_000
+    assert np.abs(found - shares).max() < 4 * np.sqrt(0.25 / 40_000)
 
 
 def test_levels_that_a_process_does_not_have_are_refused() -> None:
