@@ -35,6 +35,14 @@ class SampleFolder:
 
     path: Path
 
+    def check(self) -> None:
+        """Refuse a folder in which samples would take the place of somebody else's files.
+
+        Raises:
+            ValueError: it holds files that are not of this mode.
+        """
+        self._held()
+
     def open(self, depends_on: Mapping[str, Any]) -> Path | None:
         """Make room for samples of the given settings; those of others are moved, and nothing is overwritten.
 

@@ -77,7 +77,16 @@ def test_sample(trained: Path) -> None:
     """Six in batches of four: the first batch is lost whole, so the second is not drawn. No file, no picture."""
     said = fails(TINY, "sample", trained).err
     assert "4 samples are lost, of index 0, 1, 2, 3: " in said
-    assert not list((trained / "samples").glob("samples.*"))
+    assert not (trained / "samples").exists()
+
+
+def test_the_samples_before_stay_where_new_ones_fail(tmp_path: Path, plugin: Path) -> None:
+    run(GAUSSIAN, "sample", tmp_path, sampling__num_samples=6, sampling__num_steps=3)
+    before = {p.name: p.read_bytes() for p in (tmp_path / "samples").iterdir()}
+    fails(
+        GAUSSIAN, "sample", tmp_path, plugins=plugin, sampling__predictor="diverging", sampling__num_samples=6
+    )
+    assert {p.name: p.read_bytes() for p in (tmp_path / "samples").iterdir()} == before
 
 
 def test_sample_names_every_index(tmp_path: Path, plugin: Path) -> None:
@@ -95,7 +104,7 @@ def test_sample_names_every_index(tmp_path: Path, plugin: Path) -> None:
     ]
     assert said[0] == said[1]
     assert 0 < int(said[0].split()[1]) < 12
-    assert not list((tmp_path / "samples").glob("samples.*"))
+    assert not (tmp_path / "samples").exists()
 
 
 def test_evaluation(trained: Path) -> None:
@@ -163,7 +172,7 @@ def test_all_goes_on_to_the_evaluation(tmp_path: Path, plugin: Path) -> None:
     fields = {"plugins": plugin, "sampling__predictor": "diverging", "sampling__num_steps": 3}
     said = fails(GAUSSIAN, "all", tmp_path, **fields, eval__num_samples=16, eval__bpd_num_images=2)
     assert (tmp_path / "eval/report.json").is_file()
-    assert not list((tmp_path / "samples").glob("samples.*"))
+    assert not (tmp_path / "samples").exists()
     assert "have no number" in said.err
 
 
@@ -187,7 +196,7 @@ def test_a_chain_whose_last_beta_is_one(tmp_path: Path) -> None:
     }  # fmt: skip
     run(TINY, "train", tmp_path, **chain, training__n_iters=1)
     fails(TINY, "sample", tmp_path, **chain)
-    assert not list((tmp_path / "samples").glob("samples.*"))
+    assert not (tmp_path / "samples").exists()
     of_data = {**chain, "model__output": "x0"}
     run(TINY, "train", tmp_path / "x0", **of_data, training__n_iters=1)
     run(TINY, "sample", tmp_path / "x0", **of_data)
