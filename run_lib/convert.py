@@ -19,7 +19,6 @@ from run_lib.config.converting import ConversionPlan
 from run_lib.files import atomic, atomic_folder
 from run_lib.run import Run
 from run_lib.training.state import TrainState
-from sde_lib.registry import unknown_name
 
 
 def convert(plan: ConversionPlan, run: Run) -> None:
@@ -27,12 +26,10 @@ def convert(plan: ConversionPlan, run: Run) -> None:
     checkpoint.
 
     Raises:
-        ValueError: an unknown format, no weights, a network that the format does not have, or a path where there
+        ValueError: no weights, a network that the format does not have, or a path where there
             is something already.
     """
     wanted = plan.settings
-    if wanted.to not in FORMATS:
-        raise ValueError(unknown_name("config.convert.to", wanted.to, list(FORMATS)))
     state = run.new_state(plan) if plan.subject.start.given else run.trained_state(plan)
     rate = plan.subject.averages.used_ema_rate
     if rate is not None and wanted.to != "ours":  # which has every average

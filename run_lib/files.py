@@ -21,6 +21,11 @@ def is_partial(path: Path) -> bool:
     return _PARTIAL.fullmatch(path.name) is not None
 
 
+def _partial(path: Path) -> Path:
+    """Where this process writes what will be ``path``."""
+    return path.with_name(f".partial-{os.getpid()}-{path.name}")
+
+
 @contextmanager
 def atomic(path: Path) -> Iterator[Path]:
     """A temporary path to write to; it is renamed to ``path`` when the block ends without an error.
@@ -29,7 +34,7 @@ def atomic(path: Path) -> Iterator[Path]:
         ValueError: something is in the way, or may not be written.
         MachineError: the disk is full, or fails.
     """
-    partial = path.with_name(f".partial-{os.getpid()}-{path.name}")
+    partial = _partial(path)
     with naming(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -47,7 +52,7 @@ def atomic_folder(folder: Path) -> Iterator[Path]:
         ValueError: something is in the way, or may not be written.
         MachineError: the disk is full, or fails.
     """
-    partial = folder.with_name(f".partial-{os.getpid()}-{folder.name}")
+    partial = _partial(folder)
     with naming(folder):
         partial.mkdir(parents=True, exist_ok=True)
         try:
@@ -122,7 +127,7 @@ def writable(folder: Path) -> Path:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / f".partial-{os.getpid()}-probe"
+        probe = _partial(folder / "probe")
         probe.touch()
         probe.unlink()
     except OSError as error:

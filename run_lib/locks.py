@@ -12,7 +12,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from run_lib.faults import naming
-from run_lib.files import remove_partials
+from run_lib.files import read_json, remove_partials
 
 FILE = ".score-pc.lock"
 """Its name in the folder. The lock is the operating system's, on that file; its text says whose it is."""
@@ -106,7 +106,7 @@ def _is_at(handle: int, path: Path) -> bool:
 
 def _refusal(path: Path) -> str:
     try:
-        held = json.loads(path.read_text())
+        held = read_json(path)
         whose = f"--mode {held['mode']}, process {held['pid']} on {held['host']}, since {held['since']}"
     except (OSError, ValueError, LookupError, TypeError):  # it has just been made, or just been removed
         whose = "another process, which has just begun"

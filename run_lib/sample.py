@@ -7,7 +7,7 @@ import zipfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -24,6 +24,7 @@ from run_lib.tuning.stored_grids import with_stored_grid
 from samplers.pc import PCSampler
 from sde_lib.finite import NotFiniteError, finite_rows
 from sde_lib.noise import Noise
+from sde_lib.words import listed
 
 if TYPE_CHECKING:
     from run_lib.config.sampling import SamplingPlan
@@ -61,10 +62,8 @@ class LostSamplesError(NotFiniteError):
     """
 
     def __init__(self, indices: Sequence[int], why: str = NOT_FINITE) -> None:
-        shown = ", ".join(map(str, indices[:SHOWN]))
-        more = f" and {len(indices) - SHOWN} more" if len(indices) > SHOWN else ""
         what = "samples are" if len(indices) > 1 else "sample is"
-        super().__init__(f"{len(indices)} {what} lost, of index {shown}{more}: {why}")
+        super().__init__(f"{len(indices)} {what} lost, of index {listed(indices, SHOWN)}: {why}")
         self.indices, self.why = tuple(indices), why
 
 
@@ -105,7 +104,7 @@ class _Batches(Iterable[range]):
 def sample(plan: SamplingPlan, run: Run) -> None:
     """Write ``samples/samples.npz``, a picture of the first samples and, on request, their trajectory.
 
-    Samples of other settings that are there are kept, in ``samples/earlier``.
+    Samples of other settings that are there are moved to ``samples/earlier`` when all of the new ones are drawn.
 
     Raises:
         ValueError: the folder holds files of somebody else's.
@@ -119,9 +118,10 @@ def sample(plan: SamplingPlan, run: Run) -> None:
     started, nfe = time.perf_counter(), 0
     shown: list[Tensor] = []
     lost: list[LostSamplesError] = []
+    moved: Path | None = None
 
     def generate() -> Iterator[np.ndarray]:
-        nonlocal nfe
+        nonlocal nfe, moved
         for indices in tqdm(
             batches(settings.num_samples, settings.batch_size), desc="sampling", unit="batch"
         ):
@@ -137,16 +137,14 @@ def sample(plan: SamplingPlan, run: Run) -> None:
             yield batch.levels.numpy()
         if lost:  # within the writing of the file, which then is none
             raise LostSamplesError([index for error in lost for index in error.indices], lost[0].why)
+        moved = place.open(depends_on)
 
     with weights.averaged():
-        facts: dict[str, Any] = {
-            "seed": plan.seed,
-            "step": weights.step,
-            **basis_of_samples(plan).parts,
-        }
-        if plan.stored_grid and isinstance(plan.sampler, PCSampler):
-            facts["times"] = plan.sampler.times.tolist()
-        moved = SampleFolder(folder).open({**facts, **deciding(plan.subject.record.values)})
+        place, basis = SampleFolder(folder), basis_of_samples(plan)
+        place.check()
+        depends_on = {
+            "seed": plan.seed, "step": weights.step, **basis.parts, **deciding(plan.subject.record.values)
+        }  # fmt: skip
         write_samples(
             folder / "samples.npz",
             generate(),

@@ -73,7 +73,7 @@ WRONG_VALUES: list[tuple[str, dict[str, object], list[str]]] = [
         {"model.ch_mult": "(1,2,2,2,2)"},
         ["(8, 8) does not divide by (16, 16)", "channel_mult"],
     ),
-    ("image size 0", {"data.image_size": 0}, ["config.data.image_size lies in [1, 65536], got 0"]),
+    ("image size 0", {"data.image_size": 0}, ["config.data.image_size lies in [1, 32768], got 0"]),
     ("groups", {"model.nf": 9}, ["9 channels cannot be normalised in 4 groups"]),
     ("heads", {"model.num_heads": 5}, ["8 channels do not divide into 5 attention heads"]),
     *[
@@ -128,7 +128,7 @@ WRONG_VALUES: list[tuple[str, dict[str, object], list[str]]] = [
         {"sampling.method": "ode", "sampling.trajectory": 5},
         ["set sampling.method='pc'"],
     ),
-    ("num_samples", {"sampling.num_samples": 0}, ["config.sampling.num_samples must be at least 1, got 0"]),
+    ("num_samples", {"sampling.num_samples": 0}, ["config.sampling.num_samples lies in [1, 1e+08], got 0"]),
     ("n_iters", {"training.n_iters": 0}, ["config.training.n_iters must be at least 1, got 0"]),
     ("lr", {"optim.lr": "nan"}, ["config.optim.lr must be at least 0, got nan"]),
     ("beta1", {"optim.beta1": 1.5}, ["adam_w's beta1 lies in [0, 1), got 1.5", "config.optim.beta1"]),
@@ -144,7 +144,7 @@ WRONG_VALUES: list[tuple[str, dict[str, object], list[str]]] = [
         {"training.sde": "vesde", "model.sigma_min": 60.0},
         ["VESDE needs 0 < sigma_min < sigma_max"],
     ),
-    ("num_scales", {"model.num_scales": 0}, ["config.model.num_scales must be at least 1, got 0"]),
+    ("num_scales", {"model.num_scales": 0}, ["config.model.num_scales lies in [1, 1e+06], got 0"]),
     (
         "subVP chain",
         {"training.sde": "subvpsde", "training.continuous": False},

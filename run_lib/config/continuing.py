@@ -253,9 +253,9 @@ def _read(record: Mapping[str, Any]) -> _Read:
             found["", path] = Held(bearing, _plain(_value(configuration, path)))
     for key, role in ROLES.items():
         bearing = bearing_of_role(key)
-        chosen = None if bearing in (None, FREE) else choose(role, config)
         if bearing in (None, FREE):
             continue
+        chosen = choose(role, config)
         found[key, role.field] = Held(bearing, None if chosen is None else chosen.name)
         if chosen is None:
             continue

@@ -27,27 +27,28 @@ Finite = Annotated[float, Range()]
 Nonnegative = Annotated[float, Range(least=0, words="must be at least 0")]
 Rate = Annotated[float, Range(least=0, below=1)]
 Size = Annotated[int, Range(least=1, most=2**16)]
+Pixels = Annotated[int, Range(least=1, most=2**15)]
 Seed = Annotated[int, Range(least=0, below=2**40, words="must be at least 0 and below 2^40")]
 Split = Literal["train", "test"]
 
 HINTS: dict[str, Any] = {
     "seed": Seed,
-    "data.image_size": Size | tuple[Size, ...],
+    "data.image_size": Pixels | tuple[Pixels, ...],
     "data.num_channels": Size,
-    "data.levels": Annotated[int, Range(least=0, most=2**24)],
+    "data.levels": Annotated[int, Range(least=0, most=2**16)],
     "data.shape": tuple[Size, ...],
     "model.output": Output | None,
     "model.variance": VarianceOutput | None,
     "model.out_channels": Size | None,
     "model.preconditioning": str | None,
-    "model.num_classes": Natural,
-    "model.num_scales": Count,
+    "model.num_classes": Annotated[int, Range(least=0, most=10**6)],
+    "model.num_scales": Annotated[int, Range(least=1, most=10**6)],
     "model.ema_rate": Rate,
     "model.ema_rates": tuple[Rate, ...],
     "model.used_ema_rate": Rate | None,
     "training.objective": str | None,
     "training.n_iters": Count,
-    "training.batch_size": Count,
+    "training.batch_size": Annotated[int, Range(least=1, most=10**8)],
     "training.microbatch": Natural,
     "training.precision": Literal["float32", "bfloat16", "float16"],
     "training.loss_scale": Nonnegative,
@@ -61,7 +62,7 @@ HINTS: dict[str, Any] = {
     "optim.grad_clip": Finite,
     "sampling.chain": Literal["levels", "interpolated"] | None,
     "sampling.dynamic_threshold": Annotated[float, Range(above=0, most=1)] | None,
-    "sampling.num_samples": Count,
+    "sampling.num_samples": Annotated[int, Range(least=1, most=10**8)],
     "sampling.batch_size": Count,
     "sampling.seed": Seed | None,
     "sampling.grid_size": Count,
@@ -76,21 +77,21 @@ HINTS: dict[str, Any] = {
     "control.label": Natural | None,
     "control.noise_std": Nonnegative,
     "control.mask": str | None,
-    "tune.repeats": Annotated[int, Range(least=2)],
-    "tune.num_samples": Annotated[int, Range(least=2)],
+    "tune.repeats": Annotated[int, Range(least=2, most=10**4)],
+    "tune.num_samples": Annotated[int, Range(least=2, most=10**8)],
     "tune.metric": str | None,
     "tune.scorer": str | None,
     "tune.confidence": Annotated[float, Range(above=0, below=1)],
-    "tune.processes": Count,
-    "tune.rows": Natural,
+    "tune.processes": Annotated[int, Range(least=1, most=2**10)],
+    "tune.rows": Annotated[int, Range(least=0, most=10**3)],
     "tune.pilot_samples": Count,
     "eval.batch_size": Count,
     "eval.bpd_method": Literal["ode", "vlb", "both"],
     "eval.bpd_dataset": Split,
     "eval.dataset": Split | None,
     "eval.checkpoints": tuple[Natural, ...],
-    "eval.begin_ckpt": Natural,
-    "eval.end_ckpt": Natural,
+    "eval.begin_ckpt": Annotated[int, Range(least=0, most=10**6)],
+    "eval.end_ckpt": Annotated[int, Range(least=0, most=10**6)],
 }
 """Every field that is a number, a choice or a sequence, or may be unset. Another is of its default's type."""
 

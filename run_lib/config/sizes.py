@@ -10,28 +10,18 @@ from ml_collections import ConfigDict
 from run_lib.pictures import MOST_PIXELS, MOST_POINTS, pixels_of_picture
 
 MOST: dict[str, int] = {
-    "data.image_size": 2**15,
-    "data.num_channels": 2**16,
     "data.low_res_size": 2**15,
-    "data.levels": 2**16,
     "data.num_draws": 10**8,
     "model.nf": 2**12,
     "model.ch_mult": 2**10,
     "model.num_res_blocks": 2**8,
-    "model.num_classes": 10**6,
-    "model.num_scales": 10**6,
     "training.history": 10**5,
     "sampling.num_steps": 10**6,
-    "sampling.num_samples": 10**8,
     "sampling.trajectory": 10**4,
     "reconstruct.num_steps": 10**6,
     "control.num_steps": 10**6,
     "control.frames": 10**4,
     "control.iterations": 10**6,
-    "tune.repeats": 10**4,
-    "tune.num_samples": 10**8,
-    "tune.processes": 2**10,
-    "tune.rows": 10**3,
     "eval.num_samples": 10**8,
     "eval.accuracy_levels": 10**5,
     "eval.bpd_levels": 10**6,
@@ -39,10 +29,9 @@ MOST: dict[str, int] = {
     "eval.bpd_rank": 10**4,
     "eval.bpd_repeats": 10**6,
     "eval.dequantisation_width": 2**12,
-    "eval.begin_ckpt": 10**6,
-    "eval.end_ckpt": 10**6,
 }
-"""The largest value of a field, and of each entry of one that is a tuple."""
+"""The largest value of a component's setting, and of each entry of one that is a tuple; of the fields of
+``configs/base.py`` see ``fields``."""
 MOST_ELEMENTS = 2**31
 """Values of one array: 8 GiB of float32."""
 MOST_OF_A_BATCH = 2**29
@@ -119,9 +108,6 @@ def _check_arrays(config: ConfigDict, size: int) -> None:
                 f"config.{path}={count} keeps {count} x {size} levels, and at most {MOST_LEVELS} are allowed: take at "
                 f"most {MOST_LEVELS // size}."
             )
-    # Rows of a batch are numbered, whatever the size of a sample.
-    if config.training.batch_size > 10**8:
-        raise ValueError(f"config.training.batch_size is at most {10**8}, got {config.training.batch_size}.")
 
 
 def _check_network(model: ConfigDict) -> None:

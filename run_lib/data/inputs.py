@@ -17,6 +17,7 @@ from run_lib.data.images import INPUT_FILES, Fitting, ImageReader, UnreadableErr
 from run_lib.data.labels import NO_LABEL
 from run_lib.data.levels import Arrays, DataSpec
 from run_lib.fingerprint import of_arrays, of_files
+from sde_lib.words import listed
 
 
 @dataclass(frozen=True)
@@ -164,11 +165,10 @@ def _folder(path: Path, field: str, data: DataSpec, fitting: Fitting, most: int)
         if reason:
             wrong.append(f"{name} {reason}")
     if wrong:
-        more = f", and {len(wrong) - 3} more" if len(wrong) > 3 else ""
         section = field.rpartition(".")[0]
         raise ValueError(
-            f"{field}={path} holds images that are not of the data's shape {data.shape}: {'; '.join(wrong[:3])}"
-            f"{more}. --{section}.resize cuts the largest centred box and resizes it, --{section}.convert "
+            f"{field}={path} holds images that are not of the data's shape {data.shape}: {listed(wrong, 3, '; ')}. "
+            f"--{section}.resize cuts the largest centred box and resizes it, --{section}.convert "
             f"exchanges grey and colour and drops transparency; or take those files out."
         )
     if len(unreadable) == len(names):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from run_lib.data.inputs import Skipped, report_skipped
 from run_lib.evaluation.report import IncompleteError
+from sde_lib.words import listed
 
 SHOWN = 20
 """Results that a message names."""
@@ -41,9 +42,8 @@ def report_results(skipped: Sequence[Skipped], total: int, lost: Sequence[LostRe
         return
     with contextlib.suppress(SystemExit):  # what is not finite is the graver
         report_skipped(skipped, total)
-    more = f" and {len(lost) - SHOWN} more" if len(lost) > SHOWN else ""
     raise IncompleteError(
         f"{len(lost)} result{'s are' if len(lost) > 1 else ' is'} not finite and not written: those of "
-        f"{', '.join(map(str, lost[:SHOWN]))}{more}. The network's output is not finite, or the sampler diverges: "
+        f"{listed(lost, SHOWN)}. The network's output is not finite, or the sampler diverges: "
         f"look at the weights, take more sampling.num_steps or other settings of the method."
     )

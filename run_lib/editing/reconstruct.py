@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -24,11 +23,10 @@ from run_lib.data.inputs import (
     output_names,
 )
 from run_lib.data.levels import DataSpec
-from run_lib.editing.contents import Contents
-from run_lib.editing.error_table import ErrorTable
+from run_lib.editing.image_table import ImageTable
 from run_lib.editing.lost_results import LostResult, report_results
 from run_lib.editing.output_folder import open_output_folder
-from run_lib.files import write_json
+from run_lib.files import read_json, write_json
 from run_lib.fingerprint import basis_of
 from run_lib.pictures import eight_bits, save_png
 from run_lib.run import Run
@@ -56,7 +54,8 @@ def reconstruct(plan: ReconstructionPlan, run: Run) -> None:
     with weights.averaged(), torch.no_grad():
         of = basis_of(sampling.subject, task=sampling.task, guide=sampling.guidance.classifier)
         open_output_folder(folder, f"{SECTION}.output", {**plan.depends_on, **of.parts})
-        table, contents = ErrorTable(folder / "table.csv"), Contents(folder / "inputs.csv")
+        table = ImageTable(folder / "table.csv", "error", float)
+        contents = ImageTable(folder / "inputs.csv", "content", str)
         files = output_names(inputs.names)
         found = [inputs.fingerprint(row) for row in range(len(inputs))]
         done = [
@@ -152,7 +151,7 @@ def _checked_inputs(plan: ReconstructionPlan, folder: Path) -> Inputs:
 def _reported_nfe(folder: Path) -> int | None:
     """The network evaluations of each image by the report of an earlier run; None without one."""
     try:
-        nfe = json.loads((folder / "report.json").read_text())["nfe"]
+        nfe = read_json(folder / "report.json")["nfe"]
     except (FileNotFoundError, ValueError, LookupError, TypeError):
         return None
     return nfe if isinstance(nfe, int) else None
@@ -180,7 +179,7 @@ def _write(data: DataSpec, folder: Path, files: Sequence[str], x: Tensor, back: 
 
 def _report(
     folder: Path,
-    table: ErrorTable,
+    table: ImageTable[float],
     inputs: Inputs,
     facts: Mapping[str, Any],
     skipped: Sequence[Skipped],

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from run_lib.files import write_json
+from run_lib.files import read_json, write_json
 from run_lib.fingerprint import Basis
 
 
@@ -109,7 +108,7 @@ class Report:
         self._bases: dict[str, Basis] = {}
         if path.is_file():
             try:
-                content = json.loads(path.read_text())
+                content = read_json(path)
                 held = [Number(**entry) for entry in content["numbers"]]
                 lost = [Lost(**entry) for entry in content.get("lost", [])]
                 bases = {key: Basis(dict(parts)) for key, parts in content.get("made_from", {}).items()}

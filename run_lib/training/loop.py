@@ -20,13 +20,14 @@ from run_lib.sample import LostSamplesError, batches, draw
 from run_lib.seeds import Use, step_seed, stream_seed
 from run_lib.stopping import finishing
 from run_lib.training.curves import Curves
-from run_lib.training.faults import look_for_faults, say
+from run_lib.training.skipped_steps import look_for_faults, say
 from run_lib.training.state import TrainState
 from run_lib.training.undo import Kept
 from run_lib.training.update import update
-from run_lib.training.watch import Batch, listed
+from run_lib.training.watch import SHOWN, Batch
 from sde_lib.finite import finite_rows
 from sde_lib.noise import Noise
+from sde_lib.words import listed
 
 
 def train(plan: TrainingPlan, run: Run) -> None:
@@ -163,10 +164,8 @@ def validation_loss(plan: TrainingPlan, state: TrainState, held_out: Arrays) -> 
     finite = values.isfinite()
     if bool(finite.all()):
         return float(values.mean())
-    bad = (~finite).nonzero()[:, 0].tolist()
-    say(
-        f"the validation loss leaves out samples whose loss is not finite: {listed([f'test sample {k}' for k in bad])}"
-    )
+    bad = [f"test sample {k}" for k in (~finite).nonzero()[:, 0].tolist()]
+    say(f"the validation loss leaves out samples whose loss is not finite: {listed(bad, SHOWN)}")
     return float(values[finite].mean())
 
 

@@ -11,7 +11,7 @@ from run_lib.training.watch import Batch, Findings, agreed
 
 
 @torch.no_grad()
-def update(state: TrainState, rate: float, clip: float, batch: Batch | None = None) -> Tensor:
+def update(state: TrainState, rate: float, clip: float, batch: Batch) -> Tensor:
     """Take one step of the optimiser and update the averages; returns the gradient's norm before clipping.
 
     If the data, a loss, the gradient or a weight after the step is not finite, the step changes neither weights nor
@@ -37,9 +37,7 @@ def update(state: TrainState, rate: float, clip: float, batch: Batch | None = No
     state.optimizer.step()
     weights = torch.stack(torch._foreach_norm(parameters, float("inf")))  # the norm of 2 could overflow
 
-    sound = torch.ones_like(norm, dtype=torch.bool)
-    if batch is not None:
-        sound = batch.data.all() & batch.losses.values.mean().isfinite()
+    sound = batch.data.all() & batch.losses.values.mean().isfinite()
     overflow = sound & ~norm.isfinite()
     # A gradient that is not finite at a scale of 1 would be so without one.
     overflow &= state.scaler.scale(torch.ones_like(norm)) > 1
@@ -49,13 +47,12 @@ def update(state: TrainState, rate: float, clip: float, batch: Batch | None = No
 
     skipped = faulty | overflow
     before.put_back(skipped)
-    if batch is not None:
-        batch.buffers.put_back(skipped)
+    batch.buffers.put_back(skipped)
     _rescale(state.scaler, faulty)
     for average in (state.ema, *state.averages.values()):
         average.update(state.network, where=~skipped)
-    data, losses = (None, None) if batch is None else (batch.data, batch.losses)
-    state.watch.note(Findings(data, losses, [name for name, _ in named], norms, weights, faulty, overflow))
+    names = [name for name, _ in named]
+    state.watch.note(Findings(batch.data, batch.losses, names, norms, weights, faulty, overflow))
     return norm
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from losses.base import Losses
 from run_lib.training.undo import Kept
+from sde_lib.words import listed
 
 SHOWN = 4
 """Samples or weights that a message names."""
@@ -38,8 +39,8 @@ class Findings:
     """What a step came upon, on the device.
 
     Attributes:
-        data: whether each sample's data are finite, (B,); None where no batch was given.
-        losses: of each sample, (B,), and their times (B,); None likewise.
+        data: whether each sample's data are finite, (B,).
+        losses: of each sample, (B,), and their times (B,).
         names: of the parameters below.
         gradients: norm of each parameter's gradient, (P,).
         weights: largest absolute value of each parameter after the step, (P,).
@@ -47,8 +48,8 @@ class Findings:
         overflow: (), whether the gradient overflowed because float16's scale of the loss is too large.
     """
 
-    data: Tensor | None
-    losses: Losses | None
+    data: Tensor
+    losses: Losses
     names: Sequence[str]
     gradients: Tensor
     weights: Tensor
@@ -66,14 +67,12 @@ class Findings:
         Args:
             rows: the training data that the batch holds.
         """
-        if self.data is not None and (bad := _indices(~self.data)):
+        if bad := _indices(~self.data):
             return f"the data are not finite: {_samples(bad, rows)}"
-        if self.losses is not None:
-            if bad := _indices(~self.losses.values.isfinite()):
-                times = self.losses.t.tolist()
-                return f"the loss is not finite: {_samples(bad, rows, times)}"
-            if not bool(self.losses.values.mean().isfinite()):
-                return "the mean of the losses overflows"
+        if bad := _indices(~self.losses.values.isfinite()):
+            return f"the loss is not finite: {_samples(bad, rows, self.losses.t.tolist())}"
+        if not bool(self.losses.values.mean().isfinite()):
+            return "the mean of the losses overflows"
         if bad := _indices(~self.gradients.isfinite()):
             return f"the gradient is not finite: {_weights(bad, self.names)}"
         if bad := _indices(~self.weights.isfinite()):
@@ -89,17 +88,11 @@ def _indices(bad: Tensor) -> list[int]:
 def _samples(bad: Sequence[int], rows: Sequence[int], times: Sequence[float] | None = None) -> str:
     at = [f" at t={times[k]:.4g}" if times else "" for k in bad]
     named = [f"training sample {rows[k]} (place {k} of the batch{t})" for k, t in zip(bad, at, strict=True)]
-    return listed(named)
+    return listed(named, SHOWN)
 
 
 def _weights(bad: Sequence[int], names: Sequence[str]) -> str:
-    return listed([names[k] for k in bad])
-
-
-def listed(names: Sequence[str]) -> str:
-    """The first few names, and how many more there are."""
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return ", ".join(names[:SHOWN]) + more
+    return listed([names[k] for k in bad], SHOWN)
 
 
 @dataclass(frozen=True)

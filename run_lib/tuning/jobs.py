@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import multiprocessing
 import re
 import time
@@ -25,7 +24,7 @@ from run_lib.config.sweep import Candidate
 from run_lib.config.tuning import build_scorer, choose_scorer, plan_candidate
 from run_lib.data.packed import read_array
 from run_lib.faults import MachineError
-from run_lib.files import atomic, write_json
+from run_lib.files import atomic, read_json, write_json
 from run_lib.run import Run
 from run_lib.sample import LostSamplesError, batches, draw
 from run_lib.seeds import Use
@@ -64,7 +63,7 @@ class ScoreFiles:
         if not path.is_file():
             return None
         try:
-            held = json.loads(path.read_text())
+            held = read_json(path)
             return Scored(
                 tuple(Score(**s) for s in held["scores"]),
                 held["nfe"],

@@ -6,7 +6,6 @@ it, in every mode that samples from a checkpoint.
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from run_lib.files import write_json
+from run_lib.files import read_json, write_json
 from run_lib.fingerprint import Basis, basis_of
 from run_lib.seeds import Use, stream_seed
 from run_lib.training.state import Weights
@@ -90,7 +89,7 @@ class StoredGrids:
         if not self.path.is_file():
             return []
         try:
-            entries = json.loads(self.path.read_text())["grids"]
+            entries = read_json(self.path)["grids"]
             return [StoredGrid(**{**entry, "purpose": Purpose(**entry["purpose"])}) for entry in entries]
         except (ValueError, KeyError, TypeError) as error:
             raise ValueError(

@@ -15,7 +15,7 @@ from PIL import Image
 from run_lib.config import plans
 from run_lib.data.images import INPUT_FILES
 from run_lib.data.sources import digits, digits_16
-from run_lib.editing.error_table import ErrorTable
+from run_lib.editing.image_table import ImageTable
 from run_lib.editing.output_folder import open_output_folder
 from run_lib.processes import Processes
 from run_lib.tuning.features import pca
@@ -70,7 +70,7 @@ def test_an_output_folder_is_known_by_settings_of_any_kind(tmp_path: Path) -> No
 
 
 def test_rows_added_to_a_table_end_as_its_others_do(tmp_path: Path) -> None:
-    held = ErrorTable(tmp_path / "table.csv")
+    held = ImageTable(tmp_path / "table.csv", "error", float)
     held.add(["a", "b"], [0.5, 0.25])
     assert (tmp_path / "table.csv").read_bytes() == b"image,error\na,0.5\nb,0.25\n"
 

@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from losses.base import Losses
 from run_lib.config import plans
 from run_lib.config.training import TrainingPlan
 from run_lib.data.levels import Arrays
@@ -18,6 +19,7 @@ from run_lib.seeds import Use, stream_seed
 from run_lib.training.loop import backward, training_losses, update, validation_loss
 from run_lib.training.optimisers import adam, adam_w
 from run_lib.training.state import TrainState
+from run_lib.training.watch import Batch
 from sde_lib.noise import Noise
 from tests.run_lib.planned import planned
 from tests.run_lib.program import TINY, run
@@ -165,7 +167,7 @@ def test_the_scale_doubles_after_as_many_steps_as_asked_and_halves_at_an_overflo
         state.optimizer.zero_grad()
         before = parameter.detach().clone()
         state.scaler.scale((parameter * gradient).sum()).backward()
-        update(state, 1e-2, clip=0.0)
+        update(state, 1e-2, 0.0, Batch(Losses(torch.zeros(1), torch.zeros(1)), torch.tensor([True])))
         scales.append(state.scaler.get_scale())
         assert torch.equal(before, parameter) == math.isinf(gradient)
     assert scales == [16, 16, 8, 8, 8, 16, 16]

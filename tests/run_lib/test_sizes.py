@@ -94,7 +94,7 @@ def cases(folder: Path) -> list[tuple[str, tuple[object, ...], dict[str, object]
             "product of sweeps", (*exact, "tune"), {"tune__sweep": "snr=0.1:1:999 eta=0.1:1:999 t_end=0.1:0.2:999"},
             "has 997002999 combinations",
         ),
-        ("batch", (*tiny, "train"), {"training__batch_size": 10**9}, "asks for an array of 1000000000 x 64 values"),
+        ("batch", (*tiny, "train"), {"training__batch_size": 10**8}, "asks for an array of 100000000 x 64 values"),
         ("width", (*tiny, "train"), {"model__nf": 4000, "model__ch_mult": "(64,)"}, "layers of 256000 channels"),
         ("blocks", (*tiny, "train"), {"model__nf": 4000, "model__num_res_blocks": 200}, "weights, and at most"),
         ("classes", (*tiny, "train"), {"model__nf": 4000, "model__num_classes": 10**6}, "a table of 1000000 x 16000"),

@@ -11,12 +11,14 @@ import torch
 from torch import nn
 
 from configs.base import get_config as defaults
+from losses.base import Losses
 from models.ema import EMA
 from run_lib.config.configuration import read
 from run_lib.config.training import build_optimisation
 from run_lib.data.order import shuffled_rows
 from run_lib.training.loop import update
 from run_lib.training.state import TrainState, Weights
+from run_lib.training.watch import Batch
 from tests.run_lib.planned import with_fields
 from tests.run_lib.program import TINY, program, run
 
@@ -50,7 +52,7 @@ def test_update(clip: float) -> None:
     optimizer = ADAM.make_optimizer(network)
     state = TrainState(Weights(network, EMA(network, 0.999)), optimizer)
     (network.weight * torch.tensor([[3.0, -4.0]])).sum().backward()
-    norm = update(state, 0.25, clip)
+    norm = update(state, 0.25, clip, Batch(Losses(torch.zeros(1), torch.zeros(1)), torch.tensor([True])))
     assert norm.item() == pytest.approx(5.0)
     assert network.weight[0].tolist() == pytest.approx([-0.25, 0.25], rel=1e-5)
     assert state.ema.shadow["weight"][0].tolist() == pytest.approx([-0.25 * 9 / 11, 0.25 * 9 / 11], rel=1e-5)

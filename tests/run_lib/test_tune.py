@@ -294,8 +294,8 @@ def test_wrong_file_of_fields(text: str | None, message: str, tmp_path: Path) ->
             {"tune__metric": "fid"},
             "unknown config.tune.metric for these data 'fid'; registered: frechet, variance",
         ),
-        ({"tune__repeats": 1}, "config.tune.repeats must be at least 2"),
-        ({"tune__processes": 0}, "config.tune.processes must be at least 1"),
+        ({"tune__repeats": 1}, "config.tune.repeats lies in [2, 10000], got 1"),
+        ({"tune__processes": 0}, "config.tune.processes lies in [1, 1024], got 0"),
         ({"tune__confidence": 1.0}, "config.tune.confidence lies between 0 and 1"),
     ],
 )

@@ -59,9 +59,9 @@ def _give_up(plan: TrainingPlan, run: Run, arrays: Arrays, last: Skipped) -> Non
     """Write the batch of a step to a file, and stop training."""
     rows, losses = _rows(plan, arrays, last.step), last.findings.losses
     path = run.workdir / f"nonfinite_step_{last.step}.pt"
-    held = {"images": arrays.images[rows], "rows": torch.from_numpy(rows)}
-    if losses is not None:
-        held |= {"t": losses.t, "losses": losses.values}
+    held = {
+        "images": arrays.images[rows], "rows": torch.from_numpy(rows), "t": losses.t, "losses": losses.values
+    }  # fmt: skip
     with atomic(path) as partial:
         torch.save(held, partial)
     lost = any(not bool(p.isfinite().all()) for p in plan.subject.network.parameters())
