@@ -71,7 +71,9 @@ def test_a_file_is_read_once(field: str, tmp_path: Path, monkeypatch: pytest.Mon
     payload = payload_of(fixture)
     payload["optimizer"] = {
         "state": {},
-        "param_groups": [{"params": [i for i, name in enumerate(payload["model"]) if name != "module.sigmas"]}],
+        "param_groups": [
+            {"params": [i for i, name in enumerate(payload["model"]) if name != "module.sigmas"]}
+        ],
     }
     plan = plan_of(fixture, **{field: str(save(payload, tmp_path))})
     whole = loader.read_payload
