@@ -13,6 +13,7 @@ from models.checkpoints import DamagedCheckpointError
 from models.ema import EMA
 from run_lib.files import write_json
 from run_lib.ours import check_links, inside, record_of
+from run_lib.training.known_classes import classes_of
 from run_lib.training.state import Checkpoints, TrainState, Weights
 from run_lib.training.warm_start import load_published, resume, resume_weights
 
@@ -108,6 +109,10 @@ class Run:
         elif subject.start.resume_from:
             resume_weights(found, subject, subject.agreement.check_use)
         network.eval()
+        if subject.num_classes:
+            source = path or Path(subject.start.init_from)
+            names = classes_of(source) if path is None else found.classes
+            subject.data.numbering.state(names, str(source))
         return found if averages.used_ema_rate is None else found.use(averages.used_ema_rate)
 
     def new_state(self, plan: TrainingPlan | ConversionPlan) -> TrainState:

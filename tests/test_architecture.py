@@ -81,7 +81,8 @@ STOREYS: dict[str, list[set[str]]] = {
             "evaluation.subset",
         },
         {"training.tasks", "tuning.scorers"},
-        {"training.warm_start", "tuning.stored_grids"},  # weights and times that a plan asks for
+        # weights and times that a plan asks for
+        {"training.known_classes", "training.warm_start", "tuning.stored_grids"},
         {"run", "sample_folder"},  # the folders of a run
         {"sample"},  # the first of the loops, which the others draw samples by
         # Evaluations are chosen by a configuration, so they know plans by their types alone.

@@ -19,6 +19,7 @@ from run_lib.config.fields import check_values
 from run_lib.config.files import load_config_file
 from run_lib.config.subject import Subject, build_subject
 from run_lib.data.levels import DataSpec
+from run_lib.training.known_classes import classes_of
 from run_lib.training.state import Checkpoints, read_checkpoint
 from run_lib.training.warm_start import check_recorded
 from sde_lib.base import GaussianProcess, Process
@@ -68,6 +69,7 @@ def build_classifier(configuration: Configuration, model: NoiseModel, data: Data
         )
     if section.classifier_config is not None:
         check_recorded(str(weights), found.agreement.check_use)
+    data.numbering.state(classes_of(weights), where)
     load_weights(found.network, weights)
     held = NoisyClassifier(found.network, found.sampling.process, found.sampling.time)
     return HeldClassifier(held.requires_grad_(False).eval(), found.num_classes)

@@ -82,7 +82,7 @@ class Numbering:
                 f"label {k} is {ours} in {self._source}, and {theirs} in {source}: they must know the same classes in "
                 f"the same order, which are {listed(self.names)} and {listed(found)}."
             )
-        if found:
+        if found and not self.names:
             self.names, self._source = found, source
 
     def label(self, name: str) -> int:

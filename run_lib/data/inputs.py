@@ -182,7 +182,7 @@ def _folder(path: Path, field: str, data: DataSpec, fitting: Fitting, most: int)
         more = f", and {len(wrong) - 3} more" if len(wrong) > 3 else ""
         section = field.rpartition(".")[0]
         raise ValueError(
-            f"{field}={path} holds images that are not of the data's shape {data.shape} or form: "
+            f"{field}={path} holds images that are not of the data's shape {data.shape}: "
             f"{'; '.join(wrong[:3])}{more}. --{section}.resize cuts the largest centred box and resizes it, "
             f"--{section}.convert {CONVERSION}; or take those files out."
         )

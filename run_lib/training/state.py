@@ -60,6 +60,7 @@ class Weights:
         step: number of training steps taken.
         averages: further averages by their rate, without ``ema``.
         record: of the configuration that they were made with, JSON; empty: they are no checkpoint's of ours.
+        classes: names of the classes that labels stand for; empty: there are none, or they are not known.
     """
 
     network: Network
@@ -67,6 +68,7 @@ class Weights:
     step: int = 0
     averages: dict[float, EMA] = field(default_factory=dict)
     record: str = ""
+    classes: tuple[str, ...] = ()
 
     @classmethod
     def fresh(cls, network: Network, rate: float, further: Sequence[float], warmup: bool) -> Weights:
@@ -97,6 +99,7 @@ class Weights:
                 f"{sorted(self.averages)}: set model.ema_rates as it was."
             )
         self.network.load_state_dict(payload["model"])
+        self.classes = tuple(payload.get("classes", ()))
         self.ema.load_state_dict(payload["ema"])
         for rate, average in self.averages.items():
             average.load_state_dict(payload["averages"].get(rate, payload["ema"]))
@@ -145,6 +148,7 @@ class TrainState:
         payload = {
             "format": FORMAT,
             "step": self.step,
+            "classes": list(self.weights.classes),
             "model": self.network.state_dict(),
             "ema": self.ema.state_dict(),
             "optimizer": self.optimizer.state_dict(),
@@ -285,6 +289,9 @@ def _wrong_parts(payload: Mapping[str, Any]) -> list[str]:
         counted = isinstance(average, dict) and isinstance(average.get("num_updates"), int)
         if not (counted and _are_weights(shadow) and _same_shapes(shadow, model)):
             wrong.append(name)
+    classes = payload.get("classes", [])  # checkpoints of earlier versions have none
+    if not (isinstance(classes, list) and all(isinstance(name, str) for name in classes)):
+        wrong.append("classes")
     groups = optimizer.get("param_groups")
     if not isinstance(optimizer.get("state"), dict) or not isinstance(groups, list) or not groups:
         wrong.append("optimizer")
@@ -338,7 +345,7 @@ def check_names(network: nn.Module, weights: dict[str, torch.Tensor], path: Path
         )
 
 
-def _is_ours(path: Path) -> bool:
+def is_ours(path: Path) -> bool:
     """Whether a file is a checkpoint of ours, by the first bytes of its pickle. A link is somebody else's."""
     if path.is_symlink():
         return False
@@ -388,6 +395,6 @@ class Checkpoints:
         between = [step for step in steps[:-1] if step % multiple_of and step % regular]
         last = [step for step in steps if step not in between][-2:]
         for step in steps:
-            if step not in last and step % multiple_of and _is_ours(self.path(step)):
+            if step not in last and step % multiple_of and is_ours(self.path(step)):
                 self.path(step).unlink()
                 self.grids(self.path(step)).unlink(missing_ok=True)
