@@ -30,7 +30,8 @@ def get_config() -> ConfigDict:
     data.root = "data"  # where the files of data sets are
     data.image_size = 32  # or (height, width)
     data.num_channels = 3
-    data.levels = 256  # values of a pixel; 0: continuous data; data.convert reads files of another form (docs/images.md)
+    data.levels = 256  # values of a pixel; 0: continuous data
+    # data.convert, of data sets of files, reads image files of another form: docs/images.md
     data.centered = True  # [-1, 1], else [0, 1]
     data.uniform_dequantization = False
     data.random_flip = True

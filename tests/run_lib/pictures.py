@@ -41,13 +41,14 @@ PNG_COLOURS = {1: 0, 2: 4, 3: 2, 4: 6}
 """PNG's number for grey, grey and opacity, colour, colour and opacity, by the number of channels."""
 
 
-def save_png(path: Path, values: np.ndarray, bits: int = 16) -> Path:
+def save_png(path: Path, values: np.ndarray, bits: int = 16, hidden: bytes = b"") -> Path:
     """Write a PNG of (H, W, C), 1 to 4 channels, by the format's specification: Pillow writes 8 bits.
 
     Args:
         path: of the file.
         values: of the channels.
         bits: of a channel, 2, 4 or 16.
+        hidden: the colour that stands for no colour, 16 bits a channel; empty: there is none.
     """
     height, width, channels = values.shape
     header = struct.pack(">IIBBBBB", width, height, bits, PNG_COLOURS[channels], 0, 0, 0)
@@ -56,6 +57,7 @@ def save_png(path: Path, values: np.ndarray, bits: int = 16) -> Path:
     path.write_bytes(
         b"\x89PNG\r\n\x1a\n"
         + _chunk(b"IHDR", header)
+        + (_chunk(b"tRNS", hidden) if hidden else b"")
         + _chunk(b"IDAT", zlib.compress(rows))
         + _chunk(b"IEND", b"")
     )

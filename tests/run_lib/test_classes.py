@@ -222,6 +222,16 @@ def test_training_goes_on_with_the_same_classes(trained: Trained, tmp_path: Path
     )
 
 
+def test_a_strange_class_of_the_test_split_stops_a_training(tmp_path: Path) -> None:
+    """Of a network that is told classes, at its start; shards of a data set without classes may be called anything."""
+    root = write(tmp_path, train="cat dog owl", test="cat eel")
+    fields = {**FOLDERS, "data__root": root, "training__n_iters": 1}
+    error = program("--config", TINY, "--mode", "train", "--workdir", tmp_path / "a", **fields).error
+    assert "the test split of imagenet has the class 'eel', which its training split lacks" in error
+    run(TINY, "train", tmp_path / "b", **{**fields, "model__num_classes": 0})
+    assert torch.load(tmp_path / "b/checkpoints/step_00000001.pt")["classes"] == []
+
+
 def copied(trained: Trained, folder: Path, change: Callable[[dict[str, Any]], Any]) -> Path:
     """A work directory with the same checkpoint, but for a change."""
     held = torch.load(trained.checkpoint)
