@@ -21,7 +21,7 @@ from run_lib.data.inputs import load, open_inputs
 from run_lib.data.levels import DataSpec
 from run_lib.data.listing import list_images
 from run_lib.data.sources import digits, register_dataset
-from tests.run_lib.image_forms import COLOUR, FORMS, Form, too_large
+from tests.run_lib.image_forms import COLOUR, DEEP, FORMS, Form, too_large
 from tests.run_lib.pictures import random_pixels, save, save_png
 from tests.run_lib.planned import planned
 from tests.run_lib.program import ROOT
