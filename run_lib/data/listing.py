@@ -123,7 +123,7 @@ def what_was_read(where: str, arrays: Arrays) -> str:
         ]
         named = ", ".join(each) if count <= MOST_COUNTED else listed(arrays.classes)
         parts.append(f"{count} class{'es' if count > 1 else ''}: {named}")
-    parts.append(left_out_sentence(arrays.left_out) or "no file left out")
+    parts += [left_out_sentence(arrays.left_out)] if arrays.left_out else []
     return f"{where}: {'; '.join(parts)}"
 
 

@@ -65,7 +65,7 @@ def test_the_training_split_numbers_the_classes(tmp_path: Path) -> None:
     assert train.classes == test.classes == ("cat", "dog", "owl")
     assert train.labels.tolist() == [0, 0, 0, 1, 1, 1, 2, 2, 2]
     assert test.labels.tolist() == [0, 0, 0, 2, 2, 2]
-    assert what_was_read("it", test) == "it: 6 images; 3 classes: cat 3, dog 0, owl 3; no file left out"
+    assert what_was_read("it", test) == "it: 6 images; 3 classes: cat 3, dog 0, owl 3"
 
 
 @dataclass(frozen=True)
@@ -190,9 +190,7 @@ def test_names_are_stored_and_printed(trained: Trained) -> None:
         "imagenet, train split: 9 images; 3 classes: cat 3, dog 3, owl 3; 1 file left out (1 .txt)"
         in trained.printed
     )
-    assert (
-        "imagenet, test split: 6 images; 3 classes: cat 3, dog 0, owl 3; no file left out" in trained.printed
-    )
+    assert "imagenet, test split: 6 images; 3 classes: cat 3, dog 0, owl 3" in trained.printed
     line = "classes of labels 0 to 2: 'cat', 'dog', 'owl'"
     assert line in trained.program("describe").out
     assert line in trained.program("eval", **LOSS).out
