@@ -31,6 +31,7 @@ def get_config() -> ConfigDict:
     data.image_size = 32  # or (height, width)
     data.num_channels = 3
     data.levels = 256  # values of a pixel; 0: continuous data
+    # data.convert, of data sets of files, reads image files of another form: docs/images.md
     data.centered = True  # [-1, 1], else [0, 1]
     data.uniform_dequantization = False
     data.random_flip = True
@@ -93,7 +94,7 @@ def get_config() -> ConfigDict:
 
     config.guidance = guidance = ConfigDict()
     guidance.name = "none"  # classifier | classifier_free, or a registered log-probability or loss
-    guidance.labels = _unset(tuple)  # classes that samples are asked for, in turn; unset: all
+    guidance.labels = _unset(tuple)  # classes that samples are asked for, in turn, or their names; unset: all
 
     config.mode = ConfigDict()  # settings of a mode of one's own
 
@@ -109,7 +110,7 @@ def get_config() -> ConfigDict:
     reconstruct.method = "ddim"  # ddim: reverse_ddim and back | ode: the probability flow
     reconstruct.noise_removal = False  # close with an estimate of clean data, as DIRE's code does
     reconstruct.resize = False  # image files of another size: cut to the data's proportions and resize
-    reconstruct.convert = False  # image files of other channels: grey to colour and back, no transparency
+    reconstruct.convert = False  # image files of another form: docs/images.md
     reconstruct.label = _unset(int)  # class of every image, for a network that is told it
 
     config.control = control = ConfigDict()

@@ -61,8 +61,14 @@ def _record(plan: ConversionPlan, state: TrainState) -> Mapping[str, Any]:
 def to_safetensors(plan: ConversionPlan, state: TrainState, path: Path) -> None:
     """Write the averaged weights by our names, with the configuration in the file's header."""
     with atomic(path) as partial:
-        config = json.dumps(dict(_record(plan, state)))
-        save_weights(state.network, state.ema.shadow, partial, config=config, step=state.step)
+        save_weights(
+            state.network,
+            state.ema.shadow,
+            partial,
+            config=json.dumps(dict(_record(plan, state))),
+            step=state.step,
+            classes=state.weights.classes,
+        )
 
 
 def to_score_sde(plan: ConversionPlan, state: TrainState, path: Path) -> None:

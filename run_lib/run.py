@@ -13,7 +13,8 @@ from models.checkpoints import DamagedCheckpointError
 from models.ema import EMA
 from run_lib.files import write_json
 from run_lib.ours import check_links, inside, record_of
-from run_lib.training.state import Checkpoints, TrainState, Weights
+from run_lib.training.checkpoints import Checkpoints
+from run_lib.training.state import TrainState, Weights
 from run_lib.training.warm_start import load_published, resume, resume_weights
 
 if TYPE_CHECKING:
@@ -103,21 +104,26 @@ class Run:
         if path is not None:
             found.load(path, subject.agreement.check_use)
         elif subject.start.init_from:
-            load_published(subject)
+            names = load_published(subject)
             found = Weights.fresh(network, averages.ema_rate, averages.ema_rates, averages.ema_warmup)
+            found.classes = names
         elif subject.start.resume_from:
             resume_weights(found, subject)
         network.eval()
+        if subject.num_classes:
+            source = path or subject.start.init_from or subject.start.resume_from
+            subject.data.numbering.state(found.classes, str(source))
         return found if averages.used_ema_rate is None else found.use(averages.used_ema_rate)
 
     def new_state(self, plan: TrainingPlan | ConversionPlan) -> TrainState:
         """The state before training: fresh weights, or those of ``init_from`` or ``resume_from``."""
         subject, optimisation = plan.subject, plan.optimisation
         averages = subject.averages
-        if subject.start.init_from:
-            load_published(subject)
+        names = load_published(subject) if subject.start.init_from else ()
+        weights = Weights.fresh(subject.network, averages.ema_rate, averages.ema_rates, averages.ema_warmup)
+        weights.classes = names
         state = TrainState(
-            Weights.fresh(subject.network, averages.ema_rate, averages.ema_rates, averages.ema_warmup),
+            weights,
             optimisation.make_optimizer(subject.network),
             scaler=optimisation.scaling.make_scaler(subject.placement.device),
             times=plan.times,

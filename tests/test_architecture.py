@@ -60,7 +60,7 @@ STOREYS: dict[str, list[set[str]]] = {
         {"faults", "stopping"},
         {"files"},
         {"placement", "processes", "seeds", "statistics", "data", "training.undo"},
-        {"locks", "training.watch"},
+        {"locks", "training.checkpoints", "training.watch"},
         {"ours"},
         # What a configuration chooses from, and what plans are made of.
         {

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, final
 
 from torch import Tensor
@@ -49,6 +50,7 @@ class Ours(Family):
             "config": "the configuration it was made with",
             "optimizer": "the optimizer's state is no weight",
             "averages": "averages of further rates",
+            "classes": "names of the classes",
             "scaler": "the scale of the loss is no weight",
             "times": "the distribution of times is no weight",
         }
@@ -61,9 +63,15 @@ class Ours(Family):
 
 
 def save_weights(
-    network: Network, averaged: Mapping[str, Tensor], path: str | os.PathLike[str], *, config: str, step: int
+    network: Network,
+    averaged: Mapping[str, Tensor],
+    path: str | os.PathLike[str],
+    *,
+    config: str,
+    step: int,
+    classes: Sequence[str] = (),
 ) -> None:
-    """Write the averaged weights as a safetensors file that holds their configuration and training step.
+    """Write the averaged weights as a safetensors file that holds their configuration, training step and classes.
 
     Args:
         network: the rest of the parameters, those that are not trained.
@@ -71,17 +79,20 @@ def save_weights(
         path: to write to.
         config: the configuration, as JSON.
         step: training steps done.
+        classes: their names, in the order of the labels.
     """
     from safetensors.torch import save_file
 
     weights = {
         name: averaged.get(name, p).detach().cpu().contiguous() for name, p in network.named_parameters()
     }
-    save_file(weights, path, metadata={"format": WEIGHTS, "config": config, "step": str(step)})
+    metadata = {"format": WEIGHTS, "config": config, "step": str(step), "classes": json.dumps(list(classes))}
+    save_file(weights, path, metadata=metadata)
 
 
 def read_weights(weights: Mapping[str, Tensor], metadata: Mapping[str, str] | None) -> Mapping[str, Any]:
     """A safetensors file's content: ours as a checkpoint's payload, another's as it is."""
     if metadata is None or metadata.get("format") != WEIGHTS:
         return weights
-    return {**metadata, "step": int(metadata["step"]), "model": weights}
+    classes = json.loads(metadata.get("classes", "[]"))  # files of earlier versions have none
+    return {**metadata, "step": int(metadata["step"]), "classes": classes, "model": weights}

@@ -19,8 +19,8 @@ from run_lib.config.fields import check_values
 from run_lib.config.files import load_config_file
 from run_lib.config.subject import Subject, build_subject
 from run_lib.data.levels import DataSpec
-from run_lib.training.state import Checkpoints, read_checkpoint
-from run_lib.training.warm_start import check_recorded
+from run_lib.training.checkpoints import Checkpoints, read_checkpoint
+from run_lib.training.warm_start import check_recorded, class_names_in
 from sde_lib.base import GaussianProcess, Process
 
 
@@ -69,6 +69,7 @@ def build_classifier(configuration: Configuration, model: NoiseModel, data: Data
     content = read(weights)
     if section.classifier_config is not None:
         check_recorded(content, str(weights), found.agreement.check_use)
+    data.numbering.state(class_names_in(content), where)
     load_content(found.network, content, weights)
     held = NoisyClassifier(found.network, found.sampling.process, found.sampling.time)
     return HeldClassifier(held.requires_grad_(False).eval(), found.num_classes)

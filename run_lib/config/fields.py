@@ -66,7 +66,7 @@ HINTS: dict[str, Any] = {
     "sampling.batch_size": Count,
     "sampling.seed": Seed | None,
     "sampling.grid_size": Count,
-    "guidance.labels": tuple[Natural, ...] | None,
+    "guidance.labels": tuple[Natural | str, ...] | None,
     "convert.to": Literal["ours", "safetensors", "score_sde", "diffusers"],
     "reconstruct.num_images": Natural,
     "reconstruct.batch_size": Count,

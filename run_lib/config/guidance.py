@@ -60,7 +60,8 @@ def build_guidance(configuration: Configuration, subject: Subject) -> Guidance:
         _check_shift(configuration, chosen.settings)
         classes = classifier.num_classes
     guided: Model = model if chosen.name == "none" else chosen.build(**context)
-    requested = RequestedClasses(classes, _labels(config.guidance.labels, classes, config.training.task))
+    labels = _labels(config.guidance.labels, classes, config.training.task)
+    requested = RequestedClasses(classes, labels, subject.data.numbering)
     return Guidance(guided, requested, *_meanings(configuration, chosen, classes), classifier=guide)
 
 
@@ -94,7 +95,7 @@ def _check_shift(configuration: Configuration, settings: Mapping[str, Any]) -> N
         )
 
 
-def _labels(labels: tuple[int, ...] | None, classes: int, task: str) -> tuple[int, ...]:
+def _labels(labels: tuple[int | str, ...] | None, classes: int, task: str) -> tuple[int | str, ...]:
     if labels is None:
         return tuple(range(classes))
     if not classes:
@@ -103,10 +104,12 @@ def _labels(labels: tuple[int, ...] | None, classes: int, task: str) -> tuple[in
         )
     if task != "diffusion":
         raise ValueError(f"guidance.labels are for training.task='diffusion'; {task!r} has its images' own.")
-    wrong = [label for label in labels if not (isinstance(label, int) and 0 <= label < classes)]
+    # Names are looked up when samples are asked for: the weights know them.
+    numbers = [label for label in labels if not isinstance(label, str)]
+    wrong = [label for label in numbers if not (isinstance(label, int) and 0 <= label < classes)]
     if wrong or not labels:
         raise ValueError(
-            f"guidance.labels={tuple(labels)} must be some of the {classes} classes 0 to {classes - 1}."
+            f"guidance.labels={tuple(labels)} must be some of the {classes} classes 0 to {classes - 1}, or their names."
         )
     return tuple(labels)
 

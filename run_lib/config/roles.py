@@ -150,7 +150,11 @@ FIXED: dict[str, Role] = {
         "training",
         lambda c: c.training.task,
         frozenset({"num_classes", "requested", "data"}),
-        {"low_res_size": "data.low_res_size", "base_samples": "sampling.base_samples"},
+        {
+            "low_res_size": "data.low_res_size",
+            "base_samples": "sampling.base_samples",
+            "convert": "data.convert",
+        },
     ),
     "objective": Role(
         "training.objective",

@@ -26,6 +26,7 @@ from run_lib.config.settings import Settings
 from run_lib.config.sizes import check_sizes
 from run_lib.config.sources import components_hash
 from run_lib.data.levels import Arrays, DataSpec, Loader, as_shape
+from run_lib.data.listing import announce, what_was_read
 from run_lib.placement import PRECISIONS, Placement, find_device
 from run_lib.seeds import Use, stream_seed
 from sde_lib.base import Process
@@ -272,7 +273,7 @@ def _data(configuration: Configuration, shape: tuple[int, ...], network: Network
             f"got {section.levels}."
         )
     density = network if isinstance(network, ExactScore) else None
-    loader = _loader(configuration.choose("data set"), Path(section.root), shape, density)
+    loader = _loader(configuration.choose("data set"), Path(section.root), shape, section.levels, density)
     flags = ("uniform_dequantization",) if len(shape) == 3 else ("uniform_dequantization", "random_flip")
     for flag in flags if section.levels == 0 else flags[1:]:
         if section[flag]:
@@ -291,10 +292,13 @@ def _data(configuration: Configuration, shape: tuple[int, ...], network: Network
         centered=section.centered,
         dequantize=section.uniform_dequantization,
         random_flip=section.random_flip,
+        labelled=bool(configuration.values.model.num_classes),
     )
 
 
-def _loader(dataset: Chosen, root: Path, shape: tuple[int, ...], density: ExactScore | None) -> Loader:
+def _loader(
+    dataset: Chosen, root: Path, shape: tuple[int, ...], levels: int, density: ExactScore | None
+) -> Loader:
     if density is None and "density" in dataset.takes:
         raise ValueError(
             f"data set {dataset.name!r} is drawn from the density of an exact model: set model.name to gaussian or "
@@ -303,7 +307,8 @@ def _loader(dataset: Chosen, root: Path, shape: tuple[int, ...], density: ExactS
 
     @functools.cache
     def load(split: str) -> Arrays:
-        arrays: Arrays = dataset.build(split=split, root=root, shape=shape, density=density)
+        arrays: Arrays = dataset.build(split=split, root=root, shape=shape, levels=levels, density=density)
+        announce(what_was_read(f"{dataset.name}, {split} split", arrays))
         return arrays
 
     return load

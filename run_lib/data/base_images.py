@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -12,9 +12,10 @@ import torch.nn.functional as F
 
 from run_lib.data.archives import read_archive
 from run_lib.data.folders import read_files
-from run_lib.data.images import TRAINING_FILES, Fitting, ImageReader
+from run_lib.data.images import Fitting, ImageReader
 from run_lib.data.labels import check_labels
 from run_lib.data.levels import Arrays, DataSpec
+from run_lib.data.listing import announce, left_out_sentence, list_images, what_was_read
 
 
 @dataclass(frozen=True)
@@ -23,17 +24,19 @@ class BaseImages:
 
     Args:
         path: an ``.npz`` with ``arr_0``, uint8 (N, C, h, w) or (N, h, w, C), and for classes their labels in
-            ``arr_1``: the samples of another model, ours or improved-diffusion's. Or a folder of PNG and JPEG
-            files, in which each subfolder is a class. Empty takes the test images, made smaller.
+            ``arr_1``: the samples of another model, ours or improved-diffusion's. Or a folder of image files, in
+            which each subfolder is a class. Empty takes the test images, made smaller.
         data: the data set of the large images.
         size: (h, w) of the small images.
         num_classes: number of classes of the network, 0 for none.
+        convert: whether image files are read that are not exactly of the data's form.
     """
 
     path: str
     data: DataSpec
     size: tuple[int, ...]
     num_classes: int
+    convert: bool = False
 
     def all(self) -> Arrays:
         """All of the small images, each once."""
@@ -41,7 +44,9 @@ class BaseImages:
 
     def of(self, indices: Sequence[int]) -> Arrays:
         """The small images and labels for the samples of the given indices."""
-        held = _load(self)
+        where = f"sampling.base_samples={self.path}" if self.path else "the test split"
+        held = self.data.numbering.number(_load(self), where, labelled=self.num_classes > 0)
+        check_labels(held.labels, self.num_classes, where)
         rows = torch.as_tensor(list(indices)) % len(held)
         return Arrays(held.images[rows], held.labels[rows])
 
@@ -51,15 +56,15 @@ def _load(base: BaseImages) -> Arrays:
     """All of them.
 
     Raises:
-        ValueError: there are none, or their size, channels, values or labels are not those that are needed.
+        ValueError: there are none, or their size, channels or values are not those that are needed.
     """
     if not base.path:
         test = base.data.load("test")
-        return Arrays(F.interpolate(base.data.at_levels(test.images), base.size, mode="area"), test.labels)
+        return replace(test, images=F.interpolate(base.data.at_levels(test.images), base.size, mode="area"))
     path, wanted = Path(base.path), (base.data.shape[0], *base.size)
     where = f"sampling.base_samples={base.path}"
     found = (
-        _folder(path, where, wanted, base.data)
+        _folder(path, where, wanted, base)
         if path.is_dir()
         else read_archive(path, where, wanted, base.data.levels)
     )
@@ -68,20 +73,23 @@ def _load(base: BaseImages) -> Arrays:
             f"{where} holds images of {tuple(found.images.shape[1:])} but the network was trained on "
             f"{wanted}; {_OTHER_SIZES}"
         )
-    check_labels(found.labels, base.num_classes, where)
-    return Arrays(base.data.at_levels(found.images), found.labels)
+    announce(what_was_read(where, found))
+    return replace(found, images=base.data.at_levels(found.images))
 
 
 _OTHER_SIZES = "give images of that size, or set data.low_res_size and data.num_channels to theirs."
 
 
-def _folder(path: Path, where: str, wanted: tuple[int, ...], data: DataSpec) -> Arrays:
-    reader = ImageReader(wanted, Fitting(resize=False, convert=True), TRAINING_FILES)
-    names = reader.names(path)
-    if not names:
-        raise ValueError(f"there are no PNG or JPEG files in {where}.")
-    if data.levels != 256:
+def _folder(path: Path, where: str, wanted: tuple[int, ...], base: BaseImages) -> Arrays:
+    data = base.data
+    reader = ImageReader(wanted, Fitting(resize=False, convert=base.convert), data.levels)
+    listing = list_images(path)
+    if not listing.names:
+        others = left_out_sentence(listing.left_out)
+        raise ValueError(f"there are no images in {where}{f': {others}' if others else ''}.")
+    if data.levels not in (256, 65536):
         raise ValueError(
-            f"image files have 256 levels and the data {data.levels}; give base samples as an .npz."
+            f"image files have 256 levels or 65536, and the data {data.levels}; give base samples as an .npz."
         )
-    return read_files(path, names, reader, f" The network was trained on {wanted}; {_OTHER_SIZES}")
+    hint = f" The network was trained on {wanted}; {_OTHER_SIZES}"
+    return read_files(path, listing, reader, "config.data.convert", hint)

@@ -1,72 +1,46 @@
-"""Image files: which files of a folder are images, which forms are read, and what each becomes.
+"""Reads image files as arrays of one shape: what is not exactly the data's is refused, or converted where asked.
 
-This is the only reader of image files (``run_lib.pictures`` writes them). Its uses differ in two values: a
-``FileRule`` says which forms of file are accepted, and a ``Fitting`` what may be done to an image whose size or
-channels are not those of the data.
+This is the only reader of image files (``run_lib.pictures`` writes them); data sets, base samples, masks and images to
+be edited all go through it. ``docs/images.md`` has what happens to each form of file.
 """
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor
 
-_CHANNELS = {"1": 1, "L": 1, "P": 3, "RGB": 3}
-"""Channels of Pillow's modes that hold 8 bits a channel and no transparency."""
-_EIGHT_BITS = frozenset({*_CHANNELS, "LA", "PA", "RGBA", "RGBX", "CMYK", "YCbCr", "LAB", "HSV"})
-_ROTATED = range(5, 9)  # values of EXIF's orientation that exchange width and height
-_ORIENTATION = 0x0112
-
-
-class UnreadableError(ValueError):
-    """An image that cannot be read, and why."""
-
-
-@dataclass(frozen=True)
-class FileRule:
-    """Which files are taken for images, and which forms of them are accepted.
-
-    Args:
-        suffixes: endings of the names of image files, in lower case.
-        hidden: whether files are read whose names begin with a dot.
-        clips: whether images of more than 8 bits a channel are read, their values clipped to 255 by Pillow;
-            otherwise they are refused.
-        upright: whether an image is turned as its EXIF orientation says; otherwise it is read as it is stored.
-    """
-
-    suffixes: frozenset[str]
-    hidden: bool
-    clips: bool
-    upright: bool
-
-
-TRAINING_FILES = FileRule(frozenset({".png", ".jpg", ".jpeg"}), hidden=True, clips=True, upright=False)
-"""The rule for data sets, base samples and masks."""
-INPUT_FILES = FileRule(
-    frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm", ".pgm"}),
-    hidden=False,
-    clips=False,
-    upright=True,
+from run_lib.data.forms import (
+    BITS_8,
+    BITS_16,
+    Picture,
+    RefusedError,
+    UnreadableError,
+    decode,
+    is_plain,
+    opened,
 )
-"""The rule for images that a user gives to be edited."""
+
+CONVERSION = (
+    "takes the first frame, lays transparent pixels over white, turns colour into grey, CMYK into RGB, and 16 bits "
+    "into 8 or 8 into 16"
+)
+"""What ``convert`` does, for messages."""
 
 
 @dataclass(frozen=True)
 class Fitting:
-    """What may be done to image files whose size or channels are not those of the data.
+    """What may be done to image files that are not exactly of the data's form.
 
     Args:
         resize: cut the largest centred box of the data's proportions and resize it with Pillow's bicubic filter;
             otherwise an image of another size is refused.
-        convert: turn grey into colour and colour into grey (ITU-R 601 luma), and drop transparency; otherwise
-            such an image is refused.
+        convert: take the first of several frames, lay transparent pixels over white, turn colour into grey (ITU-R
+            601 luma), CMYK into RGB, and 16 bits a channel into 8 or 8 into 16; otherwise such images are refused.
         crop: side in pixels of the central square that is cut and resized instead of the largest box.
     """
 
@@ -77,69 +51,102 @@ class Fitting:
 
 @dataclass(frozen=True)
 class ImageReader:
-    """Reads image files as 8-bit arrays of one shape.
+    """Reads image files as arrays of one shape.
 
     Args:
         shape: (C, H, W) of the arrays. One channel is grey; more are colour.
-        fitting: what may be done to an image of another shape.
-        rule: which files and forms are accepted.
+        fitting: what may be done to an image of another form.
+        levels: number of values of a pixel of the data. Up to 256 go with files of 8 bits a channel, more with
+            files of 16; 0, of continuous data, with both.
     """
 
     shape: tuple[int, ...]
     fitting: Fitting
-    rule: FileRule
+    levels: int = 256
 
-    def names(self, folder: Path) -> list[str]:
-        """Paths of the image files in a folder and below, relative to it, sorted folder by folder."""
-        found = sorted(path for path in folder.rglob("*") if self._is_image(path))
-        return [path.relative_to(folder).as_posix() for path in found]
-
-    def _is_image(self, path: Path) -> bool:
-        visible = self.rule.hidden or not path.name.startswith(".")
-        return visible and path.suffix.lower() in self.rule.suffixes and path.is_file()
+    @property
+    def white(self) -> int:
+        """The largest value of a channel that there can be, 255 or 65535."""
+        return BITS_16 if self.levels == 0 or self.levels > 256 else BITS_8
 
     def refusal(self, path: Path) -> str:
-        """Why an image is not accepted, as far as its header tells: a predicate such as "is colour", or "".
+        """Why an image is not accepted, a predicate such as "is colour", or "". What its header tells is enough for
+        most files.
 
         Raises:
-            UnreadableError: its header cannot be read.
+            UnreadableError: it is damaged, as far as was looked.
         """
-        with _opened(path) as file:
-            return self._refusal(file)
-
-    def _refusal(self, file: Image.Image) -> str:
         channels, height, width = self.shape
-        if not self.rule.clips and file.mode not in _EIGHT_BITS:
-            return f"is of more than 8 bits a channel (Pillow's mode {file.mode}), which is not read"
-        if not self.fitting.convert and _CHANNELS.get(file.mode) != channels:
-            kind = {1: "grey", 3: "colour"}.get(_CHANNELS.get(file.mode, 0), f"of Pillow's mode {file.mode}")
-            return f"is {kind}"
-        if not self.fitting.resize and (size := self._size(file)) != (width, height):
-            return f"is {size[1]}x{size[0]} (height x width)"
+        with opened(path) as file:
+            plain = self.white == BITS_8 and is_plain(file, path, channels)
+            size = file.size
+        if plain:
+            return "" if self.fitting.resize or size == (width, height) else _of_size(size[1], size[0])
+        try:
+            self.read(path)
+        except RefusedError as error:
+            return str(error)
         return ""
 
-    def _size(self, file: Image.Image) -> tuple[int, int]:
-        """(width, height) of the image once it is upright."""
-        # A square stays one; to look for EXIF's entry in a PNG is to decode all of it.
-        if file.width == file.height or not self.rule.upright:
-            return file.size
-        return file.size[::-1] if file.getexif().get(_ORIENTATION) in _ROTATED else file.size
-
     def read(self, path: Path) -> np.ndarray:
-        """The pixels of an image, uint8 (C, H, W).
+        """The pixels of an image, (C, H, W): uint8 up to ``white`` = 255, else int32.
 
         Raises:
-            UnreadableError: it is damaged, or not accepted.
+            RefusedError: it is not accepted.
+            UnreadableError: it is damaged.
         """
         channels, height, width = self.shape
-        with _opened(path) as file:
-            reason = self._refusal(file)
-            image = None if reason else _decoded(file, "L" if channels == 1 else "RGB", self.rule)
-        if image is None:
-            raise UnreadableError(f"it {reason}")
+        picture = decode(path)
+        pixels, changed = exact(picture, channels)
+        if self.levels and picture.white != self.white:
+            changed.append(f"is of {_bits(picture.white)} bits a channel, where data.levels={self.levels} "
+                           f"takes {_bits(self.white)}")  # fmt: skip
+        reasons = [] if self.fitting.convert else changed
+        if not self.fitting.resize and pixels.shape[:2] != (height, width):
+            reasons = [*reasons, _of_size(*pixels.shape[:2])]
+        if reasons:
+            raise RefusedError(" and ".join(reasons))
+        pixels = _scaled(pixels, picture.white, self.white)
         if self.fitting.resize:
-            image = _fit(image, height, width, self.fitting.crop)
-        return np.atleast_3d(np.asarray(image, dtype=np.uint8)).transpose(2, 0, 1)
+            pixels = _fit(pixels, height, width, self.fitting.crop)
+        return np.ascontiguousarray(pixels.transpose(2, 0, 1))
+
+
+def _bits(white: int) -> int:
+    return 8 if white == BITS_8 else 16
+
+
+def _of_size(height: int, width: int) -> str:
+    return f"is {height}x{width} (height x width)"
+
+
+def exact(picture: Picture, channels: int) -> tuple[np.ndarray, list[str]]:
+    """The pixels (H, W, C) of a picture in so many channels, and how they differ from the picture's own.
+
+    Grey becomes colour, and colour that is all grey becomes grey, without a difference.
+    """
+    changed, pixels, white = list(picture.changed), picture.pixels, picture.white
+    if picture.alpha is not None:
+        changed.append("is partly transparent")
+        alpha = picture.alpha.astype(np.int64)
+        blended = (pixels * alpha + white * (white - alpha) + white // 2) // white
+        pixels = blended.astype(pixels.dtype)
+    if channels == 1 and pixels.shape[2] == 3:
+        if (pixels != pixels[..., :1]).any():
+            changed.append("is colour")
+        red, green, blue = (pixels[..., k : k + 1].astype(np.int64) for k in range(3))
+        # ITU-R 601-2, rounded as Pillow does.
+        pixels = ((19595 * red + 38470 * green + 7471 * blue + 2**15) >> 16).astype(pixels.dtype)
+    if channels > 1 and pixels.shape[2] == 1:
+        pixels = pixels.repeat(3, axis=2)
+    return pixels, changed
+
+
+def _scaled(pixels: np.ndarray, white: int, wanted: int) -> np.ndarray:
+    """The nearest values of the same intensities: uint8 up to 255, int32 up to 65535."""
+    if white > wanted:
+        return ((pixels.astype(np.int32) + 128) // 257).astype(np.uint8)
+    return pixels.astype(np.int32) * 257 if white < wanted else pixels
 
 
 def read_mask(path: Path) -> Tensor:
@@ -149,43 +156,33 @@ def read_mask(path: Path) -> Tensor:
         ValueError: it cannot be read, or its channels differ.
     """
     try:
-        with _opened(path) as file:
-            pixels = np.asarray(_decoded(file, "RGB", TRAINING_FILES))
+        picture = decode(path)
+    except RefusedError as error:
+        raise ValueError(f"it {error}.") from error
     except UnreadableError as error:
         raise ValueError(f"it cannot be read as an image: {error}") from error
-    if (pixels != pixels[..., :1]).any():
-        raise ValueError("it is in colour; a mask is black and white.")
-    return torch.from_numpy(pixels[..., 0] / 255)
+    pixels, changed = exact(picture, 1)
+    if changed:
+        what = " and ".join(changed).replace("is colour", "is in colour")
+        raise ValueError(f"it {what}; a mask is one picture of black and white.")
+    return torch.from_numpy(pixels[..., 0] / picture.white)
 
 
-@contextmanager
-def _opened(path: Path) -> Iterator[Image.Image]:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter(
-                "error", Image.DecompressionBombWarning
-            )  # Pillow's own error has twice the limit
-            file = Image.open(path)
-        with file:
-            yield file
-    except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
-        raise UnreadableError(
-            f"it has more than {Image.MAX_IMAGE_PIXELS} pixels, which are not read"
-        ) from error
-    except Exception as error:  # Pillow's decoders raise whatever they meet in a damaged file
-        raise UnreadableError(f"{type(error).__name__}: {error}") from error
-
-
-def _decoded(file: Image.Image, mode: str, rule: FileRule) -> Image.Image:
-    """The whole image in one of Pillow's modes. Transparency is dropped, not blended."""
-    return (ImageOps.exif_transpose(file) if rule.upright else file).convert(mode)
-
-
-def _fit(image: Image.Image, height: int, width: int, crop: int | None) -> Image.Image:
+def _fit(pixels: np.ndarray, height: int, width: int, crop: int | None) -> np.ndarray:
     """The largest centred box of the wanted proportions, or the central square of side ``crop``, resized."""
+    if pixels.dtype != np.uint8:  # Pillow resizes colours of 8 bits, and single channels of floats
+        channels = [
+            _resized(channel.astype(np.float32), height, width, crop) for channel in pixels.transpose(2, 0, 1)
+        ]
+        return np.stack(channels, axis=2).round().clip(0, BITS_16).astype(np.int32)
+    return np.atleast_3d(_resized(pixels[..., 0] if pixels.shape[2] == 1 else pixels, height, width, crop))
+
+
+def _resized(pixels: np.ndarray, height: int, width: int, crop: int | None) -> np.ndarray:
+    image = Image.fromarray(np.ascontiguousarray(pixels))
     scale = min(image.width / width, image.height / height)
     box_width, box_height = (crop, crop) if crop else (round(width * scale), round(height * scale))
     left, top = (image.width - box_width) // 2, (image.height - box_height) // 2
     # Cut before resizing: the filter would see beyond a box given to ``resize``.
     image = image.crop((left, top, left + box_width, top + box_height))
-    return image.resize((width, height), Image.Resampling.BICUBIC)
+    return np.asarray(image.resize((width, height), Image.Resampling.BICUBIC))

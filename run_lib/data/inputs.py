@@ -6,16 +6,18 @@ import abc
 import sys
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 import torch
 from torch import Tensor
 
 from run_lib.data.archives import read_archive
-from run_lib.data.images import INPUT_FILES, Fitting, ImageReader, UnreadableError
+from run_lib.data.forms import UnreadableError
+from run_lib.data.images import CONVERSION, Fitting, ImageReader
 from run_lib.data.labels import NO_LABEL
 from run_lib.data.levels import Arrays, DataSpec
+from run_lib.data.listing import SUFFIXES, announce, left_out_sentence, list_images, what_was_read
 from run_lib.fingerprint import of_arrays, of_files
 from sde_lib.words import listed
 
@@ -62,22 +64,27 @@ class Inputs(abc.ABC):
 
 @dataclass(frozen=True)
 class ArrayInputs(Inputs):
-    """Images in memory, in the network's range (N, C, H, W), and their classes (N,)."""
+    """Images in memory, in the network's range (N, C, H, W), and their classes (N,).
+
+    The classes get the network's numbers when they are asked for: its weights, which know them, may be loaded later.
+    """
 
     names: Sequence[str]
     images: Tensor
-    labels: Tensor
+    arrays: Arrays
+    data: DataSpec
 
     def read(self, index: int) -> Tensor:
         return self.images[index]
 
     def label(self, index: int) -> int:
-        return int(self.labels[index])
+        one = replace(self.arrays, labels=self.arrays.labels[index : index + 1])
+        return int(self.data.numbering.number(one, "the input", labelled=self.data.labelled).labels[0])
 
 
 @dataclass(frozen=True)
 class FolderInputs(Inputs):
-    """Image files below a folder. Their 256 levels become intensities, whatever the number of the data's levels."""
+    """Image files below a folder. Their values become intensities, whatever the number of the data's levels."""
 
     folder: Path
     names: Sequence[str]
@@ -86,7 +93,7 @@ class FolderInputs(Inputs):
 
     def read(self, index: int) -> Tensor:
         pixels = self.reader.read(self.folder / self.names[index])
-        return self.data.from_intensity(torch.from_numpy(pixels / 255).float())
+        return self.data.from_intensity(torch.from_numpy(pixels / self.reader.white).float())
 
     def fingerprint(self, index: int) -> str:
         return of_files([self.folder / self.names[index]])
@@ -133,8 +140,10 @@ def open_inputs(source: str, field: str, data: DataSpec, fitting: Fitting, most:
 
 
 def _in_memory(arrays: Arrays, data: DataSpec, most: int) -> ArrayInputs:
-    images, labels = arrays.images[: most or None], arrays.labels[: most or None]
-    return ArrayInputs([f"{index:05d}" for index in range(len(images))], data.at_levels(images), labels)
+    some = replace(arrays, images=arrays.images[: most or None], labels=arrays.labels[: most or None])
+    return ArrayInputs(
+        [f"{index:05d}" for index in range(len(some))], data.at_levels(some.images), some, data
+    )
 
 
 def _archive(path: Path, field: str, data: DataSpec) -> Arrays:
@@ -144,16 +153,22 @@ def _archive(path: Path, field: str, data: DataSpec) -> Arrays:
             f"{field}={path}: arr_0 has the shape {tuple(arrays.images.shape)}, and the data are images of "
             f"{data.shape}: give (N, C, H, W) or (N, H, W, C) of that size."
         )
+    announce(what_was_read(f"{field}={path}", arrays))
     return arrays
 
 
 def _folder(path: Path, field: str, data: DataSpec, fitting: Fitting, most: int) -> FolderInputs:
-    reader = ImageReader(data.shape, fitting, INPUT_FILES)
+    reader = ImageReader(data.shape, fitting, data.levels)
+    listing = list_images(path)
+    others = left_out_sentence(listing.left_out)
     # By their whole names: the place of an image among all decides the stream of its noise.
-    found = sorted(reader.names(path))
+    found = sorted(listing.names)
     if not found:
-        suffixes = ", ".join(sorted(reader.rule.suffixes))
-        raise ValueError(f"there are no images in {field}={path}: no file of {suffixes} there or below.")
+        suffixes = ", ".join(sorted(SUFFIXES))
+        raise ValueError(
+            f"there are no images in {field}={path}: no file of {suffixes} there or below"
+            f"{f'; {others}' if others else ''}."
+        )
     names = found[: most or None]
     unreadable, wrong = [], []
     for name in names:
@@ -168,13 +183,15 @@ def _folder(path: Path, field: str, data: DataSpec, fitting: Fitting, most: int)
         section = field.rpartition(".")[0]
         raise ValueError(
             f"{field}={path} holds images that are not of the data's shape {data.shape}: {listed(wrong, 3, '; ')}. "
-            f"--{section}.resize cuts the largest centred box and resizes it, --{section}.convert "
-            f"exchanges grey and colour and drops transparency; or take those files out."
+            f"--{section}.resize cuts the largest centred box and resizes it, --{section}.convert {CONVERSION}; "
+            f"or take those files out."
         )
     if len(unreadable) == len(names):
         raise ValueError(
             f"none of the {len(names)} image files in {field}={path} can be read: {unreadable[0]}"
         )
+    taken = f" (the first {len(names)} of {len(found)})" if len(names) < len(found) else ""
+    announce(f"{field}={path}: {len(names)} images{taken}; {others or 'no file left out'}")
     return FolderInputs(path, names, data, reader)
 
 

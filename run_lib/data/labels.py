@@ -1,9 +1,6 @@
-"""Class labels of images: taken from folders, drawn in turn, checked, or missing."""
+"""Class labels of images: drawn in turn, checked, or missing."""
 
 from __future__ import annotations
-
-from collections.abc import Sequence
-from pathlib import PurePosixPath
 
 import torch
 from torch import Tensor
@@ -15,17 +12,6 @@ NO_LABEL = -1
 def no_labels(count: int) -> Tensor:
     """Labels of ``count`` images whose classes are not known."""
     return torch.full((count,), NO_LABEL)
-
-
-def folder_labels(names: Sequence[str]) -> Tensor:
-    """Classes of files by the folders that hold them, numbered in the order of the folders' names.
-
-    Args:
-        names: paths relative to the folder of all. A file that lies in no subfolder has no class.
-    """
-    folders = [PurePosixPath(name).parent.name for name in names]
-    classes = {folder: label for label, folder in enumerate(sorted({*folders} - {""}))}
-    return torch.tensor([classes.get(folder, NO_LABEL) for folder in folders])
 
 
 def draw_labels(count: int, num_classes: int, first: int) -> Tensor:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 import torch
 from torch import Tensor
 
 from models.exact.mixtures import ExactScore
+from run_lib.data.classes import Numbering
 from sde_lib.gaussian import Bins
 from sde_lib.noise import Noise
 
@@ -21,10 +22,16 @@ class Arrays:
     Attributes:
         images: integer levels (N, C, H, W), of 8 bits as a rule; or continuous data (N, ...).
         labels: classes (N,), ``NO_LABEL`` where one is not known.
+        classes: their names, in the order of the labels; empty: they have none.
+        strange: how many of the last of them the training split lacks.
+        left_out: how many files were not read, by the reason.
     """
 
     images: Tensor
     labels: Tensor
+    classes: tuple[str, ...] = ()
+    strange: int = 0
+    left_out: Mapping[str, int] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.images)
@@ -48,6 +55,8 @@ class DataSpec:
         dequantize: whether the network is trained on (level + u) / levels with u uniform on [0, 1); otherwise on
             level / (levels - 1).
         random_flip: whether training images are mirrored left to right with probability one half.
+        labelled: whether labels mean anything: the network is told classes, or tells them apart.
+        numbering: of the classes, as the network has it; it becomes known with the network's weights.
     """
 
     name: str
@@ -58,6 +67,8 @@ class DataSpec:
     centered: bool
     dequantize: bool
     random_flip: bool
+    labelled: bool = False
+    numbering: Numbering = field(default_factory=Numbering, compare=False)
 
     @property
     def range(self) -> float:
@@ -70,10 +81,11 @@ class DataSpec:
         return (-1.0 if self.centered else 0.0, 1.0)
 
     def load(self, split: str) -> Arrays:
-        """Read a split, and check its shape and its levels.
+        """Read a split, and check its shape, its levels and its classes.
 
         Raises:
-            ValueError: files are missing, or the shape or the levels are not those of the configuration.
+            ValueError: files are missing; the shape or the levels are not those of the configuration; a class that the
+                network, or the training split, does not know.
         """
         arrays = self.loader(split)
         found = tuple(arrays.images.shape[1:])
@@ -94,7 +106,7 @@ class DataSpec:
                 f"{self.name} has values up to {int(arrays.images.max())}, which needs data.levels >= "
                 f"{int(arrays.images.max()) + 1}; the configuration says {self.levels}."
             )
-        return arrays
+        return self.numbering.number(arrays, f"the {split} split of {self.name}", labelled=self.labelled)
 
     def _center(self, unit: Tensor) -> Tensor:
         return 2 * unit - 1 if self.centered else unit

@@ -1,8 +1,9 @@
 """The registry of data sets: digits, CIFAR-10, draws from a density, and folders of images.
 
 A data set of image files is a folder ``<root>/<name>/<train|test>/`` of PNG or JPEG files. Where they lie in
-subfolders, each subfolder is a class. Instead of ``<split>/`` there may be one array ``<split>.npy``, uint8
-(N, C, H, W). It stays on disk and is read as it is needed: for data that do not fit into memory.
+subfolders, each subfolder is a class, and the training split's are numbered in the order of their names.
+Instead of ``<split>/`` there may be one array ``<split>.npy``, uint8 (N, C, H, W). It stays on disk and is read as
+it is needed: for data that do not fit into memory.
 """
 
 from __future__ import annotations
@@ -28,9 +29,9 @@ register_dataset: Registry[Callable[..., Arrays]] = Registry("data set")
 Each may name parameters of ``CONTEXT``, which the program gives. Every other parameter is a setting of the data set:
 its type and default stand in the signature, its meaning under Args.
 """
-CONTEXT = ("split", "root", "shape", "density")
-"""What the program gives: "train" or "test"; the folder of all data sets; the shape of a sample; the data's density,
-where the model knows it."""
+CONTEXT = ("split", "root", "shape", "levels", "density")
+"""What the program gives: "train" or "test"; the folder of all data sets; the shape of a sample; the number of values
+of a pixel; the data's density, where the model knows it."""
 
 
 @register_dataset(name="digits")
@@ -46,7 +47,8 @@ def digits(split: str) -> Arrays:
     rows = train_test_split(np.arange(len(data.target)), test_size=360, stratify=data.target, random_state=0)
     chosen = np.sort(rows[0] if split == "train" else rows[1])
     images = data.images[chosen].astype(np.uint8)[:, None]
-    return Arrays(torch.from_numpy(images), torch.from_numpy(data.target[chosen].astype(np.int64)))
+    names = tuple(map(str, data.target_names))
+    return Arrays(torch.from_numpy(images), torch.from_numpy(data.target[chosen].astype(np.int64)), names)
 
 
 @register_dataset(name="digits_16")
@@ -56,7 +58,7 @@ def digits_16(split: str) -> Arrays:
     large = torch.nn.functional.interpolate(
         small.images.float(), (16, 16), mode="bicubic", align_corners=False
     )
-    return Arrays(large.round().clamp(0, 16).to(torch.uint8), small.labels)
+    return Arrays(large.round().clamp(0, 16).to(torch.uint8), small.labels, small.classes)
 
 
 @register_dataset(name="cifar10")
@@ -77,7 +79,7 @@ def cifar10(root: Path, split: str) -> Arrays:
             f"or point --config.data.root to where it is."
         ) from error
     images = torch.from_numpy(np.ascontiguousarray(data.data.transpose(0, 3, 1, 2)))
-    return Arrays(images, torch.tensor(data.targets, dtype=torch.int64))
+    return Arrays(images, torch.tensor(data.targets, dtype=torch.int64), tuple(data.classes))
 
 
 @register_dataset(name="exact")
@@ -97,29 +99,54 @@ def exact(
 
 
 @register_dataset(name="celeba")
-def celeba(root: Path, split: str, shape: tuple[int, ...]) -> Arrays:
-    """CelebA's aligned faces, in ``<root>/celeba``, of which score_sde keeps the central 140 pixels."""
-    return read_split(root / "celeba", split, shape, crop=140)
+def celeba(root: Path, split: str, shape: tuple[int, ...], levels: int, convert: bool = False) -> Arrays:
+    """CelebA's aligned faces, in ``<root>/celeba``, of which score_sde keeps the central 140 pixels.
+
+    Args:
+        convert: read image files that are not exactly of the data's form: the first frame, transparency over white,
+            colour as grey, CMYK as RGB, 16 bits as 8 or 8 as 16; otherwise they are refused (docs/images.md).
+    """
+    return read_split(root / "celeba", split, shape, levels=levels, convert=convert, crop=140)
 
 
 @register_dataset(name="CelebAHQ")
-def celebahq(root: Path, split: str, shape: tuple[int, ...], tfrecords_path: str = "") -> Arrays:
+def celebahq(
+    root: Path,
+    split: str,
+    shape: tuple[int, ...],
+    levels: int,
+    tfrecords_path: str = "",
+    convert: bool = False,
+) -> Arrays:
     """CelebA-HQ's faces, in ``<root>/celebahq``.
 
     Args:
         tfrecords_path: score_sde's path of TFRecords. They are not read, and an error about missing images says so.
+        convert: read image files that are not exactly of the data's form: the first frame, transparency over white,
+            colour as grey, CMYK as RGB, 16 bits as 8 or 8 as 16; otherwise they are refused (docs/images.md).
     """
-    return read_split(root / "celebahq", split, shape, hint=_no_records(tfrecords_path))
+    hint = _no_records(tfrecords_path)
+    return read_split(root / "celebahq", split, shape, levels=levels, convert=convert, hint=hint)
 
 
 @register_dataset(name="FFHQ")
-def ffhq(root: Path, split: str, shape: tuple[int, ...], tfrecords_path: str = "") -> Arrays:
+def ffhq(
+    root: Path,
+    split: str,
+    shape: tuple[int, ...],
+    levels: int,
+    tfrecords_path: str = "",
+    convert: bool = False,
+) -> Arrays:
     """The faces of Flickr-Faces-HQ, in ``<root>/ffhq``.
 
     Args:
         tfrecords_path: score_sde's path of TFRecords. They are not read, and an error about missing images says so.
+        convert: read image files that are not exactly of the data's form: the first frame, transparency over white,
+            colour as grey, CMYK as RGB, 16 bits as 8 or 8 as 16; otherwise they are refused (docs/images.md).
     """
-    return read_split(root / "ffhq", split, shape, hint=_no_records(tfrecords_path))
+    hint = _no_records(tfrecords_path)
+    return read_split(root / "ffhq", split, shape, levels=levels, convert=convert, hint=hint)
 
 
 def _no_records(path: str) -> str:
@@ -127,21 +154,30 @@ def _no_records(path: str) -> str:
 
 
 @register_dataset(name="imagenet")
-def imagenet(root: Path, split: str, shape: tuple[int, ...]) -> Arrays:
-    """ImageNet, in ``<root>/imagenet``: a subfolder for each class."""
-    return read_split(root / "imagenet", split, shape)
+def imagenet(root: Path, split: str, shape: tuple[int, ...], levels: int, convert: bool = False) -> Arrays:
+    """ImageNet, in ``<root>/imagenet``: a subfolder for each class.
+
+    Args:
+        convert: read image files that are not exactly of the data's form: the first frame, transparency over white,
+            colour as grey, CMYK as RGB, 16 bits as 8 or 8 as 16; otherwise they are refused (docs/images.md).
+    """
+    return read_split(root / "imagenet", split, shape, levels=levels, convert=convert)
 
 
 @register_dataset(name="lsun")
-def lsun(root: Path, split: str, shape: tuple[int, ...], category: str = "") -> Arrays:
+def lsun(
+    root: Path, split: str, shape: tuple[int, ...], levels: int, category: str = "", convert: bool = False
+) -> Arrays:
     """One category of LSUN, in ``<root>/lsun/<category>``.
 
     Args:
         category: the category, such as bedroom or church_outdoor.
+        convert: read image files that are not exactly of the data's form: the first frame, transparency over white,
+            colour as grey, CMYK as RGB, 16 bits as 8 or 8 as 16; otherwise they are refused (docs/images.md).
 
     Raises:
         ValueError: no category is set, or there are no images of it.
     """
     if not category:
         raise ValueError("LSUN is a data set for each category: set config.data.category, such as bedroom.")
-    return read_split(root / "lsun" / category, split, shape)
+    return read_split(root / "lsun" / category, split, shape, levels=levels, convert=convert)

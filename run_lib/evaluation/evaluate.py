@@ -6,6 +6,8 @@ import sys
 from dataclasses import replace
 
 from run_lib.config.evaluation import EvaluationPlan, in_order
+from run_lib.data.classes import in_quotes
+from run_lib.data.listing import announce
 from run_lib.evaluation.base import register_evaluation
 from run_lib.evaluation.report import IncompleteError, Lost, Report
 from run_lib.evaluation.task import CheckpointTask
@@ -58,6 +60,9 @@ def evaluate(plan: EvaluationPlan, run: Run) -> None:
         processes.barrier()  # until all have read what there is
         for step in _steps(plan):
             weights = run.weights(plan.subject, step)
+            if names := plan.data.numbering.names:
+                report.classes = list(names)
+                announce(f"classes of labels 0 to {len(names) - 1}: {in_quotes(names)}")
             loaded = plan
             if plan.sampling is not None:
                 stored = with_stored_grid(plan.sampling, run.stored_grids(step), weights)

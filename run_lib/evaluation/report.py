@@ -99,6 +99,9 @@ class Report:
     Args:
         path: of the file.
         writes: whether it is this process that writes it.
+
+    Attributes:
+        classes: names of the classes that labels stand for; empty: none are known.
     """
 
     def __init__(self, path: Path, writes: bool = True) -> None:
@@ -106,11 +109,13 @@ class Report:
         self._lost: dict[tuple[str, int, str], list[Lost]] = {}
         self._numbers: dict[tuple[str, int, str], Number] = {}
         self._bases: dict[str, Basis] = {}
+        self.classes: list[str] = []
         if path.is_file():
             try:
                 content = read_json(path)
                 held = [Number(**entry) for entry in content["numbers"]]
                 lost = [Lost(**entry) for entry in content.get("lost", [])]
+                self.classes = list(content.get("classes", []))
                 bases = {key: Basis(dict(parts)) for key, parts in content.get("made_from", {}).items()}
             except (ValueError, KeyError, TypeError) as error:
                 raise ValueError(
@@ -192,6 +197,7 @@ class Report:
                     "numbers": [asdict(n) for n in self],
                     **({"lost": lost} if lost else {}),
                     **({"made_from": made_from} if made_from else {}),
+                    **({"classes": self.classes} if self.classes else {}),
                 },
             )
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
+from run_lib.data.classes import Numbering
 from sde_lib.noise import Noise
 
 
@@ -19,18 +20,25 @@ class RequestedClasses:
 
     Attributes:
         num_classes: number of classes of the network, or of the classifier that guides it.
-        labels: class labels, taken in turn.
+        labels: class labels or names of classes, taken in turn.
+        numbering: of the classes by name.
     """
 
     num_classes: int = 0
-    labels: tuple[int, ...] = ()
+    labels: tuple[int | str, ...] = ()
+    numbering: Numbering = field(default_factory=Numbering, compare=False)
 
     def __bool__(self) -> bool:
         return bool(self.labels)
 
     def of(self, indices: Sequence[int]) -> Tensor:
-        """Class labels (B,) of the samples with the given global indices."""
-        return torch.tensor(self.labels)[torch.as_tensor(list(indices)) % len(self.labels)]
+        """Class labels (B,) of the samples with the given global indices.
+
+        Raises:
+            ValueError: no class of the network has a name that is asked for.
+        """
+        labels = [self.numbering.label(one) if isinstance(one, str) else one for one in self.labels]
+        return torch.tensor(labels)[torch.as_tensor(list(indices)) % len(self.labels)]
 
 
 @dataclass(frozen=True)

@@ -51,6 +51,8 @@ def train(plan: TrainingPlan, run: Run) -> None:
         plan.task.check(data, f"the {split} split of {subject.data.name}")
     state = run.new_state(plan)
     run.resume(state, subject)
+    agree_on_classes(plan, state)
+    arrays, held_out = subject.data.load("train"), subject.data.load("test")  # by the numbers of the weights
     run.check_checkpoints()
     run.folder("tensorboard")
     if state.step < settings.n_iters:
@@ -104,6 +106,21 @@ def train(plan: TrainingPlan, run: Run) -> None:
             )
     if state.watch.skipped:
         say(f"{state.watch.skipped} steps of this run were skipped, because something in them was not finite")
+
+
+def agree_on_classes(plan: TrainingPlan, state: TrainState) -> None:
+    """Number the classes of the data as the weights do; weights that know no names take those of the training split.
+
+    Raises:
+        ValueError: the training split has a class that the weights do not know.
+    """
+    subject = plan.subject
+    if subject.num_classes:
+        numbering = subject.data.numbering
+        numbering.state(state.weights.classes, "the checkpoint that training goes on from")
+        trained = subject.data.load("train").classes
+        numbering.state(numbering.names or trained, "the training split")
+        state.weights.classes = numbering.names
 
 
 def backward(state: TrainState, plan: TrainingPlan, arrays: Arrays, step: int) -> Batch:

@@ -4,25 +4,23 @@ from __future__ import annotations
 
 import json
 import os
-import re
-import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import Any
 
 import torch
 from torch import nn
 
 from losses.times import TimeSampler, UniformTimes
 from models.base import Network
-from models.checkpoints.damage import DamagedCheckpointError, out_of_memory
+from models.checkpoints.damage import out_of_memory
 from models.checkpoints.ours import CHECKPOINT as FORMAT
-from models.checkpoints.reader import read_payload
 from models.ema import EMA
 from run_lib.files import atomic
+from run_lib.training.checkpoints import read_checkpoint
 from run_lib.training.watch import Watch
 
 
@@ -60,6 +58,7 @@ class Weights:
         step: number of training steps taken.
         averages: further averages by their rate, without ``ema``.
         record: of the configuration that they were made with, JSON; empty: they are no checkpoint's of ours.
+        classes: names of the classes that labels stand for; empty: there are none, or they are not known.
     """
 
     network: Network
@@ -67,6 +66,7 @@ class Weights:
     step: int = 0
     averages: dict[float, EMA] = field(default_factory=dict)
     record: str = ""
+    classes: tuple[str, ...] = ()
 
     @classmethod
     def fresh(cls, network: Network, rate: float, further: Sequence[float], warmup: bool) -> Weights:
@@ -97,6 +97,7 @@ class Weights:
                 f"{sorted(self.averages)}: set model.ema_rates as it was."
             )
         self.network.load_state_dict(payload["model"])
+        self.classes = tuple(payload.get("classes", ()))
         self.ema.load_state_dict(payload["ema"])
         for rate, average in self.averages.items():
             average.load_state_dict(payload["averages"].get(rate, payload["ema"]))
@@ -145,6 +146,7 @@ class TrainState:
         payload = {
             "format": FORMAT,
             "step": self.step,
+            "classes": list(self.weights.classes),
             "model": self.network.state_dict(),
             "ema": self.ema.state_dict(),
             "optimizer": self.optimizer.state_dict(),
@@ -230,86 +232,6 @@ def load_optimizer(
                 held[name] = torch.empty_like(parameter, dtype=moment.dtype).copy_(moment)
 
 
-def read_checkpoint(path: Path) -> dict[str, Any]:
-    """The contents of one of our checkpoints, tensors on the CPU, nothing executed.
-
-    Raises:
-        DamagedCheckpointError: the file is truncated or altered; the message names the checkpoint before it.
-        ValueError: the file is missing or of another format, or lacks an entry.
-    """
-    if not path.is_file():
-        raise ValueError(f"there is no checkpoint {path}.")
-    try:
-        payload = read_payload(path)
-    except DamagedCheckpointError as error:
-        raise DamagedCheckpointError(
-            path,
-            error.reason,
-            f"{path} is truncated or no checkpoint ({path.stat().st_size} bytes): it {error.reason}. "
-            f"{_instead(path)}",
-        ) from None
-    if not isinstance(payload, dict) or payload.get("format") != FORMAT:
-        raise ValueError(
-            f"{path} is no checkpoint of ours ({FORMAT!r}); published weights load by config.init_from."
-        )
-    lacking = [name for name, kind in _ENTRIES.items() if not isinstance(payload.get(name), kind)]
-    lacking = lacking or _wrong_parts(payload)
-    if lacking:
-        raise ValueError(
-            f"{path} lacks {', '.join(lacking)} of what a checkpoint holds, or has something else in the place. "
-            f"{_instead(path)}"
-        )
-    return payload
-
-
-_ENTRIES: dict[str, type] = {
-    "step": int,
-    "model": dict,
-    "ema": dict,
-    "optimizer": dict,
-    "averages": dict,
-    "scaler": dict,
-    "times": dict,
-    "config": str,
-}
-
-
-def _wrong_parts(payload: Mapping[str, Any]) -> list[str]:
-    """Entries that have the right type, and something else in them than weights, averages and moments."""
-    model, optimizer, wrong = payload["model"], payload["optimizer"], []
-    if not _are_weights(model):
-        return ["model"]
-    averages = {"ema": payload["ema"], **{f"averages[{r!r}]": a for r, a in payload["averages"].items()}}
-    for name, average in averages.items():
-        shadow = average.get("shadow") if isinstance(average, dict) else None
-        counted = isinstance(average, dict) and isinstance(average.get("num_updates"), int)
-        if not (counted and _are_weights(shadow) and _same_shapes(shadow, model)):
-            wrong.append(name)
-    groups = optimizer.get("param_groups")
-    if not isinstance(optimizer.get("state"), dict) or not isinstance(groups, list) or not groups:
-        wrong.append("optimizer")
-    return wrong
-
-
-def _same_shapes(shadow: Mapping[str, torch.Tensor], model: Mapping[str, torch.Tensor]) -> bool:
-    return all(name in model and value.shape == model[name].shape for name, value in shadow.items())
-
-
-def _are_weights(value: Any) -> TypeGuard[dict[str, torch.Tensor]]:
-    return isinstance(value, dict) and all(
-        isinstance(name, str) and isinstance(tensor, torch.Tensor) for name, tensor in value.items()
-    )
-
-
-def _instead(path: Path) -> str:
-    """What to do without this checkpoint: go on from the one before it, where there is one."""
-    folder = Checkpoints(path.parent)
-    before = [folder.path(step) for step in folder.steps() if folder.path(step).name < path.name]
-    if path.parent.name == "checkpoints" and before:
-        return f"{before[-1].name} remains: move the damaged file elsewhere to go on from that one."
-    return "No earlier checkpoint lies beside it: use another copy, or train anew in another --workdir."
-
-
 def check_names(network: nn.Module, weights: dict[str, torch.Tensor], path: Path) -> None:
     """Refuse weights of another architecture.
 
@@ -336,60 +258,3 @@ def check_names(network: nn.Module, weights: dict[str, torch.Tensor], path: Path
             f"{path} holds another architecture than the configuration's network; {'; '.join(parts)}. "
             f"Use the configuration it was trained with, or another --workdir."
         )
-
-
-def is_checkpoint(path: Path) -> bool:
-    """Whether a file is a checkpoint of ours, by the first bytes of its pickle; one that cannot be read is not."""
-    try:
-        with zipfile.ZipFile(path) as held:
-            (pickled,) = [name for name in held.namelist() if name.endswith("/data.pkl")]
-            with held.open(pickled) as stream:
-                return FORMAT.encode() in stream.read(256)
-    except (OSError, ValueError, zipfile.BadZipFile):
-        return False
-
-
-@dataclass(frozen=True)
-class Checkpoints:
-    """The checkpoints of a work directory: ``checkpoints/step_00001000.pt``."""
-
-    folder: Path
-
-    def _is_own(self, step: int) -> bool:
-        """Whether training wrote the file; a link is somebody else's."""
-        return not self.path(step).is_symlink() and is_checkpoint(self.path(step))
-
-    def path(self, step: int) -> Path:
-        return self.folder / f"step_{step:08d}.pt"
-
-    def grids(self, checkpoint: Path) -> Path:
-        """The file of its optimised time grids."""
-        return checkpoint.with_suffix(".grids.json")
-
-    def steps(self) -> list[int]:
-        """Steps for which there is a file, ascending."""
-        matches = (re.fullmatch(r"step_(\d{8,})\.pt", p.name) for p in self.folder.glob("step_*.pt"))
-        return sorted(int(m.group(1)) for m in matches if m)
-
-    def latest(self) -> Path | None:
-        steps = self.steps()
-        return self.path(steps[-1]) if steps else None
-
-    def keep(self, multiple_of: int, regular: int) -> None:
-        """Delete all but the last two and those whose step is a multiple of ``multiple_of``.
-
-        Should the latest be damaged, training goes on from the one before it. One that a signal left between the
-        regular steps goes with the next, so that an interrupted run ends with the files of one that was not. What is
-        no checkpoint of ours stays.
-
-        Args:
-            multiple_of: number of steps between checkpoints that stay.
-            regular: number of steps between the others.
-        """
-        steps = self.steps()
-        between = [step for step in steps[:-1] if step % multiple_of and step % regular]
-        last = [step for step in steps if step not in between][-2:]
-        for step in steps:
-            if step not in last and step % multiple_of and self._is_own(step):
-                self.path(step).unlink()
-                self.grids(self.path(step)).unlink(missing_ok=True)

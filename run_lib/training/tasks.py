@@ -225,6 +225,7 @@ def super_resolution(
     data: DataSpec,
     low_res_size: Annotated[int, Range(least=1)] | tuple[Annotated[int, Range(least=1)], ...] | None = None,
     base_samples: str = "",
+    convert: bool = False,
     label_dropout: Annotated[float, Range(least=0, below=1)] = 0.0,
 ) -> SuperResolution:
     """A model of the data given a smaller image of the same (Nichol & Dhariwal 2021, section 4).
@@ -232,11 +233,13 @@ def super_resolution(
     Args:
         low_res_size: of the small images: a height and a width, or one number for both.
         base_samples: small images to sample from, an .npz or a folder; test images made small unless set.
+        convert: read their files also where they are not exactly of the data's form (docs/images.md).
         label_dropout: share of labels withheld in training, in [0, 1).
     """
     size = check_size(data, low_res_size)
     dropout = LabelDropout(label_dropout, null_label=num_classes)
-    return SuperResolution(num_classes, size, BaseImages(base_samples, data, size, num_classes), dropout)
+    base = BaseImages(base_samples, data, size, num_classes, convert)
+    return SuperResolution(num_classes, size, base, dropout)
 
 
 @register_task(name="classifier")

@@ -16,15 +16,19 @@ from models.checkpoints.diffusers_schedule import NoiseSchedule
 from models.checkpoints.loader import load_content, read
 from models.checkpoints.ours import CHECKPOINT, WEIGHTS
 from models.checkpoints.training import TrainingCheckpoint
-from run_lib.training.state import MACHINE, Check, TrainState, Weights, is_checkpoint, load_optimizer
+from run_lib.training.checkpoints import is_checkpoint
+from run_lib.training.state import MACHINE, Check, TrainState, Weights, load_optimizer
 from sde_lib.base import GaussianProcess, register_sde
 
 if TYPE_CHECKING:
     from run_lib.config.subject import Subject
 
 
-def load_published(subject: Subject) -> None:
+def load_published(subject: Subject) -> tuple[str, ...]:
     """Load the published weights of ``init_from`` into the network; the optimiser starts afresh.
+
+    Returns:
+        the names of the classes that a file of ours knows, in the order of their labels.
 
     Raises:
         ValueError: they are of another network, or (a diffusers folder) were trained with another process.
@@ -39,6 +43,7 @@ def load_published(subject: Subject) -> None:
     content = read(source)
     check_recorded(content, source, subject.agreement.check_use)
     print(load_content(subject.network, content, source, ema=subject.start.init_from_ema))
+    return class_names_in(content)
 
 
 def resume(state: TrainState, subject: Subject) -> None:
@@ -109,9 +114,18 @@ def check_recorded(content: Any, path: str, check: Check) -> None:
     Raises:
         ValueError: as the check.
     """
-    ours = isinstance(content, Mapping) and content.get("format") in (CHECKPOINT, WEIGHTS)
-    if ours and isinstance(content.get("config"), str):
+    if _is_ours(content) and isinstance(content.get("config"), str):
         check(Path(path), content["config"])
+
+
+def class_names_in(content: Any) -> tuple[str, ...]:
+    """Names of the classes that a file of ours knows, in the order of their labels; empty for any other file."""
+    names = content.get("classes", ()) if _is_ours(content) else ()
+    return tuple(map(str, names))
+
+
+def _is_ours(content: Any) -> bool:
+    return isinstance(content, Mapping) and content.get("format") in (CHECKPOINT, WEIGHTS)
 
 
 def check_schedule(schedule: NoiseSchedule, subject: Subject) -> None:

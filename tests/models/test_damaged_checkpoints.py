@@ -22,7 +22,8 @@ from safetensors.torch import save_file
 from models.checkpoints import DamagedCheckpointError, declared
 from models.checkpoints.reader import read_payload
 from models.networks.ddpm import DDPM
-from run_lib.training.state import TrainState, Weights, read_checkpoint
+from run_lib.training.checkpoints import read_checkpoint
+from run_lib.training.state import TrainState, Weights
 
 MISLEADING = ("file an issue", "weights_only", "allow_pickle", "Delete it", "pytorch.org")
 

@@ -19,9 +19,10 @@ from run_lib.config.configuration import RESOLVED, Record, base_fields, read
 from run_lib.config.continuing import Agreement, bearing_of_field, bearing_of_role, bearing_of_setting
 from run_lib.config.roles import ROLES
 from run_lib.run import Run
+from run_lib.training.checkpoints import read_checkpoint
 from run_lib.training.loop import backward, train
 from run_lib.training.optimisers import adam
-from run_lib.training.state import Continued, TrainState, Weights, load_optimizer, read_checkpoint
+from run_lib.training.state import Continued, TrainState, Weights, load_optimizer
 from tests.run_lib.planned import planned, with_fields
 from tests.run_lib.program import TINY, program, run
 from tests.run_lib.tiny import get_config as tiny

@@ -370,7 +370,7 @@ def test_wrong_images(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     error = control(tmp_path, "inpaint", input=tmp_path / "in", **EIGHT_BITS).error
     assert "not of the data's shape (1, 8, 8): a.png is colour" in error
-    assert "--config.control.convert exchanges grey and colour" in error
+    assert "--config.control.convert takes the first frame" in error
     error = control(tmp_path, "inpaint", input=tmp_path / "empty", **EIGHT_BITS).error
     assert "there are no images in config.control.input=" in error
 

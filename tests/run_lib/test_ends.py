@@ -20,7 +20,7 @@ import run_lib.training.loop as loop
 from models.checkpoints import reader
 from run_lib.faults import MachineError
 from run_lib.stopping import Stopped, finishing, promising, watching
-from run_lib.training.state import Checkpoints
+from run_lib.training.checkpoints import Checkpoints
 from tests.endurance.written import differences, written
 from tests.run_lib.pictures import random_pixels, save, truncated
 from tests.run_lib.program import GAUSSIAN, TINY, Outcome, program, run

@@ -35,9 +35,9 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> list[Tensor]:
         real = getattr(DataSpec, name)
 
         def batch(spec: DataSpec, images: Tensor, noise: Noise, real: Any = real) -> Tensor:
-            x = real(spec, images, noise)
+            x: Tensor = real(spec, images, noise)
             found.append(spec.to_levels(x))
-            return x  # type: ignore[no-any-return]
+            return x
 
         monkeypatch.setattr(DataSpec, name, batch)
     return found

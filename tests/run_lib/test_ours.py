@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from run_lib.training.state import Checkpoints
+from run_lib.training.checkpoints import Checkpoints
 from tests.run_lib.pictures import random_pixels, save
 from tests.run_lib.program import GAUSSIAN, ROOT, TINY, program, run
 

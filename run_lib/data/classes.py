@@ -1,0 +1,129 @@
+"""The classes of a data set by name: which number each has, and whose numbering holds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from run_lib.data.labels import NO_LABEL
+from sde_lib.words import listed
+
+if TYPE_CHECKING:
+    from run_lib.data.levels import Arrays
+
+
+def class_names(names: Iterable[str]) -> tuple[str, ...]:
+    """The classes of files, each the name of the folder that holds it, in alphabetical order.
+
+    Args:
+        names: paths relative to the folder of all. A file that lies in no subfolder has no class.
+    """
+    return tuple(sorted({PurePosixPath(name).parent.name for name in names} - {""}))
+
+
+def labels_of(names: Sequence[str], classes: Sequence[str]) -> Tensor:
+    """The number of each file's class (N,), ``NO_LABEL`` for a file that lies in no subfolder."""
+    numbers = {name: number for number, name in enumerate(classes)}
+    return torch.tensor([numbers.get(PurePosixPath(name).parent.name, NO_LABEL) for name in names])
+
+
+def numbered_as(arrays: Arrays, trained: Sequence[str]) -> Arrays:
+    """The same images, each class with the number that it has in training; classes that training lacks come last.
+
+    Args:
+        arrays: with names of their classes; without, they stay as they are.
+        trained: names of the classes of training, in the order of their numbers; empty: it has none.
+    """
+    if not arrays.classes or not trained or (arrays.classes == tuple(trained) and not arrays.strange):
+        return arrays
+    known = set(trained)
+    strange = [name for name in arrays.classes if name not in known]
+    classes = (*trained, *strange)
+    numbers = {name: number for number, name in enumerate(classes)}
+    new = torch.tensor(
+        [*(numbers[name] for name in arrays.classes), NO_LABEL]
+    )  # the last entry is that of -1
+    return replace(arrays, labels=new[arrays.labels], classes=classes, strange=len(strange))
+
+
+class Numbering:
+    """Which class each label of a network stands for: label k is the class ``names[k]``.
+
+    It comes with a network's weights, as their values do, and with a classifier that guides. Until it is known, and for
+    weights that do not say, the training split's own numbers hold.
+
+    Attributes:
+        names: of the classes; empty while they are not known.
+    """
+
+    def __init__(self) -> None:
+        self.names: tuple[str, ...] = ()
+        self._source = ""
+
+    def state(self, names: Sequence[str], source: str) -> None:
+        """Take the names of the classes that the labels stand for.
+
+        Args:
+            names: in the order of their labels; empty: the source does not know.
+            source: who says so, for messages.
+
+        Raises:
+            ValueError: another source has said otherwise.
+        """
+        found = tuple(names)
+        if self.names and found and found != self.names:
+            k = next(k for k in range(len(found) + 1) if found[k : k + 1] != self.names[k : k + 1])
+            ours, theirs = (repr(held[k]) if k < len(held) else "no class" for held in (self.names, found))
+            raise ValueError(
+                f"label {k} is {ours} in {self._source}, and {theirs} in {source}: they must know the same classes in "
+                f"the same order, which are {in_quotes(self.names)} and {in_quotes(found)}."
+            )
+        if found and not self.names:
+            self.names, self._source = found, source
+
+    def label(self, name: str) -> int:
+        """The label of a class.
+
+        Raises:
+            ValueError: no class has the name, or the names are not known.
+        """
+        if name not in self.names:
+            known = f"the classes are {in_quotes(self.names)}."
+            unknown = "the weights do not say what their classes are called: give their numbers."
+            raise ValueError(
+                f"guidance.labels asks for the class {name!r}, and {known if self.names else unknown}"
+            )
+        return self.names.index(name)
+
+    def number(self, arrays: Arrays, where: str, *, labelled: bool) -> Arrays:
+        """The same images with the labels of the network.
+
+        Args:
+            arrays: numbered by their training split.
+            where: they come from, for messages.
+            labelled: whether labels mean anything here; where they do not, there may be any classes.
+
+        Raises:
+            ValueError: a class that the network, or the training split, does not know.
+        """
+        numbered = numbered_as(arrays, self.names)
+        if numbered.strange and (labelled or self.names):
+            known = numbered.classes[: -numbered.strange]
+            lacking = numbered.classes[-numbered.strange :]
+            many = len(lacking) > 1
+            raise ValueError(
+                f"{where} has the class{'es' if many else ''} {in_quotes(lacking)}, which "
+                f"{self._source or 'its training split'} lacks: its classes are {in_quotes(known)}. Take the folder"
+                f"{'s' if many else ''} out, or name {'them' if many else 'it'} as training does."
+            )
+        return numbered
+
+
+def in_quotes(names: Sequence[str]) -> str:
+    """Names in quotation marks, the first twelve of them."""
+    return listed([repr(name) for name in names], 12)
