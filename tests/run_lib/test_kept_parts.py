@@ -13,7 +13,6 @@ import torch
 from PIL import Image
 
 from run_lib.config import plans
-from run_lib.data.images import INPUT_FILES
 from run_lib.data.sources import digits, digits_16
 from run_lib.editing.image_table import ImageTable
 from run_lib.editing.output_folder import open_output_folder
@@ -100,7 +99,7 @@ def test_orientations_that_exchange_width_and_height(orientation: int, tmp_path:
     exif = Image.Exif()
     exif[0x0112] = orientation
     Image.fromarray(np.zeros((4, 8), dtype=np.uint8)).save(tmp_path / "a.png", exif=exif)
-    upright, lying = reader((1, 8, 4), rule=INPUT_FILES), reader((1, 4, 8), rule=INPUT_FILES)
+    upright, lying = reader((1, 8, 4)), reader((1, 4, 8))
     assert (upright.refusal(tmp_path / "a.png") == "") == (orientation >= 5)
     assert (lying.refusal(tmp_path / "a.png") == "") == (orientation < 5)
 
