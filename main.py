@@ -18,12 +18,10 @@ from run_lib.config.configuration import read
 from run_lib.config.effects import check_effects, idle_sections
 from run_lib.config.files import load_config_file
 from run_lib.config.mode import register_mode
-from run_lib.config.subject import build_placement
 from run_lib.config.usage import usage, wants_help
 from run_lib.files import remove_partials, writable
 from run_lib.locks import holding
 from run_lib.processes import refuse_several
-from run_lib.run import Run
 from run_lib.stopping import promising
 
 _CONFIG = flags.DEFINE_string("config", None, "Configuration: a file, or a shipped one such as ddpm/digits.")
@@ -44,6 +42,10 @@ def main(argv: list[str]) -> None:
     line.check_arguments(kind)
     refuse_several(_MODE.value, kind.many_processes)
     configuration = read(config, given, _MODE.value, line.arguments)
+    # What works is imported once the command line is known to be right.
+    from run_lib.config.subject import build_placement
+    from run_lib.run import Run
+
     mode = configuration.choose("mode").build()
     plan = mode.plan(configuration)
     check_effects(configuration)

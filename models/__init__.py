@@ -104,17 +104,11 @@ __all__ = [  # noqa: RUF022 - grouped
 ]
 
 _NAMES = {
-    "checkpoints": (
-        *(
-            "Family",
-            "LoadedWeights",
-            "TrainingCheckpoint",
-            "load_training",
-            "load_weights",
-            "register_family",
-        ),
-        *("describe_folder", "export_diffusers", "load_diffusers"),
-    ),
+    "checkpoints.base": ("Family", "register_family"),
+    "checkpoints.diffusers": ("describe_folder", "export_diffusers"),
+    "checkpoints.diffusers_model": ("load_diffusers",),
+    "checkpoints.loader": ("LoadedWeights", "load_weights"),
+    "checkpoints.training": ("TrainingCheckpoint", "load_training"),
     "exact.correlated_gaussian": ("CorrelatedGaussianScore",),
     "exact.mixtures": ("ExactScore", "GaussianMixtureScore", "GaussianScore", "MixtureClassifier"),
     "networks.adm": ("ADM", "ADMSuperRes"),

@@ -1,24 +1,29 @@
-"""The modes of the program, by name."""
+"""The modes of the program, by name.
+
+Plans and loops are imported by the mode that runs: a mistake on the command line is told before them.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-from run_lib.config import plans
 from run_lib.config.configuration import Configuration
-from run_lib.config.converting import ConversionPlan
-from run_lib.config.editing import ControlPlan, ReconstructionPlan
-from run_lib.config.evaluation import EvaluationPlan
 from run_lib.config.mode import Mode, register_mode
-from run_lib.config.sampling import SamplingPlan
-from run_lib.config.training import TrainingPlan
-from run_lib.config.tuning import TuningPlan
 from run_lib.processes import Processes
-from run_lib.run import Run
 from sde_lib.finite import NotFiniteError
+
+if TYPE_CHECKING:
+    from run_lib.config import plans
+    from run_lib.config.converting import ConversionPlan
+    from run_lib.config.editing import ControlPlan, ReconstructionPlan
+    from run_lib.config.evaluation import EvaluationPlan
+    from run_lib.config.sampling import SamplingPlan
+    from run_lib.config.training import TrainingPlan
+    from run_lib.config.tuning import TuningPlan
+    from run_lib.run import Run
 
 
 @register_mode(name="train")
@@ -29,6 +34,8 @@ class Train(Mode):
     kept: ClassVar[str] = "the same command goes on from the latest checkpoint"
 
     def plan(self, configuration: Configuration) -> TrainingPlan:
+        from run_lib.config import plans
+
         return plans.training(configuration)
 
     def writes(self, plan: TrainingPlan, run: Run) -> Iterable[Path]:
@@ -48,6 +55,8 @@ class Sample(Mode):
     kept: ClassVar[str] = "unfinished samples are not kept, and the same command begins anew"
 
     def plan(self, configuration: Configuration) -> SamplingPlan:
+        from run_lib.config import plans
+
         return plans.sampling(configuration)
 
     def writes(self, plan: SamplingPlan, run: Run) -> Iterable[Path]:
@@ -68,6 +77,8 @@ class Evaluate(Mode):
     kept: ClassVar[str] = "the batches that are done are kept, and the same command goes on after them"
 
     def plan(self, configuration: Configuration) -> EvaluationPlan:
+        from run_lib.config import plans
+
         return plans.evaluation(configuration)
 
     def writes(self, plan: EvaluationPlan, run: Run) -> Iterable[Path]:
@@ -89,6 +100,8 @@ class Everything(Mode):
     )
 
     def plan(self, configuration: Configuration) -> plans.CompletePlan:
+        from run_lib.config import plans
+
         return plans.complete(configuration)
 
     def writes(self, plan: plans.CompletePlan, run: Run) -> Iterable[Path]:
@@ -128,6 +141,8 @@ class Tune(Mode):
     kept: ClassVar[str] = "the sets that are scored are kept, and the same command scores the rest"
 
     def plan(self, configuration: Configuration) -> TuningPlan:
+        from run_lib.config import plans
+
         return plans.tuning(configuration)
 
     def writes(self, plan: TuningPlan, run: Run) -> Iterable[Path]:
@@ -147,6 +162,8 @@ class Control(Mode):
     kept: ClassVar[str] = "there is no report, and the same command begins anew"
 
     def plan(self, configuration: Configuration) -> ControlPlan:
+        from run_lib.config import plans
+
         return plans.control(configuration)
 
     def writes(self, plan: ControlPlan, run: Run) -> Iterable[Path]:
@@ -168,6 +185,8 @@ class Reconstruct(Mode):
     kept: ClassVar[str] = "the images that are done are kept, and the same command goes on with the rest"
 
     def plan(self, configuration: Configuration) -> ReconstructionPlan:
+        from run_lib.config import plans
+
         return plans.reconstruction(configuration)
 
     def writes(self, plan: ReconstructionPlan, run: Run) -> Iterable[Path]:
@@ -189,6 +208,8 @@ class Describe(Mode):
     uses_workdir: ClassVar[bool] = False
 
     def plan(self, configuration: Configuration) -> plans.DescriptionPlan:
+        from run_lib.config import plans
+
         return plans.description(configuration)
 
     def work(self, plan: plans.DescriptionPlan, run: Run) -> None:
@@ -203,6 +224,8 @@ class Convert(Mode):
     """Writes weights in our own format, safetensors, score_sde's or diffusers'."""
 
     def plan(self, configuration: Configuration) -> ConversionPlan:
+        from run_lib.config import plans
+
         return plans.conversion(configuration)
 
     def writes(self, plan: ConversionPlan, run: Run) -> Iterable[Path]:

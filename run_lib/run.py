@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from models.checkpoints import DamagedCheckpointError
+from models.checkpoints.damage import DamagedCheckpointError
 from models.ema import EMA
 from run_lib.files import write_json
 from run_lib.ours import check_links, inside, record_of

@@ -1,27 +1,14 @@
-"""Published weights: a file per family, and the one loader. Importing this package registers ours."""
+"""Published weights: a file per family, and the one loader. ``register_family`` knows ours at its first look-up."""
 
-from models.checkpoints import diffusers, guided_diffusion, ncsn, ours, score_sde
-from models.checkpoints.base import Family, register_family
-from models.checkpoints.damage import DamagedCheckpointError
-from models.checkpoints.diffusers import describe_folder, export_diffusers
-from models.checkpoints.diffusers_model import load_diffusers
-from models.checkpoints.loader import LoadedWeights, load_weights
-from models.checkpoints.training import TrainingCheckpoint, load_training
+from models.checkpoints.base import register_family
 
-__all__ = [
-    "DamagedCheckpointError",
-    "Family",
-    "LoadedWeights",
-    "TrainingCheckpoint",
-    "describe_folder",
-    "diffusers",
-    "export_diffusers",
-    "guided_diffusion",
-    "load_diffusers",
-    "load_training",
-    "load_weights",
-    "ncsn",
-    "ours",
-    "register_family",
-    "score_sde",
-]
+
+def _register_families() -> None:
+    import models.checkpoints.diffusers
+    import models.checkpoints.guided_diffusion
+    import models.checkpoints.ncsn
+    import models.checkpoints.ours
+    import models.checkpoints.score_sde  # noqa: F401 - registers
+
+
+register_family.provided_by(_register_families)

@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from models.checkpoints import load_training
 from models.checkpoints.diffusers import describe_folder
 from models.checkpoints.diffusers_folder import is_folder
 from models.checkpoints.diffusers_schedule import NoiseSchedule
 from models.checkpoints.loader import load_content, read
 from models.checkpoints.ours import CHECKPOINT, WEIGHTS
-from models.checkpoints.training import TrainingCheckpoint
+from models.checkpoints.training import TrainingCheckpoint, load_training
 from run_lib.training.checkpoints import is_checkpoint
 from run_lib.training.state import MACHINE, Check, TrainState, Weights, load_optimizer
 from sde_lib.base import GaussianProcess, register_sde

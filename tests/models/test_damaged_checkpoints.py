@@ -19,7 +19,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from models.checkpoints import DamagedCheckpointError, declared
+from models.checkpoints import declared
+from models.checkpoints.damage import DamagedCheckpointError
 from models.checkpoints.reader import read_payload
 from models.networks.ddpm import DDPM
 from run_lib.training.checkpoints import read_checkpoint

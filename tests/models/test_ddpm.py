@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from models.blocks.embeddings import sinusoidal
-from models.checkpoints import load_weights
+from models.checkpoints.loader import load_weights
 from models.networks.ddpm import DDPM
 from tests.fixtures.score_sde_files import network_of, payload_of, save
 from tests.fixtures.weights import Fixture, relative_error

@@ -14,11 +14,11 @@ from safetensors.torch import load_file
 
 from models import count_parameters, register_model
 from models.base import Network
-from models.checkpoints import load_weights
 from models.checkpoints.diffusers import Published, describe_folder, export_diffusers
 from models.checkpoints.diffusers_config import Architecture, read_unet
 from models.checkpoints.diffusers_names import diffusers_names
 from models.checkpoints.diffusers_schedule import NoiseSchedule
+from models.checkpoints.loader import load_weights
 from sde_lib.base import register_sde
 
 UNet = diffusers.UNet2DModel

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 
 from models.base import register_model
-from models.checkpoints import load_weights
+from models.checkpoints.loader import load_weights
 from models.networks.ncsnpp import NCSNpp
 from tests.fixtures.score_sde_files import network_of, payload_of, save
 from tests.fixtures.weights import Fixture, relative_error

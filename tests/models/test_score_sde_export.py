@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from models.base import Network, register_model
-from models.checkpoints import load_weights
+from models.checkpoints.loader import load_weights
 from models.checkpoints.score_sde import export, optimizer_state
 from tests.fixtures.score_sde_files import network_of, payload_of, save
 from tests.fixtures.weights import Fixture

@@ -12,7 +12,8 @@ import pytest
 import torch
 
 from models import register_model
-from models.checkpoints import describe_folder, load_weights
+from models.checkpoints.diffusers import describe_folder
+from models.checkpoints.loader import load_weights
 from tests.fixtures.score_sde_files import network_of, payload_of, save
 from tests.fixtures.weights import Fixture
 from tests.models.test_guided_diffusion_checkpoint import reference
