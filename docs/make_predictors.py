@@ -54,7 +54,7 @@ meaning and ranges.
 
 @dataclass(frozen=True)
 class Found:
-    """Properties of a predictor, measured in runs on exact scores."""
+    """Properties of a predictor, measured in runs on the exact scores of one process."""
 
     nfe: str
     stochastic: bool
@@ -104,16 +104,15 @@ def page() -> str:
     ]
     for name in register_predictor:
         predictor = register_predictor[name]()
-        runs = {
-            label: find(predictor, process)
-            for label, process in PROCESSES.items()
-            if isinstance(process, predictor.needs)
-        }
+        served = {label: one for label, one in PROCESSES.items() if isinstance(one, predictor.needs)}
+        first, *others = served.values()
+        some = find(predictor, first)
+        for process in others:
+            evaluations(predictor, process, 4)
         kind = {Process: "any", SDE: "any SDE"}.get(predictor.needs, "any Gaussian")
-        some = next(iter(runs.values()))
         multistep = isinstance(predictor, MultistepPredictor)
         rows.append(
-            f"| `{name}` | {choices(predictor)} | {kind}: {', '.join(runs)} | {predictor.order or '-'} | {some.nfe} "
+            f"| `{name}` | {choices(predictor)} | {kind}: {', '.join(served)} | {predictor.order or '-'} | {some.nfe} "
             f"| {'yes' if some.stochastic else 'no'} | {'yes' if multistep else 'no'} "
             f"| {'encodes: none' if predictor.encodes else 'all, memory cleared' if multistep else 'all'} |"
         )

@@ -246,9 +246,12 @@ def test_steps_compile_without_a_break(predictor: Predictor) -> None:
 
 @pytest.mark.slow
 def test_adaptive_steps_compile_with_breaks() -> None:
-    """Whether all have arrived is asked of the device, so that it is compiled in pieces; the same numbers."""
+    """Whether all have arrived is asked of the device, so that it is compiled in pieces; the same numbers.
+
+    Two steps of the solver: each is a piece, and pieces take seconds to compile.
+    """
     run = sampler("vp", AdaptiveSDE(relative=0.2, absolute=0.1), 2)
-    t, s = (time.expand(2) for time in run.times)
+    t, s = (torch.full((2,), time, dtype=torch.float64) for time in (1.0, 0.99))
     x = Noise(5, range(2), dtype=torch.float64).normal((2, 3))
 
     def step(x: torch.Tensor) -> torch.Tensor:
