@@ -53,8 +53,9 @@ SIGNALS = (signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGTERM, signa
 """Drawn with equal chances."""
 EACH = (signal.SIGKILL, signal.SIGTERM)
 """That every case meets with ``--each``."""
-PATIENCE = 20.0
-"""Seconds after which a process that outlives its parent is an orphan."""
+PATIENCE = 60.0
+"""Seconds after which a process that outlives its parent is an orphan: a fresh interpreter imports everything before it
+can look for its parent, which takes half a minute where other work has the processors."""
 
 CASES = {
     "train": ["train", "training.n_iters=24", "training.snapshot_freq=8", "training.snapshot_sampling=True"],
