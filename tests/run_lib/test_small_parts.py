@@ -343,3 +343,38 @@ def test_pairs_at_once(batch: int, at_once: int, tmp_path: Path, monkeypatch: py
             error = float(((frames[5 * k + place] - end) ** 2).mean())
             assert result["psnr"] == pytest.approx(10 * np.log10(255**2 / error), abs=0.05)
     assert (folder / "grid.png").is_file()
+
+
+# Restoration ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("fields", "place"),
+    [
+        ({"control__task": "inpaint", "control__method": "replacement"}, ("method", "sampler")),
+        ({"control__task": "inpaint", "control__method": "pseudo_inverse"}, ("method", "sampler")),
+        ({"control__task": "sdedit"}, ("sampler",)),
+    ],
+)
+def test_stored_times_reach_every_restoration(fields: dict[str, Any], place: tuple[str, ...]) -> None:
+    """The sampler within has the times that it is given, and nothing else is changed."""
+    from configs.toy.gaussian_image import get_config as image
+
+    work = planned(image(), plans.control, {"control__input": "test", **fields}).work
+    times = torch.tensor([0.9, 0.5, 0.01], dtype=torch.float64)
+    before: Any = work
+    after: Any = work.with_times(times)
+    for name in place:
+        before, after = getattr(before, name), getattr(after, name)
+    assert after.times is times
+    assert before.times is not times
+    assert (after.model, after.predictor) == (before.model, before.predictor)
+
+
+def test_an_ode_has_no_times_to_store() -> None:
+    from configs.toy.gaussian_image import get_config as image
+
+    fields = {"control__input": "test", "control__task": "inpaint", "control__method": "pseudo_inverse",
+              "sampling__method": "ode"}  # fmt: skip
+    work = planned(image(), plans.control, fields).work
+    assert work.with_times(torch.ones(3)).method is work.method
