@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -69,7 +70,8 @@ def test_state_survives_a_checkpoint() -> None:
 
 
 def _observe_alone(index: int, rank: int, rendezvous: str, out: str) -> None:
-    dist.init_process_group("gloo", init_method=f"file://{rendezvous}", rank=rank, world_size=2)
+    patience = timedelta(seconds=60)
+    dist.init_process_group("gloo", f"file://{rendezvous}", patience, rank=rank, world_size=2)
     times = LossSecondMoment(num_levels=4, history=2)
     # Rank 0 sees levels 0 and 1 only, rank 1 sees the others, in batches of other sizes.
     t = torch.tensor([0, 1, 0, 1]) if rank == 0 else torch.tensor([2, 3, 2, 3, 0, 3])
