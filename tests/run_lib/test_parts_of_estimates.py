@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from configs.toy.gaussian_2d import get_config as plane
 from losses.base import Losses
 from run_lib.config import plans
+from run_lib.config.command_line import _is_switch
 from run_lib.config.configuration import read
 from run_lib.config.sweep import parse_sweep
 from run_lib.evaluation.fidelity import Fidelity, fidelity, mean
@@ -24,11 +25,13 @@ from run_lib.evaluation.subset import Draws, precise_enough
 from run_lib.fingerprint import Basis
 from run_lib.locks import FILE, is_bare
 from run_lib.ours import check_links
+from run_lib.training.curves import Curves
 from run_lib.training.state import load_optimizer
 from run_lib.training.watch import MOST, Findings, Watch
 from run_lib.tuning.comparison import compare
+from run_lib.tuning.jobs import Scored, ScoreFiles
 from run_lib.tuning.results import CandidateScores, SweepResult
-from run_lib.tuning.scores import Metric
+from run_lib.tuning.scores import Metric, Score
 from tests.run_lib.planned import planned
 from tests.run_lib.tiny import get_config as tiny
 
@@ -266,3 +269,37 @@ def test_components_in_words() -> None:
     assert str(read(tiny()).choose("predictor")) == "predictor 'unipc'"
     with pytest.raises(ValueError, match=r"needs 'covariance', and it is not in config\.model\.covariance"):
         planned(plane(), plans.sampling, {"model__name": "correlated_gaussian"})
+
+
+# Files that are no good ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("content", ["{", "{}", '{"scores": [{"no": 1}], "nfe": 1, "seconds": 1}'])
+def test_scores_that_were_cut_short_are_made_again(content: str, tmp_path: Path) -> None:
+    files, candidate = ScoreFiles(tmp_path), parse_sweep("snr=0.1,0.2").candidates[0]
+    assert files.read(candidate, 0) is None
+    files.write(candidate, 0, Scored((Score("distance", 1.5),), 4, 0.5, (7,)))
+    (path,) = tmp_path.iterdir()
+    assert files.read(candidate, 0) == Scored((Score("distance", 1.5),), 4, 0.5, (7,))
+    path.write_text(content)
+    assert files.read(candidate, 0) is None
+    assert not path.exists()
+
+
+def test_curves_that_cannot_begin_hold_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(curves: Curves, purge_step: int) -> None:
+        raise OSError
+
+    monkeypatch.setattr(Curves, "_begin", fails)
+    curves = object.__new__(Curves)
+    with pytest.raises(OSError):
+        curves.__init__(tmp_path, 0)  # type: ignore[misc]
+    assert curves._file.closed
+
+
+def test_flags_that_take_no_value() -> None:
+    """Of a field that there is and that is true or false."""
+    assert _is_switch("data.random_flip") is True
+    for path in ("data.levels", "data", "seed", "seed.part", "other.flag"):
+        assert _is_switch(path) is False, path
+    assert _is_switch("eval.enable_anything") is True
