@@ -18,8 +18,8 @@ from models.checkpoints.diffusers_schedule import NoiseSchedule
 from models.exact.mixtures import GaussianMixtureScore
 from run_lib import stopping
 from run_lib.config import plans
-from run_lib.config.configuration import complete
-from run_lib.config.listing import describe_component
+from run_lib.config.configuration import Record, complete
+from run_lib.config.listing import describe_component, listing
 from run_lib.data.levels import DataSpec
 from run_lib.editing import interpolation
 from run_lib.editing.image_table import ImageTable
@@ -232,6 +232,16 @@ def test_settings_of_an_optimiser_are_put_back_with_its_moments(back: bool) -> N
 def test_stored_configurations_are_checked() -> None:
     with pytest.raises(ValueError, match=r"unknown config field config\.sampling\.predictr"):
         complete(ConfigDict({"sampling": {"predictr": "ddim"}}))
+
+
+def test_the_hash_of_a_record_is_of_its_values() -> None:
+    """Not of the order in which a file has set them."""
+    one, other = Record({"a": {"b": 1, "c": 2}, "d": 3}), Record({"d": 3, "a": {"c": 2, "b": 1}})
+    assert one.hash == other.hash != Record({"a": {"b": 2, "c": 2}, "d": 3}).hash
+
+
+def test_lines_of_the_list_are_no_longer_than_the_page() -> None:
+    assert max(map(len, listing([]).splitlines())) <= 110
 
 
 def test_settings_without_a_default_are_listed() -> None:
