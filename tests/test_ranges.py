@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 from typing import get_args
 
-import pytest
-
 from run_lib.config.fields import declared_fields
 from run_lib.config.roles import ROLES
 from sde_lib.settings import Setting
@@ -216,14 +214,14 @@ def is_whole(setting: Setting) -> bool:
     return float not in kinds
 
 
-def check_ends(setting: Setting, interval: str) -> None:
+def check_ends(setting: Setting, interval: str, name: str) -> None:
     """At each end the last value that is taken and the first that is refused are neighbours."""
     for text, bracket, outwards in zip(
         interval[1:-1].split(", "), (interval[0], interval[-1]), (-1, 1), strict=True
     ):
         end, belongs = float(text), bracket in "[]"
         if math.isinf(end):
-            assert takes(setting, end) == belongs
+            assert takes(setting, end) == belongs, name
             continue
         beside = outwards if belongs else -outwards
         if is_whole(setting):
@@ -232,15 +230,8 @@ def check_ends(setting: Setting, interval: str) -> None:
         else:
             neighbour = math.nextafter(end, beside * math.inf)
         inside, outside = (end, neighbour) if belongs else (neighbour, end)
-        assert takes(setting, inside), f"{inside} is of {interval}"
-        assert not takes(setting, outside), f"{outside} is not of {interval}"
-
-
-@pytest.mark.parametrize(
-    "path", [path for path, setting in declared_fields().items() if setting.range is not None]
-)
-def test_ends_of_the_ranges_of_fields(path: str) -> None:
-    check_ends(declared_fields()[path], by_name(FIELDS)[path])
+        assert takes(setting, inside), f"{name}: {inside} is of {interval}"
+        assert not takes(setting, outside), f"{name}: {outside} is not of {interval}"
 
 
 COMPONENTS = [
@@ -251,16 +242,18 @@ COMPONENTS = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("name", "setting"),
-    [
-        pytest.param(f"{name}.{setting.name}", setting, id=f"{component} {setting.name}")
-        for component, name, setting in COMPONENTS
-        if setting.range is not None
-    ],
-)
-def test_ends_of_the_ranges_of_components(name: str, setting: Setting) -> None:
-    check_ends(setting, by_name(SETTINGS)[name])
+def test_ends_of_the_ranges_of_fields() -> None:
+    intervals = by_name(FIELDS)
+    for path, setting in declared_fields().items():
+        if setting.range is not None:
+            check_ends(setting, intervals[path], path)
+
+
+def test_ends_of_the_ranges_of_components() -> None:
+    intervals = by_name(SETTINGS)
+    for component, name, setting in COMPONENTS:
+        if setting.range is not None:
+            check_ends(setting, intervals[f"{name}.{setting.name}"], f"{component} {setting.name}")
 
 
 def test_what_is_declared_is_still_there() -> None:
@@ -272,7 +265,6 @@ def test_what_is_declared_is_still_there() -> None:
     assert by_name(SETTINGS).keys() <= ranged
 
 
-@pytest.mark.parametrize("component", DEFAULTS)
-def test_defaults(component: str) -> None:
-    found = {setting.name: setting.default for one, _, setting in COMPONENTS if one == component}
-    assert found == DEFAULTS[component]
+def test_defaults() -> None:
+    for component, wanted in DEFAULTS.items():
+        assert {s.name: s.default for one, _, s in COMPONENTS if one == component} == wanted, component

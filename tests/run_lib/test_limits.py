@@ -9,7 +9,7 @@ import pytest
 
 from configs.base import get_config as base
 from run_lib.config.parsing import set_field
-from run_lib.config.sizes import check_sizes
+from run_lib.config.sizes import MOST, check_sizes
 from run_lib.data import packed
 from run_lib.data.packed import PackedError
 
@@ -46,16 +46,17 @@ def check(shape: tuple[int, ...] = (2,), /, **fields: Any) -> None:
     check_sizes(config, shape)
 
 
-@pytest.mark.parametrize("path", LARGEST)
-def test_largest_values_of_fields(path: str) -> None:
+def test_largest_values_of_fields() -> None:
     """Alone, in a component's block, and each entry of a tuple."""
-    section, _, field = path.partition(".")
-    for name in (f"{section}__{field}", f"{section}__block__{field}"):
-        check(**{name: LARGEST[path]})
-        check(**{name: (1, LARGEST[path])})
-        for more in (LARGEST[path] + 1, (1, LARGEST[path] + 1)):
-            with pytest.raises(ValueError, match=rf"config\.{path} is at most {LARGEST[path]}, got"):
-                check(**{name: more})
+    for path, most in LARGEST.items():
+        section, _, field = path.partition(".")
+        for name in (f"{section}__{field}", f"{section}__block__{field}"):
+            check(**{name: most})
+            check(**{name: (1, most)})
+            for more in (most + 1, (1, most + 1)):
+                with pytest.raises(ValueError, match=rf"config\.{path} is at most {most}, got"):
+                    check(**{name: more})
+    assert LARGEST.keys() == MOST.keys()
 
 
 NOTHING = {"sampling__num_samples": 0, "training__batch_size": 0, "tune__pilot_samples": 0}
