@@ -1,10 +1,12 @@
 """Runs of every mode that are killed at random moments, started again until they end, and compared with whole ones.
 
     python -m tests.endurance.kills --kills 200
+    python -m tests.endurance.kills --each
 
-Every run is a process of its own, forked from this one, which has imported everything: what is killed is work and no
-imports. Everything that a run has written must be, bit for bit, what a run that nothing disturbed has written; nothing
-may be left over, and no process may outlive the one that started it.
+The second kills one run of each mode by SIGKILL and then by SIGTERM. Every run is a process of its own, forked from
+this one, which has imported everything: what is killed is work and no imports. Everything that a run has written must
+be, bit for bit, what a run that nothing disturbed has written; nothing may be left over, and no process may outlive
+the one that started it.
 """
 
 from __future__ import annotations
@@ -49,8 +51,11 @@ MARK = "SCORE_PC_KILLS"
 """A variable in the environment of every process that a run starts."""
 SIGNALS = (signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGTERM, signal.SIGINT)
 """Drawn with equal chances."""
-PATIENCE = 20.0
-"""Seconds after which a process that outlives its parent is an orphan."""
+EACH = (signal.SIGKILL, signal.SIGTERM)
+"""That every case meets with ``--each``."""
+PATIENCE = 60.0
+"""Seconds after which a process that outlives its parent is an orphan: a fresh interpreter imports everything before it
+can look for its parent, which takes half a minute where other work has the processors."""
 
 CASES = {
     "train": ["train", "training.n_iters=24", "training.snapshot_freq=8", "training.snapshot_sampling=True"],
@@ -131,34 +136,46 @@ def _become(argv: list[str], log: Path) -> None:
 
 
 def run_all(
-    kills: int, seed: int, cases: Sequence[str], say: Callable[[str], None] = print
+    kills: int | None, seed: int, cases: Sequence[str], say: Callable[[str], None] = print
 ) -> dict[str, Tally]:
-    """Disturb runs of the cases in turn until so many signals have met one at work."""
+    """Disturb runs of the cases in turn until so many signals have met one at work; None: until each of ``EACH`` has
+    met one of each case."""
     torch.set_num_threads(1)
     os.environ[MARK] = str(os.getpid())
     chance, tallies = random.Random(seed), {case: Tally() for case in cases}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        trained, wholes = folder / "trained", {}
+        started, trained = time.perf_counter(), folder / "trained"
         _must_end(Child.start("train", trained, folder / "log"), "train")
-        for case in cases:
-            for _ in range(2):  # the second at the speed of those to come
-                shutil.rmtree(folder / "whole" / case, ignore_errors=True)
-                wholes[case] = _workdir(case, folder / "whole" / case, trained)
-                started = time.perf_counter()
-                _must_end(Child.start(case, wholes[case], folder / "log"), case)
-                tallies[case].whole = time.perf_counter() - started
-        expected = {case: written(whole) for case, whole in wholes.items()}
-        while sum(tally.kills for tally in tallies.values()) < kills:
-            case = min(cases, key=lambda one: tallies[one].kills / SHARES.get(one, 1))
-            workdir = _workdir(case, folder / "killed", trained)
-            _disturb(case, workdir, folder / "log", chance, tallies[case])
-            tallies[case].wrong += [
-                f"{name} differs" for name in differences(expected[case], written(workdir))
-            ]
-            tallies[case].wrong += _left_over(workdir)
+        wholes = {"train": trained}
+        if "train" in tallies:
+            tallies["train"].whole = time.perf_counter() - started
+        for case in (case for case in cases if case != "train"):
+            wholes[case] = _workdir(case, folder / "whole" / case, trained)
+            started = time.perf_counter()
+            _must_end(Child.start(case, wholes[case], folder / "log"), case)
+            tallies[case].whole = time.perf_counter() - started
+        expected = {case: written(wholes[case]) for case in cases}
+
+        def disturb(case: str, signals: Sequence[signal.Signals], until: float) -> None:
+            tally, workdir = tallies[case], _workdir(case, folder / "killed", trained)
+            moments = [(number, chance.uniform(0, until)) for number in signals]
+            _disturb(case, workdir, folder / "log", moments, tally)
+            tally.wrong += [f"{name} differs" for name in differences(expected[case], written(workdir))]
+            tally.wrong += _left_over(workdir)
             shutil.rmtree(workdir)
             say(f"{sum(tally.kills for tally in tallies.values()):4d} {case}")
+
+        if kills is None:
+            for case, tally in tallies.items():
+                until = 0.8 * tally.whole
+                while missed := [number for number in EACH if not tally.signals[number.name]]:
+                    disturb(case, missed, until)
+                    until *= 0.7  # one that came too late comes earlier
+            return tallies
+        while sum(tally.kills for tally in tallies.values()) < kills:
+            case = min(cases, key=lambda one: tallies[one].kills / SHARES.get(one, 1))
+            disturb(case, chance.choices(SIGNALS, k=chance.randint(1, 4)), tallies[case].whole)
     return tallies
 
 
@@ -175,15 +192,16 @@ def _must_end(child: Child, case: str) -> None:
         raise RuntimeError(f"{case} fails undisturbed:\n{child.log.read_text()}")
 
 
-def _disturb(case: str, workdir: Path, log: Path, chance: random.Random, tally: Tally) -> None:
-    """Start a run, and start it again after each signal, until it has ended of itself."""
-    started, most = time.perf_counter(), chance.randint(1, 4)
-    for _ in range(most):
+def _disturb(
+    case: str, workdir: Path, log: Path, signals: Sequence[tuple[signal.Signals, float]], tally: Tally
+) -> None:
+    """Start a run, and start it again after each signal, which comes so many seconds later, until it ends of itself."""
+    started = time.perf_counter()
+    for number, seconds in signals:
         child = Child.start(case, workdir, log)
-        end = time.perf_counter() + chance.uniform(0, tally.whole)
+        end = time.perf_counter() + seconds
         while time.perf_counter() < end and not child.ended():
             time.sleep(0.002)
-        number = chance.choice(SIGNALS)
         met = not child.ended()
         if met:
             os.kill(child.pid, number)
@@ -263,9 +281,15 @@ def table(tallies: dict[str, Tally]) -> str:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--kills", type=int, default=200)
+    parser.add_argument("--each", action="store_true", help="instead: every case by SIGKILL and SIGTERM")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--cases", nargs="*", default=list(CASES), choices=list(CASES))
     asked = parser.parse_args()
-    found = run_all(asked.kills, asked.seed, asked.cases, lambda line: print(line, file=sys.stderr))
+    found = run_all(
+        None if asked.each else asked.kills,
+        asked.seed,
+        asked.cases,
+        lambda line: print(line, file=sys.stderr),
+    )
     print(table(found))
     sys.exit(any(tally.wrong for tally in found.values()))

@@ -10,12 +10,18 @@ import pytest
 
 from tests.run_lib.program import ROOT
 
+MODES = ("train", "eval", "sample", "tune", "control", "reconstruct")
+
 
 @pytest.mark.slow
 def test_runs_that_are_killed_end_as_if_they_were_not() -> None:
-    command = [sys.executable, "-m", "tests.endurance.kills", "--kills", "12", "--seed", "1"]
+    """Each mode's, by SIGKILL and by SIGTERM."""
+    command = [sys.executable, "-m", "tests.endurance.kills", "--each", "--cases", *MODES]
     done = subprocess.run(
         command, cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stdout + done.stderr[-2000:]
-    assert done.stdout.splitlines()[0].split() == ["runs", "SIGKILL", "SIGTERM", "SIGINT", "wrong", "seconds"]
+    heads, *rows = done.stdout.splitlines()
+    assert heads.split() == ["runs", "SIGKILL", "SIGTERM", "SIGINT", "wrong", "seconds"]
+    assert [row.split()[0] for row in rows] == [*MODES, "all"]
+    assert all(kills > 0 for row in rows for kills in map(int, row.split()[2:4]))

@@ -25,6 +25,17 @@ ONLY = {
     "sampling": {"eval__enable_bpd": False, "eval__enable_sampling": True, "eval__enable_loss": False},
 }
 
+SAMPLED = {
+    "frechet/pixels": ("squared levels", 70),
+    "frechet/training images to test images": ("squared levels", 360),
+    "frechet/fitted Gaussian": ("squared levels", 70),
+    "precision": ("", 70),
+    "precision/test images": ("", 360),
+    "recall": ("", 70),
+    "copies": ("", 70),
+}
+"""Unit and count of the numbers of 70 samples and 360 test images."""
+
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -129,6 +140,7 @@ def test_report_is_complete(trained: Path) -> None:
     assert bpd["value"] == pytest.approx(nats["value"] / (64 * math.log(2)) + math.log2(17 / 2))
     assert found["bpd/uniform density"]["value"] == pytest.approx(math.log2(17))
     assert found["bpd/pixel histograms, test"]["value"] == pytest.approx(2.4, abs=0.05)
+    assert {name: (found[name]["unit"], found[name]["count"]) for name in SAMPLED} == SAMPLED
 
 
 def test_hash_is_of_what_was_configured(trained: Path) -> None:

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from run_lib.data.levels import DataSpec
-from run_lib.pictures import picture, save_gif, save_png, to_tensorboard
+from run_lib.pictures import eight_bits, picture, rows_of_images, save_gif, save_png, to_tensorboard
 
 
 def spec(shape: tuple[int, ...], levels: int) -> DataSpec:
@@ -30,6 +30,7 @@ def test_colour_images_of_full_size_are_the_pixels_themselves() -> None:
     images = torch.randint(0, 256, (5, 3, 64, 64), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
     grid = picture(images, spec((3, 64, 64), 256))
     assert grid.shape == (2 * 66 + 2, 3 * 66 + 2, 3)
+    assert (grid[:2] == 128).all(), "grey between the images"
     for k in range(5):
         assert np.array_equal(cell(grid, k // 3, k % 3, 64), images[k].permute(1, 2, 0).numpy())
 
@@ -50,6 +51,31 @@ def test_continuous_images_fill_the_range() -> None:
     image = torch.linspace(-0.5, 2.0, 48 * 48).reshape(1, 1, 48, 48)
     inside = picture(image, spec((1, 48, 48), 0))
     assert (inside[0, 0, 0], inside[-1, -1, 0]) == (0, 255)
+    assert not picture(torch.full((1, 1, 48, 48), 0.7), spec((1, 48, 48), 0)).any(), "no range: black"
+
+
+@pytest.mark.parametrize(("channels", "shown"), [(2, (0, 0, 0)), (3, (0, 1, 2)), (4, (0, 1, 2))])
+def test_images_of_other_channels(channels: int, shown: tuple[int, ...]) -> None:
+    """Of two the first, in grey; of more than three the first three."""
+    image = torch.randint(0, 256, (1, channels, 48, 48), generator=torch.Generator().manual_seed(0))
+    grid = picture(image.to(torch.uint8), spec((channels, 48, 48), 256))
+    assert np.array_equal(grid, image[0, list(shown)].permute(1, 2, 0).numpy())
+
+
+def test_rows_of_images_that_are_shorter_end_in_grey() -> None:
+    """Clipped to [0, 1], and 0.5 is 128 of 255."""
+    images = [torch.full((1, 48, 48), value) for value in (0.2, -3.0, 7.0)]
+    grid = rows_of_images([images[:1], images[1:]])
+    assert [int(cell(grid, i, j, 48).max()) for i, j in ((0, 0), (0, 1), (1, 0), (1, 1))] == [51, 128, 0, 255]
+    assert [int(cell(grid, i, j, 48).min()) for i, j in ((0, 0), (0, 1), (1, 0), (1, 1))] == [51, 128, 0, 255]
+
+
+def test_eight_bits() -> None:
+    """Rounded and clipped; one channel has no axis of its own."""
+    grey = torch.tensor([[[-1.0, 0.0], [0.4981, 2.0]]])
+    assert eight_bits(grey).tolist() == [[0, 0], [127, 255]]
+    colour = torch.tensor([0.0, 0.5, 1.0]).reshape(3, 1, 1)
+    assert eight_bits(colour).tolist() == [[[0, 128, 255]]]
 
 
 def test_points_of_the_plane() -> None:
@@ -63,6 +89,9 @@ def test_points_of_the_plane() -> None:
     assert (upper == right).all(), "points lie upper right and lower left"
     assert upper.any()
     assert (~upper).any()
+    line = picture(torch.linspace(0, 1, 50)[:, None], spec((1,), 0)).astype(int)
+    rows, columns = np.nonzero((line[..., 2] - line[..., 0]) > 30)
+    assert np.ptp(rows) < 20 < np.ptp(columns), "one coordinate lies along the first axis"
 
 
 @pytest.mark.parametrize("count", [1, 3])
@@ -73,6 +102,11 @@ def test_files_are_lossless(count: int, tmp_path: Path) -> None:
     save_gif(frames, tmp_path / "a.gif")
     with Image.open(tmp_path / "a.gif") as gif:
         assert getattr(gif, "n_frames", 1) == count
+        shown = [gif.info["duration"] for k in range(count) if gif.seek(k) is None]
+        assert shown == ([80] * (count - 1) + [1600] if count > 1 else shown), "it rests on its last frame"
+        assert gif.info.get("loop", 0) == 0 and (count == 1 or "loop" in gif.info), (
+            "and begins again, for ever"
+        )
 
 
 def test_tensorboard_has_channels_first() -> None:

@@ -170,6 +170,7 @@ def test_pixels_are_those_of_the_picture(count: int, shape: tuple[int, ...]) -> 
     [
         (header((10**12,)) + bytes(8), "its header declares 1000000000000 bytes"),
         (header((-1,)) + bytes(8), "is damaged|is no array"),
+        (header((-1, -8)) + bytes(8), "is damaged|is no array"),
         (header((8,)) + bytes(9), "declares 8 bytes, shape .8,., and it holds 9"),
         (header((1,), "|O") + bytes(8), "holds Python objects"),
         (b"no array", "is no array that numpy writes"),

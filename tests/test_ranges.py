@@ -1,0 +1,270 @@
+"""The ends of every declared range: which values are the last that are taken, and the first that are refused."""
+
+from __future__ import annotations
+
+import math
+from typing import get_args
+
+from run_lib.config.fields import declared_fields
+from run_lib.config.roles import ROLES
+from sde_lib.settings import Setting
+
+FIELDS = {
+    "[0, inf)": """
+        control.label control.noise_std control.num_images eval.checkpoints guidance.labels optim.lr
+        reconstruct.label reconstruct.num_images training.loss_scale training.microbatch
+    """,
+    "[1, inf)": """
+        control.samples eval.batch_size reconstruct.batch_size sampling.batch_size sampling.grid_size
+        training.eval_freq training.log_freq training.max_nonfinite training.n_iters training.snapshot_freq
+        training.snapshot_freq_for_preemption tune.pilot_samples
+    """,
+    "[1, 32768]": """
+        data.image_size
+    """,
+    "[0, 65536]": """
+        data.levels
+    """,
+    "[1, 65536]": """
+        data.num_channels data.shape model.out_channels
+    """,
+    "[0, 1000000]": """
+        eval.begin_ckpt eval.end_ckpt model.num_classes
+    """,
+    "[0, 1)": """
+        model.ema_rate model.ema_rates model.used_ema_rate
+    """,
+    "[1, 1000000]": """
+        model.num_scales
+    """,
+    "(-inf, inf)": """
+        optim.grad_clip
+    """,
+    "(0, 1]": """
+        sampling.dynamic_threshold training.loss_scale_growth
+    """,
+    "[1, 100000000]": """
+        sampling.num_samples training.batch_size
+    """,
+    "[0, 1099511627776)": """
+        sampling.seed seed
+    """,
+    "(0, 1)": """
+        tune.confidence
+    """,
+    "[2, 100000000]": """
+        tune.num_samples
+    """,
+    "[1, 1024]": """
+        tune.processes
+    """,
+    "[2, 10000]": """
+        tune.repeats
+    """,
+    "[0, 1000]": """
+        tune.rows
+    """,
+}
+"""Fields of ``configs/base.py`` by the interval of their values: a square bracket's end belongs to it."""
+SETTINGS = {
+    "[1, 65536]": """
+        adm.channels adm.num_heads adm.num_heads_upsample adm.num_head_channels adm.norm_groups
+        adm_encoder.channels adm_encoder.num_heads adm_encoder.num_head_channels adm_encoder.norm_groups
+        adm_superres.channels adm_superres.num_heads adm_superres.num_heads_upsample
+        adm_superres.num_head_channels adm_superres.norm_groups ddpm.channels ddpm.head_channels
+        ddpmpp.channels ncsn.channels ncsnpp.channels ncsnv2_128.channels ncsnv2_256.channels
+        ncsnv2_64.channels
+    """,
+    "(0, 1024]": """
+        adm.channel_mult adm_encoder.channel_mult adm_superres.channel_mult
+    """,
+    "[1, 1024]": """
+        adm.num_res_blocks adm_encoder.num_res_blocks adm_superres.num_res_blocks ddpm.channel_mult
+        ddpm.num_res_blocks ddpmpp.channel_mult ddpmpp.num_res_blocks ncsnpp.channel_mult
+        ncsnpp.num_res_blocks
+    """,
+    "[1, inf)": """
+        adm.attention_resolutions adm_encoder.attention_resolutions adm_superres.attention_resolutions
+        ddpm.attention_resolutions ddpmpp.attention_resolutions ncsn.num_scales ncsnpp.attention_resolutions
+        ncsnv2_128.num_scales ncsnv2_256.num_scales ncsnv2_64.num_scales ddpm.N edm.N smld.N subvpsde.N
+        vesde.N vpsde.N exact.num_draws superres.low_res_size importance.history pc.num_steps
+        pc.n_steps_each adaptive_sde.most_steps restart.repeats restart.inner respaced.sections
+        compressed_sensing.measurements downsample.factor fourier.lines mask_box.height mask_box.width
+        mri.lines superres.factor box.height box.width dps.num_steps moment_matching.iterations
+        repaint.jump_length repaint.resamplings ddim.num_steps both.max_steps ode.max_steps gaussian.probes
+        hutch++.rank hutch++.probes rademacher.probes variational.steps variational.batch_size
+        variational.width accuracy.levels bpd.repeats
+    """,
+    "[0, 1)": """
+        adm.dropout adm_encoder.dropout adm_superres.dropout ddpm.dropout ddpmpp.dropout ncsnpp.dropout
+        subvpsde.t_min vesde.t_min vpsde.t_min diffusion.label_dropout superres.label_dropout adam.beta1
+        adam.beta2 adam_w.beta1 adam_w.beta2
+    """,
+    "(0, inf)": """
+        ncsnv2_128.sigma_min ncsnv2_128.sigma_max ncsnv2_256.sigma_min ncsnv2_256.sigma_max
+        ncsnv2_64.sigma_min ncsnv2_64.sigma_max ddpm.beta_min ddpm.beta_max edm.sigma_min edm.sigma_max
+        edm.t_min edm.t_end smld.sigma_min smld.sigma_max subvpsde.beta_min subvpsde.beta_max
+        vesde.sigma_min vesde.sigma_max vpsde.beta_min vpsde.beta_max edm.sigma_data log_normal.P_std
+        adaptive_sde.relative adaptive_sde.absolute adaptive_sde.first_step adaptive_sde.safety
+        adaptive_sde.exponent heun.churn_noise restart.restart_low restart.restart_high karras.rho blur.std
+        deblur.std dps.zeta pseudo_inverse.data_std both.rtol both.atol ode.rtol ode.atol variational.lr
+        bpd.target
+    """,
+    "(0, 1]": """
+        ddpm.betas importance.uniform_share sdedit.strength
+    """,
+    "[0, inf)": """
+        adam.eps adam.weight_decay adam_w.eps adam_w.weight_decay constant.warmup cosine.warmup
+        linear.warmup pc.trajectory heun.churn_low sa_solver.tau sa_solver.tau_low fourier.centre
+        mask_box.top mask_box.left mri.centre box.top box.left repaint.above bpd.num_images
+    """,
+    "[1, 5]": """
+        adams.order
+    """,
+    "[0, 1]": """
+        ddim.eta classifier_free.rescale mask_random.fraction random.fraction
+    """,
+    "[1, 4]": """
+        deis.order lms.order sa_solver.explicit unipc.solver_order
+    """,
+    "[1, 3]": """
+        dpm_solver_multistep.order sde_dpm_solver_multistep.solver_order
+    """,
+    "[2, 3]": """
+        dpm_solver_singlestep.order seeds.stages
+    """,
+    "[0, 0.41421356237309515]": """
+        heun.churn
+    """,
+    "[0, inf]": """
+        heun.churn_high classifier.interval classifier_free.interval
+    """,
+    "[0, 5]": """
+        sa_solver.implicit
+    """,
+    "(0, inf]": """
+        sa_solver.tau_high
+    """,
+    "(0, 1)": """
+        ald.snr langevin.snr blur.tolerance deblur.tolerance
+    """,
+    "(-inf, inf)": """
+        classifier.scale classifier_free.scale
+    """,
+    "[2, inf)": """
+        interpolate.frames both.levels vlb.levels sampling.num_samples
+    """,
+}
+"""Settings of components likewise, each after the component's name."""
+DEFAULTS = {
+    "optimizer adam": {"beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "amsgrad": False, "weight_decay": 0.0},
+    "optimizer adam_w": {"beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "amsgrad": False, "weight_decay": 0.0},
+    "schedule constant": {"warmup": 5000},
+    "schedule cosine": {"warmup": 5000},
+    "schedule linear": {"warmup": 5000},
+    "task diffusion": {"label_dropout": 0.0},
+    "task superres": {"low_res_size": None, "base_samples": "", "convert": False, "label_dropout": 0.0},
+    "objective denoising": {"reduce_mean": True},
+    "objective hybrid": {"vlb_weight": 0.001},
+    "objective kl": {"variance": "small"},
+    "objective rescaled_kl": {"variance": "small"},
+    "weighting edm": {"sigma_data": 0.5},
+    "times importance": {"history": 10, "uniform_share": 0.001},
+    "times log_normal": {"P_mean": -1.2, "P_std": 1.2},
+    "method ode": {"rtol": 1e-5, "atol": 1e-5, "ode_method": "dopri5", "noise_removal": True},
+    "method pc": {"num_steps": None, "respacing": None, "n_steps_each": 1, "corrector_first": True,
+                  "noise_removal": True, "trajectory": 0},
+    "control task interpolate": {"frames": 7},
+    "control task sdedit": {"strength": 0.5},
+    "inversion ddim": {"num_steps": None},
+    "data set exact": {"num_draws": 2000},
+    "data set celeba": {"convert": False},
+    "data set ffhq": {"tfrecords_path": "", "convert": False},
+    "data set imagenet": {"convert": False},
+    "data set lsun": {"category": "", "convert": False},
+    "flow ode": {"rtol": 1e-5, "atol": 1e-5, "solver": "dopri5", "max_steps": 10000, "truncation": "state",
+                 "t_min": None, "importance_weighted": False, "latents": False},
+    "bound vlb": {"variance": "auto", "clip": True, "respacing": None, "levels": 1000, "bound_of": "levels"},
+    "scorer data": {"features": "pixels"},
+    "evaluation accuracy accuracy": {"levels": 10},
+    "evaluation bpd bpd": {"num_images": 0, "repeats": 1, "quick": False, "target": 0.01},
+    "evaluation sampling sampling": {"num_samples": 50000},
+}  # fmt: skip
+"""What is done where nothing is said: Adam's, improved-diffusion's and EDM's published values, score_sde's tolerances,
+FID's 50,000 samples."""
+
+
+def by_name(table: dict[str, str]) -> dict[str, str]:
+    return {name: interval for interval, names in table.items() for name in names.split()}
+
+
+def takes(setting: Setting, value: float) -> bool:
+    """Whether the value is taken: itself, or in a sequence."""
+    for form in (value, (value,)):
+        try:
+            setting.check(form)
+        except ValueError:
+            continue
+        return True
+    return False
+
+
+def is_whole(setting: Setting) -> bool:
+    kinds = {*(get_args(setting.type) or (setting.type,)), *(get_args(setting.element) or (setting.element,))}
+    return float not in kinds
+
+
+def check_ends(setting: Setting, interval: str, name: str) -> None:
+    """At each end the last value that is taken and the first that is refused are neighbours."""
+    for text, bracket, outwards in zip(
+        interval[1:-1].split(", "), (interval[0], interval[-1]), (-1, 1), strict=True
+    ):
+        end, belongs = float(text), bracket in "[]"
+        if math.isinf(end):
+            assert takes(setting, end) == belongs, name
+            continue
+        beside = outwards if belongs else -outwards
+        if is_whole(setting):
+            end = int(end)
+            neighbour: float = end + beside
+        else:
+            neighbour = math.nextafter(end, beside * math.inf)
+        inside, outside = (end, neighbour) if belongs else (neighbour, end)
+        assert takes(setting, inside), f"{name}: {inside} is of {interval}"
+        assert not takes(setting, outside), f"{name}: {outside} is not of {interval}"
+
+
+COMPONENTS = [
+    (f"{key} {name}", name, setting)
+    for key, role in ROLES.items()
+    for name in role.choices
+    for _, setting in role.settings(role.choices[name])
+]
+
+
+def test_ends_of_the_ranges_of_fields() -> None:
+    intervals = by_name(FIELDS)
+    for path, setting in declared_fields().items():
+        if setting.range is not None:
+            check_ends(setting, intervals[path], path)
+
+
+def test_ends_of_the_ranges_of_components() -> None:
+    intervals = by_name(SETTINGS)
+    for component, name, setting in COMPONENTS:
+        if setting.range is not None:
+            check_ends(setting, intervals[f"{name}.{setting.name}"], f"{component} {setting.name}")
+
+
+def test_what_is_declared_is_still_there() -> None:
+    """A range that is no longer declared would else be a test less."""
+    assert by_name(FIELDS).keys() == {
+        p for p, setting in declared_fields().items() if setting.range is not None
+    }
+    ranged = {f"{name}.{setting.name}" for _, name, setting in COMPONENTS if setting.range is not None}
+    assert by_name(SETTINGS).keys() <= ranged
+
+
+def test_defaults() -> None:
+    for component, wanted in DEFAULTS.items():
+        assert {s.name: s.default for one, _, s in COMPONENTS if one == component} == wanted, component
