@@ -160,6 +160,8 @@ def _json(file: Path) -> dict[str, Any]:
         content = json.loads(file.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ValueError(f"{file} is not JSON: {error}") from error
+    except RecursionError:
+        raise ValueError(f"{file} is nested too deeply.") from None
     if not isinstance(content, dict):
         raise ValueError(f"{file} holds a {type(content).__name__}; a diffusers config is an object.")
     return content
