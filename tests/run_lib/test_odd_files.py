@@ -13,6 +13,7 @@ import pytest
 
 from models.checkpoints.diffusers_folder import read_folder
 from run_lib.data.packed import read_array, read_arrays
+from run_lib.editing.image_table import ImageTable
 from run_lib.files import read_json
 from run_lib.training.checkpoints import is_checkpoint
 from tests.run_lib.program import TINY, program
@@ -55,6 +56,20 @@ def test_text_of_another_encoding(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_bytes(b"\xff\xfe")
     with pytest.raises(ValueError, match=r"^is no text in UTF-8$"):
         read_json(tmp_path / "a.json")
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"\xff\xfe\n", "it is no text in UTF-8"),
+        (b"", "its first line is missing"),
+        (b"image,error\na,1,2\n", "a line has 3 entries"),
+    ],
+)
+def test_what_is_no_table_of_images(content: bytes, reason: str, tmp_path: Path) -> None:
+    (tmp_path / "table.csv").write_bytes(content)
+    with pytest.raises(ValueError, match=rf"images and errors \({reason}\); move it away"):
+        ImageTable(tmp_path / "table.csv", "error", float)
 
 
 def test_a_nested_configuration_of_diffusers(tmp_path: Path) -> None:
