@@ -158,6 +158,8 @@ def _find(folder: Path, part: str, name: str) -> Path | None:
 def _json(file: Path) -> dict[str, Any]:
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
+    except UnicodeDecodeError:
+        raise ValueError(f"{file} is no text in UTF-8.") from None
     except ValueError as error:
         raise ValueError(f"{file} is not JSON: {error}") from error
     except RecursionError:

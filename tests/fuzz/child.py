@@ -159,9 +159,8 @@ def _others(folder: Path) -> dict[str, tuple[object, ...]]:
 
 
 def _outside(case: Case, folder: Path, before: dict[str, tuple[object, ...]]) -> str:
-    after = {
-        n: f for n, f in _others(folder).items() if not (case.workdir is None and n.startswith("here/runs"))
-    }
+    named = tuple(str(place) for place in _named(case, folder))
+    after = {n: f for n, f in _others(folder).items() if not str(folder / n).startswith(named)}
     changed = sorted(name for name in {**before, **after} if before.get(name) != after.get(name))
     known = ("here", "run", "inputs", "outside", "out", "err", "printed", "found")
     changed += sorted(p.name for p in folder.iterdir() if p.name not in known)
@@ -211,6 +210,7 @@ def _child(case: Case, folder: Path) -> None:
         _redirect(folder)
         resource.setrlimit(resource.RLIMIT_DATA, (3 * MEMORY, 3 * MEMORY))
         sys.argv = ["main.py", *case.arguments]
+        sys.path.insert(0, str(folder / "here"))  # where the canary's module is found by whoever imports it
         watch = Watch([folder / "run", folder / "out", *_named(case, folder)])
         watch.begin()
         try:
@@ -241,7 +241,9 @@ def _named(case: Case, folder: Path) -> list[Path]:
     if case.mode == "tune":
         names += [value for path, value in case.fields if path == "tune.folder"]
     names += ["runs"] if case.workdir is None else [case.workdir]
-    return [folder / "here" / name for name in names if name.strip(" .")]
+    places = [folder / "here" / name for name in names if name.strip(".") and not name.startswith("..")]
+    # A folder that is made for one in it is named with it.
+    return [p for place in places for p in (place, *place.parents) if folder / "here" in p.parents]
 
 
 def _redirect(folder: Path) -> None:

@@ -115,7 +115,6 @@ def _images() -> list[Place]:
             ("inputs/a.npz", "npz"),
             ("inputs/images", "images"),
             ("inputs/images", "images"),
-            ("inputs/a.png", "image"),
         ):
             fields = {f"{mode}.input": f"../{at}"}
             found.append(Place(at, kind, "", (mode,), fields, (EXACT, *_DIGITS), trained=True))

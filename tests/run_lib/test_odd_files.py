@@ -12,11 +12,12 @@ from typing import Any
 import pytest
 
 from models.checkpoints.diffusers_folder import read_folder
+from run_lib.data.archives import read_archive
 from run_lib.data.packed import read_array, read_arrays
 from run_lib.editing.image_table import ImageTable
 from run_lib.files import read_json
 from run_lib.training.checkpoints import is_checkpoint
-from tests.run_lib.program import TINY, program
+from tests.run_lib.program import GAUSSIAN, TINY, program
 
 
 class Late(BaseException):
@@ -46,6 +47,13 @@ def test_nobody_waits_for_a_pipe(read: Callable[[Path], Any], tmp_path: Path) ->
         read(tmp_path / "pipe")
 
 
+def test_an_archive_that_cannot_be_read(tmp_path: Path) -> None:
+    """A link to itself: what the system says, without its number."""
+    (tmp_path / "a.npz").symlink_to("a.npz")
+    with pytest.raises(ValueError, match=r"arr_0: it cannot be read: Too many levels of symbolic links\.$"):
+        read_archive(tmp_path / "a.npz", "a.npz", (1, 8, 8), 256)
+
+
 def test_a_pipe_is_no_checkpoint(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "step_00000001.pt")
     with within(2):
@@ -56,6 +64,35 @@ def test_text_of_another_encoding(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_bytes(b"\xff\xfe")
     with pytest.raises(ValueError, match=r"^is no text in UTF-8$"):
         read_json(tmp_path / "a.json")
+
+
+SWEEP = "--config.tune.sweep=num_steps=2,3"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        (GAUSSIAN, "tune", SWEEP, "--config.tune.folder=.."),
+        (GAUSSIAN, "tune", SWEEP, "--config.tune.folder=../outside"),
+        (GAUSSIAN, "convert"),
+        (TINY, "train"),
+        (TINY, "all"),
+    ],
+    ids=lambda command: " ".join((command[1], *command[2:][-1:])),
+)
+def test_not_even_a_lock_is_made_outside(command: tuple[Any, ...], tmp_path: Path) -> None:
+    """By a name that leads out, or by a link: the folders there are as they were, to their times."""
+    outside = [tmp_path / "at", tmp_path / "at/outside"]
+    (tmp_path / "at/run").mkdir(parents=True)
+    outside[1].mkdir()
+    for name in ("checkpoints", "converted"):
+        (tmp_path / "at/run" / name).symlink_to("../outside")
+    for folder in outside:
+        os.utime(folder, (1, 1))
+    config, mode, *fields = command
+    outcome = program("--config", config, "--mode", mode, "--workdir", tmp_path / "at/run", *fields)
+    assert outcome.error
+    assert [folder.stat().st_mtime for folder in outside] == [1, 1]
 
 
 @pytest.mark.parametrize(
@@ -76,6 +113,9 @@ def test_a_nested_configuration_of_diffusers(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"a":' * 10**5)
     (tmp_path / "diffusion_pytorch_model.safetensors").write_bytes(b"")
     with pytest.raises(ValueError, match=r"config\.json is nested too deeply"):
+        read_folder(tmp_path)
+    (tmp_path / "config.json").write_bytes(b"\xff")
+    with pytest.raises(ValueError, match=r"config\.json is no text in UTF-8\.$"):
         read_folder(tmp_path)
 
 
