@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import main
+from run_lib.locks import FILE as LOCK
 from tests.fuzz.canary import CODE, MODULE
 from tests.fuzz.cases import Case
 from tests.fuzz.places import folder_of
@@ -243,7 +244,8 @@ def _named(case: Case, folder: Path) -> list[Path]:
     names += ["runs"] if case.workdir is None else [case.workdir]
     places = [folder / "here" / name for name in names if name.strip(".") and not name.startswith("..")]
     # A folder that is made for one in it is named with it.
-    return [p for place in places for p in (place, *place.parents) if folder / "here" in p.parents]
+    made = [p for place in places for p in (place, *place.parents) if folder / "here" in p.parents]
+    return made + [folder / "here" / name / LOCK for name in names]
 
 
 def _redirect(folder: Path) -> None:
