@@ -164,7 +164,9 @@ def _others(folder: Path) -> dict[str, tuple[object, ...]]:
 
 
 def _outside(case: Case, folder: Path, before: dict[str, tuple[object, ...]]) -> str:
-    named = tuple(str(place) for place in _named(case, folder))
+    # A work directory that is a link is where it leads.
+    run = [(folder / "run").resolve()] if (folder / "run").is_symlink() and (folder / "run").is_dir() else []
+    named = tuple(str(place) for place in [*run, *_named(case, folder)])
     after = {n: f for n, f in _others(folder).items() if not str(folder / n).startswith(named)}
     changed = sorted(name for name in {**before, **after} if before.get(name) != after.get(name))
     known = ("here", "run", "inputs", "outside", "out", "err", "printed", "found")

@@ -111,7 +111,17 @@ BYTES: dict[str, Writer] = {
 
 
 def _link(path: Path, draw: random.Random, whole: Path) -> None:
-    targets = ("../outside", "../outside/theirs.txt", path.name, "/dev/zero", "/dev/null", "..", "nothing")
+    case = next(above for above in path.parents if (above / "outside").is_dir())
+    back = os.path.relpath(case / "outside", path.parent)  # never out of the case's folder
+    targets = (
+        back,
+        f"{back}/theirs.txt",
+        path.name,
+        "/dev/zero",
+        "/dev/null",
+        f"{back}/../inputs",
+        "nothing",
+    )
     path.symlink_to(draw.choice(targets))
 
 
