@@ -167,8 +167,9 @@ def _outside(case: Case, folder: Path, before: dict[str, tuple[object, ...]]) ->
     # A work directory that is a link is where it leads.
     run = [(folder / "run").resolve()] if (folder / "run").is_symlink() and (folder / "run").is_dir() else []
     named = tuple(str(place) for place in [*run, *_named(case, folder)])
-    after = {n: f for n, f in _others(folder).items() if not str(folder / n).startswith(named)}
-    changed = sorted(name for name in {**before, **after} if before.get(name) != after.get(name))
+    after = _others(folder)
+    names = {name for name in {**before, **after} if not str(folder / name).startswith(named)}
+    changed = sorted(name for name in names if before.get(name) != after.get(name))
     known = ("here", "run", "inputs", "outside", "out", "err", "printed", "found")
     changed += sorted(p.name for p in folder.iterdir() if p.name not in known)
     return f"written outside the work directory: {', '.join(changed)}" if changed else ""
