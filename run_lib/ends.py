@@ -62,9 +62,10 @@ def _line(error: Exception) -> tuple[str, int | None]:
     return str(error), 1 if isinstance(error, MachineError) else 2 if isinstance(error, ValueError) else None
 
 
-def _end(line: str, status: int) -> None:
+def _end(text: str, status: int) -> None:
     try:
-        print(line, file=sys.stderr, flush=True)
+        # One line, whatever a message quotes: a name of the user's may hold line breaks.
+        print(" ".join(part.strip() for part in text.splitlines()), file=sys.stderr, flush=True)
     except OSError:  # nobody reads it, and the status says the rest
         _leave_outputs()
     else:

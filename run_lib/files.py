@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -109,12 +110,17 @@ def read_json(path: Path) -> Any:
         OSError: it cannot be read.
         ValueError: it is no JSON, or too large; a predicate that follows the file's name.
     """
-    if (size := path.stat().st_size) > LARGEST_JSON:
-        raise ValueError(f"is of {size} bytes, more than {LARGEST_JSON}")
+    facts = path.stat()
+    if not stat.S_ISREG(facts.st_mode):  # a pipe would be waited for, and a device has no end
+        raise ValueError("is no regular file")
+    if facts.st_size > LARGEST_JSON:
+        raise ValueError(f"is of {facts.st_size} bytes, more than {LARGEST_JSON}")
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except RecursionError:
         raise ValueError("is nested too deeply") from None
+    except UnicodeDecodeError:
+        raise ValueError("is no text in UTF-8") from None
     except ValueError as error:
         raise ValueError(f"is no JSON ({error})") from error
 

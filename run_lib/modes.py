@@ -39,6 +39,7 @@ class Train(Mode):
         return plans.training(configuration)
 
     def writes(self, plan: TrainingPlan, run: Run) -> Iterable[Path]:
+        run.check_checkpoints()
         return (run.checkpoints.folder,)
 
     def work(self, plan: TrainingPlan, run: Run) -> None:
@@ -105,6 +106,7 @@ class Everything(Mode):
         return plans.complete(configuration)
 
     def writes(self, plan: plans.CompletePlan, run: Run) -> Iterable[Path]:
+        run.check_checkpoints()
         parts = ((plan.training, run.checkpoints.folder), (plan.sampling, run.samples))
         return (*(folder for part, folder in parts if part is not None), run.evaluation)
 
@@ -146,7 +148,7 @@ class Tune(Mode):
         return plans.tuning(configuration)
 
     def writes(self, plan: TuningPlan, run: Run) -> Iterable[Path]:
-        return (run.workdir / plan.settings.folder,)
+        return (run.folder(plan.settings.folder, "config.tune.folder"),)
 
     def work(self, plan: TuningPlan, run: Run) -> None:
         from run_lib.tuning.tune import tune
@@ -229,7 +231,7 @@ class Convert(Mode):
         return plans.conversion(configuration)
 
     def writes(self, plan: ConversionPlan, run: Run) -> Iterable[Path]:
-        return () if plan.settings.path else (run.workdir / "converted",)
+        return () if plan.settings.path else (run.folder("converted"),)
 
     def work(self, plan: ConversionPlan, run: Run) -> None:
         from run_lib.convert import convert

@@ -116,7 +116,7 @@ def find_device(name: str | torch.device) -> torch.device:
         return torch.device(f"cuda:{os.environ.get('LOCAL_RANK', 0)}" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
-        torch.zeros(1, device=device)
+        torch.zeros(1, device=device).item()  # meta has shapes alone
     except (RuntimeError, AssertionError) as error:
         raise ValueError(
             f"config.device={name!s} cannot be used ({str(error).splitlines()[0]}); take auto, cpu, cuda or "

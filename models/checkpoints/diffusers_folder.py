@@ -158,8 +158,12 @@ def _find(folder: Path, part: str, name: str) -> Path | None:
 def _json(file: Path) -> dict[str, Any]:
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
+    except UnicodeDecodeError:
+        raise ValueError(f"{file} is no text in UTF-8.") from None
     except ValueError as error:
         raise ValueError(f"{file} is not JSON: {error}") from error
+    except RecursionError:
+        raise ValueError(f"{file} is nested too deeply.") from None
     if not isinstance(content, dict):
         raise ValueError(f"{file} holds a {type(content).__name__}; a diffusers config is an object.")
     return content

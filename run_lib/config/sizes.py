@@ -112,7 +112,12 @@ def _check_arrays(config: ConfigDict, size: int) -> None:
 
 def _check_network(model: ConfigDict) -> None:
     width, blocks = model.get("nf"), model.get("num_res_blocks")
-    multiples = model.get("ch_mult") or (1,)
+    multiples = model.get("ch_mult", (1,))
+    if multiples is not None and not multiples:
+        raise ValueError(
+            "config.model.ch_mult is empty: give a multiple of nf for each resolution, such as (1,2)."
+        )
+    multiples = multiples or (1,)
     if not isinstance(width, int) or not all(isinstance(m, int) for m in multiples):
         return
     if len(multiples) > 32:

@@ -29,7 +29,8 @@ def read_archive(path: Path, where: str, shape: tuple[int, ...], levels: int) ->
     try:
         held = read_arrays(path, ("arr_0",), optional=("arr_1",))
     except (OSError, PackedError) as error:
-        raise ValueError(f"{where} is no .npz with arr_0: it {error}.") from error
+        reason = f"cannot be read: {error.strerror}" if isinstance(error, OSError) else error
+        raise ValueError(f"{where} is no .npz with arr_0: it {reason}.") from error
     images, labels = held["arr_0"], held.get("arr_1")
     if images.ndim == 0 or not images.size:
         raise ValueError(f"{where}: arr_0 has the shape {images.shape}, which holds no images.")

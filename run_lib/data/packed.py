@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import stat
 import zipfile
 import zlib
 from collections.abc import Iterable
@@ -35,6 +36,7 @@ def read_arrays(
         PackedError: it is damaged, lacks an array, holds objects, or declares more than it holds.
         OSError: it cannot be read.
     """
+    _check_file(path)
     try:
         with zipfile.ZipFile(path) as archive:
             held = {m.filename.removesuffix(".npy"): m for m in archive.infolist()}
@@ -59,10 +61,17 @@ def read_array(path: Path, *, mapped: bool = False) -> np.ndarray:
         PackedError: it is damaged, holds objects, or declares more than it holds.
         OSError: it cannot be read.
     """
+    _check_file(path)
     with path.open("rb") as stream:
         _check_header(stream, path.stat().st_size)
     found: np.ndarray = np.load(path, mmap_mode="c" if mapped else None)
     return found
+
+
+def _check_file(path: Path) -> None:
+    """Refuse a pipe, which would be waited for, and a device, which has no end."""
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise PackedError("is no regular file")
 
 
 def _check_growth(size: int, members: list[zipfile.ZipInfo]) -> None:

@@ -39,12 +39,15 @@ class ImageTable(Generic[V]):
                     text = path.read_text(encoding="utf-8")
                 whole = text[: text.rfind("\n") + 1]
                 rows = list(csv.reader(io.StringIO(whole)))
-                if tuple(rows[0]) != self._header:
-                    raise ValueError(f"its first line is {','.join(rows[0])}")
+                if not rows or tuple(rows[0]) != self._header:
+                    raise ValueError(f"its first line is {','.join(rows[0]) if rows else 'missing'}")
+                if wrong := [row for row in rows if len(row) != 2]:
+                    raise ValueError(f"a line has {len(wrong[0])} entries")
                 self._values = {image: parse(value) for image, value in rows[1:]}
-            except (ValueError, IndexError, csv.Error) as error:
+            except (ValueError, csv.Error) as error:
+                reason = "it is no text in UTF-8" if isinstance(error, UnicodeDecodeError) else error
                 raise ValueError(
-                    f"{path} is no table of images and {column}s ({error}); move it away, or take another folder by "
+                    f"{path} is no table of images and {column}s ({reason}); move it away, or take another folder by "
                     f"--config.reconstruct.output."
                 ) from error
             if whole != text:

@@ -28,8 +28,11 @@ class Restoration(abc.ABC):
         """The measurements of images (B, C, H, W), from which ``restore`` works; ``noise`` has one stream for each."""
 
     @abc.abstractmethod
-    def restore(self, y: Tensor, noise: Noise, **cond: Any) -> SampleResult:
-        """One result (B, C, H, W) for each measurement; ``noise`` has one stream for each result."""
+    def restore(self, y: Tensor, noise: Noise, /, **cond: Any) -> SampleResult:
+        """One result (B, C, H, W) for each measurement; ``noise`` has one stream for each result.
+
+        Conditions of the network may have any name, ``y`` of its classes too.
+        """
 
     @abc.abstractmethod
     def with_times(self, times: Tensor) -> Restoration:
@@ -68,7 +71,7 @@ class LinearRestoration(Restoration):
     def measure(self, x: Tensor, noise: Noise) -> Tensor:
         return self.operator.measure(x, noise, self.noise_std)
 
-    def restore(self, y: Tensor, noise: Noise, **cond: Any) -> SampleResult:
+    def restore(self, y: Tensor, noise: Noise, /, **cond: Any) -> SampleResult:
         return self.method.sample((len(y), *self.data.shape), y, noise, **cond)
 
     def with_times(self, times: Tensor) -> LinearRestoration:
@@ -96,7 +99,7 @@ class Method(abc.ABC):
     """A sampler of the posterior given a measurement."""
 
     @abc.abstractmethod
-    def sample(self, shape: tuple[int, ...], y: Tensor, noise: Noise, **cond: Any) -> SampleResult:
+    def sample(self, shape: tuple[int, ...], y: Tensor, noise: Noise, /, **cond: Any) -> SampleResult:
         """Samples of the given shape (B, ...), sample b given measurement ``y[b]``."""
 
     @abc.abstractmethod
@@ -124,7 +127,7 @@ class Projected(Method):
     noise_std: float
     walk: Callable[[PCSampler], PCSampler]
 
-    def sample(self, shape: tuple[int, ...], y: Tensor, noise: Noise, **cond: Any) -> SampleResult:
+    def sample(self, shape: tuple[int, ...], y: Tensor, noise: Noise, /, **cond: Any) -> SampleResult:
         constraint = Replacement(self.operator, y, self.noise_std)
         constrained = replace(self.sampler, constraints=(*self.sampler.constraints, constraint))
         return self.walk(constrained).sample(shape, noise, **cond)
@@ -145,7 +148,7 @@ class Wrapped(Method):
     sampler: PCSampler | ODESampler
     posterior: PosteriorModel
 
-    def sample(self, shape: tuple[int, ...], y: Tensor, noise: Noise, **cond: Any) -> SampleResult:
+    def sample(self, shape: tuple[int, ...], y: Tensor, noise: Noise, /, **cond: Any) -> SampleResult:
         return replace(self.sampler, model=self.posterior).sample(shape, noise, measurement=y, **cond)
 
     def with_times(self, times: Tensor) -> Wrapped:
@@ -173,7 +176,7 @@ class NoisedEdit(Restoration):
     def measure(self, x: Tensor, noise: Noise) -> Tensor:
         return x
 
-    def restore(self, y: Tensor, noise: Noise, **cond: Any) -> SampleResult:
+    def restore(self, y: Tensor, noise: Noise, /, **cond: Any) -> SampleResult:
         return sdedit(self.sampler, y, self.strength, noise, **cond)
 
     def with_times(self, times: Tensor) -> NoisedEdit:

@@ -101,6 +101,8 @@ def _instead(path: Path) -> str:
 
 def is_checkpoint(path: Path) -> bool:
     """Whether a file is a checkpoint of ours, by the first bytes of its pickle; one that cannot be read is not."""
+    if not path.is_file():  # a pipe would be waited for
+        return False
     try:
         with zipfile.ZipFile(path) as held:
             (pickled,) = [name for name in held.namelist() if name.endswith("/data.pkl")]

@@ -93,7 +93,7 @@ class StoredGrids:
             return [StoredGrid(**{**entry, "purpose": Purpose(**entry["purpose"])}) for entry in entries]
         except (ValueError, KeyError, TypeError) as error:
             raise ValueError(
-                f"{self.path} holds no time grids of ours ({error}); delete it and make them anew."
+                f"{self.path} holds no time grids of ours ({error}): move it away, and make them anew."
             ) from error
 
     def find(self, purpose: Purpose) -> StoredGrid:

@@ -52,7 +52,7 @@ class AdaptiveSDE(Predictor[SDE]):
     relative: Annotated[float, Range(above=0)] = 0.02
     absolute: Annotated[float, Range(above=0)] = 0.0078
     first_step: Annotated[float, Range(above=0)] = 0.01
-    safety: Annotated[float, Range(above=0)] = 0.9
+    safety: Annotated[float, Range(above=0, most=1)] = 0.9
     exponent: Annotated[float, Range(above=0)] = 0.9
     most_steps: Annotated[int, Range(least=1)] = 100_000
 
