@@ -71,7 +71,7 @@ WRONG_VALUES: list[tuple[str, dict[str, object], list[str]]] = [
     (
         "levels of the U-Net",
         {"model.ch_mult": "(1,2,2,2,2)"},
-        ["(8, 8) does not divide by (16, 16)", "channel_mult"],
+        ["(8, 8) does not divide by (16, 16)", "config.model.ch_mult."],
     ),
     ("image size 0", {"data.image_size": 0}, ["config.data.image_size lies in [1, 32768], got 0"]),
     ("groups", {"model.nf": 9}, ["9 channels cannot be normalised in 4 groups"]),
