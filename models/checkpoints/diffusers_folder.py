@@ -158,8 +158,8 @@ def _find(folder: Path, part: str, name: str) -> Path | None:
 def _json(file: Path) -> dict[str, Any]:
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{file} is not JSON: {error}") from error
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{file} is not JSON; fetch it again, or write it again with diffusers.") from error
     if not isinstance(content, dict):
         raise ValueError(f"{file} holds a {type(content).__name__}; a diffusers config is an object.")
     return content

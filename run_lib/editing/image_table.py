@@ -40,12 +40,12 @@ class ImageTable(Generic[V]):
                 whole = text[: text.rfind("\n") + 1]
                 rows = list(csv.reader(io.StringIO(whole)))
                 if tuple(rows[0]) != self._header:
-                    raise ValueError(f"its first line is {','.join(rows[0])}")
+                    raise ValueError("another table")
                 self._values = {image: parse(value) for image, value in rows[1:]}
             except (ValueError, IndexError, csv.Error) as error:
                 raise ValueError(
-                    f"{path} is no table of images and {column}s ({error}); move it away, or take another folder by "
-                    f"--config.reconstruct.output."
+                    f"{path} is no table of images and {column}s, whose first line is {','.join(self._header)}: move "
+                    f"it away, or take another folder by --config.reconstruct.output."
                 ) from error
             if whole != text:
                 self.sort(list(self._values))

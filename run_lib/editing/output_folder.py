@@ -32,7 +32,7 @@ def open_output_folder(folder: Path, field: str, settings: Mapping[str, Any]) ->
             differences = "; ".join(_differences(theirs, ours))
             raise ValueError(
                 f"{folder} holds what was made with other settings ({differences}). Nothing is overwritten: take "
-                f"another folder by --{field}, or remove that one."
+                f"another folder by --{field}, or move that one away."
             )
     else:
         check_unused(folder, field)

@@ -186,8 +186,10 @@ class TrainState:
             except (LookupError, TypeError, AttributeError, RuntimeError, ValueError) as error:
                 if out_of_memory(error):
                     raise
+                # Only what is said in words of ours.
+                why = f" ({error})" if isinstance(error, ValueError) else ""
                 raise ValueError(
-                    f"{path}: its entry {entry!r} does not go with the configuration ({error}). Use the one it was "
+                    f"{path}: its entry {entry!r} does not go with the configuration{why}. Use the one it was "
                     f"trained with, or another --workdir."
                 ) from error
 

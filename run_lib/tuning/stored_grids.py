@@ -7,14 +7,14 @@ it, in every mode that samples from a checkpoint.
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
-from run_lib.files import read_json, write_json
+from run_lib.files import read_record, write_json
 from run_lib.fingerprint import Basis, basis_of
 from run_lib.seeds import Use, stream_seed
 from run_lib.training.state import Weights
@@ -79,6 +79,11 @@ class StoredGrid:
     made_from: Mapping[str, str] = field(default_factory=dict)
 
 
+def _grid_of(purpose: Mapping[str, Any], times: Iterable[float], **rest: Any) -> StoredGrid:
+    """A grid of its entry in the file, where tuples are lists."""
+    return StoredGrid(purpose=Purpose(**purpose), times=tuple(times), **rest)
+
+
 @dataclass(frozen=True)
 class StoredGrids:
     """The grids of one checkpoint, in a file beside it."""
@@ -89,11 +94,10 @@ class StoredGrids:
         if not self.path.is_file():
             return []
         try:
-            entries = read_json(self.path)["grids"]
-            return [StoredGrid(**{**entry, "purpose": Purpose(**entry["purpose"])}) for entry in entries]
-        except (ValueError, KeyError, TypeError) as error:
+            return read_record(self.path, lambda content: [_grid_of(**entry) for entry in content["grids"]])
+        except ValueError as error:
             raise ValueError(
-                f"{self.path} holds no time grids of ours ({error}); delete it and make them anew."
+                f"{self.path} holds no time grids of ours: it {error}. Move it away, and make them anew."
             ) from error
 
     def find(self, purpose: Purpose) -> StoredGrid:

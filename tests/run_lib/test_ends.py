@@ -293,7 +293,7 @@ def test_too_little_memory(error: Exception, tmp_path: Path, monkeypatch: pytest
 
     monkeypatch.setattr(run_lib.sample, "draw", draw)
     line = one_line(calls(GAUSSIAN, "sample", tmp_path, **SMALL), 1)
-    assert line.startswith("error: there is too little memory (")
+    assert line.startswith("error: there is too little memory")
     assert "Lower the batch size" in line
 
 
