@@ -37,6 +37,7 @@ class Purpose:
         num_steps: times of the grid.
         process: kind of process.
         first, last: its ends, the process's own times.
+        average: rate of the weights' further average that the pilot took; None: the first average.
     """
 
     predictor: str
@@ -44,15 +45,17 @@ class Purpose:
     process: str
     first: float
     last: float
+    average: float | None = None
 
     @classmethod
-    def of(cls, sampler: PCSampler) -> Purpose:
+    def of(cls, sampler: PCSampler, average: float | None = None) -> Purpose:
         times = sampler.times
         process = type(sampler.model.process).__name__
-        return cls(repr(sampler.predictor), len(times), process, float(times[0]), float(times[-1]))
+        return cls(repr(sampler.predictor), len(times), process, float(times[0]), float(times[-1]), average)
 
     def __str__(self) -> str:
-        return f"{self.predictor} in {self.num_steps} steps from {self.first:g} to {self.last:g} of {self.process}"
+        what = f"{self.predictor} in {self.num_steps} steps from {self.first:g} to {self.last:g} of {self.process}"
+        return what if self.average is None else f"{what} with model.used_ema_rate={self.average:g}"
 
 
 @dataclass(frozen=True)
@@ -146,7 +149,7 @@ def with_stored_grid(plan: SamplingPlan, path: Path, weights: Weights | None = N
     sampler = plan.sampler
     if not plan.stored_grid or isinstance(sampler, ODESampler):
         return plan
-    found = StoredGrids(path).find(Purpose.of(sampler))
+    found = StoredGrids(path).find(Purpose.of(sampler, plan.subject.averages.used_ema_rate))
     if weights is not None:
         with weights.averaged():
             _check_basis(found, piloted(plan), path)
@@ -187,7 +190,7 @@ def make_grid(plan: SamplingPlan, count: int, path: Path) -> StoredGrid:
         found = optimise_grid(model, sampler.predictor, steps, (count, *plan.data.shape), noise)
     times = found.grid.times(process, steps)
     grid = StoredGrid(
-        Purpose.of(sampler),
+        Purpose.of(sampler, plan.subject.averages.used_ema_rate),
         tuple(times.tolist()),
         found.error,
         found.before,
