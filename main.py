@@ -7,6 +7,11 @@ from __future__ import annotations
 
 import sys
 
+from run_lib.stopping import end_at_once, promising
+
+if __name__ == "__main__":
+    end_at_once()  # the imports below take seconds
+
 from absl import flags
 
 from run_lib import (
@@ -22,7 +27,6 @@ from run_lib.config.usage import usage, wants_help
 from run_lib.files import remove_partials, writable
 from run_lib.locks import holding
 from run_lib.processes import refuse_several
-from run_lib.stopping import promising
 
 _CONFIG = flags.DEFINE_string("config", None, "Configuration: a file, or a shipped one such as ddpm/digits.")
 _MODE = flags.DEFINE_string("mode", "all", "What to do.")

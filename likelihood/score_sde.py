@@ -6,12 +6,11 @@ import math
 from collections.abc import Callable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from likelihood.bits import bits_per_dim
 from likelihood.divergence import Divergence, Hutchinson, Probe
 from likelihood.ode import log_likelihood
-from models.base import Network
 from models.prediction.conventions import convention
 from models.prediction.noise_model import Model
 from sde_lib.base import SDE
@@ -33,7 +32,7 @@ def get_likelihood_fn(
     *,
     seed: int = 0,
     epsilon: Tensor | None = None,
-) -> Callable[[Model | Network, Tensor], tuple[Tensor, Tensor, int]]:
+) -> Callable[[Model | nn.Module, Tensor], tuple[Tensor, Tensor, int]]:
     """Make a function ``(model, data) -> (bits/dim, z, nfe)`` that computes what score_sde_pytorch's does.
 
     The probability flow of the whole batch is one system for scipy's solver, integrated in time from ``eps``; bits/dim
@@ -60,7 +59,7 @@ def get_likelihood_fn(
     one, zero = torch.ones(()), torch.zeros(())
     width = float((one - zero) / (inverse_scaler(one) - inverse_scaler(zero)))
 
-    def likelihood_fn(model: Model | Network, data: Tensor) -> tuple[Tensor, Tensor, int]:
+    def likelihood_fn(model: Model | nn.Module, data: Tensor) -> tuple[Tensor, Tensor, int]:
         if not isinstance(model, Model):
             model = convention(sde).sampling.model(model)
         if model.process != sde:

@@ -42,6 +42,7 @@ _USERS = {
 }
 """What to do about errors that the user's paths cause."""
 _NUMBER = re.compile(r"(?:os error |code: )(\d+)")
+_ASKED = re.compile(r"allocate (\d[\d.]* ?(?:[KMGT]?i?B|bytes))")
 _DEVICE = re.compile(r"(CUDA|CUBLAS|cuBLAS|cuDNN|CUDNN|HIP|NCCL|MPS|XPU)\b.*", re.DOTALL)
 _WRITER = re.compile(r".*(PytorchStreamWriter|inline_container).*", re.DOTALL)
 
@@ -104,8 +105,10 @@ def machines_fault(error: BaseException) -> str | None:
     """The line about an error that is the machine's: memory, device, disk behind a library; None for another."""
     first = next(iter(str(error).strip().splitlines()), "") or type(error).__name__
     if out_of_memory(error):
+        asked = _ASKED.search(str(error))
+        amount = f" ({asked[1]} could not be had)" if asked else ""
         return (
-            f"there is too little memory ({first}). Lower the batch size (training.batch_size or training.microbatch, "
+            f"there is too little memory{amount}. Lower the batch size (training.batch_size or training.microbatch, "
             f"sampling.batch_size, eval.batch_size), or take a machine with more."
         )
     if isinstance(error, RuntimeError):

@@ -7,12 +7,14 @@ import os
 import re
 import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from run_lib.faults import naming
+
+T = TypeVar("T")
 
 _PARTIAL = re.compile(r"\.partial-(\d+)-.+")
 
@@ -123,6 +125,24 @@ def read_json(path: Path) -> Any:
         raise ValueError("is no text in UTF-8") from None
     except ValueError as error:
         raise ValueError(f"is no JSON ({error})") from error
+
+
+def read_record(path: Path, made_of: Callable[[Any], T]) -> T:
+    """What a JSON file of ours holds.
+
+    Args:
+        path: of the file.
+        made_of: makes it of the file's content; what it raises of other content is not for users.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is no JSON, or is of other entries; a predicate that follows the file's name.
+    """
+    content = read_json(path)
+    try:
+        return made_of(content)
+    except (LookupError, TypeError, AttributeError, ValueError) as error:
+        raise ValueError("has entries that are missing, unknown or of another kind") from error
 
 
 def writable(folder: Path) -> Path:

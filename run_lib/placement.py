@@ -118,8 +118,11 @@ def find_device(name: str | torch.device) -> torch.device:
         device = torch.device(name)
         torch.zeros(1, device=device).item()  # meta has shapes alone
     except (RuntimeError, AssertionError) as error:
+        count = torch.cuda.device_count()
+        here = (
+            f"cuda:0 to cuda:{count - 1}" if count > 1 else "cuda" if count else "no GPU that torch can use"
+        )
         raise ValueError(
-            f"config.device={name!s} cannot be used ({str(error).splitlines()[0]}); take auto, cpu, cuda or "
-            f"cuda:N."
+            f"config.device={name!s} cannot be used: beside the cpu there is {here}. Take auto, or one of these."
         ) from error
     return device

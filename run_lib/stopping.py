@@ -112,6 +112,21 @@ def promising(kept: str) -> Iterator[None]:
         raise Stopped(signal.SIGINT, kept) from None
 
 
+def end_at_once() -> None:
+    """Have a signal end the program in one line from here on, while it is imported and until ``watching``.
+
+    Not by an exception: a library that is being imported may turn it into another.
+    """
+
+    def end(number: int, frame: object) -> None:
+        with suppress(OSError):  # nobody reads it
+            os.write(2, f"stopped by {signal.Signals(number).name}.\n".encode())
+        os._exit(128 + number)
+
+    for number in SIGNALS:
+        signal.signal(number, end)
+
+
 def end_with_parent() -> None:
     """Make this process, started by ``multiprocessing``, end when its parent does, however that ends.
 

@@ -69,7 +69,10 @@ class DiscreteDiffusion(nn.Module, GaussianProcess):
     def ddpm(cls, betas: Tensor) -> DiscreteDiffusion:
         """x_i = sqrt(1 - beta_i) x_{i-1} + sqrt(beta_i) z (Ho et al. 2020, eq. 2)."""
         if not bool(((betas > 0) & (betas <= 1)).all()):
-            raise ValueError(f"betas must lie in (0, 1], got {betas.min():.3g} to {betas.max():.3g}.")
+            raise ValueError(
+                f"betas must lie in (0, 1], got {betas.min():.3g} to {betas.max():.3g}: take more "
+                f"levels (N), or smaller betas."
+            )
         log_alpha_bar = torch.log1p(-betas.double()).cumsum(0)
         return cls(alphas=(log_alpha_bar / 2).exp(), sigmas=torch.sqrt(-torch.expm1(log_alpha_bar)))
 
@@ -192,5 +195,10 @@ def smld_chain(
         N: number of levels.
         sigma_min: standard deviation of the noise at the least noisy level.
         sigma_max: standard deviation of the noise at the most noisy level.
+
+    Raises:
+        ValueError: the levels would not become noisier.
     """
+    if N > 1 and sigma_min >= sigma_max:
+        raise ValueError(f"SMLD needs 0 < sigma_min < sigma_max, got {sigma_min} and {sigma_max}.")
     return DiscreteDiffusion.smld(geometric_sigmas(N, sigma_min, sigma_max))

@@ -15,8 +15,8 @@ def group_norm(channels: int, groups: int, *, eps: float = 1e-5) -> nn.GroupNorm
     """
     if channels % groups:
         raise ValueError(
-            f"{channels} channels cannot be normalised in {groups} groups; choose channels (times each "
-            f"channel_mult) that are multiples of {groups}, or a norm_groups that divides {channels}."
+            f"{channels} channels cannot be normalised in {groups} groups; choose a width (times each "
+            f"entry of channel_mult) that is a multiple of {groups}, or a norm_groups that divides {channels}."
         )
     return nn.GroupNorm(groups, channels, eps=eps)
 

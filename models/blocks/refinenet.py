@@ -236,6 +236,6 @@ def make_kit(*, dims: int, nonlinearity: str, norm: NormFactory, conditional: bo
         ValueError: an unknown non-linearity, or not one to three dimensions.
     """
     if dims not in (1, 2, 3):
-        raise ValueError(f"dims={dims}: a RefineNet has 1, 2 or 3 spatial dimensions.")
+        raise ValueError(f"samples of {dims} spatial axes: this network has 1, 2 or 3 of them.")
     refine_norm = norm if conditional else no_norm
     return Kit(dims, activation(nonlinearity), norm, refine_norm, average_pool=conditional)

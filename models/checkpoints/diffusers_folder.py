@@ -160,10 +160,10 @@ def _json(file: Path) -> dict[str, Any]:
         content = json.loads(file.read_text(encoding="utf-8"))
     except UnicodeDecodeError:
         raise ValueError(f"{file} is no text in UTF-8.") from None
-    except ValueError as error:
-        raise ValueError(f"{file} is not JSON: {error}") from error
     except RecursionError:
         raise ValueError(f"{file} is nested too deeply.") from None
+    except ValueError as error:
+        raise ValueError(f"{file} is not JSON; fetch it again, or write it again with diffusers.") from error
     if not isinstance(content, dict):
         raise ValueError(f"{file} holds a {type(content).__name__}; a diffusers config is an object.")
     return content

@@ -40,7 +40,7 @@ class BlockFactory:
 
     def __post_init__(self) -> None:
         if self.dims not in (1, 2, 3):
-            raise ValueError(f"dims={self.dims!r} is not supported; allowed: 1, 2, 3 (spatial dimensions).")
+            raise ValueError(f"samples of {self.dims!r} spatial axes: this network has 1, 2 or 3 of them.")
         if self.upsample not in ("nearest", "transposed"):
             raise ValueError(f"unknown upsample {self.upsample!r}; allowed: 'nearest', 'transposed'.")
         if self.upsample == "transposed" and (self.resblock_updown or not self.conv_resample):
@@ -192,8 +192,8 @@ def encoder_stages(
     split = [mult for mult in channel_mult if mult * channels != int(mult * channels)]
     if split:
         raise ValueError(
-            f"{channels} channels times {', '.join(f'{mult:g}' for mult in split)} is no whole number of channels: "
-            f"choose others for config.model.ch_mult (channel_mult), or for config.model.nf (channels)."
+            f"channels={channels} times {', '.join(f'{mult:g}' for mult in split)}, of channel_mult, is no whole "
+            f"number of channels: change the one or the other."
         )
     stages: ModuleList[Stage] = ModuleList()
     ch = int(channel_mult[0] * channels)

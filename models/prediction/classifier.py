@@ -8,7 +8,6 @@ from typing import final
 import torch
 from torch import Tensor, nn
 
-from models.base import Network
 from models.prediction.time_encoding import TimeEncoding
 from sde_lib.base import Process
 
@@ -39,7 +38,7 @@ class NoisyClassifier(Classifier):
         time: what the network is told about time.
     """
 
-    def __init__(self, network: Network, process: Process, time: TimeEncoding) -> None:
+    def __init__(self, network: nn.Module, process: Process, time: TimeEncoding) -> None:
         super().__init__()
         self.network, self.process, self.time = network, process, time
 

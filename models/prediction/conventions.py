@@ -10,9 +10,10 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeAlias, overload
+from typing import Any, TypeAlias, overload
 
-from models.base import Network
+from torch import nn
+
 from models.prediction.noise_model import NoiseModel, Output
 from models.prediction.time_encoding import (
     ChainIndex,
@@ -56,19 +57,22 @@ class Setting:
     time: TimeEncoding
     output: Output
 
-    def model(self, network: Network, *, variance: VarianceOutput | None = None) -> NoiseModel:
+    def model(self, network: nn.Module, *, variance: VarianceOutput | None = None) -> NoiseModel:
         """The network as a model of the process.
 
         A network that outputs the same whatever the process (``Network.output_kind``), or wants labels of its
-        own (``Network.time_label``), is read as it says.
+        own (``Network.time_label``), is read as it says. Any other module is read by the convention alone.
 
         Args:
-            network: trained under this convention.
+            network: trained under this convention; called as ``network(x, labels)``, as score_sde's are. It may be
+                wrapped in torch's ``DataParallel``.
             variance: what the further channels of its output mean, None where it has none.
         """
-        output, time = network.output_kind or self.output, self.time
-        if network.time_label in TIME_LABELS:
-            time = TIME_LABELS[network.time_label](self.process)
+        parallel = isinstance(network, nn.DataParallel | nn.parallel.DistributedDataParallel)
+        own: Any = network.module if parallel else network
+        output, time = getattr(own, "output_kind", None) or self.output, self.time
+        if (label := getattr(own, "time_label", None)) in TIME_LABELS:
+            time = TIME_LABELS[label](self.process)
         return NoiseModel(network, self.process, time, output, variance)
 
 
@@ -79,7 +83,7 @@ class Convention:
     training: Setting
     sampling: Setting
 
-    def model(self, network: Network, *, variance: VarianceOutput | None = None) -> NoiseModel:
+    def model(self, network: nn.Module, *, variance: VarianceOutput | None = None) -> NoiseModel:
         """The network as a model to sample from; arguments of ``Setting.model``."""
         return self.sampling.model(network, variance=variance)
 

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from models.base import Network
 from models.prediction.time_encoding import TimeEncoding
 from models.prediction.variances import LearnedVariance, VarianceOutput, check_variance_output, split_output
 from sde_lib.base import GaussianProcess, expand
@@ -219,7 +218,7 @@ class NoiseModel(Model[GivenProcess]):
 
     def __init__(
         self,
-        network: Network,
+        network: nn.Module,
         process: GivenProcess,
         time: TimeEncoding,
         output: Output,

@@ -96,13 +96,15 @@ OPERATORS = {
     "mri": "fourier",
 }
 """Tasks whose operator has another name, or the same."""
+IMAGE_MASK = "mask_image"
+"""Made of a file, which ``control.mask`` names: no task alone says which."""
 MASKS = {"half": "mask_half", "box": "mask_box", "random": "mask_random"}
 EDITS = ("sdedit", "interpolate")
 
 
 def _tasks() -> dict[str, Any]:
     ours = {task: register_operator[name] for task, name in OPERATORS.items()}
-    own = {name: register_operator[name] for name in register_operator}
+    own = {name: register_operator[name] for name in register_operator if name != IMAGE_MASK}
     return {**own, "inpaint": inpaint, **ours, "sdedit": sdedit, "interpolate": interpolate}
 
 
@@ -147,7 +149,7 @@ def inversions(field: str) -> Names:
 def masks() -> dict[str, Any]:
     """``control.mask``: by name, or of an image file, which any other value names."""
     return {name: register_operator[operator] for name, operator in MASKS.items()} | {
-        "image": register_operator["mask_image"]
+        "image": register_operator[IMAGE_MASK]
     }
 
 

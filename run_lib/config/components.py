@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import inspect
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -68,6 +69,31 @@ class Role:
         return _fields(self, name, self.choices[name])
 
 
+@contextmanager
+def naming_fields(fields: Mapping[str, str]) -> Iterator[None]:
+    """Have an error within the block name the fields that a user sets, and not the parameters of a function.
+
+    A parameter is known by ``name=`` or ``(name)``, and one of several words wherever it stands: ``channels`` is
+    English as well.
+
+    Args:
+        fields: parameter -> field.
+
+    Raises:
+        ValueError: that of the block, renamed.
+    """
+    try:
+        yield
+    except ValueError as error:
+        said = str(error)
+        for name, path in fields.items():
+            written = rf"{name}(?!\w|\.\w|\()" if "_" in name else rf"{name}(?==)|(?<=\(){name}(?=\))"
+            said = re.sub(rf"(?<![\w.'\"/-])(?:{written})", f"config.{path}", said)
+        if said == str(error):
+            raise
+        raise ValueError(said) from error
+
+
 @functools.cache
 def _fields(role: Role, name: str, factory: Any) -> frozenset[str]:
     block = f"{role.section}.{snake_case(name)}"
@@ -129,7 +155,17 @@ class Chosen:
                     f"{self.factory.__name__} needs {key!r}, and it is not in config.{path}, which is not set; "
                     f"give it a default value."
                 )
-        return self.factory(**arguments)
+        with self.naming_fields():
+            return self.factory(**arguments)
+
+    @contextmanager
+    def naming_fields(self) -> Iterator[None]:
+        """Have what the component refuses within the block name fields, and not the parameters that they set."""
+        fields = {
+            s.name: path for path, s in self.role.settings(self.factory) if not path.endswith(f".{s.name}")
+        }
+        with naming_fields(fields):
+            yield
 
     def __str__(self) -> str:
         return f"{self.role.choices.kind} {self.name!r}"
@@ -181,7 +217,7 @@ def reasons(found: list[str]) -> Iterator[None]:
 
 def _checked(setting: Setting, value: Any, component: str, field: str) -> Any:
     try:
-        return setting.check(value, of=component)
+        return dataclasses.replace(setting, name=field.rpartition(".")[2]).check(value, of=component)
     except ValueError as error:
         raise ValueError(f"{error} (config.{field})") from error
 

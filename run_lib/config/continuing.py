@@ -198,6 +198,27 @@ class Agreement:
         """The same of a checkpoint from which training goes on; what takes effect from there on is listed."""
         return self._check(path, theirs, {MEANING, STATE, COURSE}, listed={EFFECT})
 
+    def check_data(self, was: str, now: str, name: str) -> None:
+        """Refuse to train on with other data under the same name.
+
+        Args:
+            was, now: hashes of the training split; an empty one is not known.
+            name: of the data set.
+
+        Raises:
+            ValueError: naming both.
+        """
+        if not was or was == now:
+            return
+        found = f"the training split of data.dataset={name} has the content {now} (was {was})"
+        if not self.record.values.get("resume_anyway", False):
+            raise ValueError(
+                f"{found}: images, labels or their order are not those that the checkpoint was trained on; "
+                f"{REASONS[COURSE]}. Set data.root to where they are, take another --workdir, or go on all the same "
+                f"with --config.resume_anyway."
+            )
+        print(f"warning: {found}; training goes on with it", file=sys.stderr)
+
     def _check(self, path: Path, theirs: str, refused: set[Bearing], listed: set[Bearing]) -> Continued:
         anyway = bool(self.record.values.get("resume_anyway", False))
         try:

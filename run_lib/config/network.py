@@ -12,6 +12,7 @@ from torch import Tensor
 
 from models.base import Network
 from models.prediction.conventions import Setting
+from run_lib.config.components import Chosen
 from run_lib.config.configuration import Configuration
 from run_lib.config.roles import NETWORK_FIELDS, STATED
 
@@ -33,7 +34,7 @@ def build_network(
     values, chosen = configuration.values.model, configuration.choose("network")
     levels = setting.time.sigmas_by_label()
     context |= {"sigmas": levels}
-    if (scaled := _scale_by_sigma(values, setting, levels)) is not None:
+    if (scaled := _scale_by_sigma(chosen, values, setting, levels)) is not None:
         context["scale_by_sigma"] = scaled
     if values.fir is not None:
         context["fir_kernel"] = (values.fir_kernel or (1, 3, 3, 1)) if values.fir else None
@@ -48,7 +49,9 @@ def build_network(
     return network
 
 
-def _scale_by_sigma(values: ConfigDict, setting: Setting, levels: Tensor | None) -> bool | None:
+def _scale_by_sigma(
+    chosen: Chosen, values: ConfigDict, setting: Setting, levels: Tensor | None
+) -> bool | None:
     """Whether a network that can divide by sigma does; None leaves it the network's default."""
     wanted: bool | None = values.scale_by_sigma
     if setting.output != "score":
@@ -59,11 +62,14 @@ def _scale_by_sigma(values: ConfigDict, setting: Setting, levels: Tensor | None)
                 f"{setting.output}; set it to False, or training.sde to vesde or smld."
             )
         return False
-    if values.name == "ddpm" and levels is None and wanted:
+    scales = "scale_by_sigma" in chosen.takes and (
+        chosen.value("scale_by_sigma") if wanted is None else wanted
+    )
+    by_label = "embedding" not in chosen.takes or chosen.value("embedding") == "positional"
+    if scales and by_label and levels is None:
         raise ValueError(
-            "config.model.scale_by_sigma=True needs a noise level for each label of ddpm, and continuous "
-            "training has "
-            "none; set training.continuous=False, or take ncsnpp with embedding_type='fourier'."
+            f"config.model.scale_by_sigma=True needs a noise level for each label of {chosen.name}, and continuous "
+            "training has none; set training.continuous=False, or take ncsnpp with embedding_type='fourier'."
         )
     return wanted
 

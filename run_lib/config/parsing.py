@@ -65,32 +65,39 @@ def parse_value(path: str, text: str) -> Any:
     Raises:
         ValueError: it is of none of the field's types; the message shows the flag.
     """
-    kinds, failures = kinds_of(path), []
+    kinds, expected = kinds_of(path), []
     if text == "None" and kinds != (str,):
         return None
     for kind in kinds:
         try:
             return _as(kind, text)
         except ValueError as error:
-            failures.append(str(error))
-    raise ValueError(f"--config.{path}={text}: {failures[-1]}")
+            expected.append(str(error))
+    raise ValueError(f"--config.{path}={text}: {' or '.join(expected)} is expected.")
+
+
+_EXPECTED = {int: "a whole number", float: "a number", bool: "true or false", tuple: "a tuple such as (1,2)"}
 
 
 def _as(kind: type, text: str) -> Any:
+    """A value of a kind; the error says what is expected of it."""
     if kind is bool:
         if text.lower() not in SWITCH:
-            raise ValueError(f"true or false is expected, got {text!r}")
+            raise ValueError(_EXPECTED[kind])
         return SWITCH[text.lower()]
     if kind in (int, float, str):
-        return kind(text)
+        try:
+            return kind(text)
+        except ValueError as error:
+            raise ValueError(_EXPECTED[kind]) from error
     try:
         value = ast.literal_eval(text)
-    except (ValueError, SyntaxError) as error:
+    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError) as error:  # as of ((((...
         if kind is object:
             return text
-        raise ValueError(f"a tuple such as (1,2) is expected, got {text!r}") from error
+        raise ValueError(_EXPECTED[kind]) from error
     if kind is tuple and not isinstance(value, tuple | list):
-        raise ValueError(f"a tuple such as (1,2) is expected, got {text!r}")
+        raise ValueError(_EXPECTED[kind])
     return _tuple(value)
 
 

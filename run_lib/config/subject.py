@@ -155,7 +155,8 @@ def build_subject(configuration: Configuration, *, weights: bool = True) -> Subj
         process=rule.sampling.process,
     )
     check_labels_between(config, network)
-    network.check_shape(shape)
+    with configuration.choose("network").naming_fields():
+        network.check_shape(shape)
     if weights and len(shape) == 3:
         network.to(memory_format=torch.channels_last)
     training, sampling = (
@@ -193,7 +194,9 @@ def sample_shape(section: ConfigDict) -> tuple[int, ...]:
 def build_convention(configuration: Configuration) -> Convention:
     """The process of ``training.sde``, and what a network of it is fed and outputs."""
     config = configuration.values
-    rule = conventions.convention(config.training.sde, _process(configuration), config.training.continuous)
+    process = _process(configuration)
+    with configuration.choose("sde").naming_fields():
+        rule = conventions.convention(config.training.sde, process, config.training.continuous)
     return sampled_chain(rule, config)
 
 

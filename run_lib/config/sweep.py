@@ -30,6 +30,14 @@ class Change:
             f"{self.field}={self.value:g}" if isinstance(self.value, float) else f"{self.field}={self.value}"
         )
 
+    @property
+    def exact(self) -> str:
+        """The same with every digit that tells the value from others: two values are never written alike."""
+        short = str(self)
+        written = short.partition("=")[2]
+        exactly = not isinstance(self.value, float) or float(written) == self.value
+        return short if exactly else f"{self.field}={self.value!r}"
+
 
 @dataclass(frozen=True)
 class Candidate:
@@ -39,6 +47,10 @@ class Candidate:
 
     def __str__(self) -> str:
         return " ".join(map(str, self.changes))
+
+    @property
+    def exact(self) -> str:
+        return " ".join(change.exact for change in self.changes)
 
     def __getitem__(self, field: str) -> Value:
         return next(c.value for c in self.changes if c.field == field)

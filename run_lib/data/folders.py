@@ -102,4 +102,4 @@ def _packed(path: Path) -> Arrays:
         raise ValueError(f"{path} {error}; expected uint8 (N, C, H, W).") from error
     if images.dtype != np.uint8 or images.ndim != 4:
         raise ValueError(f"{path} holds {images.dtype} of shape {images.shape}; expected uint8 (N, C, H, W).")
-    return Arrays(torch.from_numpy(images), no_labels(len(images)))
+    return Arrays(torch.from_numpy(images), no_labels(len(images)), on_disk=True)

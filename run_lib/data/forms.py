@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 _GREY, _COLOUR = frozenset({"1", "L"}), frozenset({"P", "RGB", "RGBX"})
 _TRANSPARENT = frozenset({"LA", "La", "PA", "RGBA", "RGBa"})
@@ -75,8 +76,17 @@ def opened(path: Path) -> Iterator[Image.Image]:
         raise UnreadableError(
             f"it has more than {Image.MAX_IMAGE_PIXELS} pixels, which are not read"
         ) from error
+    except MemoryError:  # the machine's fault, and none of the file's
+        raise
+    except UnidentifiedImageError as error:
+        raise UnreadableError("it is no image of a kind that is known") from error
     except Exception as error:  # Pillow's decoders raise whatever they meet in a damaged file
-        raise UnreadableError(f"{type(error).__name__}: {error}") from error
+        number = error.errno if isinstance(error, OSError) else None
+        raise UnreadableError(
+            "it is damaged, or of a form that Pillow does not decode"
+            if number is None
+            else os.strerror(number)
+        ) from error
 
 
 def decode(path: Path) -> Picture:

@@ -25,6 +25,7 @@ class Arrays:
         classes: their names, in the order of the labels; empty: they have none.
         strange: how many of the last of them the training split lacks.
         left_out: how many files were not read, by the reason.
+        on_disk: whether the images stay in their file and are read as they are needed.
     """
 
     images: Tensor
@@ -32,6 +33,7 @@ class Arrays:
     classes: tuple[str, ...] = ()
     strange: int = 0
     left_out: Mapping[str, int] = field(default_factory=dict)
+    on_disk: bool = False
 
     def __len__(self) -> int:
         return len(self.images)

@@ -47,7 +47,7 @@ def read_arrays(
             return {name: _member(archive, held[name]) for name in wanted}
     # What zipfile and zlib raise of altered bytes has no common base.
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, zlib.error) as error:
-        raise PackedError(f"is damaged, or no archive of arrays ({error})") from error
+        raise PackedError("is damaged, encrypted, or no archive of arrays") from error
 
 
 def read_array(path: Path, *, mapped: bool = False) -> np.ndarray:

@@ -14,6 +14,7 @@ from run_lib.data.images import Fitting
 from run_lib.data.inputs import Inputs, Skipped, image_labels, load, open_inputs
 from run_lib.editing.interpolation import interpolations
 from run_lib.editing.lost_results import LostResult, report_results
+from run_lib.editing.output_folder import check_apart
 from run_lib.editing.restorations import Restoration
 from run_lib.editing.result_files import Cost, ResultFiles
 from run_lib.evaluation.fidelity import fidelity
@@ -34,12 +35,14 @@ def control(plan: ControlPlan, run: Run) -> None:
     Result k of an image is a function of (seed, the image's place in the input, k). Unreadable images are left
     out and listed, and make the exit status 1. So are results that are not finite, and make it 3.
     """
+    folder = output_folder(plan, run)
+    check_apart(plan.settings.input, folder, SECTION)
     inputs = _checked_inputs(plan)
     lost: list[LostResult] = []
     if isinstance(plan.work, Interpolation):
-        skipped = interpolations(plan, plan.work, run, inputs, output_folder(plan, run), lost)
+        skipped = interpolations(plan, plan.work, run, inputs, folder, lost)
     else:
-        skipped = _restore_all(plan, plan.work, run, inputs, lost)
+        skipped = _restore_all(plan, plan.work, run, inputs, folder, lost)
     report_results(skipped, len(inputs), lost)
 
 
@@ -75,7 +78,12 @@ def _checked_inputs(plan: ControlPlan) -> Inputs:
 
 
 def _restore_all(
-    plan: ControlPlan, restoration: Restoration, run: Run, inputs: Inputs, lost: list[LostResult]
+    plan: ControlPlan,
+    restoration: Restoration,
+    run: Run,
+    inputs: Inputs,
+    folder: Path,
+    lost: list[LostResult],
 ) -> Sequence[Skipped]:
     """Restore every readable image ``control.samples`` times; returns the images that could not be read.
 
@@ -83,7 +91,7 @@ def _restore_all(
     """
     settings, sampling = plan.settings, plan.sampling
     files = ResultFiles(
-        output_folder(plan, run),
+        folder,
         f"{SECTION}.output",
         sampling.data,
         inputs.names,

@@ -47,8 +47,8 @@ class ImageTable(Generic[V]):
             except (ValueError, csv.Error) as error:
                 reason = "it is no text in UTF-8" if isinstance(error, UnicodeDecodeError) else error
                 raise ValueError(
-                    f"{path} is no table of images and {column}s ({reason}); move it away, or take another folder by "
-                    f"--config.reconstruct.output."
+                    f"{path} is no table of images and {column}s, whose first line is {','.join(self._header)} "
+                    f"({reason}): move it away, or take another folder by --config.reconstruct.output."
                 ) from error
             if whole != text:
                 self.sort(list(self._values))

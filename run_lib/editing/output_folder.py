@@ -13,6 +13,32 @@ from run_lib.ours import check_links, check_unused, record_of
 FILE = "settings.json"
 
 
+def check_apart(source: str, folder: Path, section: str) -> None:
+    """Refuse a folder of results inside the folder of images, or the other way round.
+
+    Args:
+        source: of the images; it may be no folder.
+        folder: of the results; it need not exist.
+        section: whose fields ``input`` and ``output`` name them.
+
+    Raises:
+        ValueError: results would be read as images the next time, or images overwritten with results.
+    """
+    images, results = Path(source).resolve(), folder.resolve()
+    if not images.is_dir():
+        return
+    if results.is_relative_to(images):
+        raise ValueError(
+            f"the output {folder} lies in {section}.input={source}, so it would be read as input next time: take "
+            f"another folder by --{section}.output."
+        )
+    if images.is_relative_to(results):
+        raise ValueError(
+            f"{section}.input={source} lies in the output {folder}, whose results are overwritten: take another folder "
+            f"by --{section}.output."
+        )
+
+
 def open_output_folder(folder: Path, field: str, settings: Mapping[str, Any]) -> None:
     """Create an output folder for the given settings, or check that an existing one was made with the same.
 
@@ -32,7 +58,7 @@ def open_output_folder(folder: Path, field: str, settings: Mapping[str, Any]) ->
             differences = "; ".join(_differences(theirs, ours))
             raise ValueError(
                 f"{folder} holds what was made with other settings ({differences}). Nothing is overwritten: take "
-                f"another folder by --{field}, or remove that one."
+                f"another folder by --{field}, or move that one away."
             )
     else:
         check_unused(folder, field)

@@ -25,7 +25,7 @@ from run_lib.data.inputs import (
 from run_lib.data.levels import DataSpec
 from run_lib.editing.image_table import ImageTable
 from run_lib.editing.lost_results import LostResult, report_results
-from run_lib.editing.output_folder import open_output_folder
+from run_lib.editing.output_folder import check_apart, open_output_folder
 from run_lib.files import read_json, write_json
 from run_lib.fingerprint import basis_of
 from run_lib.pictures import eight_bits, save_png
@@ -128,15 +128,10 @@ def _checked_inputs(plan: ReconstructionPlan, folder: Path) -> Inputs:
     """The images of ``reconstruct.input``.
 
     Raises:
-        ValueError: the model cannot take them, or the output folder lies inside the input folder.
+        ValueError: the model cannot take them, or one of the folders lies in the other.
     """
     settings = plan.settings
-    source = Path(settings.input).resolve()
-    if source.is_dir() and folder.resolve().is_relative_to(source):
-        raise ValueError(
-            f"the output {folder} lies in {SECTION}.input={settings.input}, so it would be read as input next "
-            f"time: take another folder by --{SECTION}.output."
-        )
+    check_apart(settings.input, folder, SECTION)
     inputs = open_inputs(
         settings.input,
         f"{SECTION}.input",

@@ -47,9 +47,7 @@ def _fitted(path: Path) -> dict[str, Tensor]:
     try:
         held: dict[str, Tensor] = read_payload(path)
     except DamagedCheckpointError as error:
-        message = (
-            f"the fitted dequantisation {path} {error.reason}. Delete it: the next evaluation fits it again."
-        )
+        message = f"the fitted dequantisation {path} {error.reason}. Move it away: the next evaluation fits it again."
         raise DamagedCheckpointError(path, error.reason, message) from error
     return held
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
-from run_lib.files import read_json, write_json
+from run_lib.files import read_record, write_json
 from run_lib.fingerprint import Basis
 
 
@@ -112,18 +113,21 @@ class Report:
         self.classes: list[str] = []
         if path.is_file():
             try:
-                content = read_json(path)
-                held = [Number(**entry) for entry in content["numbers"]]
-                lost = [Lost(**entry) for entry in content.get("lost", [])]
-                self.classes = list(content.get("classes", []))
-                bases = {key: Basis(dict(parts)) for key, parts in content.get("made_from", {}).items()}
-            except (ValueError, KeyError, TypeError) as error:
+                read_record(path, self._take)
+            except ValueError as error:
                 raise ValueError(
-                    f"{path} is no report of ours ({error}); move it away or choose another --eval_folder."
+                    f"{path} is no report of ours: it {error}. Move it away, or choose another --eval_folder."
                 ) from error
-            self._numbers, self._bases = {(n.name, n.step, n.config_hash): n for n in held}, bases
-            for image in lost:
-                self._lost.setdefault((image.name, image.step, image.config_hash), []).append(image)
+
+    def _take(self, content: Any) -> None:
+        """What an earlier run wrote."""
+        held = [Number(**entry) for entry in content["numbers"]]
+        lost = [Lost(**entry) for entry in content.get("lost", [])]
+        self.classes = list(content.get("classes", []))
+        self._bases = {key: Basis(dict(parts)) for key, parts in content.get("made_from", {}).items()}
+        self._numbers = {(n.name, n.step, n.config_hash): n for n in held}
+        for image in lost:
+            self._lost.setdefault((image.name, image.step, image.config_hash), []).append(image)
 
     def has(self, name: str, step: int, config_hash: str, fingerprint: str = "") -> bool:
         """Whether the number is there already, for this checkpoint and configuration and all else it depends on."""

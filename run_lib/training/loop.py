@@ -14,6 +14,7 @@ from run_lib.config.sampling import SamplingPlan
 from run_lib.config.training import TrainingPlan
 from run_lib.data.levels import Arrays
 from run_lib.data.order import shuffled_rows
+from run_lib.fingerprint import of_split
 from run_lib.pictures import picture, to_tensorboard
 from run_lib.run import Run
 from run_lib.sample import LostSamplesError, batches, draw
@@ -52,6 +53,7 @@ def train(plan: TrainingPlan, run: Run) -> None:
     state = run.new_state(plan)
     run.resume(state, subject)
     agree_on_classes(plan, state)
+    agree_on_data(plan, state)
     arrays, held_out = subject.data.load("train"), subject.data.load("test")  # by the numbers of the weights
     run.check_checkpoints()
     run.folder("tensorboard")
@@ -121,6 +123,17 @@ def agree_on_classes(plan: TrainingPlan, state: TrainState) -> None:
         trained = subject.data.load("train").classes
         numbering.state(numbering.names or trained, "the training split")
         state.weights.classes = numbering.names
+
+
+def agree_on_data(plan: TrainingPlan, state: TrainState) -> None:
+    """Know what the weights are trained on from here; of weights that have been trained, that it is the same.
+
+    Raises:
+        ValueError: the training split has another content, or is in another order.
+    """
+    now = of_split(plan.subject.data, "train")
+    plan.subject.agreement.check_data(state.weights.data, now, plan.subject.data.name)
+    state.weights.data = now
 
 
 def backward(state: TrainState, plan: TrainingPlan, arrays: Arrays, step: int) -> Batch:

@@ -59,6 +59,7 @@ class Weights:
         averages: further averages by their rate, without ``ema``.
         record: of the configuration that they were made with, JSON; empty: they are no checkpoint's of ours.
         classes: names of the classes that labels stand for; empty: there are none, or they are not known.
+        data: hash of the data that they were trained on; empty: it is not known.
     """
 
     network: Network
@@ -67,6 +68,7 @@ class Weights:
     averages: dict[float, EMA] = field(default_factory=dict)
     record: str = ""
     classes: tuple[str, ...] = ()
+    data: str = ""
 
     @classmethod
     def fresh(cls, network: Network, rate: float, further: Sequence[float], warmup: bool) -> Weights:
@@ -98,6 +100,7 @@ class Weights:
             )
         self.network.load_state_dict(payload["model"])
         self.classes = tuple(payload.get("classes", ()))
+        self.data = payload.get("data", "")  # checkpoints of earlier versions have none
         self.ema.load_state_dict(payload["ema"])
         for rate, average in self.averages.items():
             average.load_state_dict(payload["averages"].get(rate, payload["ema"]))
@@ -147,6 +150,7 @@ class TrainState:
             "format": FORMAT,
             "step": self.step,
             "classes": list(self.weights.classes),
+            "data": self.weights.data,
             "model": self.network.state_dict(),
             "ema": self.ema.state_dict(),
             "optimizer": self.optimizer.state_dict(),
@@ -186,8 +190,10 @@ class TrainState:
             except (LookupError, TypeError, AttributeError, RuntimeError, ValueError) as error:
                 if out_of_memory(error):
                     raise
+                # Only what is said in words of ours.
+                why = f" ({error})" if isinstance(error, ValueError) else ""
                 raise ValueError(
-                    f"{path}: its entry {entry!r} does not go with the configuration ({error}). Use the one it was "
+                    f"{path}: its entry {entry!r} does not go with the configuration{why}. Use the one it was "
                     f"trained with, or another --workdir."
                 ) from error
 

@@ -54,7 +54,7 @@ class ScoreFiles:
     folder: Path
 
     def _file(self, candidate: Candidate, repeat: int, ending: str) -> Path:
-        name = re.sub(r"[^\w.=+-]", "_", str(candidate))
+        name = re.sub(r"[^\w.=+-]", "_", candidate.exact)
         return self.folder / f"{name}_{repeat:03d}.{ending}"
 
     def read(self, candidate: Candidate, repeat: int) -> Scored | None:

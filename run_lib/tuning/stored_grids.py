@@ -7,14 +7,14 @@ it, in every mode that samples from a checkpoint.
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
-from run_lib.files import read_json, write_json
+from run_lib.files import read_record, write_json
 from run_lib.fingerprint import Basis, basis_of
 from run_lib.seeds import Use, stream_seed
 from run_lib.training.state import Weights
@@ -37,6 +37,7 @@ class Purpose:
         num_steps: times of the grid.
         process: kind of process.
         first, last: its ends, the process's own times.
+        average: rate of the weights' further average that the pilot took; None: the first average.
     """
 
     predictor: str
@@ -44,15 +45,17 @@ class Purpose:
     process: str
     first: float
     last: float
+    average: float | None = None
 
     @classmethod
-    def of(cls, sampler: PCSampler) -> Purpose:
+    def of(cls, sampler: PCSampler, average: float | None = None) -> Purpose:
         times = sampler.times
         process = type(sampler.model.process).__name__
-        return cls(repr(sampler.predictor), len(times), process, float(times[0]), float(times[-1]))
+        return cls(repr(sampler.predictor), len(times), process, float(times[0]), float(times[-1]), average)
 
     def __str__(self) -> str:
-        return f"{self.predictor} in {self.num_steps} steps from {self.first:g} to {self.last:g} of {self.process}"
+        what = f"{self.predictor} in {self.num_steps} steps from {self.first:g} to {self.last:g} of {self.process}"
+        return what if self.average is None else f"{what} with model.used_ema_rate={self.average:g}"
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,11 @@ class StoredGrid:
     made_from: Mapping[str, str] = field(default_factory=dict)
 
 
+def _grid_of(purpose: Mapping[str, Any], times: Iterable[float], **rest: Any) -> StoredGrid:
+    """A grid of its entry in the file, where tuples are lists."""
+    return StoredGrid(purpose=Purpose(**purpose), times=tuple(times), **rest)
+
+
 @dataclass(frozen=True)
 class StoredGrids:
     """The grids of one checkpoint, in a file beside it."""
@@ -89,11 +97,10 @@ class StoredGrids:
         if not self.path.is_file():
             return []
         try:
-            entries = read_json(self.path)["grids"]
-            return [StoredGrid(**{**entry, "purpose": Purpose(**entry["purpose"])}) for entry in entries]
-        except (ValueError, KeyError, TypeError) as error:
+            return read_record(self.path, lambda content: [_grid_of(**entry) for entry in content["grids"]])
+        except ValueError as error:
             raise ValueError(
-                f"{self.path} holds no time grids of ours ({error}): move it away, and make them anew."
+                f"{self.path} holds no time grids of ours: it {error}. Move it away, and make them anew."
             ) from error
 
     def find(self, purpose: Purpose) -> StoredGrid:
@@ -142,7 +149,7 @@ def with_stored_grid(plan: SamplingPlan, path: Path, weights: Weights | None = N
     sampler = plan.sampler
     if not plan.stored_grid or isinstance(sampler, ODESampler):
         return plan
-    found = StoredGrids(path).find(Purpose.of(sampler))
+    found = StoredGrids(path).find(Purpose.of(sampler, plan.subject.averages.used_ema_rate))
     if weights is not None:
         with weights.averaged():
             _check_basis(found, piloted(plan), path)
@@ -183,7 +190,7 @@ def make_grid(plan: SamplingPlan, count: int, path: Path) -> StoredGrid:
         found = optimise_grid(model, sampler.predictor, steps, (count, *plan.data.shape), noise)
     times = found.grid.times(process, steps)
     grid = StoredGrid(
-        Purpose.of(sampler),
+        Purpose.of(sampler, plan.subject.averages.used_ema_rate),
         tuple(times.tolist()),
         found.error,
         found.before,

@@ -119,7 +119,7 @@ def _same_settings(path: Path, kept: dict[str, Any]) -> None:
             what = "; ".join(f"{key} was {held.get(key)!r}, is {kept.get(key)!r}" for key in different[:4])
             raise ValueError(
                 f"{path.parent} holds scores of other settings ({what}): take another folder with "
-                f"--config.tune.folder=NAME, or delete that one."
+                f"--config.tune.folder=NAME, or move that one away."
             )
     write_json(path, kept)
 

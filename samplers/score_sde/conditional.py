@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from models.base import Network
 from models.prediction.classifier import Classifier, NoisyClassifier
 from models.prediction.noise_model import Model
 from models.prediction.time_encoding import NoiseLevel
@@ -24,8 +23,8 @@ ConditionalSampler = Callable[[Tensor], Tensor]
 
 def get_pc_conditional_sampler(
     sde: GaussianSDE,
-    score_model: Model | Network,
-    classifier: Classifier | Network,
+    score_model: Model | nn.Module,
+    classifier: Classifier | nn.Module,
     classifier_params: Mapping[str, Tensor] | None,
     shape: Sequence[int],
     predictor: type[Predictor] | None,
@@ -65,7 +64,7 @@ def get_pc_conditional_sampler(
     Raises:
         ValueError: labels that are not one a sample, parameters of another classifier.
     """
-    noisy = _by_noise_level(classifier, sde) if isinstance(classifier, Network) else classifier
+    noisy = classifier if isinstance(classifier, Classifier) else _by_noise_level(classifier, sde)
     if classifier_params is not None:
         classifier.load_state_dict(dict(classifier_params))
     noisy.to(device).requires_grad_(False).eval()
@@ -99,5 +98,5 @@ def get_pc_conditional_sampler(
     return pc_conditional_sampler
 
 
-def _by_noise_level(network: Network, sde: GaussianSDE) -> Classifier:
+def _by_noise_level(network: nn.Module, sde: GaussianSDE) -> Classifier:
     return NoisyClassifier(network, sde, NoiseLevel(sde))

@@ -6,9 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from models.base import Network
 from models.prediction.noise_model import Model
 from samplers.base import Constraint, Corrector, Predictor
 from samplers.constraints.replacement import Replacement
@@ -19,10 +18,10 @@ from samplers.score_sde.unconditional import as_model, with_settings
 from sde_lib.base import SDE
 from sde_lib.noise import Noise
 
-Inpainter = Callable[[Model | Network, Tensor, Tensor], Tensor]
+Inpainter = Callable[[Model | nn.Module, Tensor, Tensor], Tensor]
 """(model, data, mask) -> complete images in the data's scale."""
 
-Colorizer = Callable[[Model | Network, Tensor], Tensor]
+Colorizer = Callable[[Model | nn.Module, Tensor], Tensor]
 """(model, grey images) -> colour images in the data's scale."""
 
 
@@ -60,7 +59,7 @@ def get_pc_inpainter(
         sde, predictor, corrector, snr, n_steps, probability_flow, continuous, denoise, eps, num_steps, seed
     )
 
-    def pc_inpainter(model: Model | Network, data: Tensor, mask: Tensor) -> Tensor:
+    def pc_inpainter(model: Model | nn.Module, data: Tensor, mask: Tensor) -> Tensor:
         operator = Mask(mask)
         return inverse_scaler(run(model, data, Replacement(operator, operator.apply(data))))
 
@@ -91,7 +90,7 @@ def get_pc_colorizer(
         sde, predictor, corrector, snr, n_steps, probability_flow, continuous, denoise, eps, num_steps, seed
     )
 
-    def pc_colorizer(model: Model | Network, gray_scale_img: Tensor) -> Tensor:
+    def pc_colorizer(model: Model | nn.Module, gray_scale_img: Tensor) -> Tensor:
         operator = Grey(gray_scale_img.shape[1])
         return inverse_scaler(
             run(model, gray_scale_img, Replacement(operator, operator.apply(gray_scale_img)))
@@ -117,7 +116,7 @@ class _Runs:
     seed: int
     made: int = 0
 
-    def __call__(self, model: Model | Network, data: Tensor, constraint: Constraint) -> Tensor:
+    def __call__(self, model: Model | nn.Module, data: Tensor, constraint: Constraint) -> Tensor:
         end = self.sde.t_end if self.eps is None else self.eps
         sampler = PCSampler(
             model=as_model(model, self.sde, self.continuous),

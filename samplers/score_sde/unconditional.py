@@ -8,9 +8,8 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from models.base import Network
 from models.prediction.conventions import convention
 from models.prediction.noise_model import Model
 from samplers.base import Corrector, Predictor
@@ -25,7 +24,11 @@ Sampler = Callable[..., tuple[Tensor, int]]
 """model -> (samples in the data's scale, network evaluations)."""
 
 
-def as_model(model: Model | Network, sde: SDE, continuous: bool) -> Model:
+_SCIPYS = {"RK45": "dopri5", "DOP853": "dop853"}
+"""Solvers by the names that scipy, and score_sde with it, has for them."""
+
+
+def as_model(model: Model | nn.Module, sde: SDE, continuous: bool) -> Model:
     """The model itself, or the model that a bare network is by the convention of its process."""
     if isinstance(model, Model):
         return model
@@ -79,7 +82,7 @@ def get_pc_sampler(
     times = torch.linspace(sde.T, eps, num_steps or sde.N, dtype=torch.float64)
     first = itertools.count(0, shape[0])
 
-    def pc_sampler(model: Model | Network) -> tuple[Tensor, int]:
+    def pc_sampler(model: Model | nn.Module) -> tuple[Tensor, int]:
         sampler = PCSampler(
             model=as_model(model, sde, continuous),
             predictor=with_settings(predictor, probability_flow=probability_flow),
@@ -116,12 +119,13 @@ def get_ode_sampler(
     Args:
         sde, shape, inverse_scaler, denoise, eps, device, continuous, seed: as for ``get_pc_sampler``.
         rtol, atol: relative and absolute tolerance of the solver, which controls the error of each sample separately.
-        method: ``dopri5`` (score_sde's RK45, on the device) or ``dop853``.
+        method: ``dopri5``, which is also called by score_sde's name of it, ``RK45``; or ``dop853`` (``DOP853``).
     """
     first = itertools.count(0, shape[0])
 
-    def ode_sampler(model: Model | Network, z: Tensor | None = None) -> tuple[Tensor, int]:
-        sampler = ODESampler(as_model(model, sde, continuous), rtol, atol, method, denoise, t_end=eps)
+    def ode_sampler(model: Model | nn.Module, z: Tensor | None = None) -> tuple[Tensor, int]:
+        solver = _SCIPYS.get(method, method)
+        sampler = ODESampler(as_model(model, sde, continuous), rtol, atol, solver, denoise, t_end=eps)
         if z is None:
             start = next(first)
             z = sde.prior_sampling(shape, Noise(seed, range(start, start + shape[0]), device))

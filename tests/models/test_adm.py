@@ -287,7 +287,7 @@ def test_one_graph_without_breaks() -> None:
             {"attention_resolutions": (4, 3)},
             r"attention_resolutions \[3\] are the size of no level.*\[8, 4\]",
         ),
-        ({"dims": 4}, "dims=4 is not supported; allowed: 1, 2, 3"),
+        ({"dims": 4}, "samples of 4 spatial axes: this network has 1, 2 or 3"),
         ({"upsample": "bilinear"}, "unknown upsample 'bilinear'; allowed: 'nearest', 'transposed'"),
         (
             {"upsample": "transposed", "resblock_updown": True},

@@ -165,8 +165,8 @@ def test_result_is_a_function_of_seed_image_and_number(tmp_path: Path) -> None:
     noisy = {"method": "moment_matching", "noise_std": 0.1, **EIGHT_BITS}
     for seed in range(3):
         save(tmp_path / f"in/{seed}.png", random_pixels(seed))
-        save(tmp_path / f"broken/{seed}.png", random_pixels(seed))
-    (tmp_path / "broken/1.png").write_bytes(b"no image")
+        save(tmp_path / f"damaged/{seed}.png", random_pixels(seed))
+    (tmp_path / "damaged/1.png").write_bytes(b"no image")
 
     def run(name: str, **how: object) -> np.ndarray:
         outcome = control(tmp_path / name, "deblur", **{"input": tmp_path / "in", **noisy, **how})
@@ -177,7 +177,7 @@ def test_result_is_a_function_of_seed_image_and_number(tmp_path: Path) -> None:
     assert np.abs(run("batches", samples=3, sampling__batch_size=2) - everything).max() <= 1
     assert np.abs(run("one sample") - everything[::3]).max() <= 1
     assert np.abs(run("two images", samples=3, num_images=2) - everything[:6]).max() <= 1
-    broken = run("broken", samples=3, input=tmp_path / "broken")
+    broken = run("broken", samples=3, input=tmp_path / "damaged")
     assert np.abs(broken - everything[[0, 1, 2, 6, 7, 8]]).max() <= 1
     assert np.abs(run("other seed", samples=3, sampling__seed=7) - everything).max() > 10
 
@@ -305,9 +305,10 @@ def test_results_of_an_earlier_run_are_replaced_and_other_files_are_not(tmp_path
     assert {p.name for p in (folder / "results").iterdir()} == {"0.png", "1.png"}
     done(tmp_path, "inpaint", num_images=1, **settings)
     assert {p.name for p in (folder / "results").iterdir()} == {"0.png"}
-    error = control(tmp_path, "inpaint", output=tmp_path / "in", **settings).error
-    assert "in holds files that are not of this mode, and nothing of them is overwritten" in error
-    assert {p.name for p in (tmp_path / "in").iterdir()} == {"0.png", "1.png"}
+    save(tmp_path / "other/a.png", random_pixels(2))
+    error = control(tmp_path, "inpaint", output=tmp_path / "other", **settings).error
+    assert "other holds files that are not of this mode, and nothing of them is overwritten" in error
+    assert [p.name for p in (tmp_path / "other").iterdir()] == ["a.png"]
 
 
 def test_unreadable_files_are_listed_and_the_rest_goes_on(tmp_path: Path) -> None:
@@ -315,7 +316,7 @@ def test_unreadable_files_are_listed_and_the_rest_goes_on(tmp_path: Path) -> Non
     truncated(tmp_path / "in/b.png", random_pixels(1))
     outcome = control(tmp_path, "superres", input=tmp_path / "in", **EIGHT_BITS)
     assert outcome.status == 1
-    assert "warning: 1 of 2 images could not be read and were skipped:\n  b.png: OSError" in outcome.err
+    assert "warning: 1 of 2 images could not be read and were skipped:\n  b.png: it is damaged" in outcome.err
     held = report(tmp_path / "control/superres")
     assert [image["image"] for image in held["images"]] == ["a.png"]
     assert [one["image"] for one in held["skipped"]] == ["b.png"]

@@ -6,6 +6,7 @@ import json
 import os
 import resource
 import signal
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -23,7 +24,7 @@ from run_lib.stopping import Stopped, finishing, promising, watching
 from run_lib.training.checkpoints import Checkpoints
 from tests.endurance.written import differences, written
 from tests.run_lib.pictures import random_pixels, save, truncated
-from tests.run_lib.program import GAUSSIAN, TINY, Outcome, program, run
+from tests.run_lib.program import GAUSSIAN, ROOT, TINY, Outcome, program, run
 
 SMALL = {"sampling__num_samples": 6, "sampling__num_steps": 3}
 CONTROL: dict[str, Any] = {"control__task": "inpaint", "control__input": "test", "control__num_images": 2}
@@ -293,7 +294,7 @@ def test_too_little_memory(error: Exception, tmp_path: Path, monkeypatch: pytest
 
     monkeypatch.setattr(run_lib.sample, "draw", draw)
     line = one_line(calls(GAUSSIAN, "sample", tmp_path, **SMALL), 1)
-    assert line.startswith("error: there is too little memory (")
+    assert line.startswith("error: there is too little memory")
     assert "Lower the batch size" in line
 
 
@@ -362,3 +363,39 @@ def test_pairs_stay_pairs_where_an_image_is_bad(tmp_path: Path) -> None:
     report = json.loads((tmp_path / "run/control/interpolate/report.json").read_text())
     assert [one["image"] for one in report["images"]] == ["c.png"]
     assert [one["image"] for one in report["skipped"]] == ["b.png", "a.png"]
+
+
+@pytest.mark.parametrize(
+    ("module", "number"),
+    [
+        ("absl", signal.SIGINT),
+        ("absl.flags", signal.SIGTERM),
+        ("numpy", signal.SIGINT),
+        ("torch._C", signal.SIGINT),
+        pytest.param("run_lib.config.roles", signal.SIGINT, marks=pytest.mark.slow),
+    ],
+)
+def test_a_signal_during_the_imports(module: str, number: signal.Signals, tmp_path: Path) -> None:
+    """Sent when a module has been imported: one line, the signal's status, and nothing written."""
+    command = [
+        sys.executable,
+        "-X",
+        "importtime",
+        str(ROOT / "main.py"),
+        "--config",
+        str(GAUSSIAN),
+        "--mode",
+        "sample",
+    ]
+    with subprocess.Popen(
+        [*command, "--workdir", str(tmp_path / "run")], stderr=subprocess.PIPE, text=True
+    ) as child:
+        assert child.stderr is not None
+        for line in child.stderr:
+            if line.rpartition("|")[2].strip() == module:
+                child.send_signal(number)
+                break
+        said = [line for line in child.stderr.read().splitlines() if not line.startswith("import time:")]
+    assert said == [f"stopped by {number.name}."]
+    assert child.returncode == 128 + number
+    assert not (tmp_path / "run").exists()

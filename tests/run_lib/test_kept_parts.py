@@ -35,8 +35,8 @@ def test_a_grid_takes_the_place_of_one_for_the_same_purpose_alone(tmp_path: Path
     held.add(grid(one, 1.0, 0.5))
     held.add(grid(other, 1.0, 0.5, 0.25))
     held.add(grid(one, 1.0, 0.75))
-    assert list(held.find(one).times) == [1.0, 0.75]
-    assert list(held.find(other).times) == [1.0, 0.5, 0.25]
+    assert held.find(one) == grid(one, 1.0, 0.75), "a tuple of times again"
+    assert held.find(other) == grid(other, 1.0, 0.5, 0.25)
     assert (tmp_path / "some.grids.json").read_text().count('"purpose"') == 2
 
 

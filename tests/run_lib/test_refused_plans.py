@@ -161,9 +161,9 @@ def test_the_previous_state_is_of_a_chain() -> None:
 @pytest.mark.parametrize(
     ("path", "text", "message"),
     [
-        ("data.random_flip", "perhaps", "true or false is expected, got 'perhaps'"),
-        ("model.ema_rates", "0.5", r"a tuple such as \(1,2\) is expected, got '0.5'"),
-        ("model.ema_rates", "a b", r"a tuple such as \(1,2\) is expected, got 'a b'"),
+        ("data.random_flip", "perhaps", "perhaps: true or false is expected"),
+        ("model.ema_rates", "0.5", r"a tuple such as \(1,2\) is expected"),
+        ("model.ema_rates", "a b", r"a tuple such as \(1,2\) is expected"),
     ],
 )
 def test_values_that_are_none(path: str, text: str, message: str) -> None:

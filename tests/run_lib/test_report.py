@@ -38,7 +38,9 @@ def test_a_number_is_of_a_checkpoint_and_a_configuration(tmp_path: Path) -> None
 def test_a_file_that_is_no_report_is_not_overwritten(content: str, tmp_path: Path) -> None:
     path = tmp_path / "report.json"
     path.write_text(content)
-    with pytest.raises(ValueError, match=r"report.json is no report of ours .* choose another --eval_folder"):
+    with pytest.raises(
+        ValueError, match=r"report.json is no report of ours: .* choose another --eval_folder"
+    ):
         Report(path)
     assert path.read_text() == content
 

@@ -246,7 +246,7 @@ def test_every_kind_of_field_is_read_from_a_file(tmp_path: Path) -> None:
         ("[0.1]", "must hold an object of fields"),
         ('{"snrr": 0.1}', "config.sampling has no field 'snrr'. Did you mean 'snr'?"),
         ('{"snr": null}', "snr: a field is a number, a name, true, false or a list, not null"),
-        ('{"snr": "hot"}', "--config.sampling.snr=hot: could not convert string to float"),
+        ('{"snr": "hot"}', "--config.sampling.snr=hot: a number is expected"),
     ],
 )
 def test_wrong_file_of_fields(text: str | None, message: str, tmp_path: Path) -> None:
