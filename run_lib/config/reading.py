@@ -162,7 +162,8 @@ FIELDS: dict[str, Readers] = {
     "sampling.base_samples": DATA,
     **dict.fromkeys(("sampling.num_samples", "sampling.trajectory"), by("sample", all=generates)),
     "sampling.batch_size": {**SAMPLER, **by("control")},
-    "sampling.grid_size": by("sample", "control", train=_previews, all=generates),
+    "sampling.grid": {**SAMPLER, **by(eval=generates)},  # an optimised one is loaded with the weights
+    "sampling.grid_size": by("sample", "control", train=_previews, eval=_draws, all=generates),
     "guidance.labels": by("sample", "tune", train=_previews, eval=_draws, all=generates),
 }
 """Of single fields."""

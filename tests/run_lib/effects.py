@@ -198,6 +198,9 @@ OTHER_VALUES: Mapping[str, tuple[Any, ...]] = {
     "data.shape": ((1, 8, 4),),
     "tune.sweep": ("num_steps=4",),
     "reconstruct.input": ("train",),
+    "sampling.listed_times": ((0.8, 0.5, 0.1),),
+    "sampling.ode_method": ("dop853",),
+    "sampling.shares": (((1.0,), (0.25, 0.75)),),
 }
 """Of fields whose declaration says too little."""
 IMPORTED = "plugins"

@@ -51,7 +51,7 @@ VARIANTS: dict[str, tuple[Case, tuple[str, ...]]] = {
     "a likelihood alone": (
         base("eval", UNUSED["eval"] | LIKELIHOOD,
              **{"eval.enable_loss": False, "eval.enable_sampling": False}),
-        (*PREDICTOR, "training.times", "training.weighting", "sampling.seed", "sampling.grid", "data.levels"),
+        (*PREDICTOR, "training.times", "training.weighting", "sampling.seed", "data.levels"),
     ),
     "interpolation": (
         base("control", UNUSED["control"] | INTERPOLATION, **{"control.task": "interpolate"}),
