@@ -105,6 +105,36 @@ def test_every_role_and_section_has_its_readers() -> None:
     assert set(OURS) == {name for name in register_mode if register_mode[name].__module__ == "run_lib.modes"}
 
 
+# What is refused -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("mode", "fields", "message"),
+    [
+        ("sample", {"guidance.scale": 2.0}, r"guidance.scale is set, but .*guidance.name='classifier'"),
+        (
+            "sample",
+            {"sampling.method": "ode", "sampling.predictor": "foo"},
+            r"sampling.predictor is set, but .*sampling.method='pc'",
+        ),
+        ("sample", {"sampling.method": "ode", "sampling.num_steps": 9}, r"sampling.num_steps is set, but"),
+        ("sample", {"sampling.method": "ode", "sampling.num_steps": -1}, r"sampling.num_steps"),
+        ("sample", {"sampling.atol": -3.0}, r"sampling.atol is set, but .*sampling.method='ode'"),
+        ("sample", {"sampling.snr": 0.1}, r"sampling.snr is set, but .*sampling.corrector='langevin'"),
+        ("train", {"training.P_mean": -1.0}, r"training.P_mean is set, but .*training.times='log_normal'"),
+        (
+            "eval",
+            {"eval.bpd_divergence": "exact", "eval.bpd_probes": 3},
+            r"eval.bpd_probes is set, but .*eval.bpd_divergence='rademacher'",
+        ),
+    ],
+)
+def test_what_nothing_chosen_takes_is_refused(mode: str, fields: dict[str, Any], message: str) -> None:
+    """By name, with the component that would take it."""
+    with pytest.raises(ValueError, match=message):
+        base(mode).plan(fields)
+
+
 # What is said --------------------------------------------------------------------------------------
 
 SILENT = {
