@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from run_lib.config.reading import PLANNED
 from run_lib.config.roles import ROLES
 from run_lib.tuning import jobs
 from tests.run_lib.covering import (
@@ -84,3 +85,22 @@ def test_every_setting_of_every_component(key: str, name: str) -> None:
     case = choosing(key, name)
     assert ROLES[key].chosen(case.configuration({}).values) == name
     assert wrong_effects(case, settings_of(key, name), most=3) == []
+
+
+PLANS_NONE = {("evaluation accuracy", mode) for mode in ("sample", "tune", "control", "reconstruct")} | {
+    ("method", "tune"),
+    ("method", "control"),
+}  # a classifier has no samples; the flow no steps to sweep or project
+FIRST = {key: name for key, name in reversed(COMPONENTS) if settings_of(key, name)}
+"""The first component of each role that has settings."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", PLANNED)
+def test_a_component_of_every_role_in_every_mode(mode: str) -> None:
+    """The builders are shared: what holds of one setting there holds of the others."""
+    wrong: list[str] = []
+    for key, name in FIRST.items():
+        if (key, mode) not in PLANS_NONE:
+            wrong += wrong_effects(choosing(key, name, mode), settings_of(key, name)[:2], most=3)
+    assert wrong == []
