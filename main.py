@@ -20,9 +20,10 @@ from run_lib import (
 )
 from run_lib.config.command_line import configure, find_configuration, parse, work_directory
 from run_lib.config.configuration import read
-from run_lib.config.effects import check_effects, idle_sections
+from run_lib.config.effects import check_effects
 from run_lib.config.files import load_config_file
 from run_lib.config.mode import register_mode
+from run_lib.config.reading import unread
 from run_lib.config.usage import usage, wants_help
 from run_lib.files import remove_partials, writable
 from run_lib.locks import holding
@@ -53,7 +54,7 @@ def main(argv: list[str]) -> None:
     mode = configuration.choose("mode").build()
     plan = mode.plan(configuration)
     check_effects(configuration)
-    if idle := idle_sections(configuration):
+    if idle := unread(configuration):
         print(f"note: --mode {_MODE.value} does not read config.{', config.'.join(idle)}", file=sys.stderr)
     run = Run(work_directory(_WORKDIR.value, name), _EVAL_FOLDER.value, name)
     if mode.uses_workdir:

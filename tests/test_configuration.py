@@ -15,10 +15,11 @@ from configs.base import get_config as base
 from run_lib.config import plans
 from run_lib.config.command_line import configure, parse
 from run_lib.config.configuration import Configuration, base_fields, complete, known_fields, read
-from run_lib.config.effects import check_effects, idle_sections, unused
+from run_lib.config.effects import check_effects, unused
 from run_lib.config.files import load_config_file
 from run_lib.config.parsing import kinds_of, parse_value
 from run_lib.config.plans import make_plan
+from run_lib.config.reading import unread
 from run_lib.config.roles import ROLES, components_of, takers
 from run_lib.config.section_files import fields_of_file
 from samplers.base import register_predictor
@@ -265,12 +266,12 @@ def test_fields_that_another_field_overrules(switch: str, field: str, value: obj
 
 
 def test_what_a_mode_does_not_read_is_listed() -> None:
-    """The training loop's and the optimiser's, where nothing is trained."""
+    """The training loop's and the optimiser's where nothing is trained, the samples' number where none are drawn."""
     found = given("--config.training.n_iters=5", "--config.optim.lr=0.1", "--config.sampling.num_samples=3")
-    assert idle_sections(found) == ["optim.lr", "training.n_iters"]
-
-    assert idle_sections(read(base(), found.given, "train")) == []
-    assert idle_sections(read(base(), found.given, "convert")) == ["training.n_iters"]
+    assert unread(found) == ["optim.lr", "training.n_iters"]
+    assert unread(read(base(), found.given, "train")) == ["sampling.num_samples"]
+    assert unread(read(base(), found.given, "convert")) == ["sampling.num_samples", "training.n_iters"]
+    assert unread(read(base(), found.given, "all")) == []
 
 
 def test_all_settings_without_effect_are_said_at_once() -> None:

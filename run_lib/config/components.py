@@ -68,6 +68,13 @@ class Role:
         """Every field that the component of the given name takes, those of its block included."""
         return _fields(self, name, self.choices[name])
 
+    def flat(self, name: str, path: str) -> str:
+        """The section's field of the setting that a field of the block of the given component sets; any other is
+        itself."""
+        block, _, setting = path.rpartition(".")
+        own = block == f"{self.section}.{snake_case(name)}"
+        return self.paths.get(setting, f"{self.section}.{setting}") if own else path
+
 
 @contextmanager
 def naming_fields(fields: Mapping[str, str]) -> Iterator[None]:
@@ -224,5 +231,6 @@ def _checked(setting: Setting, value: Any, component: str, field: str) -> Any:
 
 def _block(config: ConfigDict, section: str, name: str) -> Mapping[str, Any]:
     """``config.section.name``, the settings of one component, where they are given so."""
-    found = config[section].get(snake_case(name))
+    fields, block = config[section], snake_case(name)
+    found = fields[block] if block in fields else None  # ``get`` would look for similar names first
     return found if isinstance(found, ConfigDict) else {}

@@ -174,9 +174,12 @@ class Agreement:
 
     Args:
         record: of the configuration.
+        anyway: whether a checkpoint that was made with another configuration is taken all the same, and the
+            difference said.
     """
 
     record: Record
+    anyway: bool = False
 
     def check_use(self, path: Path, theirs: str) -> Continued:
         """Refuse a checkpoint whose weights mean something else, or that ``--config.resume_anyway`` says it is taken.
@@ -220,7 +223,7 @@ class Agreement:
         print(f"warning: {found}; training goes on with it", file=sys.stderr)
 
     def _check(self, path: Path, theirs: str, refused: set[Bearing], listed: set[Bearing]) -> Continued:
-        anyway = bool(self.record.values.get("resume_anyway", False))
+        anyway = self.anyway
         try:
             held = _read(json.loads(theirs))
         except ValueError as error:

@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 
 from run_lib.config.components import Role
 from run_lib.config.configuration import Configuration, base_fields, default_of, leaves
-from run_lib.config.roles import ROLES, takers
+from run_lib.config.roles import ROLES, lent, takers
 
 _BY_WIDTH = (
     lambda c: c.model.get("num_head_channels") is not None,
@@ -74,41 +74,6 @@ IDLE: dict[str, tuple[Callable[[ConfigDict], bool], str]] = {
 """Fields of ``configs/base.py`` or of a chosen component that have an effect in some configurations only: when they
 have none, and what they need."""
 
-SECTIONS = {
-    "control": ("control",),
-    "reconstruct": ("reconstruct",),
-    "tune": ("tune",),
-    "convert": ("convert",),
-    "eval": ("eval", "all"),
-}
-"""Sections that only these modes of ours read."""
-
-
-LOOP = frozenset(
-    f"training.{field}"
-    for field in (
-        "n_iters", "batch_size", "microbatch", "log_freq", "eval_freq", "snapshot_freq_for_preemption",
-        "snapshot_sampling", "max_nonfinite", "loss_scale", "loss_scale_growth",
-    )
-)  # fmt: skip
-TRAINS_NOT = ("sample", "eval", "tune", "control", "reconstruct", "describe", "convert")
-"""Our modes that do not run the training loop, and so do not read its fields; convert reads the optimiser's."""
-
-
-def _of_training(path: str, mode: str) -> bool:
-    """Whether a field is the training loop's or the optimiser's, in a mode that has neither."""
-    return mode in TRAINS_NOT and (path in LOOP or (path.startswith("optim.") and mode != "convert"))
-
-
-def idle_sections(configuration: Configuration) -> list[str]:
-    """The given fields of sections that the mode does not read: one command line may serve several modes."""
-    return sorted(
-        path
-        for path in configuration.given
-        if ((modes := SECTIONS.get(path.partition(".")[0])) and configuration.mode not in modes)
-        or _of_training(path, configuration.mode)
-    )
-
 
 def taken(config: ConfigDict) -> set[str]:
     """The fields that the chosen components take, with those that choose them."""
@@ -127,7 +92,8 @@ def check_effects(configuration: Configuration) -> None:
         ValueError: naming each such field and what would take it.
     """
     values = configuration.values
-    found, choices = taken(values), {role.field for role in ROLES.values()}
+    found = taken(values) | lent(values, configuration.mode)
+    choices = {role.field for role in ROLES.values()}
     wrong: list[str] = []
     for path in sorted(configuration.given):
         value = _value(values, path)

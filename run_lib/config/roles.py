@@ -11,6 +11,8 @@ import inspect
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from ml_collections import ConfigDict
+
 from losses import register_weighting
 from losses.named_times import register_times
 from losses.objectives import register_objective
@@ -40,7 +42,7 @@ from run_lib.config.chosen import (
     scorer,
     weighting,
 )
-from run_lib.config.components import Role
+from run_lib.config.components import Role, choose
 from run_lib.config.methods import register_method
 from run_lib.config.mode import register_mode
 from run_lib.data.sources import CONTEXT as DATA_CONTEXT
@@ -314,6 +316,20 @@ def takers(field: str) -> list[str]:
     ]
     under = [role.under for role in ROLES.values() if role.field == field and role.under]
     return list(dict.fromkeys(settings + under))
+
+
+def lent(config: ConfigDict, mode: str) -> frozenset[str]:
+    """The fields of the sampling section that a map from images to latents and back takes, whatever samples."""
+    key = {"reconstruct": "inversion", "control": "interpolation"}.get(mode)
+    inversion = None if key is None else choose(ROLES[key], config)
+    if inversion is None:
+        return frozenset()
+    method, grid = ROLES["method"], ROLES["grid"]
+    if inversion.name == "ode":
+        return frozenset(p for p in method.fields("ode") if not p.endswith(".noise_removal"))
+    times = {"num_steps", "respacing"} - ({"num_steps"} if "num_steps" in inversion.settings else set())
+    taken = {p for p in method.fields("pc") if p.rpartition(".")[2] in times}
+    return frozenset(taken | {grid.field} | grid.fields(config.sampling.grid))
 
 
 def settings_by_section() -> dict[str, set[str]]:

@@ -23,14 +23,10 @@ class TrainSettings(Settings):
     n_iters: int
     batch_size: int
     microbatch: int
-    precision: str
-    loss_scale: float
-    loss_scale_growth: float
     log_freq: int
     eval_freq: int
     snapshot_freq: int
     snapshot_freq_for_preemption: int
-    snapshot_sampling: bool
     max_nonfinite: int
 
 

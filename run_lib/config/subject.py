@@ -69,11 +69,13 @@ class Start(Settings):
         init_from: published weights; empty: fresh ones.
         init_from_ema: take the averaged ones, where the file has both.
         resume_from: a training run to go on with.
+        resume_anyway: take a checkpoint also where it was made with another configuration.
     """
 
     init_from: str
     init_from_ema: bool
     resume_from: str
+    resume_anyway: bool
 
     def __post_init__(self) -> None:
         if self.init_from and self.resume_from:
@@ -124,7 +126,7 @@ class Subject:
     @property
     def agreement(self) -> Agreement:
         """With the configurations of checkpoints."""
-        return Agreement(self.record)
+        return Agreement(self.record, self.start.resume_anyway)
 
 
 def build_subject(configuration: Configuration, *, weights: bool = True) -> Subject:

@@ -169,12 +169,12 @@ def plan_training(
     Raises:
         ValueError: components that do not fit together.
     """
-    settings = TrainSettings.of(configuration.values.training)
+    section = configuration.values.training
     return TrainingPlan(
         subject=subject,
         task=build_task(configuration, subject, build_request(configuration)),
         objective=build_objective(configuration, subject),
         optimisation=build_optimisation(configuration),
-        settings=settings,
-        preview=preview if settings.snapshot_sampling else None,
+        settings=TrainSettings.of(section),
+        preview=preview if section.snapshot_sampling else None,
     )

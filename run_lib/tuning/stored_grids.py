@@ -146,8 +146,7 @@ def with_stored_grid(plan: SamplingPlan, path: Path, weights: Weights | None = N
     Raises:
         ValueError: there are none for its sampler, or they were found for other weights.
     """
-    sampler = plan.sampler
-    if not plan.stored_grid or isinstance(sampler, ODESampler):
+    if not plan.stored_grid or isinstance(sampler := plan.sampler, ODESampler):
         return plan
     found = StoredGrids(path).find(Purpose.of(sampler, plan.subject.averages.used_ema_rate))
     if weights is not None:

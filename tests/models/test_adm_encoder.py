@@ -49,6 +49,30 @@ def test_heads_that_are_asked_for_win_over_the_default_width() -> None:
     assert ADMEncoder(**wide, num_heads=4).encoder[0].attention.heads == 4  # type: ignore[arg-type, union-attr]
 
 
+def test_four_heads_are_guided_diffusions() -> None:
+    """From the same weights: each head has its own q, k, v and softmax, in the legacy order; one head is another
+    function."""
+    wide = {**SMALL, "channels": 64, "channel_mult": (1,), "attention_resolutions": (8,), "pool": "adaptive"}
+    del wide["num_head_channels"]
+    four, one = (randomised(ADMEncoder(**wide, num_heads=heads)).encoder[0].attention for heads in (4, None))
+    one.load_state_dict(four.state_dict())
+    x = sample(2, 64, 2, 3)
+    four.requires_grad_(False)
+    one.requires_grad_(False)
+    h = F.group_norm(x, SMALL["norm_groups"], four.norm.weight, four.norm.bias)  # type: ignore[arg-type]
+    qkv = torch.einsum("oc,bcn->bon", four.qkv.weight[..., 0], h.flatten(2)) + four.qkv.bias[:, None]
+    outputs, width = [], 16
+    for head in range(4):
+        q, k, v = qkv[:, 3 * width * head : 3 * width * (head + 1)].split(width, dim=1)
+        weights = torch.softmax(torch.einsum("bct,bcs->bts", q, k) / width**0.5, dim=-1)
+        outputs.append(torch.einsum("bts,bcs->bct", weights, v))
+    joined = torch.cat(outputs, dim=1)
+    out = torch.einsum("oc,bcn->bon", four.proj.weight[..., 0], joined) + four.proj.bias[:, None]
+    expected = x + out.reshape(x.shape)
+    torch.testing.assert_close(four(x, None), expected, rtol=1e-10, atol=1e-10)
+    assert float((one(x, None) - expected).norm() / expected.norm()) > 0.05
+
+
 def test_attention_pool_by_loops() -> None:
     """The mean asks, all positions and the mean answer; every head with its own softmax."""
     channels, width, n = 4, 2, 6

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from configs.base import get_config as base
 from run_lib.config import continuing, plans
-from run_lib.config.configuration import RESOLVED, Record, base_fields, read
+from run_lib.config.configuration import RESOLVED, base_fields, read
 from run_lib.config.continuing import Agreement, bearing_of_field, bearing_of_role, bearing_of_setting
 from run_lib.config.roles import ROLES
 from run_lib.run import Run
@@ -370,9 +370,9 @@ def test_anyway(before: Path, tmp_path: Path) -> None:
         in outcome.err
     )
     config = planned(tiny(), plans.training, other)
-    record = Record({**config.subject.record.values, "resume_anyway": True})
     state = Run(workdir).new_state(config)
-    state.load(workdir / "checkpoints/step_00000003.pt", Agreement(record).check_training)
+    check = Agreement(config.subject.record, anyway=True).check_training
+    state.load(workdir / "checkpoints/step_00000003.pt", check)
     assert not state.optimizer.state
     assert all(torch.equal(state.averages[0.5].shadow[name], held) for name, held in state.ema.shadow.items())
 

@@ -1,0 +1,191 @@
+"""Which mode reads which fields: one command line may serve several modes, so what one does not read is said, not
+refused.
+
+Of a field, the most specific of the tables below holds: ``FIELDS``, else ``COMPONENTS`` where a chosen component takes
+it, else ``SECTIONS``.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import TypeAlias
+
+from ml_collections import ConfigDict
+
+from models import register_model
+from run_lib.config.chosen import generates
+from run_lib.config.configuration import Configuration
+from run_lib.config.roles import ROLES, lent
+from run_lib.evaluation.base import register_evaluation
+
+Condition: TypeAlias = Callable[[ConfigDict], bool]
+Readers: TypeAlias = Mapping[str, Condition]
+"""The modes that read a field, each with the configurations in which it does."""
+
+
+def by(*modes: str, **some: Condition) -> Readers:
+    """Read by these modes always, and by those with a condition where it holds."""
+    return {**dict.fromkeys(modes, _always), **some}
+
+
+def _always(config: ConfigDict) -> bool:
+    return True
+
+
+def _trains(config: ConfigDict) -> bool:
+    """Exact scores have nothing to train."""
+    return bool(getattr(register_model[config.model.name], "has_weights", True))
+
+
+def _previews(config: ConfigDict) -> bool:
+    return generates(config) and bool(config.training.snapshot_sampling)
+
+
+def _enabled(config: ConfigDict) -> set[str]:
+    return {name for name in register_evaluation if config.eval.get(f"enable_{name}")}
+
+
+def _draws(config: ConfigDict) -> bool:
+    """Whether an evaluation draws samples; a user's own may."""
+    return generates(config) and bool(_enabled(config) - {"loss", "bpd", "accuracy"})
+
+
+def _losses(config: ConfigDict) -> bool:
+    """Whether an evaluation has the loss; a user's own may."""
+    return bool(_enabled(config) - {"bpd", "sampling", "restoration"})
+
+
+def _steps(config: ConfigDict) -> bool:
+    """Whether control samples: from image to image it maps."""
+    return bool(config.control.task != "interpolate")
+
+
+def _makes_small(config: ConfigDict) -> bool:
+    """Whether samples are made from the test images, made small."""
+    return bool(config.training.task == "superres") and not config.sampling.get("base_samples")
+
+
+def _told(config: ConfigDict, *parameters: str) -> bool:
+    """Whether the network is told one of these of its surroundings."""
+    return bool(inspect.signature(register_model[config.model.name]).parameters.keys() & set(parameters))
+
+
+def _told_process(config: ConfigDict) -> bool:
+    return _told(config, "process")
+
+
+def _told_levels(config: ConfigDict) -> bool:
+    """Whether the network has the process itself, or the table of its levels."""
+    table = config.training.sde == "smld" or (
+        config.training.sde == "vesde" and not config.training.continuous
+    )
+    return _told_process(config) or (table and _told(config, "sigmas"))
+
+
+NUMBERS = ("train", "sample", "eval", "all", "tune", "control", "reconstruct", "convert")
+PLANNED = (*NUMBERS, "describe")
+OURS = (*PLANNED, "list")
+"""A mode of the user's own may read whatever is in no section of ours."""
+EVERY, WITH_WEIGHTS = by(*PLANNED), by(*NUMBERS)
+TRAINING = by("train", all=_trains)
+UPDATES = {**TRAINING, **by("convert")}
+"""What the optimiser's state depends on, which some formats hold."""
+LOSS = by("train", eval=_losses, all=lambda c: _trains(c) or _losses(c))
+MODEL = by("sample", "tune", "control", "reconstruct", train=_previews, eval=_draws, all=generates)
+"""What decides which model is sampled from."""
+SAMPLER = by("sample", "tune", train=_previews, eval=_draws, all=generates, control=_steps)
+DATA = by("train", "sample", "eval", "all", "tune", "control", "reconstruct")
+
+SECTIONS: dict[str, Readers] = {
+    "control": by("control"),
+    "reconstruct": by("reconstruct"),
+    "tune": by("tune"),
+    "convert": by("convert"),
+    "eval": by("eval", "all"),
+    "sampling": SAMPLER,
+    "guidance": MODEL,
+    "optim": TRAINING,
+    "training": TRAINING,
+    "model": WITH_WEIGHTS,
+    "data": DATA,
+    "mode": EVERY,
+}
+"""Of the fields in a section that are in no other table."""
+
+COMPONENTS: dict[str, Readers] = {
+    "network": EVERY,
+    "preconditioning": EVERY,
+    "sde": by(*NUMBERS, describe=_told_process),
+    "data set": by("train", "eval", "all", "tune", "control", "reconstruct", sample=_makes_small),
+    "task": EVERY,
+    "objective": LOSS,
+    "weighting": LOSS,
+    "times": {**LOSS, **by("convert")},
+    "optimizer": UPDATES,
+    "transform": MODEL,
+    "guidance": {**MODEL, **by(eval=generates)},
+}
+"""Of the choice that a role makes, and of the component's settings; of other roles as the section has it."""
+
+FIELDS: dict[str, Readers] = {
+    "plugins": by(*OURS),
+    **dict.fromkeys(
+        ("seed", "device", "tf32", "init_from", "init_from_ema", "resume_from", "resume_anyway"),
+        WITH_WEIGHTS,
+    ),
+    "data.root": COMPONENTS["data set"],
+    **dict.fromkeys(("data.image_size", "data.num_channels", "data.shape"), EVERY),
+    "data.centered": {
+        **DATA,
+        **dict.fromkeys(("convert", "describe"), lambda c: _told(c, "centered")),
+    },
+    "data.random_flip": TRAINING,
+    "data.low_res_size": DATA,
+    **dict.fromkeys(
+        ("model.variance", "model.out_channels", "model.preconditioning", "model.num_classes"), EVERY
+    ),
+    "model.num_scales": by(*NUMBERS, describe=_told_levels),
+    "model.used_ema_rate": by(*(mode for mode in NUMBERS if mode != "train")),
+    "training.sde": by(*NUMBERS, describe=lambda c: _told(c, "process", "sigmas", "scale_by_sigma")),
+    "training.continuous": by(
+        *NUMBERS, describe=lambda c: _told_process(c) or (c.training.sde == "vesde" and _told(c, "sigmas"))
+    ),
+    "training.snapshot_freq": {**TRAINING, **by("eval")},
+    "training.snapshot_sampling": by(train=generates, all=lambda c: _trains(c) and generates(c)),
+    **dict.fromkeys(
+        ("training.precision", "training.loss_scale", "training.loss_scale_growth", "optim.lr"), UPDATES
+    ),
+    "training.task": by(*(mode for mode in PLANNED if mode != "convert")),
+    "sampling.chain": {**MODEL, **by(eval=generates)},
+    **dict.fromkeys(("sampling.clip_denoised", "sampling.dynamic_threshold"), MODEL),
+    "sampling.base_samples": DATA,
+    **dict.fromkeys(("sampling.num_samples", "sampling.trajectory"), by("sample", all=generates)),
+    "sampling.batch_size": {**SAMPLER, **by("control")},
+    "sampling.grid": {**SAMPLER, **by(eval=generates)},  # an optimised one is loaded with the weights
+    "sampling.grid_size": by("sample", "control", train=_previews, eval=_draws, all=generates),
+    "guidance.labels": by("sample", "tune", train=_previews, eval=_draws, all=generates),
+}
+"""Of single fields."""
+
+
+def unread(configuration: Configuration) -> list[str]:
+    """The given fields that the mode does not read."""
+    return sorted(path for path in configuration.given if not reads(configuration, path))
+
+
+def reads(configuration: Configuration, path: str) -> bool:
+    """Whether the mode of a configuration reads a field, in that configuration."""
+    values, mode, section = configuration.values, configuration.mode, path.partition(".")[0]
+    if mode not in OURS:
+        return section not in ("control", "reconstruct", "tune", "convert", "eval")
+    if path in lent(values, mode):
+        return True
+    found: list[Readers] = []
+    for key, role in ROLES.items():
+        name = role.chosen(values)
+        if path == role.field or (name is not None and path in role.fields(name)):
+            flat = path if name is None else role.flat(name, path)
+            found.append(FIELDS.get(flat, COMPONENTS.get(key, SECTIONS[flat.partition(".")[0]])))
+    found = found or [FIELDS.get(path, SECTIONS.get(section, EVERY))]
+    return any(mode in readers and readers[mode](values) for readers in found)
