@@ -217,7 +217,7 @@ def test_evaluation(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("settings", "says"),
     [
-        ({"guidance__width": "wide"}, "--config.guidance.width=wide: could not convert string to float"),
+        ({"guidance__width": "wide"}, "--config.guidance.width=wide: a number is expected"),
         ({"guidance__width": -1.0}, "towards's width must be positive, got -1.0. (config.guidance.width)"),
         (
             {"guidance__widht": 1.0},

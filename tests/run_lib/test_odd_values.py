@@ -17,8 +17,8 @@ def test_a_network_without_resolutions(tmp_path: Path) -> None:
 
 def test_a_device_that_holds_no_numbers(tmp_path: Path) -> None:
     error = program("--config", GAUSSIAN, "--mode", "sample", "--workdir", tmp_path, device="meta").error
-    assert error.startswith("config.device=meta cannot be used (")
-    assert "; take auto, cpu, cuda or cuda:N." in error
+    assert error.startswith("config.device=meta cannot be used: ")
+    assert "Take auto" in error
 
 
 def test_a_factor_by_which_no_step_is_ever_short_enough(tmp_path: Path) -> None:

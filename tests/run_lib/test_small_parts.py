@@ -113,7 +113,7 @@ def test_tables_of_images(tmp_path: Path) -> None:
     assert path.read_text() == "image,error\na,1.0\n"
     for content in ("image,hash\na,1.0\n", "image,error\na,one\n", "image,error\na,1,2\n", "\n"):
         path.write_text(content)
-        with pytest.raises(ValueError, match=r"is no table of images and errors .*move it away"):
+        with pytest.raises(ValueError, match=r"is no table of images and errors, .*move it away"):
             ImageTable(path, "error", float)
     with pytest.raises(ValueError, match="zip"):
         table.add(["c"], [1.0, 2.0])

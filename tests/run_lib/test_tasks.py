@@ -243,7 +243,7 @@ def test_labels_that_the_network_cannot_be_told_are_refused() -> None:
         ({"data__low_res_size": 4}, "or set training.task='superres'"),
         ({"training__task": "classifier"}, "does not classify"),
         ({"sampling__clip_denoised": True, "sampling__dynamic_threshold": 0.9}, "set one"),
-        ({"model__betas": (0.1, 0.2)}, "of 2 levels but the chain has N=20"),
+        ({"model__betas": (0.1, 0.2)}, "of 2 levels but the chain has config.model.num_scales=20"),
         ({"model__ema_rates": (0.995,)}, "each of another rate"),
         (
             {"training__precision": "fp16"},
