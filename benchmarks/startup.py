@@ -57,6 +57,7 @@ class Start:
 def start(command: Command) -> Start:
     """Run a command in a fresh interpreter, its output thrown away."""
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # each start would compile every module again
     begun = time.perf_counter()
     child = subprocess.Popen(
         [sys.executable, *command.arguments],
