@@ -49,6 +49,8 @@ def get_config() -> ConfigDict:
     model.ema_rate = 0.9999
     model.ema_warmup = True
     model.ema_rates = ()  # of further averages, kept beside the first
+    # relative widths, such as (0.05, 0.10), of averages from which --mode ema makes any other: docs/training.md
+    model.ema_stds = ()
     model.used_ema_rate = _unset(float)  # which of them samples and evaluations take; unset: ema_rate's
 
     config.training = training = ConfigDict()
@@ -69,6 +71,7 @@ def get_config() -> ConfigDict:
     training.eval_freq = 100
     training.snapshot_freq = 50_000
     training.snapshot_freq_for_preemption = 10_000
+    training.ema_snapshot_freq = 0  # steps between snapshots of the averages of ema_stds; 0: snapshot_freq
     training.snapshot_sampling = True
     training.max_nonfinite = 20  # steps in a row, skipped as something was not finite, that stop training
 
@@ -97,6 +100,10 @@ def get_config() -> ConfigDict:
     guidance.labels = _unset(tuple)  # classes that samples are asked for, in turn, or their names; unset: all
 
     config.mode = ConfigDict()  # settings of a mode of one's own
+
+    config.ema = ema = ConfigDict()
+    ema.std = (0.05, 0.10)  # relative widths of the averages to make
+    ema.step = 0  # of the snapshot at which they end; 0: the last
 
     config.convert = convert = ConfigDict()
     convert.to = "ours"  # ours | safetensors | score_sde | diffusers

@@ -39,7 +39,7 @@ class Bearing(enum.Enum):
 MEANING, STATE, COURSE, EFFECT, FREE = Bearing
 
 SECTIONS = dict.fromkeys(
-    ("mode", "sampling", "guidance", "convert", "reconstruct", "control", "tune", "eval"), FREE
+    ("mode", "sampling", "guidance", "ema", "convert", "reconstruct", "control", "tune", "eval"), FREE
 )
 """Of every field in a section, but for those below."""
 
@@ -69,6 +69,7 @@ FIELDS = {
     "model.ema_rate": COURSE,
     "model.ema_warmup": COURSE,
     "model.ema_rates": COURSE,
+    "model.ema_stds": COURSE,
     "model.used_ema_rate": FREE,
     "training.continuous": MEANING,
     "training.likelihood_weighting": FREE,  # a spelling of the weighting, which has a role
@@ -82,6 +83,7 @@ FIELDS = {
     "training.eval_freq": EFFECT,
     "training.snapshot_freq": EFFECT,
     "training.snapshot_freq_for_preemption": EFFECT,
+    "training.ema_snapshot_freq": EFFECT,
     "training.snapshot_sampling": EFFECT,
     "training.max_nonfinite": EFFECT,
     "optim.lr": EFFECT,

@@ -63,6 +63,10 @@ IDLE: dict[str, tuple[Callable[[ConfigDict], bool], str]] = {
         lambda c: c.training.precision != "float16",
         "training.precision='float16'",
     ),
+    "training.ema_snapshot_freq": (
+        lambda c: not c.model.ema_stds,
+        "averages to take snapshots of: set model.ema_stds",
+    ),
     "model.used_ema_rate": (lambda c: not c.model.ema_rates, "averages to choose from: set model.ema_rates"),
     "eval.bpd_target": (lambda c: not c.eval.bpd_quick, "eval.bpd_quick=True"),
     "eval.bpd_dequantisation": (
@@ -78,6 +82,7 @@ SECTIONS = {
     "control": ("control",),
     "reconstruct": ("reconstruct",),
     "tune": ("tune",),
+    "ema": ("ema",),
     "convert": ("convert",),
     "eval": ("eval", "all"),
 }
@@ -88,10 +93,10 @@ LOOP = frozenset(
     f"training.{field}"
     for field in (
         "n_iters", "batch_size", "microbatch", "log_freq", "eval_freq", "snapshot_freq_for_preemption",
-        "snapshot_sampling", "max_nonfinite", "loss_scale", "loss_scale_growth",
+        "ema_snapshot_freq", "snapshot_sampling", "max_nonfinite", "loss_scale", "loss_scale_growth",
     )
 )  # fmt: skip
-TRAINS_NOT = ("sample", "eval", "tune", "control", "reconstruct", "describe", "convert")
+TRAINS_NOT = ("sample", "eval", "tune", "control", "reconstruct", "describe", "ema", "convert")
 """Our modes that do not run the training loop, and so do not read its fields; convert reads the optimiser's."""
 
 

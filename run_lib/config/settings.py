@@ -30,6 +30,7 @@ class TrainSettings(Settings):
     eval_freq: int
     snapshot_freq: int
     snapshot_freq_for_preemption: int
+    ema_snapshot_freq: int
     snapshot_sampling: bool
     max_nonfinite: int
 
@@ -40,6 +41,17 @@ class SampleSettings(Settings):
     batch_size: int
     seed: int | None
     grid_size: int
+
+
+@dataclass(frozen=True)
+class EmaSettings(Settings):
+    std: float | tuple[float, ...]
+    step: int
+
+    @property
+    def widths(self) -> tuple[float, ...]:
+        """Each relative width once."""
+        return tuple(dict.fromkeys(self.std if isinstance(self.std, tuple) else (self.std,)))
 
 
 @dataclass(frozen=True)

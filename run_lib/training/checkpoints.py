@@ -66,6 +66,10 @@ def _wrong_parts(payload: Mapping[str, Any]) -> list[str]:
     if not _are_weights(model):
         return ["model"]
     averages = {"ema": payload["ema"], **{f"averages[{r!r}]": a for r, a in payload["averages"].items()}}
+    profiles = payload.get("profiles", {})  # checkpoints of earlier versions have none
+    if not isinstance(profiles, dict):
+        return ["profiles"]
+    averages |= {f"profiles[{width!r}]": a for width, a in profiles.items()}
     for name, average in averages.items():
         shadow = average.get("shadow") if isinstance(average, dict) else None
         counted = isinstance(average, dict) and isinstance(average.get("num_updates"), int)

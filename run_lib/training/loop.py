@@ -92,6 +92,9 @@ def train(plan: TrainingPlan, run: Run) -> None:
                 value = validation_loss(plan, state, held_out)
                 if math.isfinite(value):
                     writer.add_scalar("test/loss", value, done)
+            snapshots = settings.ema_snapshot_freq or settings.snapshot_freq
+            if state.weights.profiles and (done % snapshots == 0 or last):
+                run.profiles.save(state.weights, subject.record.values)
             # Before the checkpoint: a run that goes on from it does not draw what belongs to its step.
             if plan.preview is not None and (done % settings.snapshot_freq == 0 or last):
                 _show_preview(plan.preview, state, writer, done)
