@@ -76,9 +76,9 @@ def get_config() -> ConfigDict:
     training.max_nonfinite = 20  # steps in a row, skipped as something was not finite, that stop training
 
     config.optim = optim = ConfigDict()
-    optim.optimizer = "Adam"
+    optim.optimizer = "Adam"  # Adam | AdamW | RAdam | SGD
     optim.lr = 2e-4
-    optim.schedule = "constant"  # of the learning rate
+    optim.schedule = "constant"  # of the learning rate: constant | cosine | linear | inverse_sqrt | cooldown
     optim.grad_clip = 1.0  # largest norm of the gradient; 0 or less: any
 
     config.sampling = sampling = ConfigDict()
