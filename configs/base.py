@@ -58,7 +58,8 @@ def get_config() -> ConfigDict:
     training.continuous = True
     training.task = "diffusion"  # diffusion | classifier | superres
     training.objective = _unset(str)  # denoising, or hybrid where variances are learned, unless set
-    training.weighting = "eps"  # of the objective denoising
+    # of the objective denoising: eps | x0 | v | snr | truncated_snr | min_snr | soft_min_snr | p2 | edm | likelihood
+    training.weighting = "eps"
     training.likelihood_weighting = False  # score_sde's spelling of weighting='likelihood'
     training.times = "uniform"  # distribution of the times that a batch is noised to
     training.n_iters = 1_300_001
