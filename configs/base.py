@@ -64,6 +64,7 @@ def get_config() -> ConfigDict:
     training.times = "uniform"  # distribution of the times that a batch is noised to
     training.n_iters = 1_300_001
     training.batch_size = 128
+    training.accumulate = 1  # batches whose gradients make one step: it is that of so many times the batch
     training.microbatch = 0  # so many images at a time, gradients added up; 0: all
     training.precision = "float32"  # float32 | bfloat16 | float16 (its loss scaled)
     training.loss_scale = 20.0  # float16: binary logarithm of the first scale

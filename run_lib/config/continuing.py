@@ -75,6 +75,7 @@ FIELDS = {
     "training.likelihood_weighting": FREE,  # a spelling of the weighting, which has a role
     "training.n_iters": EFFECT,
     "training.batch_size": COURSE,
+    "training.accumulate": EFFECT,  # where it leaves the samples of a step as they are
     "training.microbatch": EFFECT,
     "training.precision": EFFECT,
     "training.loss_scale": EFFECT,
@@ -273,7 +274,7 @@ def _read(record: Mapping[str, Any]) -> _Read:
 
 
 def _value(configuration: Configuration, path: str) -> Any:
-    """The value of a field; an output that is not set, and a size that is one number, in full."""
+    """The value of a field: an output that is not set and a single size in full, a batch as a step has it."""
     config: ConfigDict = configuration.values
     section, _, field = path.partition(".")
     value = config[section][field] if field else config[section]
@@ -282,6 +283,8 @@ def _value(configuration: Configuration, path: str) -> Any:
         return conventions.convention(
             config.training.sde, process, config.training.continuous
         ).training.output
+    if path == "training.batch_size":
+        return value * config.training.accumulate
     if path == "data.image_size" and isinstance(value, int):
         return (value, value)
     return value

@@ -92,7 +92,7 @@ SECTIONS = {
 LOOP = frozenset(
     f"training.{field}"
     for field in (
-        "n_iters", "batch_size", "microbatch", "log_freq", "eval_freq", "snapshot_freq_for_preemption",
+        "n_iters", "batch_size", "accumulate", "microbatch", "log_freq", "eval_freq", "snapshot_freq_for_preemption",
         "ema_snapshot_freq", "snapshot_sampling", "max_nonfinite", "loss_scale", "loss_scale_growth",
     )
 )  # fmt: skip

@@ -52,6 +52,7 @@ HINTS: dict[str, Any] = {
     "training.objective": str | None,
     "training.n_iters": Count,
     "training.batch_size": Annotated[int, Range(least=1, most=10**8)],
+    "training.accumulate": Annotated[int, Range(least=1, most=10**6)],
     "training.microbatch": Natural,
     "training.precision": Literal["float32", "bfloat16", "float16"],
     "training.loss_scale": Nonnegative,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from typing import TypeVar
 
@@ -22,6 +23,7 @@ class Settings:
 class TrainSettings(Settings):
     n_iters: int
     batch_size: int
+    accumulate: int
     microbatch: int
     precision: str
     loss_scale: float
@@ -33,6 +35,18 @@ class TrainSettings(Settings):
     ema_snapshot_freq: int
     snapshot_sampling: bool
     max_nonfinite: int
+
+    @property
+    def samples_per_step(self) -> int:
+        """Of all batches whose gradients one step of the optimiser takes together."""
+        return self.batch_size * self.accumulate
+
+    def microbatches(self) -> Iterator[range]:
+        """The rows of a step, in parts that are evaluated at a time; none reaches from one batch into the next."""
+        size = self.microbatch or self.batch_size
+        for batch in range(0, self.samples_per_step, self.batch_size):
+            for first in range(batch, batch + self.batch_size, size):
+                yield range(first, min(first + size, batch + self.batch_size))
 
 
 @dataclass(frozen=True)

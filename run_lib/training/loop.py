@@ -10,6 +10,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from losses.base import Losses
+from models.blocks.dropout import dropout_from
 from run_lib.config.sampling import SamplingPlan
 from run_lib.config.training import TrainingPlan
 from run_lib.data.levels import Arrays
@@ -129,17 +130,18 @@ def agree_on_classes(plan: TrainingPlan, state: TrainState) -> None:
 def backward(state: TrainState, plan: TrainingPlan, arrays: Arrays, step: int) -> Batch:
     """Compute the gradient of a step's mean loss, microbatch by microbatch; returns what it is of.
 
-    Each microbatch counts by its share of the batch, so the gradient is that of the mean over the batch.
+    Each microbatch counts by its share of the step's samples, so the gradient is that of the mean over all of them.
     """
-    settings = plan.settings
-    size = settings.microbatch or settings.batch_size
+    settings, network = plan.settings, plan.subject.network
     parts, finite = [], []
-    buffers = Kept(plan.subject.network.buffers())
-    torch.manual_seed(step_seed(plan.subject.seed, Use.TRAINING, step))  # dropout
-    for first in range(0, settings.batch_size, size):
-        rows = range(first, min(first + size, settings.batch_size))
-        drawn = training_losses(plan, arrays, step, rows)
-        state.scaler.scale(drawn.losses.values.sum() / settings.batch_size).backward()
+    buffers = Kept(network.buffers())
+    torch.manual_seed(
+        step_seed(plan.subject.seed, Use.TRAINING, step)
+    )  # a plugin's own layers may draw from it
+    for rows in settings.microbatches():
+        with dropout_from(network, _streams(plan, Use.DROPOUT, step, rows)):
+            drawn = training_losses(plan, arrays, step, rows)
+            state.scaler.scale(drawn.losses.values.sum() / settings.samples_per_step).backward()
         parts.append(drawn.losses)
         finite.append(drawn.data)
     weights = [p.weights for p in parts if p.weights is not None]
@@ -153,20 +155,25 @@ def backward(state: TrainState, plan: TrainingPlan, arrays: Arrays, step: int) -
 
 def training_losses(plan: TrainingPlan, arrays: Arrays, step: int, rows: range) -> Batch:
     """The losses of some rows of a step's batch. Everything random in them is a function of (seed, step)."""
-    subject, start = plan.subject, step * plan.settings.batch_size + rows.start
+    subject, start = plan.subject, step * plan.settings.samples_per_step + rows.start
     chosen = torch.from_numpy(shuffled_rows(subject.seed, start, len(rows), len(arrays)))
-    streams = torch.arange(start, start + len(rows))
-    noise = Noise(
-        stream_seed(subject.seed, Use.TRAINING),
-        streams,
-        subject.placement.device,
-        part=(rows.start, plan.settings.batch_size),
-    )
+    noise = _streams(plan, Use.TRAINING, step, rows)
     subject.network.train()
     with subject.placement.autocast():
         labels = plan.task.training_labels(arrays.labels[chosen], noise)
         x0 = subject.data.training_batch(arrays.images[chosen].to(subject.placement.device), noise)
         return _losses(plan, x0, labels, noise)
+
+
+def _streams(plan: TrainingPlan, use: Use, step: int, rows: range) -> Noise:
+    """The streams of some rows of a step, each a function of (seed, step, row)."""
+    total = plan.settings.samples_per_step
+    return Noise(
+        stream_seed(plan.subject.seed, use),
+        torch.arange(step * total + rows.start, step * total + rows.stop),
+        plan.subject.placement.device,
+        part=(rows.start, total),
+    )
 
 
 @torch.no_grad()

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from losses.base import Losses
+from models.blocks.dropout import Dropout
 from run_lib.config import plans
 from run_lib.config.training import TrainingPlan
 from run_lib.data.levels import Arrays
@@ -180,7 +181,7 @@ def test_dropout_differs_from_step_to_step_and_seed_to_seed() -> None:
         plan = training(seed=seed, model__dropout=0.3)
         masks: list[Tensor] = []
         for layer in plan.subject.network.modules():
-            if isinstance(layer, nn.Dropout):
+            if isinstance(layer, Dropout):
                 layer.register_forward_hook(lambda layer, args, output: masks.append((output == 0).flatten()))
         torch.manual_seed(0)
         backward(fresh(plan), plan, plan.subject.data.load("train"), step)
