@@ -178,20 +178,33 @@ def _streams(plan: TrainingPlan, use: Use, step: int, rows: range) -> Noise:
 
 @torch.no_grad()
 def validation_loss(plan: TrainingPlan, state: TrainState, held_out: Arrays) -> float:
-    """The loss of the averaged weights on the first batch of held-out data, with the same noise every time.
+    """The loss of the averaged weights on some held-out data, with the same noise every time.
 
-    Where data or losses are not finite, it is that of the others, and a warning names those; NaN without others.
+    The data are four batches' worth, evenly spaced over the split, so that they span the classes of one that is sorted
+    by class; they are evaluated in microbatches. Where data or losses are not finite, it is that of the others, and a
+    warning names those; NaN without others.
     """
-    subject, size = plan.subject, min(plan.settings.batch_size * 4, len(held_out))
-    noise = Noise(stream_seed(subject.seed, Use.VALIDATION), range(size), subject.placement.device)
+    subject, settings = plan.subject, plan.settings
+    size = min(settings.batch_size * 4, len(held_out))
+    rows = torch.arange(size) * len(held_out) // size
     subject.network.eval()
+    found = []
     with state.weights.averaged():
-        x0 = subject.data.held_out_batch(held_out.images[:size].to(subject.placement.device), noise)
-        values = _losses(plan, x0, held_out.labels[:size], noise).losses.values
+        for part in batches(size, settings.microbatch or settings.batch_size):
+            noise = Noise(
+                stream_seed(subject.seed, Use.VALIDATION),
+                part,
+                subject.placement.device,
+                part=(part.start, size),
+            )
+            chosen = rows[part.start : part.stop]
+            x0 = subject.data.held_out_batch(held_out.images[chosen].to(subject.placement.device), noise)
+            found.append(_losses(plan, x0, held_out.labels[chosen], noise).losses.values)
+    values = torch.cat(found)
     finite = values.isfinite()
     if bool(finite.all()):
         return float(values.mean())
-    bad = [f"test sample {k}" for k in (~finite).nonzero()[:, 0].tolist()]
+    bad = [f"test sample {rows[k]}" for k in (~finite).nonzero()[:, 0].tolist()]
     say(f"the validation loss leaves out samples whose loss is not finite: {listed(bad, SHOWN)}")
     return float(values[finite].mean())
 
