@@ -73,6 +73,8 @@ def get_config() -> ConfigDict:
     training.eval_freq = 100
     training.snapshot_freq = 50_000
     training.snapshot_freq_for_preemption = 10_000
+    training.keep_last = 2  # of the checkpoints between those of snapshot_freq
+    training.keep_best = False  # and the one of the least held-out loss, which is then evaluated for each
     training.ema_snapshot_freq = 0  # steps between snapshots of the averages of ema_stds; 0: snapshot_freq
     training.snapshot_sampling = True
     training.max_nonfinite = 20  # steps in a row, skipped as something was not finite, that stop training

@@ -84,6 +84,8 @@ FIELDS = {
     "training.eval_freq": EFFECT,
     "training.snapshot_freq": EFFECT,
     "training.snapshot_freq_for_preemption": EFFECT,
+    "training.keep_last": EFFECT,
+    "training.keep_best": EFFECT,
     "training.ema_snapshot_freq": EFFECT,
     "training.snapshot_sampling": EFFECT,
     "training.max_nonfinite": EFFECT,

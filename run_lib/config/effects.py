@@ -93,7 +93,8 @@ LOOP = frozenset(
     f"training.{field}"
     for field in (
         "n_iters", "batch_size", "accumulate", "microbatch", "log_freq", "eval_freq", "snapshot_freq_for_preemption",
-        "ema_snapshot_freq", "snapshot_sampling", "max_nonfinite", "loss_scale", "loss_scale_growth",
+        "keep_last", "keep_best", "ema_snapshot_freq", "snapshot_sampling", "max_nonfinite", "loss_scale",
+        "loss_scale_growth",
     )
 )  # fmt: skip
 TRAINS_NOT = ("sample", "eval", "tune", "control", "reconstruct", "describe", "ema", "convert")

@@ -61,6 +61,7 @@ HINTS: dict[str, Any] = {
     "training.eval_freq": Count,
     "training.snapshot_freq": Count,
     "training.snapshot_freq_for_preemption": Count,
+    "training.keep_last": Count,
     "training.ema_snapshot_freq": Natural,
     "training.max_nonfinite": Count,
     "optim.lr": Nonnegative,

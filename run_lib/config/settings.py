@@ -32,6 +32,8 @@ class TrainSettings(Settings):
     eval_freq: int
     snapshot_freq: int
     snapshot_freq_for_preemption: int
+    keep_last: int
+    keep_best: bool
     ema_snapshot_freq: int
     snapshot_sampling: bool
     max_nonfinite: int

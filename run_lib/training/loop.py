@@ -21,6 +21,7 @@ from run_lib.sample import LostSamplesError, batches, draw
 from run_lib.seeds import Use, step_seed, stream_seed
 from run_lib.stopping import finishing
 from run_lib.training.curves import Curves
+from run_lib.training.history import History
 from run_lib.training.skipped_steps import look_for_faults, say
 from run_lib.training.state import TrainState
 from run_lib.training.undo import Kept
@@ -56,6 +57,7 @@ def train(plan: TrainingPlan, run: Run) -> None:
     arrays, held_out = subject.data.load("train"), subject.data.load("test")  # by the numbers of the weights
     run.check_checkpoints()
     run.folder("tensorboard")
+    history = History.up_to(run.workdir, state.step)
     if state.step < settings.n_iters:
         run.keep_record(subject.record.values)
     # Of the step itself the earlier files hold the curves, and they are not drawn again.
@@ -84,14 +86,16 @@ def train(plan: TrainingPlan, run: Run) -> None:
             if logs and bool(state.watch.latest.sound):
                 value = float(batch.losses.values.mean())
                 bar.set_postfix(loss=f"{value:.4f}")
+                history.training[done] = value
                 writer.add_scalar("train/loss", value, done)
                 writer.add_scalar("train/gradient_norm", float(norm), done)
                 writer.add_scalar("train/learning_rate", rate, done)
             if logs or due or last or stop.asked or state.watch.full:
                 look_for_faults(state.watch, plan, run, arrays, done, writer)
-            if done % settings.eval_freq == 0 or last:
+            if done % settings.eval_freq == 0 or last or (due and settings.keep_best):
                 value = validation_loss(plan, state, held_out)
                 if math.isfinite(value):
+                    history.held_out[done] = value
                     writer.add_scalar("test/loss", value, done)
             snapshots = settings.ema_snapshot_freq or settings.snapshot_freq
             if state.weights.profiles and (done % snapshots == 0 or last):
@@ -101,13 +105,26 @@ def train(plan: TrainingPlan, run: Run) -> None:
                 _show_preview(plan.preview, state, writer, done)
             # Where nothing but faults have been since the last checkpoint, there is nothing to save.
             if ((due or stop.asked) and state.watch.progress) or last:
+                history.write()  # before: what it has behind a checkpoint is forgotten, what it lacks is lost
                 state.save(run.checkpoints.path(done), subject.record.values)
                 state.watch.progress = False
-                run.checkpoints.keep(settings.snapshot_freq, settings.snapshot_freq_for_preemption)
+                best = history.best(run.checkpoints.steps()) if settings.keep_best else None
+                run.checkpoints.keep(
+                    settings.snapshot_freq,
+                    settings.snapshot_freq_for_preemption,
+                    last=settings.keep_last,
+                    best=best,
+                )
+            if done % settings.snapshot_freq == 0 or last:
+                history.draw()
             stop.leave(
                 f"the same command goes on from {run.checkpoints.latest() or 'the beginning'}, "
                 f"the last of {done} steps"
             )
+    if settings.keep_best and (best := history.best(run.checkpoints.steps())) is not None:
+        print(
+            f"the least held-out loss, {history.held_out[best]:.6g}, is that of {run.checkpoints.path(best)}"
+        )
     if state.watch.skipped:
         say(f"{state.watch.skipped} steps of this run were skipped, because something in them was not finite")
 
