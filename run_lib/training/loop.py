@@ -22,6 +22,7 @@ from run_lib.seeds import Use, step_seed, stream_seed
 from run_lib.stopping import finishing
 from run_lib.training.curves import Curves
 from run_lib.training.history import History
+from run_lib.training.meter import Meter
 from run_lib.training.skipped_steps import look_for_faults, say
 from run_lib.training.state import TrainState
 from run_lib.training.undo import Kept
@@ -71,6 +72,7 @@ def train(plan: TrainingPlan, run: Run) -> None:
         bar = tqdm(
             range(state.step, settings.n_iters), initial=state.step, total=settings.n_iters, desc="training"
         )
+        meter = Meter(subject)
         for step in bar:
             state.optimizer.zero_grad(set_to_none=True)
             batch = backward(state, plan, arrays, step)
@@ -79,6 +81,7 @@ def train(plan: TrainingPlan, run: Run) -> None:
             if plan.times.learns and bool(state.watch.latest.sound):
                 plan.times.observe(batch.losses.t, batch.losses.unweighted)
             state.weights.step = done = step + 1
+            meter.add(batch.losses)
 
             last = done == settings.n_iters
             due = done % settings.snapshot_freq_for_preemption == 0 or done % settings.snapshot_freq == 0
@@ -90,23 +93,28 @@ def train(plan: TrainingPlan, run: Run) -> None:
                 writer.add_scalar("train/loss", value, done)
                 writer.add_scalar("train/gradient_norm", float(norm), done)
                 writer.add_scalar("train/learning_rate", rate, done)
+                meter.write(writer, done)
             if logs or due or last or stop.asked or state.watch.full:
                 look_for_faults(state.watch, plan, run, arrays, done, writer)
             if done % settings.eval_freq == 0 or last or (due and settings.keep_best):
-                value = validation_loss(plan, state, held_out)
+                with meter.paused():
+                    value = validation_loss(plan, state, held_out)
                 if math.isfinite(value):
                     history.held_out[done] = value
                     writer.add_scalar("test/loss", value, done)
             snapshots = settings.ema_snapshot_freq or settings.snapshot_freq
             if state.weights.profiles and (done % snapshots == 0 or last):
-                run.profiles.save(state.weights, subject.record.values)
+                with meter.paused():
+                    run.profiles.save(state.weights, subject.record.values)
             # Before the checkpoint: a run that goes on from it does not draw what belongs to its step.
             if plan.preview is not None and (done % settings.snapshot_freq == 0 or last):
-                _show_preview(plan.preview, state, writer, done)
+                with meter.paused():
+                    _show_preview(plan.preview, state, writer, done)
             # Where nothing but faults have been since the last checkpoint, there is nothing to save.
             if ((due or stop.asked) and state.watch.progress) or last:
                 history.write()  # before: what it has behind a checkpoint is forgotten, what it lacks is lost
-                state.save(run.checkpoints.path(done), subject.record.values)
+                with meter.paused():
+                    state.save(run.checkpoints.path(done), subject.record.values)
                 state.watch.progress = False
                 best = history.best(run.checkpoints.steps()) if settings.keep_best else None
                 run.checkpoints.keep(
