@@ -20,7 +20,7 @@ class History:
 
     Attributes:
         folder: the work directory.
-        training, held_out: loss by step.
+        training, held_out: loss by step, ``as_written``.
     """
 
     folder: Path
@@ -68,7 +68,7 @@ class History:
     def best(self, steps: Iterable[int]) -> int | None:
         """The step of the least held-out loss among some; None: it is known of none of them."""
         known = [step for step in steps if math.isfinite(self.held_out.get(step, math.nan))]
-        return min(known, key=lambda step: (round_as_written(self.held_out[step]), step), default=None)
+        return min(known, key=lambda step: (self.held_out[step], step), default=None)
 
     def draw(self) -> None:
         """The picture."""
@@ -90,6 +90,6 @@ class History:
             canvas.print_png(str(partial))
 
 
-def round_as_written(value: float) -> float:
-    """As a training that goes on reads it, so that both choose one checkpoint."""
+def as_written(value: float) -> float:
+    """A loss as a training that goes on reads it, so that both draw one picture and keep one checkpoint."""
     return float(f"{value:.6g}")

@@ -21,7 +21,7 @@ from run_lib.sample import LostSamplesError, batches, draw
 from run_lib.seeds import Use, step_seed, stream_seed
 from run_lib.stopping import finishing
 from run_lib.training.curves import Curves
-from run_lib.training.history import History
+from run_lib.training.history import History, as_written
 from run_lib.training.meter import Meter
 from run_lib.training.skipped_steps import look_for_faults, say
 from run_lib.training.state import TrainState
@@ -81,7 +81,7 @@ def train(plan: TrainingPlan, run: Run) -> None:
             if plan.times.learns and bool(state.watch.latest.sound):
                 plan.times.observe(batch.losses.t, batch.losses.unweighted)
             state.weights.step = done = step + 1
-            meter.add(batch.losses)
+            meter.add(settings.samples_per_step)
 
             last = done == settings.n_iters
             due = done % settings.snapshot_freq_for_preemption == 0 or done % settings.snapshot_freq == 0
@@ -89,18 +89,18 @@ def train(plan: TrainingPlan, run: Run) -> None:
             if logs and bool(state.watch.latest.sound):
                 value = float(batch.losses.values.mean())
                 bar.set_postfix(loss=f"{value:.4f}")
-                history.training[done] = value
+                history.training[done] = as_written(value)
                 writer.add_scalar("train/loss", value, done)
                 writer.add_scalar("train/gradient_norm", float(norm), done)
                 writer.add_scalar("train/learning_rate", rate, done)
-                meter.write(writer, done)
+                meter.write(writer, batch.losses, done)
             if logs or due or last or stop.asked or state.watch.full:
                 look_for_faults(state.watch, plan, run, arrays, done, writer)
             if done % settings.eval_freq == 0 or last or (due and settings.keep_best):
                 with meter.paused():
                     value = validation_loss(plan, state, held_out)
                 if math.isfinite(value):
-                    history.held_out[done] = value
+                    history.held_out[done] = as_written(value)
                     writer.add_scalar("test/loss", value, done)
             snapshots = settings.ema_snapshot_freq or settings.snapshot_freq
             if state.weights.profiles and (done % snapshots == 0 or last):

@@ -40,35 +40,20 @@ def peak(device: str, precision: torch.dtype, tf32: bool) -> float | None:
     return next((of[kind] for name, of in PEAKS.items() if name in device), None)
 
 
-class LossByTime:
-    """The mean unweighted loss in equal parts of a process's times, from the last reading on.
-
-    Sums are kept on the device, so that a step does not wait for it.
+def loss_by_time(process: Process, losses: Losses) -> dict[str, float]:
+    """The mean unweighted loss in equal parts of a process's times, by the middle of each part that has a sample.
 
     Args:
         process: whose times they are; the first part is next to clean data.
-        device: of the losses.
+        losses: of a step; those that are not finite are left out.
     """
-
-    def __init__(self, process: Process, device: torch.device) -> None:
-        self._clean, self._start = float(process.clean), float(process.start)
-        self._sums = torch.zeros(2, BINS, dtype=torch.float64, device=device)
-
-    def add(self, losses: Losses) -> None:
-        """The losses of a step; those that are not finite are left out."""
-        values = losses.unweighted.double()
-        finite = values.isfinite()
-        share = (losses.t.double() - self._clean) / (self._start - self._clean)
-        # Chains' first level is next to clean data, not at it: the ends of the parts are their last times.
-        part = (share * BINS).ceil().long().clamp(1, BINS) - 1
-        counted = torch.stack([torch.where(finite, values, 0.0), finite.double()])
-        self._sums.index_add_(1, part, counted)
-
-    def read(self) -> dict[str, float]:
-        """Mean by the middle of each part that had losses, as a share of all times; then all begins anew."""
-        sums, counts = self._sums.tolist()
-        self._sums.zero_()
-        return {f"{(k + 0.5) / BINS:.4f}": sums[k] / counts[k] for k in range(BINS) if counts[k]}
+    values = losses.unweighted.detach().double().cpu()
+    start, clean = float(process.start), float(process.clean)
+    # Chains' first level is next to clean data, not at it: the ends of the parts are their last times.
+    share = (losses.t.detach().double().cpu() - clean) / (start - clean)
+    part = (share * BINS).ceil().clamp(1, BINS) - 1
+    chosen = {f"{(k + 0.5) / BINS:.4f}": values[(part == k) & values.isfinite()] for k in range(BINS)}
+    return {middle: float(found.mean()) for middle, found in chosen.items() if len(found)}
 
 
 class Stopwatch:
@@ -115,7 +100,7 @@ class Meter:
     def __init__(self, subject: Subject) -> None:
         place = subject.placement
         self._device = place.device
-        self._levels = LossByTime(subject.training.process, place.device)
+        self._process = subject.training.process
         self._watch = Stopwatch()
         name = torch.cuda.get_device_name(place.device) if place.device.type == "cuda" else ""
         self._peak = peak(name, place.precision, place.tf32)
@@ -126,21 +111,26 @@ class Meter:
             # The backward pass computes twice as much as the forward pass; what is computed again is no use.
             self._flop = 3e9 * describe(network, shape, **conditions).gflop
 
-    def add(self, losses: Losses) -> None:
-        """The losses of a step."""
-        self._levels.add(losses)
-        self._watch.add(len(losses.values))
+    def add(self, samples: int) -> None:
+        """A step of so many samples."""
+        self._watch.add(samples)
 
     def paused(self) -> AbstractContextManager[None]:
         """Within the block, time does not count: something else than training is done."""
         return self._watch.paused()
 
-    def write(self, writer: Curves, done: int) -> None:
-        """Points of the curves since the last ones; call it when the device has done the steps."""
+    def write(self, writer: Curves, losses: Losses, done: int) -> None:
+        """Points of the curves: of the last step, and of the speed since the last points.
+
+        Args:
+            writer: of the curves.
+            losses: of the last step, which the device has done.
+            done: steps taken.
+        """
         speed = self._watch.read()
         writer.add_scalar("train/images_per_second", speed, done)
         if self._peak is not None:
             writer.add_scalar("train/utilisation", speed * self._flop / self._peak, done)
         writer.add_scalar("train/memory_GiB", most_memory(self._device), done)
-        for part, loss in self._levels.read().items():
+        for part, loss in loss_by_time(self._process, losses).items():
             writer.add_scalar(f"loss_by_time/{part}", loss, done)

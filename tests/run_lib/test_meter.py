@@ -13,7 +13,7 @@ from models.describe import describe
 from run_lib.config import plans
 from run_lib.training import meter
 from run_lib.training.curves import Curves
-from sde_lib import VPSDE, DiscreteDiffusion
+from sde_lib import VPSDE
 from tests.oracles import CASES
 from tests.run_lib.planned import planned
 from tests.run_lib.program import TINY, run
@@ -21,25 +21,20 @@ from tests.run_lib.tiny import get_config as tiny
 
 
 def test_loss_by_time_of_an_sde() -> None:
-    """Parts of an eighth of [0, 1], importance weights left out, and nothing of the last reading."""
-    levels = meter.LossByTime(VPSDE(), torch.device("cpu"))
+    """Parts of an eighth of [0, 1]; importance weights and what is not finite are left out."""
     t = torch.tensor([1e-5, 0.1, 0.3, 0.99, 1.0, 0.6], dtype=torch.float64)
     weights = torch.tensor([2.0, 1.0, 4.0, 1.0, 1.0, 1.0])
     values = torch.tensor([1.0, 3.0, 5.0, 7.0, 8.0, float("nan")])
-    levels.add(Losses(values * weights, t, weights))
-    levels.add(Losses(torch.tensor([6.0]), torch.tensor([0.3])))
-    assert levels.read() == pytest.approx({"0.0625": 2.0, "0.3125": 5.5, "0.9375": 7.5})
-    assert levels.read() == {}
+    found = meter.loss_by_time(VPSDE(), Losses(values * weights, t, weights))
+    assert found == pytest.approx({"0.0625": 2.0, "0.3125": 5.0, "0.9375": 7.5})
 
 
 def test_loss_by_time_of_a_chain() -> None:
     """1000 levels: 0 to 124 are the first eighth, 875 to 999 the last."""
     chain = CASES["ddpm"].process
-    assert isinstance(chain, DiscreteDiffusion)
-    levels = meter.LossByTime(chain, torch.device("cpu"))
     t = torch.tensor([0, 124, 125, 874, 875, 999])
-    levels.add(Losses(torch.tensor([1.0, 3.0, 10.0, 20.0, 4.0, 8.0]), t))
-    assert levels.read() == pytest.approx({"0.0625": 2.0, "0.1875": 10.0, "0.8125": 20.0, "0.9375": 6.0})
+    found = meter.loss_by_time(chain, Losses(torch.tensor([1.0, 3.0, 10.0, 20.0, 4.0, 8.0]), t))
+    assert found == pytest.approx({"0.0625": 2.0, "0.1875": 10.0, "0.8125": 20.0, "0.9375": 6.0})
 
 
 def test_speed_counts_training_alone(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -72,7 +67,7 @@ def test_utilisation_is_three_forward_passes_over_the_peak(
     said: dict[str, float] = {}
     monkeypatch.setattr(Curves, "add_scalar", lambda self, tag, value, step: said.update({tag: value}))
     with Curves(tmp_path, 0) as writer:
-        meter.Meter(subject).write(writer, 1)
+        meter.Meter(subject).write(writer, Losses(torch.ones(1), torch.ones(1)), 1)
     flop = describe(subject.network, (1, 8, 8)).gflop * 1e9
     assert said["train/utilisation"] == pytest.approx(50 * 3 * flop / 1e12)
     assert said["train/images_per_second"] == 50.0
