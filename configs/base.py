@@ -49,6 +49,8 @@ def get_config() -> ConfigDict:
     model.ema_rate = 0.9999
     model.ema_warmup = True
     model.ema_rates = ()  # of further averages, kept beside the first
+    # relative widths, such as (0.05, 0.10), of averages from which --mode ema makes any other: docs/training.md
+    model.ema_stds = ()
     model.used_ema_rate = _unset(float)  # which of them samples and evaluations take; unset: ema_rate's
 
     config.training = training = ConfigDict()
@@ -56,11 +58,13 @@ def get_config() -> ConfigDict:
     training.continuous = True
     training.task = "diffusion"  # diffusion | classifier | superres
     training.objective = _unset(str)  # denoising, or hybrid where variances are learned, unless set
-    training.weighting = "eps"  # of the objective denoising
+    # of the objective denoising: eps | x0 | v | snr | truncated_snr | min_snr | soft_min_snr | p2 | edm | likelihood
+    training.weighting = "eps"
     training.likelihood_weighting = False  # score_sde's spelling of weighting='likelihood'
     training.times = "uniform"  # distribution of the times that a batch is noised to
     training.n_iters = 1_300_001
     training.batch_size = 128
+    training.accumulate = 1  # batches whose gradients make one step: it is that of so many times the batch
     training.microbatch = 0  # so many images at a time, gradients added up; 0: all
     training.precision = "float32"  # float32 | bfloat16 | float16 (its loss scaled)
     training.loss_scale = 20.0  # float16: binary logarithm of the first scale
@@ -69,13 +73,16 @@ def get_config() -> ConfigDict:
     training.eval_freq = 100
     training.snapshot_freq = 50_000
     training.snapshot_freq_for_preemption = 10_000
+    training.keep_last = 2  # of the checkpoints between those of snapshot_freq
+    training.keep_best = False  # and the one of the least held-out loss, which is then evaluated for each
+    training.ema_snapshot_freq = 0  # steps between snapshots of the averages of ema_stds; 0: snapshot_freq
     training.snapshot_sampling = True
     training.max_nonfinite = 20  # steps in a row, skipped as something was not finite, that stop training
 
     config.optim = optim = ConfigDict()
-    optim.optimizer = "Adam"
+    optim.optimizer = "Adam"  # Adam | AdamW | RAdam | SGD
     optim.lr = 2e-4
-    optim.schedule = "constant"  # of the learning rate
+    optim.schedule = "constant"  # of the learning rate: constant | cosine | linear | inverse_sqrt | cooldown
     optim.grad_clip = 1.0  # largest norm of the gradient; 0 or less: any
 
     config.sampling = sampling = ConfigDict()
@@ -97,6 +104,10 @@ def get_config() -> ConfigDict:
     guidance.labels = _unset(tuple)  # classes that samples are asked for, in turn, or their names; unset: all
 
     config.mode = ConfigDict()  # settings of a mode of one's own
+
+    config.ema = ema = ConfigDict()
+    ema.std = (0.05, 0.10)  # relative widths of the averages to make
+    ema.step = 0  # of the snapshot at which they end; 0: the last
 
     config.convert = convert = ConfigDict()
     convert.to = "ours"  # ours | safetensors | score_sde | diffusers

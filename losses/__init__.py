@@ -7,6 +7,13 @@ from losses.edm import EDMWeighting, LogNormalTimes
 from losses.importance import LossSecondMoment
 from losses.named_times import register_times
 from losses.objectives import register_objective
+from losses.snr_weightings import (
+    MinSNRWeighting,
+    P2Weighting,
+    SNRWeighting,
+    SoftMinSNRWeighting,
+    TruncatedSNRWeighting,
+)
 from losses.times import StratifiedLevels, StratifiedTimes, TimeSampler, UniformLevels, UniformTimes
 from losses.vlb import BoundLoss, HybridLoss, OutputLoss
 from losses.weightings import (
@@ -46,6 +53,11 @@ __all__ += [
     "EDMWeighting",
     "EpsWeighting",
     "LikelihoodWeighting",
+    "MinSNRWeighting",
+    "P2Weighting",
+    "SNRWeighting",
+    "SoftMinSNRWeighting",
+    "TruncatedSNRWeighting",
     "VelocityWeighting",
     "Weighting",
     "register_weighting",

@@ -132,6 +132,23 @@ def describe(network: Network, shape: Sequence[int], **cond: Tensor) -> Descript
     return Description(type(network).__name__, tuple(shape), shown)
 
 
+def example_conditions(network: Network, num_classes: int, shape: Sequence[int]) -> dict[str, Tensor]:
+    """The conditioning of one sample that a network needs to be described.
+
+    Args:
+        network: any network.
+        num_classes: that it is told; 0: none.
+        shape: of a sample, (C, ...).
+    """
+    cond: dict[str, Tensor] = {}
+    if num_classes and not network.classifies:
+        cond["y"] = torch.zeros(1, dtype=torch.int64)
+    if network.sees_low_res:
+        # Of any size: the network enlarges it to that of the state first.
+        cond["low_res"] = torch.zeros(1, *shape)
+    return cond
+
+
 @final
 class _Meter:
     """Books arithmetic and saved tensors on the group of layers that is running."""

@@ -1,40 +1,32 @@
-"""Exponential moving averages of weights."""
+"""Moving averages of weights."""
 
 from __future__ import annotations
 
+import abc
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, final
 
 import torch
 from torch import Tensor, nn
 
 
-class EMA:
-    """An exponential moving average of a module's parameters, by their names.
-
-    With ``warmup`` the k-th update (k = 1, 2, ...) uses min(decay, (1 + k) / (10 + k)), so that the average
-    forgets the initial weights; this is score_sde's rule.
+class Average(abc.ABC):
+    """A moving average of a module's parameters, by their names: average <- b average + (1 - b) weights.
 
     Args:
         module: what is averaged; only parameters that require a gradient.
-        decay: in [0, 1).
-        warmup: see above.
-
-    >>> ema = EMA(network, decay=0.999)
-    >>> ema.update(network)
-    >>> with ema.average(network):
-    ...     network(x, labels)
     """
 
-    def __init__(self, module: nn.Module, decay: float, warmup: bool = True) -> None:
-        if not 0 <= decay < 1:
-            raise ValueError(f"an EMA's decay lies in [0, 1), got {decay}.")
-        self.decay, self.warmup = decay, warmup
+    def __init__(self, module: nn.Module) -> None:
         self.shadow = {name: p.detach().clone() for name, p in self._parameters(module)}
         devices = [average.device for average in self.shadow.values()]
         # On the device, because an update may turn out there to be none.
         self._updates = torch.zeros((), dtype=torch.float64, device=devices[0] if devices else None)
+
+    @abc.abstractmethod
+    def decay_at(self, updates: Tensor) -> Tensor:
+        """b of the update of the given number, counted from 1: (), float64."""
 
     @staticmethod
     def _parameters(module: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
@@ -60,10 +52,7 @@ class EMA:
         """
         moves = torch.ones_like(self._updates) if where is None else where.to(self._updates)
         self._updates += moves
-        decay = torch.full_like(self._updates, self.decay)
-        if self.warmup:
-            decay = decay.minimum((1 + self._updates) / (10 + self._updates))
-        share = (1 - decay) * moves
+        share = (1 - self.decay_at(self._updates)) * moves
         averages, present = list(self.shadow.values()), [p.detach() for _, p in self._parameters(module)]
         torch._foreach_lerp_(averages, present, [share.to(average.dtype) for average in averages])
 
@@ -81,11 +70,11 @@ class EMA:
     @torch.no_grad()
     def copy_to(module: nn.Module, weights: dict[str, Tensor]) -> None:
         """Write named weights into the module's parameters."""
-        for name, p in EMA._parameters(module):
+        for name, p in Average._parameters(module):
             p.copy_(weights[name])
 
     def state_dict(self) -> dict[str, Any]:
-        return {"decay": self.decay, "num_updates": self.num_updates, "shadow": self.shadow}
+        return {"num_updates": self.num_updates, "shadow": self.shadow}
 
     @torch.no_grad()
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -102,3 +91,35 @@ class EMA:
         self.num_updates = int(state["num_updates"])
         for name, p in self.shadow.items():
             p.copy_(state["shadow"][name])
+
+
+@final
+class EMA(Average):
+    """An exponential moving average.
+
+    With ``warmup`` the k-th update (k = 1, 2, ...) uses min(decay, (1 + k) / (10 + k)), so that the average
+    forgets the initial weights; this is score_sde's rule.
+
+    Args:
+        module: what is averaged; only parameters that require a gradient.
+        decay: in [0, 1).
+        warmup: see above.
+
+    >>> ema = EMA(network, decay=0.999)
+    >>> ema.update(network)
+    >>> with ema.average(network):
+    ...     network(x, labels)
+    """
+
+    def __init__(self, module: nn.Module, decay: float, warmup: bool = True) -> None:
+        if not 0 <= decay < 1:
+            raise ValueError(f"an EMA's decay lies in [0, 1), got {decay}.")
+        super().__init__(module)
+        self.decay, self.warmup = decay, warmup
+
+    def decay_at(self, updates: Tensor) -> Tensor:
+        decay = torch.full_like(updates, self.decay)
+        return decay.minimum((1 + updates) / (10 + updates)) if self.warmup else decay
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"decay": self.decay, **super().state_dict()}

@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
-
 from models.describe import describe as measure
+from models.describe import example_conditions
 from run_lib.config.plans import DescriptionPlan
 from run_lib.run import Run
 
 
 def describe(plan: DescriptionPlan, run: Run) -> None:
     """Print layer groups, parameters, arithmetic and activation memory; needs neither weights nor data."""
-    cond: dict[str, Tensor] = {}
-    if plan.num_classes and not plan.network.classifies:
-        cond["y"] = torch.zeros(1, dtype=torch.int64)
-    if plan.network.sees_low_res:
-        # Of any size: the network enlarges it to that of the state first.
-        cond["low_res"] = torch.zeros(1, *plan.shape)
+    cond = example_conditions(plan.network, plan.num_classes, plan.shape)
     print(measure(plan.network, plan.shape, **cond).table())
     if plan.unused:
         print(f"set in {run.config_file}, and taken by nothing that it chooses: {', '.join(plan.unused)}")

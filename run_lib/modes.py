@@ -220,6 +220,25 @@ class Describe(Mode):
         describe(plan, run)
 
 
+@register_mode(name="ema")
+@dataclass(frozen=True)
+class PostHocAverages(Mode):
+    """Makes averaged weights of any width from the snapshots that a training left (post-hoc EMA)."""
+
+    def plan(self, configuration: Configuration) -> plans.PostHocPlan:
+        from run_lib.config import plans
+
+        return plans.post_hoc(configuration)
+
+    def writes(self, plan: plans.PostHocPlan, run: Run) -> Iterable[Path]:
+        return (run.workdir / "ema",)
+
+    def work(self, plan: plans.PostHocPlan, run: Run) -> None:
+        from run_lib.post_hoc import make_averages
+
+        make_averages(plan, run)
+
+
 @register_mode(name="convert")
 @dataclass(frozen=True)
 class Convert(Mode):

@@ -14,6 +14,7 @@ from models.ema import EMA
 from run_lib.files import write_json
 from run_lib.ours import check_links, inside, record_of
 from run_lib.training.checkpoints import Checkpoints
+from run_lib.training.profiles import Snapshots
 from run_lib.training.state import TrainState, Weights
 from run_lib.training.warm_start import load_published, resume, resume_weights
 
@@ -56,12 +57,13 @@ class Run:
         return inside(self.workdir, name, option)
 
     def check_checkpoints(self) -> None:
-        """Refuse a folder of checkpoints outside the work directory; single checkpoints may be links.
+        """Refuse folders of checkpoints and snapshots outside the work directory; single checkpoints may be links.
 
         Raises:
             ValueError: it is a link that leads there.
         """
-        check_links(self.checkpoints.folder, self.workdir, files=False)
+        for folder in (self.checkpoints.folder, self.profiles.folder):
+            check_links(folder, self.workdir, files=False)
 
     def keep_record(self, record: Mapping[str, Any]) -> None:
         """Write ``config.json``, how the weights of the work directory are trained. Only a training does so.
@@ -79,6 +81,11 @@ class Run:
     @property
     def checkpoints(self) -> Checkpoints:
         return Checkpoints(self.workdir / "checkpoints")
+
+    @property
+    def profiles(self) -> Snapshots:
+        """The snapshots of the averages from which others are made."""
+        return Snapshots(self.workdir / "profiles")
 
     @property
     def samples(self) -> Path:
@@ -120,7 +127,9 @@ class Run:
         subject, optimisation = plan.subject, plan.optimisation
         averages = subject.averages
         names = load_published(subject) if subject.start.init_from else ()
-        weights = Weights.fresh(subject.network, averages.ema_rate, averages.ema_rates, averages.ema_warmup)
+        weights = Weights.fresh(
+            subject.network, averages.ema_rate, averages.ema_rates, averages.ema_warmup, averages.ema_stds
+        )
         weights.classes = names
         state = TrainState(
             weights,

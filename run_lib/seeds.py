@@ -23,6 +23,7 @@ class Use(enum.IntEnum):
     PILOT = 12
     DEQUANTISATION = 13
     ORDER = 14
+    DROPOUT = 15
 
 
 def step_seed(seed: int, use: Use, step: int) -> int:

@@ -26,14 +26,20 @@ _MIX_2 = _signed(0x94D049BB133111EB)
 
 def _shift(z: Tensor, bits: int) -> Tensor:
     """Logical right shift of signed 64-bit integers."""
-    return (z >> bits) & ((1 << (64 - bits)) - 1)
+    return (z >> bits).bitwise_and_((1 << (64 - bits)) - 1)
 
 
 def mix(z: Tensor) -> Tensor:
     """SplitMix64's finaliser on int64 (wrapping): a bijection that scrambles every bit."""
-    z = (z ^ _shift(z, 30)) * _MIX_1
-    z = (z ^ _shift(z, 27)) * _MIX_2
-    return z ^ _shift(z, 31)
+    z = (z ^ _shift(z, 30)).mul_(_MIX_1)
+    z = z.bitwise_xor_(_shift(z, 27)).mul_(_MIX_2)
+    return z.bitwise_xor_(_shift(z, 31))
+
+
+def words(keys: Tensor, count: int) -> Tensor:
+    """The first ``count`` 64-bit words of each key (B,): (B, count), int64."""
+    counter = torch.arange(1, count + 1, device=keys.device)
+    return mix(keys[:, None] + counter * _GAMMA)
 
 
 class Noise:
@@ -76,12 +82,14 @@ class Noise:
     def device(self) -> torch.device:
         return self._keys.device
 
+    def key(self) -> Tensor:
+        """What the ``words`` of the next draw are made from: (B,), int64."""
+        self.draws += 1
+        return mix(self._keys + _signed(self.draws * _MIX_1))
+
     def bits(self, count: int) -> Tensor:
         """The next ``count`` 64-bit words of every stream: (B, count), int64."""
-        self.draws += 1
-        key = mix(self._keys + _signed(self.draws * _MIX_1))[:, None]
-        counter = torch.arange(1, count + 1, device=self.device)
-        return mix(key + counter * _GAMMA)
+        return words(self.key(), count)
 
     def branch(self) -> Noise:
         """Independent streams, at the price of one draw: for work whose number of draws depends on the values."""

@@ -89,8 +89,9 @@ class SingleHeadAttention(SelfAttention):
         heads: int = 1,
         init_scale: float = 0.0,
         skip_rescale: bool = False,
+        checkpointed: bool = False,
     ) -> None:
-        super().__init__(norm, skip_rescale=skip_rescale)
+        super().__init__(norm, skip_rescale=skip_rescale, checkpointed=checkpointed)
         self.heads = heads
         # score_sde's inner projections start small.
         self.query = linear(channels, channels, init_scale=0.1)

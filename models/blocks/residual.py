@@ -9,6 +9,7 @@ from typing import final
 from torch import Tensor, nn
 
 from models.blocks.block import Block
+from models.blocks.dropout import Dropout
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,7 @@ class ResBlock(Block):
         self.embedding_act = embedding_act
         self.film = film
         self.gain = math.sqrt(0.5) if skip_rescale else 1.0
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.resample = resample
         self.checkpointed = checkpointed
         self.names = names or ResNames()

@@ -50,6 +50,7 @@ class Ours(Family):
             "config": "the configuration it was made with",
             "optimizer": "the optimizer's state is no weight",
             "averages": "averages of further rates",
+            "profiles": "averages from which others are made",
             "classes": "names of the classes",
             "scaler": "the scale of the loss is no weight",
             "times": "the distribution of times is no weight",

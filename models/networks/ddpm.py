@@ -78,6 +78,8 @@ class DDPM(Network):
         norm_eps: added to the variance in every normalisation.
         time_cosines_first: order of the time embedding's features, see ``sinusoidal``.
         time_endpoint: whether its lowest frequency is 1 / 10000 exactly, see ``sinusoidal``.
+        use_checkpoint: gradient checkpointing, which stores only the blocks' inputs for the backward pass and
+            computes the rest again.
         num_classes: number of class labels that an embedding is learned for, keyword ``y`` of ``forward``;
             None for an unconditional network.
 
@@ -110,6 +112,7 @@ class DDPM(Network):
         norm_eps: float = 1e-6,
         time_cosines_first: bool = False,
         time_endpoint: bool = True,
+        use_checkpoint: bool = False,
         num_classes: int | None = None,
     ) -> None:
         super().__init__()
@@ -151,7 +154,7 @@ class DDPM(Network):
                 conv_out=conv(rank, width_out, width_out, init_scale=0.0),
                 shortcut=shortcut,
             )
-            return ResBlock(layers, act=act, embedding_act=act, dropout=dropout)
+            return ResBlock(layers, act=act, embedding_act=act, dropout=dropout, checkpointed=use_checkpoint)
 
         def attention(width: int) -> SingleHeadAttention:
             if width % (head_channels or width):
@@ -160,7 +163,9 @@ class DDPM(Network):
                     "head_channels that divides them at every level with attention and at the last."
                 )
             heads = width // (head_channels or width)
-            return SingleHeadAttention(width, norm=ddpm_norm(width, eps=norm_eps), heads=heads)
+            return SingleHeadAttention(
+                width, norm=ddpm_norm(width, eps=norm_eps), heads=heads, checkpointed=use_checkpoint
+            )
 
         widths = [channels * mult for mult in channel_mult]
         attend = [size in tuple(attention_resolutions) for size in resolutions(image_size, len(widths))]

@@ -85,6 +85,8 @@ class NCSNpp(Network):
             the network's output starts at zero.
         scale_by_sigma: divide the output by sigma: the label itself with ``fourier``, else ``sigmas[label]``.
         sigmas: noise level of each label, for ``scale_by_sigma`` with ``positional``.
+        use_checkpoint: gradient checkpointing, which stores only the blocks' inputs for the backward pass and
+            computes the rest again.
         num_classes: number of class labels that an embedding is learned for, keyword ``y`` of ``forward``;
             None for an unconditional network.
 
@@ -120,6 +122,7 @@ class NCSNpp(Network):
         init_scale: float = 0.0,
         scale_by_sigma: bool = True,
         sigmas: Sequence[float] | Tensor | None = None,
+        use_checkpoint: bool = False,
         num_classes: int | None = None,
     ) -> None:
         super().__init__()
@@ -187,11 +190,16 @@ class NCSNpp(Network):
                 dropout=dropout,
                 skip_rescale=skip_rescale,
                 resample=resample,
+                checkpointed=use_checkpoint,
             )
 
         def attention(width: int) -> SingleHeadAttention:
             return SingleHeadAttention(
-                width, norm=ncsnpp_norm(width), init_scale=init_scale, skip_rescale=skip_rescale
+                width,
+                norm=ncsnpp_norm(width),
+                init_scale=init_scale,
+                skip_rescale=skip_rescale,
+                checkpointed=use_checkpoint,
             )
 
         def change(kind: type[Downsample] | type[Upsample], width: int) -> Block:

@@ -31,10 +31,10 @@ class LearnedVariance:
             smallest: log beta-tilde of the step, the variance of q(x_s | x_t, x_0), broadcastable.
             largest: log beta of the step, the variance of q(x_t | x_s), broadcastable.
         """
-        if self.kind == "learned":
-            return self.values
         # In the precision of the bounds, which is the state's: a network may have computed in a lower one.
         values = self.values.to(smallest.dtype)
+        if self.kind == "learned":
+            return values
         return torch.lerp(smallest.expand_as(values), largest.expand_as(values), (values + 1) / 2)
 
 

@@ -39,7 +39,7 @@ class Bearing(enum.Enum):
 MEANING, STATE, COURSE, EFFECT, FREE = Bearing
 
 SECTIONS = dict.fromkeys(
-    ("mode", "sampling", "guidance", "convert", "reconstruct", "control", "tune", "eval"), FREE
+    ("mode", "sampling", "guidance", "ema", "convert", "reconstruct", "control", "tune", "eval"), FREE
 )
 """Of every field in a section, but for those below."""
 
@@ -69,11 +69,13 @@ FIELDS = {
     "model.ema_rate": COURSE,
     "model.ema_warmup": COURSE,
     "model.ema_rates": COURSE,
+    "model.ema_stds": COURSE,
     "model.used_ema_rate": FREE,
     "training.continuous": MEANING,
     "training.likelihood_weighting": FREE,  # a spelling of the weighting, which has a role
     "training.n_iters": EFFECT,
     "training.batch_size": COURSE,
+    "training.accumulate": EFFECT,  # where it leaves the samples of a step as they are
     "training.microbatch": EFFECT,
     "training.precision": EFFECT,
     "training.loss_scale": EFFECT,
@@ -82,6 +84,9 @@ FIELDS = {
     "training.eval_freq": EFFECT,
     "training.snapshot_freq": EFFECT,
     "training.snapshot_freq_for_preemption": EFFECT,
+    "training.keep_last": EFFECT,
+    "training.keep_best": EFFECT,
+    "training.ema_snapshot_freq": EFFECT,
     "training.snapshot_sampling": EFFECT,
     "training.max_nonfinite": EFFECT,
     "optim.lr": EFFECT,
@@ -295,7 +300,7 @@ def _read(record: Mapping[str, Any]) -> _Read:
 
 
 def _value(configuration: Configuration, path: str) -> Any:
-    """The value of a field; an output that is not set, and a size that is one number, in full."""
+    """The value of a field: an output that is not set and a single size in full, a batch as a step has it."""
     config: ConfigDict = configuration.values
     section, _, field = path.partition(".")
     value = config[section][field] if field else config[section]
@@ -304,6 +309,8 @@ def _value(configuration: Configuration, path: str) -> Any:
         return conventions.convention(
             config.training.sde, process, config.training.continuous
         ).training.output
+    if path == "training.batch_size":
+        return value * config.training.accumulate
     if path == "data.image_size" and isinstance(value, int):
         return (value, value)
     return value

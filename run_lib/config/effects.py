@@ -63,6 +63,10 @@ IDLE: dict[str, tuple[Callable[[ConfigDict], bool], str]] = {
         lambda c: c.training.precision != "float16",
         "training.precision='float16'",
     ),
+    "training.ema_snapshot_freq": (
+        lambda c: not c.model.ema_stds,
+        "averages to take snapshots of: set model.ema_stds",
+    ),
     "model.used_ema_rate": (lambda c: not c.model.ema_rates, "averages to choose from: set model.ema_rates"),
     "eval.bpd_target": (lambda c: not c.eval.bpd_quick, "eval.bpd_quick=True"),
     "eval.bpd_dequantisation": (

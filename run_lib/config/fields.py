@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 from ml_collections import ConfigDict
 
 from configs.base import get_config as base_config
+from models.power_average import WIDEST
 from models.prediction.noise_model import Output
 from models.prediction.variances import VarianceOutput
 from run_lib.config.components import choose, reasons
@@ -25,6 +26,7 @@ Natural = Annotated[int, Range(least=0, words="must be at least 0")]
 Count = Annotated[int, Range(least=1)]
 Finite = Annotated[float, Range()]
 Nonnegative = Annotated[float, Range(least=0, words="must be at least 0")]
+Width = Annotated[float, Range(above=0, most=WIDEST, words=f"must be above 0 and at most {WIDEST:.4f}")]
 Rate = Annotated[float, Range(least=0, below=1)]
 Size = Annotated[int, Range(least=1, most=2**16)]
 Pixels = Annotated[int, Range(least=1, most=2**15)]
@@ -45,10 +47,12 @@ HINTS: dict[str, Any] = {
     "model.num_scales": Annotated[int, Range(least=1, most=10**6)],
     "model.ema_rate": Rate,
     "model.ema_rates": tuple[Rate, ...],
+    "model.ema_stds": tuple[Width, ...],
     "model.used_ema_rate": Rate | None,
     "training.objective": str | None,
     "training.n_iters": Count,
     "training.batch_size": Annotated[int, Range(least=1, most=10**8)],
+    "training.accumulate": Annotated[int, Range(least=1, most=10**6)],
     "training.microbatch": Natural,
     "training.precision": Literal["float32", "bfloat16", "float16"],
     "training.loss_scale": Nonnegative,
@@ -57,6 +61,8 @@ HINTS: dict[str, Any] = {
     "training.eval_freq": Count,
     "training.snapshot_freq": Count,
     "training.snapshot_freq_for_preemption": Count,
+    "training.keep_last": Count,
+    "training.ema_snapshot_freq": Natural,
     "training.max_nonfinite": Count,
     "optim.lr": Nonnegative,
     "optim.grad_clip": Finite,
@@ -67,6 +73,8 @@ HINTS: dict[str, Any] = {
     "sampling.seed": Seed | None,
     "sampling.grid_size": Count,
     "guidance.labels": tuple[Natural | str, ...] | None,
+    "ema.std": Width | tuple[Width, ...],
+    "ema.step": Natural,
     "convert.to": Literal["ours", "safetensors", "score_sde", "diffusers"],
     "reconstruct.num_images": Natural,
     "reconstruct.batch_size": Count,

@@ -12,7 +12,11 @@ from run_lib.config.configuration import SPELLINGS
 from run_lib.config.roles import ROLES
 from sde_lib.registry import snake_case
 
-EITHER: dict[str, tuple[type, ...]] = {"data.image_size": (int, tuple), "device": (str,)}
+EITHER: dict[str, tuple[type, ...]] = {
+    "data.image_size": (int, tuple),
+    "device": (str,),
+    "ema.std": (float, tuple),
+}
 """Fields of ``configs/base.py`` that take values of more types than their default's."""
 SWITCH = {"true": True, "false": False, "1": True, "0": False, "yes": True, "no": False}
 FURTHER: dict[str, type] = {

@@ -17,6 +17,7 @@ from run_lib.config.effects import check_effects, unused
 from run_lib.config.evaluation import EvaluationPlan, plan_evaluation
 from run_lib.config.guidance import build_request
 from run_lib.config.sampling import SamplingPlan, plan_sampling
+from run_lib.config.settings import EmaSettings
 from run_lib.config.subject import Subject, build_subject
 from run_lib.config.task import build_task
 from run_lib.config.training import TrainingPlan, plan_training
@@ -41,6 +42,19 @@ class DescriptionPlan:
     shape: tuple[int, ...]
     num_classes: int
     unused: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class PostHocPlan:
+    """What making averages after training needs.
+
+    Attributes:
+        subject: the network that they are of.
+        settings: which averages.
+    """
+
+    subject: Subject
+    settings: EmaSettings
 
 
 @dataclass(frozen=True)
@@ -142,6 +156,11 @@ def reconstruction(configuration: Configuration) -> ReconstructionPlan:
 def conversion(configuration: Configuration) -> ConversionPlan:
     """The plan of ``--mode convert``."""
     return plan_conversion(configuration, build_subject(configuration))
+
+
+def post_hoc(configuration: Configuration) -> PostHocPlan:
+    """The plan of ``--mode ema``."""
+    return PostHocPlan(build_subject(configuration), EmaSettings.of(configuration.values.ema))
 
 
 def description(configuration: Configuration) -> DescriptionPlan:

@@ -83,7 +83,7 @@ def _told_levels(config: ConfigDict) -> bool:
     return _told_process(config) or (table and _told(config, "sigmas"))
 
 
-NUMBERS = ("train", "sample", "eval", "all", "tune", "control", "reconstruct", "convert")
+NUMBERS = ("train", "sample", "eval", "all", "tune", "control", "reconstruct", "convert", "ema")
 PLANNED = (*NUMBERS, "describe")
 OURS = (*PLANNED, "list")
 """A mode of the user's own may read whatever is in no section of ours."""
@@ -102,6 +102,7 @@ SECTIONS: dict[str, Readers] = {
     "reconstruct": by("reconstruct"),
     "tune": by("tune"),
     "convert": by("convert"),
+    "ema": by("ema"),
     "eval": by("eval", "all"),
     "sampling": SAMPLER,
     "guidance": MODEL,
@@ -178,7 +179,7 @@ def reads(configuration: Configuration, path: str) -> bool:
     """Whether the mode of a configuration reads a field, in that configuration."""
     values, mode, section = configuration.values, configuration.mode, path.partition(".")[0]
     if mode not in OURS:
-        return section not in ("control", "reconstruct", "tune", "convert", "eval")
+        return section not in ("control", "reconstruct", "tune", "convert", "ema", "eval")
     if path in lent(values, mode):
         return True
     found: list[Readers] = []

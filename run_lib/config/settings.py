@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from typing import TypeVar
 
@@ -22,12 +23,28 @@ class Settings:
 class TrainSettings(Settings):
     n_iters: int
     batch_size: int
+    accumulate: int
     microbatch: int
     log_freq: int
     eval_freq: int
     snapshot_freq: int
     snapshot_freq_for_preemption: int
+    keep_last: int
+    keep_best: bool
+    ema_snapshot_freq: int
     max_nonfinite: int
+
+    @property
+    def samples_per_step(self) -> int:
+        """Of all batches whose gradients one step of the optimiser takes together."""
+        return self.batch_size * self.accumulate
+
+    def microbatches(self) -> Iterator[range]:
+        """The rows of a step, in parts that are evaluated at a time; none reaches from one batch into the next."""
+        size = self.microbatch or self.batch_size
+        for batch in range(0, self.samples_per_step, self.batch_size):
+            for first in range(batch, batch + self.batch_size, size):
+                yield range(first, min(first + size, batch + self.batch_size))
 
 
 @dataclass(frozen=True)
@@ -36,6 +53,17 @@ class SampleSettings(Settings):
     batch_size: int
     seed: int | None
     grid_size: int
+
+
+@dataclass(frozen=True)
+class EmaSettings(Settings):
+    std: float | tuple[float, ...]
+    step: int
+
+    @property
+    def widths(self) -> tuple[float, ...]:
+        """Each relative width once."""
+        return tuple(dict.fromkeys(self.std if isinstance(self.std, tuple) else (self.std,)))
 
 
 @dataclass(frozen=True)

@@ -39,12 +39,14 @@ class Averages(Settings):
     Attributes:
         ema_rate: of the first.
         ema_rates: of further ones.
+        ema_stds: relative widths of averages of power functions, from which others are made after training.
         used_ema_rate: which of them samples, evaluations and converted weights take; None: the first.
         ema_warmup: whether the first steps are averaged at a lower rate.
     """
 
     ema_rate: float
     ema_rates: tuple[float, ...]
+    ema_stds: tuple[float, ...]
     used_ema_rate: float | None
     ema_warmup: bool
 
@@ -54,6 +56,8 @@ class Averages(Settings):
             raise ValueError(
                 f"config.model.ema_rates are further averages, each of another rate; got {rates} in all."
             )
+        if len(set(self.ema_stds)) < len(self.ema_stds):
+            raise ValueError(f"config.model.ema_stds are relative widths, each another; got {self.ema_stds}.")
         if self.used_ema_rate not in (None, *self.ema_rates):
             raise ValueError(
                 f"config.model.used_ema_rate={self.used_ema_rate} is none of model.ema_rates="

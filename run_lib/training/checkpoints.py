@@ -66,6 +66,10 @@ def _wrong_parts(payload: Mapping[str, Any]) -> list[str]:
     if not _are_weights(model):
         return ["model"]
     averages = {"ema": payload["ema"], **{f"averages[{r!r}]": a for r, a in payload["averages"].items()}}
+    profiles = payload.get("profiles", {})  # checkpoints of earlier versions have none
+    if not isinstance(profiles, dict):
+        return ["profiles"]
+    averages |= {f"profiles[{width!r}]": a for width, a in profiles.items()}
     for name, average in averages.items():
         shadow = average.get("shadow") if isinstance(average, dict) else None
         counted = isinstance(average, dict) and isinstance(average.get("num_updates"), int)
@@ -138,8 +142,8 @@ class Checkpoints:
         steps = self.steps()
         return self.path(steps[-1]) if steps else None
 
-    def keep(self, multiple_of: int, regular: int) -> None:
-        """Delete all but the last two and those whose step is a multiple of ``multiple_of``.
+    def keep(self, multiple_of: int, regular: int, *, last: int = 2, best: int | None = None) -> None:
+        """Delete all but the last few and those whose step is a multiple of ``multiple_of``.
 
         Should the latest be damaged, training goes on from the one before it. One that a signal left between the
         regular steps goes with the next, so that an interrupted run ends with the files of one that was not. What is
@@ -148,11 +152,13 @@ class Checkpoints:
         Args:
             multiple_of: number of steps between checkpoints that stay.
             regular: number of steps between the others.
+            last: how many of the last ones stay.
+            best: a step whose checkpoint stays; None: no other.
         """
         steps = self.steps()
         between = [step for step in steps[:-1] if step % multiple_of and step % regular]
-        last = [step for step in steps if step not in between][-2:]
+        staying = {*[step for step in steps if step not in between][-last:], best}
         for step in steps:
-            if step not in last and step % multiple_of and self._is_own(step):
+            if step not in staying and step % multiple_of and self._is_own(step):
                 self.path(step).unlink()
                 self.grids(self.path(step)).unlink(missing_ok=True)

@@ -10,6 +10,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from losses.base import Losses
+from models.blocks.dropout import dropout_from
 from run_lib.config.sampling import SamplingPlan
 from run_lib.config.training import TrainingPlan
 from run_lib.data.levels import Arrays
@@ -21,6 +22,8 @@ from run_lib.sample import LostSamplesError, batches, draw
 from run_lib.seeds import Use, step_seed, stream_seed
 from run_lib.stopping import finishing
 from run_lib.training.curves import Curves
+from run_lib.training.history import History, as_written
+from run_lib.training.meter import Meter
 from run_lib.training.skipped_steps import look_for_faults, say
 from run_lib.training.state import TrainState
 from run_lib.training.undo import Kept
@@ -57,6 +60,7 @@ def train(plan: TrainingPlan, run: Run) -> None:
     arrays, held_out = subject.data.load("train"), subject.data.load("test")  # by the numbers of the weights
     run.check_checkpoints()
     run.folder("tensorboard")
+    history = History.up_to(run.workdir, state.step)
     if state.step < settings.n_iters:
         run.keep_record(subject.record.values)
     # Of the step itself the earlier files hold the curves, and they are not drawn again.
@@ -70,6 +74,7 @@ def train(plan: TrainingPlan, run: Run) -> None:
         bar = tqdm(
             range(state.step, settings.n_iters), initial=state.step, total=settings.n_iters, desc="training"
         )
+        meter = Meter(subject)
         for step in bar:
             state.optimizer.zero_grad(set_to_none=True)
             batch = backward(state, plan, arrays, step)
@@ -78,6 +83,7 @@ def train(plan: TrainingPlan, run: Run) -> None:
             if plan.times.learns and bool(state.watch.latest.sound):
                 plan.times.observe(batch.losses.t, batch.losses.unweighted)
             state.weights.step = done = step + 1
+            meter.add(settings.samples_per_step)
 
             last = done == settings.n_iters
             due = done % settings.snapshot_freq_for_preemption == 0 or done % settings.snapshot_freq == 0
@@ -85,27 +91,50 @@ def train(plan: TrainingPlan, run: Run) -> None:
             if logs and bool(state.watch.latest.sound):
                 value = float(batch.losses.values.mean())
                 bar.set_postfix(loss=f"{value:.4f}")
+                history.training[done] = as_written(value)
                 writer.add_scalar("train/loss", value, done)
                 writer.add_scalar("train/gradient_norm", float(norm), done)
                 writer.add_scalar("train/learning_rate", rate, done)
+                meter.write(writer, batch.losses, done)
             if logs or due or last or stop.asked or state.watch.full:
                 look_for_faults(state.watch, plan, run, arrays, done, writer)
-            if done % settings.eval_freq == 0 or last:
-                value = validation_loss(plan, state, held_out)
+            if done % settings.eval_freq == 0 or last or (due and settings.keep_best):
+                with meter.paused():
+                    value = validation_loss(plan, state, held_out)
                 if math.isfinite(value):
+                    history.held_out[done] = as_written(value)
                     writer.add_scalar("test/loss", value, done)
+            snapshots = settings.ema_snapshot_freq or settings.snapshot_freq
+            if state.weights.profiles and (done % snapshots == 0 or last):
+                with meter.paused():
+                    run.profiles.save(state.weights, subject.record.values)
             # Before the checkpoint: a run that goes on from it does not draw what belongs to its step.
             if plan.preview is not None and (done % settings.snapshot_freq == 0 or last):
-                _show_preview(plan.preview, state, writer, done)
+                with meter.paused():
+                    _show_preview(plan.preview, state, writer, done)
             # Where nothing but faults have been since the last checkpoint, there is nothing to save.
             if ((due or stop.asked) and state.watch.progress) or last:
-                state.save(run.checkpoints.path(done), subject.record.values)
+                history.write()  # before: what it has behind a checkpoint is forgotten, what it lacks is lost
+                with meter.paused():
+                    state.save(run.checkpoints.path(done), subject.record.values)
                 state.watch.progress = False
-                run.checkpoints.keep(settings.snapshot_freq, settings.snapshot_freq_for_preemption)
+                best = history.best(run.checkpoints.steps()) if settings.keep_best else None
+                run.checkpoints.keep(
+                    settings.snapshot_freq,
+                    settings.snapshot_freq_for_preemption,
+                    last=settings.keep_last,
+                    best=best,
+                )
+            if done % settings.snapshot_freq == 0 or last:
+                history.draw()
             stop.leave(
                 f"the same command goes on from {run.checkpoints.latest() or 'the beginning'}, "
                 f"the last of {done} steps"
             )
+    if settings.keep_best and (best := history.best(run.checkpoints.steps())) is not None:
+        print(
+            f"the least held-out loss, {history.held_out[best]:.6g}, is that of {run.checkpoints.path(best)}"
+        )
     if state.watch.skipped:
         say(f"{state.watch.skipped} steps of this run were skipped, because something in them was not finite")
 
@@ -139,17 +168,18 @@ def agree_on_data(plan: TrainingPlan, state: TrainState) -> None:
 def backward(state: TrainState, plan: TrainingPlan, arrays: Arrays, step: int) -> Batch:
     """Compute the gradient of a step's mean loss, microbatch by microbatch; returns what it is of.
 
-    Each microbatch counts by its share of the batch, so the gradient is that of the mean over the batch.
+    Each microbatch counts by its share of the step's samples, so the gradient is that of the mean over all of them.
     """
-    settings = plan.settings
-    size = settings.microbatch or settings.batch_size
+    settings, network = plan.settings, plan.subject.network
     parts, finite = [], []
-    buffers = Kept(plan.subject.network.buffers())
-    torch.manual_seed(step_seed(plan.subject.seed, Use.TRAINING, step))  # dropout
-    for first in range(0, settings.batch_size, size):
-        rows = range(first, min(first + size, settings.batch_size))
-        drawn = training_losses(plan, arrays, step, rows)
-        state.scaler.scale(drawn.losses.values.sum() / settings.batch_size).backward()
+    buffers = Kept(network.buffers())
+    torch.manual_seed(
+        step_seed(plan.subject.seed, Use.TRAINING, step)
+    )  # a plugin's own layers may draw from it
+    for rows in settings.microbatches():
+        with dropout_from(network, _streams(plan, Use.DROPOUT, step, rows)):
+            drawn = training_losses(plan, arrays, step, rows)
+            state.scaler.scale(drawn.losses.values.sum() / settings.samples_per_step).backward()
         parts.append(drawn.losses)
         finite.append(drawn.data)
     weights = [p.weights for p in parts if p.weights is not None]
@@ -163,15 +193,9 @@ def backward(state: TrainState, plan: TrainingPlan, arrays: Arrays, step: int) -
 
 def training_losses(plan: TrainingPlan, arrays: Arrays, step: int, rows: range) -> Batch:
     """The losses of some rows of a step's batch. Everything random in them is a function of (seed, step)."""
-    subject, start = plan.subject, step * plan.settings.batch_size + rows.start
+    subject, start = plan.subject, step * plan.settings.samples_per_step + rows.start
     chosen = torch.from_numpy(shuffled_rows(subject.seed, start, len(rows), len(arrays)))
-    streams = torch.arange(start, start + len(rows))
-    noise = Noise(
-        stream_seed(subject.seed, Use.TRAINING),
-        streams,
-        subject.placement.device,
-        part=(rows.start, plan.settings.batch_size),
-    )
+    noise = _streams(plan, Use.TRAINING, step, rows)
     subject.network.train()
     with subject.placement.autocast():
         labels = plan.task.training_labels(arrays.labels[chosen], noise)
@@ -179,22 +203,46 @@ def training_losses(plan: TrainingPlan, arrays: Arrays, step: int, rows: range) 
         return _losses(plan, x0, labels, noise)
 
 
+def _streams(plan: TrainingPlan, use: Use, step: int, rows: range) -> Noise:
+    """The streams of some rows of a step, each a function of (seed, step, row)."""
+    total = plan.settings.samples_per_step
+    return Noise(
+        stream_seed(plan.subject.seed, use),
+        torch.arange(step * total + rows.start, step * total + rows.stop),
+        plan.subject.placement.device,
+        part=(rows.start, total),
+    )
+
+
 @torch.no_grad()
 def validation_loss(plan: TrainingPlan, state: TrainState, held_out: Arrays) -> float:
-    """The loss of the averaged weights on the first batch of held-out data, with the same noise every time.
+    """The loss of the averaged weights on some held-out data, with the same noise every time.
 
-    Where data or losses are not finite, it is that of the others, and a warning names those; NaN without others.
+    The data are four batches' worth, evenly spaced over the split, so that they span the classes of one that is sorted
+    by class; they are evaluated in microbatches. Where data or losses are not finite, it is that of the others, and a
+    warning names those; NaN without others.
     """
-    subject, size = plan.subject, min(plan.settings.batch_size * 4, len(held_out))
-    noise = Noise(stream_seed(subject.seed, Use.VALIDATION), range(size), subject.placement.device)
+    subject, settings = plan.subject, plan.settings
+    size = min(settings.batch_size * 4, len(held_out))
+    rows = torch.arange(size) * len(held_out) // size
     subject.network.eval()
+    found = []
     with state.weights.averaged():
-        x0 = subject.data.held_out_batch(held_out.images[:size].to(subject.placement.device), noise)
-        values = _losses(plan, x0, held_out.labels[:size], noise).losses.values
+        for part in batches(size, settings.microbatch or settings.batch_size):
+            noise = Noise(
+                stream_seed(subject.seed, Use.VALIDATION),
+                part,
+                subject.placement.device,
+                part=(part.start, size),
+            )
+            chosen = rows[part.start : part.stop]
+            x0 = subject.data.held_out_batch(held_out.images[chosen].to(subject.placement.device), noise)
+            found.append(_losses(plan, x0, held_out.labels[chosen], noise).losses.values)
+    values = torch.cat(found)
     finite = values.isfinite()
     if bool(finite.all()):
         return float(values.mean())
-    bad = [f"test sample {k}" for k in (~finite).nonzero()[:, 0].tolist()]
+    bad = [f"test sample {rows[k]}" for k in (~finite).nonzero()[:, 0].tolist()]
     say(f"the validation loss leaves out samples whose loss is not finite: {listed(bad, SHOWN)}")
     return float(values[finite].mean())
 

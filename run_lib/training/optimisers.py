@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Any, Literal, Protocol
 
 import torch
 from torch import nn
@@ -15,6 +15,7 @@ from sde_lib.settings import Range
 
 Share = Annotated[float, Range(least=0, below=1)]
 Positive = Annotated[float, Range(least=0)]
+Steps = Annotated[int, Range(least=0)]
 Parameters = Iterable[dict[str, Any]]
 
 register_optimizer: Registry[Callable[..., torch.optim.Optimizer]] = Registry("config.optim.optimizer")
@@ -78,6 +79,51 @@ def adam_w(
     )
 
 
+@register_optimizer(name="RAdam")
+def r_adam(
+    parameters: Parameters,
+    lr: float,
+    beta1: Share = 0.9,
+    beta2: Share = 0.999,
+    eps: Positive = 1e-8,
+    weight_decay: Positive = 0.0,
+    decoupled: bool = False,
+) -> torch.optim.Optimizer:
+    """Rectified Adam: momentum alone until the averaged square can be trusted (Liu et al. 2020, algorithm 2).
+
+    Args:
+        beta1, beta2: decay of the averages of the gradient and of its square, in [0, 1).
+        eps: added to the root of the averaged square.
+        weight_decay: factor of the weights in the gradient.
+        decoupled: take the weight decay apart from the gradient, as AdamW does.
+    """
+    return torch.optim.RAdam(
+        parameters, lr, (beta1, beta2), eps, weight_decay, decoupled_weight_decay=decoupled, foreach=True
+    )
+
+
+@register_optimizer(name="SGD")
+def sgd(
+    parameters: Parameters,
+    lr: float,
+    momentum: Share = 0.9,
+    nesterov: bool = False,
+    weight_decay: Positive = 0.0,
+) -> torch.optim.Optimizer:
+    """Stochastic gradient descent with momentum: v <- momentum v + gradient, weights <- weights - lr v.
+
+    Args:
+        momentum: share of the last step's direction that is kept, in [0, 1).
+        nesterov: take the gradient where the momentum leads (Sutskever et al. 2013, in torch's form); needs momentum.
+        weight_decay: factor of the weights in the gradient.
+    """
+    if nesterov and not momentum:
+        raise ValueError("optim.nesterov=True looks ahead along the momentum: set optim.momentum above 0.")
+    return torch.optim.SGD(
+        parameters, lr, momentum, weight_decay=weight_decay, nesterov=nesterov, foreach=True
+    )
+
+
 def _warm_up(step: int, warmup: int) -> float:
     return min((step + 1) / warmup, 1.0) if warmup else 1.0
 
@@ -91,7 +137,7 @@ class Constant:
         warmup: steps of the warm-up; 0: none.
     """
 
-    warmup: Annotated[int, Range(least=0)] = 5000
+    warmup: Steps = 5000
 
     def __call__(self, step: int, n_iters: int) -> float:
         return _warm_up(step, self.warmup)
@@ -106,7 +152,7 @@ class Cosine:
         warmup: steps of the warm-up; 0: none.
     """
 
-    warmup: Annotated[int, Range(least=0)] = 5000
+    warmup: Steps = 5000
 
     def __call__(self, step: int, n_iters: int) -> float:
         done = min(max(step - self.warmup, 0) / max(n_iters - self.warmup, 1), 1.0)
@@ -122,10 +168,55 @@ class Linear:
         warmup: steps of the warm-up; 0: none.
     """
 
-    warmup: Annotated[int, Range(least=0)] = 5000
+    warmup: Steps = 5000
 
     def __call__(self, step: int, n_iters: int) -> float:
         return (1 - min(step / n_iters, 1.0)) * _warm_up(step, self.warmup)
+
+
+@register_schedule(name="inverse_sqrt")
+@dataclass(frozen=True)
+class InverseSquareRoot:
+    """A linear warm-up, then sqrt(n / max(step, n)): the rate itself for n steps, then falling for ever.
+
+    With n the end of the warm-up it is that of Vaswani et al. 2017, section 5.3, but for their factor; with a longer
+    one EDM2's (Karras et al. 2024, section 2.3). It does not depend on how long training goes on.
+
+    Args:
+        warmup: steps of the warm-up; 0: none.
+        constant_until: n, the step from which the rate falls; 0: the end of the warm-up.
+    """
+
+    warmup: Steps = 5000
+    constant_until: Steps = 0
+
+    def __call__(self, step: int, n_iters: int) -> float:
+        start = max(self.constant_until or self.warmup, 1)
+        return math.sqrt(start / max(step, start)) * _warm_up(step, self.warmup)
+
+
+@register_schedule(name="cooldown")
+@dataclass(frozen=True)
+class CoolDown:
+    """A linear warm-up, the rate itself, and in the last steps a fall to 0 (Haegele et al. 2024, section 3).
+
+    Up to the fall it does not depend on how long training goes on.
+
+    Args:
+        warmup: steps of the warm-up; 0: none.
+        cooldown: share of the training that the fall takes, in (0, 1].
+        fall: with u the share of the fall that is done, ``linear``: 1 - u; ``sqrt``: 1 - sqrt(u).
+    """
+
+    warmup: Steps = 5000
+    cooldown: Annotated[float, Range(above=0, most=1)] = 0.2
+    fall: Literal["linear", "sqrt"] = "sqrt"
+
+    def __call__(self, step: int, n_iters: int) -> float:
+        length = self.cooldown * n_iters
+        done = min(max(step - (n_iters - length), 0) / length, 1.0)
+        left = 1 - (math.sqrt(done) if self.fall == "sqrt" else done)
+        return left * _warm_up(step, self.warmup)
 
 
 def trained_parameters(network: nn.Module) -> Parameters:

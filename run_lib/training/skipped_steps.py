@@ -51,7 +51,7 @@ def look_for_faults(
 
 def _rows(plan: TrainingPlan, arrays: Arrays, step: int) -> np.ndarray:
     """The training data of a step."""
-    size = plan.settings.batch_size
+    size = plan.settings.samples_per_step
     return shuffled_rows(plan.subject.seed, step * size, size, len(arrays))
 
 

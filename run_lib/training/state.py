@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -18,7 +18,8 @@ from losses.times import TimeSampler, UniformTimes
 from models.base import Network
 from models.checkpoints.damage import out_of_memory
 from models.checkpoints.ours import CHECKPOINT as FORMAT
-from models.ema import EMA
+from models.ema import EMA, Average
+from models.power_average import PowerAverage
 from run_lib.files import atomic
 from run_lib.training.checkpoints import read_checkpoint
 from run_lib.training.watch import Watch
@@ -50,7 +51,7 @@ Check = Callable[[Path, str], Continued]
 
 @dataclass
 class Weights:
-    """A network's weights and their exponential moving averages.
+    """A network's weights and their moving averages.
 
     Attributes:
         network: the network, with the weights of the last step.
@@ -60,6 +61,7 @@ class Weights:
         record: of the configuration that they were made with, JSON; empty: they are no checkpoint's of ours.
         classes: names of the classes that labels stand for; empty: there are none, or they are not known.
         data: hash of the data that they were trained on; empty: it is not known.
+        profiles: averages of power functions by their relative width, from which others are made after training.
     """
 
     network: Network
@@ -69,11 +71,29 @@ class Weights:
     record: str = ""
     classes: tuple[str, ...] = ()
     data: str = ""
+    profiles: dict[float, PowerAverage] = field(default_factory=dict)
 
     @classmethod
-    def fresh(cls, network: Network, rate: float, further: Sequence[float], warmup: bool) -> Weights:
+    def fresh(
+        cls,
+        network: Network,
+        rate: float,
+        further: Sequence[float],
+        warmup: bool,
+        widths: Sequence[float] = (),
+    ) -> Weights:
         """The weights of step 0: every average starts at the network's own weights."""
-        return cls(network, EMA(network, rate, warmup), 0, {r: EMA(network, r, warmup) for r in further})
+        return cls(
+            network,
+            EMA(network, rate, warmup),
+            averages={r: EMA(network, r, warmup) for r in further},
+            profiles={width: PowerAverage(network, width) for width in widths},
+        )
+
+    @property
+    def tracked(self) -> Iterator[Average]:
+        """Every average that a step of training moves."""
+        yield from (self.ema, *self.averages.values(), *self.profiles.values())
 
     def use(self, rate: float) -> Weights:
         """The same with another average, of the given rate, for samples and evaluations."""
@@ -98,12 +118,20 @@ class Weights:
                 f"{path} has averages of the rates {sorted(payload['averages'])} beside the first, the configuration "
                 f"{sorted(self.averages)}: set model.ema_rates as it was."
             )
+        held = payload.get("profiles", {})  # checkpoints of earlier versions have none
+        if self.profiles and held.keys() != self.profiles.keys() and continued.averages:
+            raise ValueError(
+                f"{path} has averages of the relative widths {sorted(held)}, the configuration "
+                f"{sorted(self.profiles)}: set model.ema_stds as it was."
+            )
         self.network.load_state_dict(payload["model"])
         self.classes = tuple(payload.get("classes", ()))
         self.data = payload.get("data", "")  # checkpoints of earlier versions have none
         self.ema.load_state_dict(payload["ema"])
         for rate, average in self.averages.items():
             average.load_state_dict(payload["averages"].get(rate, payload["ema"]))
+        for width in held.keys() & self.profiles.keys():
+            self.profiles[width].load_state_dict(held[width])
         self.step, self.record = int(payload["step"]), payload["config"]
         return payload, continued
 
@@ -155,6 +183,7 @@ class TrainState:
             "ema": self.ema.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "averages": {rate: average.state_dict() for rate, average in self.averages.items()},
+            "profiles": {width: kept.state_dict() for width, kept in self.weights.profiles.items()},
             "scaler": self.scaler.state_dict(),
             "times": self.times.state_dict(),
             "config": json.dumps(dict(config)),

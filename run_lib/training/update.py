@@ -49,7 +49,7 @@ def update(state: TrainState, rate: float, clip: float, batch: Batch) -> Tensor:
     before.put_back(skipped)
     batch.buffers.put_back(skipped)
     _rescale(state.scaler, faulty)
-    for average in (state.ema, *state.averages.values()):
+    for average in state.weights.tracked:
         average.update(state.network, where=~skipped)
     names = [name for name, _ in named]
     state.watch.note(Findings(batch.data, batch.losses, names, norms, weights, faulty, overflow))

@@ -57,8 +57,12 @@ def _plain(value: Any) -> Any:
     return struct.pack("d", value) if isinstance(value, float) else value
 
 
+OF_THE_MOMENT = ("train/images_per_second", "train/utilisation", "train/memory_GiB")
+"""Curves that no two runs have alike."""
+
+
 def _curves(folder: Path) -> Iterator[tuple[str, int, bytes]]:
-    """(tag, step, value) of every point and picture that TensorBoard shows."""
+    """(tag, step, value) of every point and picture that TensorBoard shows; without the value of ``OF_THE_MOMENT``."""
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     events = EventAccumulator(str(folder), size_guidance={"scalars": 0, "images": 0})
@@ -66,7 +70,7 @@ def _curves(folder: Path) -> Iterator[tuple[str, int, bytes]]:
     tags = events.Tags()
     for tag in tags["scalars"]:
         for point in events.Scalars(tag):
-            yield tag, point.step, struct.pack("d", point.value)
+            yield tag, point.step, b"" if tag in OF_THE_MOMENT else struct.pack("d", point.value)
     for tag in tags["images"]:
         for picture in events.Images(tag):
             yield tag, picture.step, picture.encoded_image_string

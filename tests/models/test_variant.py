@@ -29,6 +29,7 @@ def test_the_signature_is_the_classs_with_other_defaults_and_without_what_is_fix
         "nonlinearity": "swish",
         "conditional": True,
         "centered": True,
+        "use_checkpoint": False,
         "num_classes": None,
     }
     assert get_type_hints(DDPMpp)["num_res_blocks"] is int

@@ -93,7 +93,7 @@ def test_killed_after_a_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     """Curves and pictures of its step are written before it, since the next run draws none of them."""
     how = {"training__n_iters": 4, "training__snapshot_freq": 2, "training__snapshot_sampling": True}
 
-    def keep(*args: Any) -> None:
+    def keep(*args: Any, **kwargs: Any) -> None:
         raise ZeroDivisionError
 
     with monkeypatch.context() as patch:

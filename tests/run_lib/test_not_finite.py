@@ -117,7 +117,7 @@ def test_evaluation(trained: Path) -> None:
         lost = [one["index"] for one in report["lost"] if one["name"] == "frechet/pixels"]
         assert lost == list(range(70))
         assert "frechet/pixels: sample 0 has no number: a value became NaN" in said.out or len(lost) > 20
-    assert not list(trained.glob("**/*.png"))
+    assert not list((trained / "eval").glob("**/*.png"))
 
 
 def test_evaluated_loss_leaves_out_and_names_what_is_not_finite(tmp_path: Path) -> None:
