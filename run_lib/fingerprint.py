@@ -99,23 +99,37 @@ def fingerprint(network: nn.Module) -> str:
 def of_split(data: DataSpec, split: str) -> str:
     """Of the images and labels of a split; of one whose files are not there, that it is missing."""
     try:
-        arrays = data.load(split)
+        found = data.load(split)
     except ValueError:  # whoever needs it says so; numbers without it are others than with it
         return "missing"
-    return of_arrays(arrays.images, arrays.labels)
+    sha = hashlib.sha256()
+    _begin(sha, found.rows.dtype, (len(found), *found.rows.shape))
+    for _, images in found.rows.chunks():
+        _update(sha, images)
+    _begin(sha, found.labels.dtype, tuple(found.labels.shape))
+    _update(sha, found.labels)
+    return _short(sha)
 
 
 def of_arrays(*arrays: Tensor) -> str:
     """Of the types, shapes and values of arrays."""
     sha = hashlib.sha256()
     for array in arrays:
-        sha.update(f"{array.dtype} {tuple(array.shape)};".encode())
+        _begin(sha, array.dtype, tuple(array.shape))
         rows = array.detach().flatten(1) if array.ndim > 1 else array.detach().reshape(-1, 1)
         step = max(1, CHUNK // max(1, rows.shape[1] * rows.element_size()))
         for first in range(0, len(rows), step):
-            part = rows[first : first + step].cpu().contiguous()
-            sha.update(part.view(torch.uint8).numpy().tobytes() if part.numel() else b"")
+            _update(sha, rows[first : first + step])
     return _short(sha)
+
+
+def _begin(sha: hashlib._Hash, dtype: torch.dtype, shape: tuple[int, ...]) -> None:
+    sha.update(f"{dtype} {shape};".encode())
+
+
+def _update(sha: hashlib._Hash, rows: Tensor) -> None:
+    part = rows.detach().cpu().contiguous()
+    sha.update(part.view(torch.uint8).numpy().tobytes() if part.numel() else b"")
 
 
 def of_files(files: Iterable[Path]) -> str:

@@ -60,6 +60,8 @@ FIELDS = {
     "data.centered": MEANING,
     "data.uniform_dequantization": COURSE,
     "data.random_flip": COURSE,
+    "data.num_workers": FREE,
+    "data.max_corrupt": COURSE,
     "model.output": MEANING,
     "model.variance": MEANING,
     "model.out_channels": MEANING,
@@ -115,6 +117,7 @@ SETTINGS = {
     "sampling.t_end": COURSE,  # the least time of a loss, too
     "sampling.base_samples": FREE,
     "data.tfrecords_path": FREE,
+    "data.download": FREE,
 }
 """Of the settings of a role, or of a single one by its field."""
 

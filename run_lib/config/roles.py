@@ -43,6 +43,7 @@ from run_lib.config.chosen import (
 from run_lib.config.components import Role
 from run_lib.config.methods import register_method
 from run_lib.config.mode import register_mode
+from run_lib.data import formed, named  # noqa: F401 - register data sets
 from run_lib.data.sources import CONTEXT as DATA_CONTEXT
 from run_lib.data.sources import register_dataset
 from run_lib.evaluation import builtin  # noqa: F401 - registers evaluations

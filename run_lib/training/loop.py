@@ -12,8 +12,8 @@ from tqdm import tqdm
 from losses.base import Losses
 from run_lib.config.sampling import SamplingPlan
 from run_lib.config.training import TrainingPlan
-from run_lib.data.levels import Arrays
-from run_lib.data.order import shuffled_rows
+from run_lib.data.batches import Batches
+from run_lib.data.split import Split
 from run_lib.pictures import picture, to_tensorboard
 from run_lib.run import Run
 from run_lib.sample import LostSamplesError, batches, draw
@@ -46,13 +46,17 @@ def train(plan: TrainingPlan, run: Run) -> None:
         raise ValueError(
             "this configuration's model is an exact score: there is nothing to train; use eval or sample."
         )
-    arrays, held_out = subject.data.load("train"), subject.data.load("test")
+    arrays = subject.data.load("train")
+    held_out = subject.data.load_if_any("test", "the validation loss")
     for split, data in (("train", arrays), ("test", held_out)):
-        plan.task.check(data, f"the {split} split of {subject.data.name}")
+        if data is not None:
+            plan.task.check(data, f"the {split} split of {subject.data.name}")
     state = run.new_state(plan)
     run.resume(state, subject)
     agree_on_classes(plan, state)
-    arrays, held_out = subject.data.load("train"), subject.data.load("test")  # by the numbers of the weights
+    batches_of_steps = make_batches(plan)  # by the numbers of the weights
+    if held_out is not None:
+        held_out = subject.data.load("test")
     run.check_checkpoints()
     run.folder("tensorboard")
     if state.step < settings.n_iters:
@@ -61,6 +65,7 @@ def train(plan: TrainingPlan, run: Run) -> None:
     with (
         Curves(run.workdir / "tensorboard", purge_step=state.step + 1) as writer,
         finishing("the step") as stop,
+        batches_of_steps as drawn,
     ):
         writer.add_text(
             "config", f"```json\n{json.dumps(dict(subject.record.values), indent=2)}\n```", state.step
@@ -70,7 +75,7 @@ def train(plan: TrainingPlan, run: Run) -> None:
         )
         for step in bar:
             state.optimizer.zero_grad(set_to_none=True)
-            batch = backward(state, plan, arrays, step)
+            batch = backward(state, plan, drawn, step)
             rate = plan.optimisation.rate(step, settings.n_iters)
             norm = update(state, rate, plan.optimisation.grad_clip, batch)
             if plan.times.learns and bool(state.watch.latest.sound):
@@ -87,8 +92,8 @@ def train(plan: TrainingPlan, run: Run) -> None:
                 writer.add_scalar("train/gradient_norm", float(norm), done)
                 writer.add_scalar("train/learning_rate", rate, done)
             if logs or due or last or stop.asked or state.watch.full:
-                look_for_faults(state.watch, plan, run, arrays, done, writer)
-            if done % settings.eval_freq == 0 or last:
+                look_for_faults(state.watch, plan, run, drawn, done, writer)
+            if held_out is not None and (done % settings.eval_freq == 0 or last):
                 value = validation_loss(plan, state, held_out)
                 if math.isfinite(value):
                     writer.add_scalar("test/loss", value, done)
@@ -123,7 +128,14 @@ def agree_on_classes(plan: TrainingPlan, state: TrainState) -> None:
         state.weights.classes = numbering.names
 
 
-def backward(state: TrainState, plan: TrainingPlan, arrays: Arrays, step: int) -> Batch:
+def make_batches(plan: TrainingPlan) -> Batches:
+    """The training data in the order of the steps."""
+    subject, settings = plan.subject, plan.settings
+    train, device = subject.data.load("train"), subject.placement.device
+    return subject.data.batches(train, subject.seed, settings.batch_size, settings.microbatch, device)
+
+
+def backward(state: TrainState, plan: TrainingPlan, batches: Batches, step: int) -> Batch:
     """Compute the gradient of a step's mean loss, microbatch by microbatch; returns what it is of.
 
     Each microbatch counts by its share of the batch, so the gradient is that of the mean over the batch.
@@ -135,7 +147,7 @@ def backward(state: TrainState, plan: TrainingPlan, arrays: Arrays, step: int) -
     torch.manual_seed(step_seed(plan.subject.seed, Use.TRAINING, step))  # dropout
     for first in range(0, settings.batch_size, size):
         rows = range(first, min(first + size, settings.batch_size))
-        drawn = training_losses(plan, arrays, step, rows)
+        drawn = training_losses(plan, batches, step, rows)
         state.scaler.scale(drawn.losses.values.sum() / settings.batch_size).backward()
         parts.append(drawn.losses)
         finite.append(drawn.data)
@@ -148,10 +160,10 @@ def backward(state: TrainState, plan: TrainingPlan, arrays: Arrays, step: int) -
     return Batch(losses, torch.cat(finite), buffers)
 
 
-def training_losses(plan: TrainingPlan, arrays: Arrays, step: int, rows: range) -> Batch:
+def training_losses(plan: TrainingPlan, batches: Batches, step: int, rows: range) -> Batch:
     """The losses of some rows of a step's batch. Everything random in them is a function of (seed, step)."""
     subject, start = plan.subject, step * plan.settings.batch_size + rows.start
-    chosen = torch.from_numpy(shuffled_rows(subject.seed, start, len(rows), len(arrays)))
+    drawn = batches.take(step, rows)
     streams = torch.arange(start, start + len(rows))
     noise = Noise(
         stream_seed(subject.seed, Use.TRAINING),
@@ -161,13 +173,13 @@ def training_losses(plan: TrainingPlan, arrays: Arrays, step: int, rows: range) 
     )
     subject.network.train()
     with subject.placement.autocast():
-        labels = plan.task.training_labels(arrays.labels[chosen], noise)
-        x0 = subject.data.training_batch(arrays.images[chosen].to(subject.placement.device), noise)
+        labels = plan.task.training_labels(drawn.labels, noise)
+        x0 = subject.data.training_batch(drawn.images, noise)
         return _losses(plan, x0, labels, noise)
 
 
 @torch.no_grad()
-def validation_loss(plan: TrainingPlan, state: TrainState, held_out: Arrays) -> float:
+def validation_loss(plan: TrainingPlan, state: TrainState, held_out: Split) -> float:
     """The loss of the averaged weights on the first batch of held-out data, with the same noise every time.
 
     Where data or losses are not finite, it is that of the others, and a warning names those; NaN without others.
@@ -176,8 +188,9 @@ def validation_loss(plan: TrainingPlan, state: TrainState, held_out: Arrays) -> 
     noise = Noise(stream_seed(subject.seed, Use.VALIDATION), range(size), subject.placement.device)
     subject.network.eval()
     with state.weights.averaged():
-        x0 = subject.data.held_out_batch(held_out.images[:size].to(subject.placement.device), noise)
-        values = _losses(plan, x0, held_out.labels[:size], noise).losses.values
+        some = held_out.read(range(size))
+        x0 = subject.data.held_out_batch(some.images.to(subject.placement.device), noise)
+        values = _losses(plan, x0, some.labels, noise).losses.values
     finite = values.isfinite()
     if bool(finite.all()):
         return float(values.mean())
