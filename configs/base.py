@@ -104,6 +104,9 @@ def get_config() -> ConfigDict:
     convert.to = "ours"  # ours | safetensors | score_sde | diffusers
     convert.path = ""  # default: in the work directory
 
+    config.pack = pack = ConfigDict()
+    pack.path = ""  # folder to write to; default: packed, in the work directory
+
     config.reconstruct = reconstruct = ConfigDict()
     reconstruct.input = ""  # a folder of images, an .npz, test or train
     reconstruct.output = ""  # default: in the work directory

@@ -106,6 +106,7 @@ STOREYS: dict[str, list[set[str]]] = {
             "evaluation",
             "convert",
             "describe",
+            "preparation",
         },  # the loops, each from its plan
         {"modes"},
     ],

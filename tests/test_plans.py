@@ -28,6 +28,7 @@ EXACT = ("gaussian_2d", "gaussian_image", "gaussian_langevin", "mixture_2d", "mi
 MODES: dict[str, dict[str, Any]] = {
     "training": {}, "sampling": {}, "evaluation": {}, "complete": {}, "conversion": {}, "description": {},
     "control": {}, "tuning": {"sampling__corrector": "langevin"}, "reconstruction": {"reconstruct__input": "test"},
+    "preparation": {},
 }  # fmt: skip
 DISCRETE = {"training__sde": "ddpm", "sampling__predictor": "ancestral_sampling", "sampling__grid": "uniform"}
 CLASSIFIER = {

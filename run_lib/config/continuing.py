@@ -39,7 +39,7 @@ class Bearing(enum.Enum):
 MEANING, STATE, COURSE, EFFECT, FREE = Bearing
 
 SECTIONS = dict.fromkeys(
-    ("mode", "sampling", "guidance", "convert", "reconstruct", "control", "tune", "eval"), FREE
+    ("mode", "sampling", "guidance", "convert", "pack", "reconstruct", "control", "tune", "eval"), FREE
 )
 """Of every field in a section, but for those below."""
 

@@ -79,6 +79,7 @@ SECTIONS = {
     "reconstruct": ("reconstruct",),
     "tune": ("tune",),
     "convert": ("convert",),
+    "pack": ("pack",),
     "eval": ("eval", "all"),
 }
 """Sections that only these modes of ours read."""
@@ -91,7 +92,7 @@ LOOP = frozenset(
         "snapshot_sampling", "max_nonfinite", "loss_scale", "loss_scale_growth",
     )
 )  # fmt: skip
-TRAINS_NOT = ("sample", "eval", "tune", "control", "reconstruct", "describe", "convert")
+TRAINS_NOT = ("sample", "eval", "tune", "control", "reconstruct", "describe", "convert", "pack", "stats")
 """Our modes that do not run the training loop, and so do not read its fields; convert reads the optimiser's."""
 
 
