@@ -35,7 +35,10 @@ def get_config() -> ConfigDict:
     data.centered = True  # [-1, 1], else [0, 1]
     data.uniform_dequantization = False
     data.random_flip = True
-    data.num_workers = _unset(int)  # processes that read training data; unset: one a processor, at most 8
+    data.augment = "none"  # none | flip | crop, of training samples
+    data.num_workers = _unset(
+        int
+    )  # that read training data; unset: one a processor, at most 8, for image files
     data.max_corrupt = 0  # training samples that may be unreadable; they are named and left out
     data.shape = ()  # shape of a sample that is no image, such as (2,)
 

@@ -99,6 +99,7 @@ COMPONENTS = {
     "optimizer": STATE,
     "times": STATE,  # they may learn
     "data set": COURSE,
+    "augmentation": COURSE,
     "objective": COURSE,
     "weighting": COURSE,
     "schedule": EFFECT,

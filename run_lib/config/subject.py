@@ -27,6 +27,7 @@ from run_lib.config.network import build_network
 from run_lib.config.settings import Settings
 from run_lib.config.sizes import check_sizes
 from run_lib.config.sources import components_hash
+from run_lib.data.augment import Augmentation
 from run_lib.data.batches import Reading
 from run_lib.data.levels import DataSpec, Loader, as_shape
 from run_lib.data.listing import announce, what_was_read
@@ -301,7 +302,20 @@ def _data(configuration: Configuration, shape: tuple[int, ...], network: Network
         random_flip=section.random_flip,
         labelled=labelled,
         reading=Reading(section.num_workers, section.max_corrupt),
+        augment=_augmentation(configuration, shape),
     )
+
+
+def _augmentation(configuration: Configuration, shape: tuple[int, ...]) -> Augmentation | None:
+    chosen = configuration.find("augmentation")
+    if chosen is None:
+        return None
+    if len(shape) < 2:
+        raise ValueError(
+            f"data.augment={chosen.name!r} has no meaning for data of shape {shape}; set it to 'none'."
+        )
+    found: Augmentation = chosen.build()
+    return found
 
 
 def _loader(dataset: Chosen, context: Mapping[str, Any], labelled: bool) -> Loader:

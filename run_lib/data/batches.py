@@ -29,7 +29,8 @@ class Reading:
     """How training data are read.
 
     Attributes:
-        num_workers: processes that read; None: one for each processor, at most 8. Data in memory need none.
+        num_workers: processes that read; None: one for each processor, at most 8, where reading is costly. Data in
+            memory need none.
         max_corrupt: samples that may be unreadable. Each is named, and replaced by the next that can be read.
         cache: bytes up to which samples that have been read are kept in memory.
     """
@@ -38,10 +39,11 @@ class Reading:
     max_corrupt: int = 0
     cache: int = 2**30
 
-    @property
-    def workers(self) -> int:
-        """The number of processes."""
-        return min(MOST_WORKERS, os.cpu_count() or 1) if self.num_workers is None else self.num_workers
+    def workers(self, rows: Rows) -> int:
+        """The number of processes that read some rows."""
+        if self.num_workers is not None:
+            return self.num_workers
+        return min(MOST_WORKERS, os.cpu_count() or 1) if rows.costly else 0
 
 
 @dataclass(frozen=True)
@@ -140,7 +142,7 @@ class Batches:
         next(self._expected)
         reads = Reads(self.split.rows, self._reading.max_corrupt)
         order = (self.indices(one.step, one.rows) for one in self._parts(part))
-        self._ahead = Ahead(reads, order, self._reading.workers, self._device)
+        self._ahead = Ahead(reads, order, self._reading.workers(self.split.rows), self._device)
 
     def _end(self) -> None:
         if self._ahead is not None:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from models.exact.mixtures import ExactScore
+from run_lib.data.augment import Augmentation
 from run_lib.data.batches import Batches, Reading
 from run_lib.data.classes import Numbering
 from run_lib.data.listing import announce
@@ -72,6 +73,7 @@ class DataSpec:
         labelled: whether labels mean anything: the network is told classes, or tells them apart.
         numbering: of the classes, as the network has it; it becomes known with the network's weights.
         reading: how training data are read.
+        augment: what is done to training samples at random; None: nothing.
     """
 
     name: str
@@ -85,6 +87,7 @@ class DataSpec:
     labelled: bool = False
     numbering: Numbering = field(default_factory=Numbering, compare=False)
     reading: Reading = field(default_factory=Reading)
+    augment: Augmentation | None = None
 
     @property
     def range(self) -> float:
@@ -182,7 +185,9 @@ class DataSpec:
         return self._center((values + 0.5) / self.levels if self.dequantize else values / (self.levels - 1))
 
     def training_batch(self, images: Tensor, noise: Noise) -> Tensor:
-        """The input of a training step: the given levels mirrored at random, dequantised, in the network's range."""
+        """The input of a training step: the given levels augmented, dequantised, in the network's range."""
+        if self.augment is not None:
+            images = self.augment(images, noise)
         if self.random_flip:
             mirrored = noise.uniform((len(images), 1))[:, 0] < 0.5
             images = torch.where(mirrored[:, None, None, None], images.flip(-1), images)

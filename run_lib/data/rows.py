@@ -60,6 +60,11 @@ class Rows(abc.ABC):
         """That all of them take in memory."""
         return len(self) * math.prod(self.shape) * self.dtype.itemsize
 
+    @property
+    def costly(self) -> bool:
+        """Whether reading is so much work that other processes should do it: decoding, and whatever users do."""
+        return True
+
     def chunks(self) -> Iterator[tuple[range, Tensor]]:
         """All of them in their order, some at a time, and which they are."""
         size = max(1, CHUNK * len(self) // max(1, self.bytes))
@@ -120,6 +125,10 @@ class Mapped(Rows):
     @property
     def dtype(self) -> torch.dtype:
         return _as_tensor(self.array[:0]).dtype
+
+    @property
+    def costly(self) -> bool:
+        return False
 
     def __len__(self) -> int:
         return len(self.array)
@@ -205,6 +214,10 @@ class Picked(Rows):
     def dtype(self) -> torch.dtype:
         return self.rows.dtype
 
+    @property
+    def costly(self) -> bool:
+        return self.rows.costly
+
     def __len__(self) -> int:
         return len(self.indices)
 
@@ -226,6 +239,10 @@ class Checked(Rows):
     @property
     def dtype(self) -> torch.dtype:
         return self.rows.dtype
+
+    @property
+    def costly(self) -> bool:
+        return self.rows.costly
 
     def __len__(self) -> int:
         return len(self.rows)
