@@ -128,6 +128,14 @@ class DataSpec:
                 check(found.rows.whole)
         return self.numbering.number(found, f"the {split} split of {self.name}", labelled=self.labelled)
 
+    def has(self, split: str) -> bool:
+        """Whether the data set has a split; of whatever else is wrong, loading it says."""
+        try:
+            self.load(split)
+        except MissingSplitError:
+            return False
+        return True
+
     def load_if_any(self, split: str, without: str) -> Split | None:
         """A split; None where the data set has none, which is said.
 

@@ -21,7 +21,7 @@ from run_lib.data.order import shuffled_rows
 from run_lib.data.split import Arrays, Split
 from run_lib.data.user_sets import as_split
 from tests.run_lib.pictures import save
-from tests.run_lib.program import TINY, run
+from tests.run_lib.program import TINY, numbers, program, run
 
 SHAPE = (1, 2, 2)
 
@@ -192,15 +192,20 @@ def test_a_data_set_of_torchs_protocol() -> None:
         as_split(3)
 
 
-def test_training_without_a_test_split(tmp_path: Path) -> None:
-    """It is said, and training goes on: from files, by two workers, with the losses of one process."""
-    for k in range(12):
-        save(tmp_path / f"imagenet/train/{'ab'[k % 2]}/{k}.png", np.full((8, 8), k, np.uint8))
-    fields = {"data__dataset": "imagenet", "data__root": tmp_path, "training__n_iters": 2}
-    losses = []
+def test_without_a_test_split(tmp_path: Path) -> None:
+    """It is said what is left out, and the rest goes on: from files, by two workers as by one process."""
+    for k in range(80):
+        save(tmp_path / f"imagenet/train/{'ab'[k % 2]}/{k}.png", np.full((8, 8), k % 17, np.uint8))
+    fields: dict[str, Any] = {"data__dataset": "imagenet", "data__root": tmp_path, "training__n_iters": 2}
+    models = []
     for workers in (0, 2):
         out = tmp_path / str(workers)
-        found = run(TINY, "train", out, **fields, data__num_workers=workers)
+        found = run(TINY, "all" if workers else "train", out, **fields, data__num_workers=workers)
         assert "the validation loss is left out: there are no images in" in found.out
-        losses.append(torch.load(out / "checkpoints/step_00000002.pt", weights_only=True)["model"])
-    assert all(torch.equal(losses[0][name], losses[1][name]) for name in losses[0])
+        models.append(torch.load(out / "checkpoints/step_00000002.pt", weights_only=True)["model"])
+    assert all(torch.equal(models[0][name], models[1][name]) for name in models[0])
+    assert "what is evaluated on it is left out" in found.out
+    assert list(numbers(out)) == ["frechet/pixels", "frechet/fitted Gaussian", "precision", "recall"]
+    rest = {**fields, "eval__enable_sampling": False}
+    error = program("--config", TINY, "--mode", "eval", "--workdir", out, **rest).error
+    assert "there are no images in" in error
