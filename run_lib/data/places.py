@@ -1,4 +1,4 @@
-"""Places that hold image files: a folder, or a zip archive."""
+"""Places that hold image files: a folder, a zip archive, or an lmdb."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import zipfile
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from run_lib.data.forms import File, UnreadableError
 
@@ -79,6 +79,44 @@ class Archive(Place):
 def _opened(path: Path, changed: int, process: int) -> zipfile.ZipFile:
     """An archive that a process has opened since it was changed; processes that share one would move its place."""
     return zipfile.ZipFile(path)
+
+
+@dataclass(frozen=True)
+class Database(Place):
+    """An lmdb, as LSUN comes: an image file under each key."""
+
+    path: Path
+
+    def names(self) -> tuple[str, ...]:
+        """The keys, in their order; of the images nothing is read.
+
+        Raises:
+            ValueError: lmdb is not installed, or it is no such database.
+        """
+        with _opened_database(self.path) as database, database.begin() as transaction:
+            return tuple(key.decode("latin-1") for key in transaction.cursor().iternext(values=False))
+
+    def file(self, name: str) -> File:
+        with _opened_database(self.path) as database, database.begin() as transaction:
+            content = transaction.get(name.encode("latin-1"))
+        if content is None:
+            raise UnreadableError("it is not there any more")
+        return InArchive(bytes(content))
+
+    def where(self, name: str) -> str:
+        return f"{self.path}:{name}"
+
+
+def _opened_database(path: Path) -> Any:
+    """A database, opened for one image: it must not stay open in a process from which others are forked."""
+    try:
+        import lmdb
+    except ImportError:
+        raise ValueError(f"{path} is an lmdb; reading it needs: pip install 'score-pc[lsun]'.") from None
+    try:
+        return lmdb.open(str(path), readonly=True, lock=False, readahead=False, meminit=False)
+    except lmdb.Error as error:
+        raise ValueError(f"{path} is no lmdb that can be read ({error}).") from error
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,10 @@ import torch
 from models.base import device_of
 from models.exact.mixtures import ExactScore
 from run_lib.data.folders import read_split
+from run_lib.data.images import Fitting, ImageReader
+from run_lib.data.labels import no_labels
+from run_lib.data.places import Database
+from run_lib.data.rows import ImageFiles
 from run_lib.data.split import Arrays, Split
 from sde_lib.noise import Noise
 from sde_lib.registry import Registry
@@ -136,7 +140,8 @@ def imagenet(root: Path, split: str, shape: tuple[int, ...], levels: int, conver
 def lsun(
     root: Path, split: str, shape: tuple[int, ...], levels: int, category: str = "", convert: bool = False
 ) -> Split:
-    """One category of LSUN, in ``<root>/lsun/<category>``.
+    """One category of LSUN: folders in ``<root>/lsun/<category>``, or ``<category>_train_lmdb`` and
+    ``<category>_val_lmdb`` in ``<root>/lsun`` or ``<root>``, as it comes.
 
     Args:
         category: the category, such as bedroom or church_outdoor.
@@ -148,4 +153,13 @@ def lsun(
     """
     if not category:
         raise ValueError("LSUN is a data set for each category: set config.data.category, such as bedroom.")
+    name = f"{category}_{'train' if split == 'train' else 'val'}_lmdb"
+    for path in (root / "lsun" / name, root / name):
+        if path.is_dir():
+            place = Database(path)
+            names = place.names()
+            if not names:
+                raise ValueError(f"{path} is empty.")
+            fitting = Fitting(resize=True, convert=convert)
+            return Split(ImageFiles(names, place, ImageReader(shape, fitting, levels)), no_labels(len(names)))
     return read_split(root / "lsun" / category, split, shape, levels=levels, convert=convert)

@@ -18,9 +18,10 @@ import torch
 import torchvision.datasets
 from PIL import Image
 
+from run_lib.data.batches import Batches, Reading
 from run_lib.data.formed import folder, idx, npy, npz, zip_archive
 from run_lib.data.named import celeba, cifar100, fashion_mnist, flowers102, mnist, stl10, svhn
-from run_lib.data.sources import imagenet
+from run_lib.data.sources import imagenet, lsun
 from run_lib.data.split import MissingSplitError
 from run_lib.data.user_sets import as_split
 from tests.run_lib.pictures import save
@@ -393,3 +394,23 @@ def test_wrong_packed_arrays(tmp_path: Path) -> None:
         assert message in error()
     path.write_bytes(path.read_bytes()[:-1])
     assert "is damaged: its header declares 8 bytes" in error()
+
+
+def test_lsun_as_it_comes(tmp_path: Path) -> None:
+    """An lmdb of image files by their keys, read by worker processes too."""
+    lmdb = pytest.importorskip("lmdb")
+    with (
+        lmdb.open(str(tmp_path / "church_train_lmdb"), map_size=2**24) as database,
+        database.begin(write=True) as held,
+    ):
+        for k, key in enumerate((b"bb", b"aa", b"\xff")):
+            save(tmp_path / "one.png", np.full((6, 4, 3), k, np.uint8))
+            held.put(key, (tmp_path / "one.png").read_bytes())
+    found = lsun(tmp_path, "train", COLOUR, 256, "church")
+    assert values(found) == [1, 0, 2]
+    with Batches(found, 0, 3, reading=Reading(1)) as batches:
+        assert sorted(batches.take(0, range(3)).images[:, 0, 0, 0].tolist()) == [0, 1, 2]
+    (tmp_path / "church_val_lmdb").mkdir()
+    (tmp_path / "church_val_lmdb/data.mdb").write_bytes(b"no database")
+    with pytest.raises(ValueError, match="church_val_lmdb is no lmdb"):
+        lsun(tmp_path, "test", COLOUR, 256, "church")
