@@ -86,8 +86,9 @@ class Batches:
         self._part, self._own = part or batch_size, range(batch_size) if own is None else own
         self._reading = reading or Reading()
         self._whole = _placed(split.rows.whole, self._device)
+        gains = split.rows.costly or self._device.type == "cuda"  # the system itself keeps what is mapped
         fits = self._whole is None and split.rows.bytes <= self._reading.cache
-        self._kept = _Kept(split.rows) if fits else None
+        self._kept = _Kept(split.rows) if fits and gains else None
         self._corrupt: dict[int, str] = {}
         self._ahead: Ahead | None = None
         self._expected: Iterator[Part] = iter(())

@@ -42,8 +42,8 @@ def pack(plan: PreparationPlan, run: Run) -> None:
                 print(f"no {name} split is packed: {error}")
                 continue
             _Packing(split, folder / f"{name}.npy", plan.key, plan.data.reading.max_corrupt, processes).run()
-    shape = "" if len(plan.data.shape) == 3 else f" --config.data.shape={plan.data.shape}"
-    print(f"packed in {folder}: use it by --config.data.dataset=npy --config.data.root={folder}{shape}")
+        shape = "" if len(plan.data.shape) == 3 else f" --config.data.shape={plan.data.shape}"
+        print(f"packed in {folder}: use it by --config.data.dataset=npy --config.data.root={folder}{shape}")
 
 
 @dataclass(frozen=True)

@@ -414,3 +414,26 @@ def test_lsun_as_it_comes(tmp_path: Path) -> None:
     (tmp_path / "church_val_lmdb/data.mdb").write_bytes(b"no database")
     with pytest.raises(ValueError, match="church_val_lmdb is no lmdb"):
         lsun(tmp_path, "test", COLOUR, 256, "church")
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="Linux says what memory is anonymous")
+def test_a_packed_file_takes_no_memory_of_its_own(tmp_path: Path) -> None:
+    """A sparse file of 2 GB: thirty batches of it take less than 64 MB that are not the file's; it is mapped for
+    reading alone, so that the system need not promise memory for it."""
+    shape, count = (3, 64, 64), 160_000
+    with (tmp_path / "train.npy").open("wb") as file:
+        header = {"descr": "|u1", "fortran_order": False, "shape": (count, *shape)}
+        np.lib.format.write_array_header_1_0(file, header)
+        file.truncate(file.tell() + count * 3 * 64 * 64)
+
+    def anonymous() -> int:
+        status = Path("/proc/self/status").read_text()
+        return 1024 * int(next(line.split()[1] for line in status.splitlines() if line.startswith("RssAnon")))
+
+    before = anonymous()
+    split = npy(tmp_path, "train", 0.0)
+    assert not split.rows.array.flags.writeable  # type: ignore[attr-defined]
+    with Batches(split, 0, 128) as batches:
+        for step in range(30):
+            assert not batches.take(step, range(128)).images.any()
+    assert anonymous() - before < 2**26
