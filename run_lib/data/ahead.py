@@ -13,7 +13,6 @@ from torch.utils.data import DataLoader, Dataset
 
 from run_lib.data.forms import UnreadableError
 from run_lib.data.rows import Rows
-from run_lib.faults import MachineError
 from run_lib.stopping import end_with_parent
 
 
@@ -111,7 +110,7 @@ class Ahead:
         """The next part, and its images on the device.
 
         Raises:
-            MachineError: a process that reads has ended.
+            RuntimeError: a process that reads has ended.
         """
         found, images = self._next or self._fetch()
         if self._copies is not None:
@@ -127,15 +126,7 @@ class Ahead:
 
     def _fetch(self) -> tuple[Found, Tensor]:
         assert self._iterator is not None, "it is closed"
-        try:
-            found = next(self._iterator)
-        except RuntimeError as error:
-            if "DataLoader worker" not in str(error):
-                raise
-            raise MachineError(
-                f"a process that reads the data has ended ({str(error).splitlines()[0]}): there may be too little "
-                f"memory for data.num_workers of them; set fewer, or 0."
-            ) from error
+        found = next(self._iterator)
         with torch.cuda.stream(self._copies):
             return found, found.images.to(self._device, non_blocking=True)
 

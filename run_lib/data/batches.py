@@ -115,7 +115,7 @@ class Batches:
         Raises:
             ValueError: more samples than ``max_corrupt`` cannot be read; or some hold values that the data cannot
                 have.
-            MachineError: a process that reads has ended.
+            RuntimeError: a process that reads has ended.
         """
         if self._whole is None and self._kept is not None and self._kept.full:
             self._whole = _placed(self._kept.images, self._device)

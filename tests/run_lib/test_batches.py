@@ -20,6 +20,7 @@ from run_lib.data.levels import DataSpec
 from run_lib.data.order import shuffled_rows
 from run_lib.data.split import Arrays, Split
 from run_lib.data.user_sets import as_split
+from run_lib.faults import machines_fault
 from tests.run_lib.pictures import save
 from tests.run_lib.program import TINY, numbers, program, run
 
@@ -153,6 +154,20 @@ def test_levels_are_checked_as_they_are_read(workers: int, tmp_path: Path) -> No
     minus = replace(spec, loader=lambda name: Arrays(torch.full((2, *SHAPE), -1), torch.zeros(2)))
     with pytest.raises(ValueError, match="values down to -1"):
         minus.load("train")
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "DataLoader worker (pid 7) is killed by signal: Killed. ",
+        "DataLoader worker (pid(s) 7) exited unexpectedly",
+    ],
+)
+def test_a_process_that_was_killed_is_the_machines_fault(said: str) -> None:
+    """Torch raises it wherever the main process is."""
+    line = machines_fault(RuntimeError(f"DataLoader worker {said}")) or ""
+    assert line.startswith("a process that reads the data has ended (DataLoader worker (pid")
+    assert "--config.data.num_workers" in line
 
 
 class Points(Dataset[Any]):
