@@ -35,6 +35,11 @@ def get_config() -> ConfigDict:
     data.centered = True  # [-1, 1], else [0, 1]
     data.uniform_dequantization = False
     data.random_flip = True
+    data.augment = "none"  # none | flip | crop, of training samples
+    data.num_workers = _unset(
+        int
+    )  # that read training data; unset: one a processor, at most 8, for image files
+    data.max_corrupt = 0  # training samples that may be unreadable; they are named and left out
     data.shape = ()  # shape of a sample that is no image, such as (2,)
 
     config.model = model = ConfigDict()
@@ -112,6 +117,9 @@ def get_config() -> ConfigDict:
     config.convert = convert = ConfigDict()
     convert.to = "ours"  # ours | safetensors | score_sde | diffusers
     convert.path = ""  # default: in the work directory
+
+    config.pack = pack = ConfigDict()
+    pack.path = ""  # folder to write to; default: packed, in the work directory
 
     config.reconstruct = reconstruct = ConfigDict()
     reconstruct.input = ""  # a folder of images, an .npz, test or train

@@ -116,6 +116,11 @@ def machines_fault(error: BaseException) -> str | None:
             return f"the device failed ({first}). Start again, on another device by --config.device if it stays so."
         if _WRITER.fullmatch(str(error)):
             return f"a file of tensors could not be written ({first}). {_SPACE}."
+        if first.startswith("DataLoader worker"):
+            return (
+                f"a process that reads the data has ended ({first}). {_LESS}, or let fewer read by "
+                f"--config.data.num_workers."
+            )
         if first == "can't start new thread":
             return f"no thread can be started. {_LESS} (ulimit -u)."
     return None

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from run_lib.config.sampling import SamplingPlan
     from run_lib.config.subject import Subject
     from run_lib.data.levels import DataSpec
+    from run_lib.data.rows import Rows
     from run_lib.training.tasks import TrainingTask
 
 DIGITS = 16
@@ -106,19 +107,25 @@ def of_split(data: DataSpec, split: str) -> str:
     may take longer than the work.
     """
     try:
-        arrays = data.load(split)
+        found = data.load(split)
     except ValueError:  # whoever needs it says so; numbers without it are others than with it
         return "missing"
-    if arrays.on_disk:
-        return _short(hashlib.sha256(f"{of_rows(arrays.images)} {of_arrays(arrays.labels)}".encode()))
-    return of_arrays(arrays.images, arrays.labels)
+    sha = hashlib.sha256()
+    if found.rows.whole is None:
+        sha.update(of_rows(found.rows).encode())
+    else:
+        _begin(sha, found.rows.dtype, (len(found), *found.rows.shape))
+        _update(sha, found.rows.whole)
+    _begin(sha, found.labels.dtype, tuple(found.labels.shape))
+    _update(sha, found.labels)
+    return _short(sha)
 
 
 def of_arrays(*arrays: Tensor) -> str:
     """Of the types, shapes and values of arrays."""
     sha = hashlib.sha256()
     for array in arrays:
-        sha.update(f"{array.dtype} {tuple(array.shape)};".encode())
+        _begin(sha, array.dtype, tuple(array.shape))
         rows = array.detach().flatten(1) if array.ndim > 1 else array.detach().reshape(-1, 1)
         step = max(1, CHUNK // max(1, rows.shape[1] * rows.element_size()))
         for first in range(0, len(rows), step):
@@ -126,18 +133,23 @@ def of_arrays(*arrays: Tensor) -> str:
     return _short(sha)
 
 
-def of_rows(array: Tensor) -> str:
-    """Of the type and shape of an array, of its first and last rows and of ``ROWS`` that a fixed seed draws.
+def of_rows(rows: Rows) -> str:
+    """Of the type and shape of rows, of the first and last of them and of ``ROWS`` that a fixed seed draws.
 
     A change of one row of N is seen with a probability of about ``ROWS`` / N; other data, or data in another order,
     always are. Of ``ROWS`` rows or fewer, all are read.
     """
-    drawn = np.random.default_rng(ROWS).choice(len(array), min(ROWS, len(array)), replace=False)
-    rows = sorted({*range(min(1, len(array))), *drawn.tolist(), *range(len(array))[-1:]})
-    sha = hashlib.sha256(f"{array.dtype} {tuple(array.shape)};".encode())
-    for row in rows:
-        _update(sha, array[row])
+    count = len(rows)
+    drawn = np.random.default_rng(ROWS).choice(count, min(ROWS, count), replace=False)
+    sha = hashlib.sha256()
+    _begin(sha, rows.dtype, (count, *rows.shape))
+    for row in sorted({*range(min(1, count)), *drawn.tolist(), *range(count)[-1:]}):
+        _update(sha, rows.read([row]))
     return _short(sha)
+
+
+def _begin(sha: hashlib._Hash, dtype: torch.dtype, shape: tuple[int, ...]) -> None:
+    sha.update(f"{dtype} {shape};".encode())
 
 
 def _update(sha: hashlib._Hash, rows: Tensor) -> None:

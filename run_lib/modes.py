@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from run_lib.config.converting import ConversionPlan
     from run_lib.config.editing import ControlPlan, ReconstructionPlan
     from run_lib.config.evaluation import EvaluationPlan
+    from run_lib.config.preparing import PreparationPlan
     from run_lib.config.sampling import SamplingPlan
     from run_lib.config.training import TrainingPlan
     from run_lib.config.tuning import TuningPlan
@@ -256,6 +257,47 @@ class Convert(Mode):
         from run_lib.convert import convert
 
         convert(plan, run)
+
+
+@register_mode(name="pack")
+@dataclass(frozen=True)
+class Pack(Mode):
+    """Writes a data set as one mapped file for each split, with labels and names; several processes share the work."""
+
+    many_processes: ClassVar[bool] = True
+    kept: ClassVar[str] = "the blocks that are written are kept, and the same command writes the rest"
+
+    def plan(self, configuration: Configuration) -> PreparationPlan:
+        from run_lib.config import plans
+
+        return plans.preparation(configuration)
+
+    def writes(self, plan: PreparationPlan, run: Run) -> Iterable[Path]:
+        return (plan.path or run.folder("packed"),) if Processes.from_environment().is_main else ()
+
+    def work(self, plan: PreparationPlan, run: Run) -> None:
+        from run_lib.preparation.pack import pack
+
+        pack(plan, run)
+
+
+@register_mode(name="stats")
+@dataclass(frozen=True)
+class Stats(Mode):
+    """Measures a data set: classes, levels, moments, the largest distance, and the noise levels that they ask for."""
+
+    def plan(self, configuration: Configuration) -> PreparationPlan:
+        from run_lib.config import plans
+
+        return plans.preparation(configuration)
+
+    def writes(self, plan: PreparationPlan, run: Run) -> Iterable[Path]:
+        return ()
+
+    def work(self, plan: PreparationPlan, run: Run) -> None:
+        from run_lib.preparation.stats import stats
+
+        stats(plan, run)
 
 
 @register_mode(name="list")

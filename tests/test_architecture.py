@@ -107,6 +107,7 @@ STOREYS: dict[str, list[set[str]]] = {
             "convert",
             "describe",
             "post_hoc",
+            "preparation",
         },  # the loops, each from its plan
         {"modes"},
     ],

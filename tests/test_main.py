@@ -121,7 +121,7 @@ def test_the_command_as_printed_without_data(tmp_path: Path) -> None:
     assert process.stderr.startswith("error: ")
     error = Outcome(process.returncode, process.stdout, process.stderr).error
     assert "CIFAR-10 is not under data/ (missing or damaged: data/cifar-10-batches-py)" in error
-    assert "torchvision.datasets.CIFAR10('data', download=True)" in error
+    assert "Fetch it by --config.data.download" in error
     assert written(tmp_path / "runs") == []
 
 

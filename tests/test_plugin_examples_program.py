@@ -170,6 +170,17 @@ def test_data_set(folder: Path) -> None:
     assert (torch.cdist(points, centres) - 1).abs().min(1).values.max() < 1e-6
 
 
+def test_torch_data_set(folder: Path) -> None:
+    """Read by a worker process: areas pi r^2 and a quarter of it, of 200 images with classes by name."""
+    fields = {"data__dataset": "discs", "data__radius": 0.3, "data__num_workers": 1, "training__n_iters": 2}
+    said = run(TINY, "train", folder / "run", plugins=copied("torch_data_set"), **fields).out
+    assert "discs, train split: 200 images; 2 classes: small 100, large 100" in said
+    drawn = register_dataset["discs"]("train", (1, 64, 64), 0.3)
+    areas = torch.tensor([(drawn[k][0] == 16).double().mean() for k in range(200)])
+    assert areas[1::2].mean().item() == pytest.approx(math.pi * 0.09, rel=0.05)
+    assert areas[::2].mean().item() == pytest.approx(math.pi * 0.09 / 4, rel=0.05)
+
+
 def test_scorer(folder: Path) -> None:
     """The energy distance of the very samples, by the power that was set."""
     tuned = {

@@ -18,6 +18,7 @@ from run_lib.config.components import Chosen, choose
 from run_lib.config.fields import check_values
 from run_lib.config.plugins import load_plugins
 from run_lib.config.roles import ROLES, components_of, settings_by_section
+from run_lib.data.facts import automatic
 from sde_lib.registry import snake_case, unknown_name
 
 SPELLINGS = {
@@ -28,6 +29,8 @@ SPELLINGS = {
 """Fields that single files of score_sde use for another one."""
 
 
+AUTOMATIC = ("model.sigma_max", "model.sigma_data")
+"""Fields whose value may be ``auto``: what ``--mode stats`` has measured of the data."""
 RECORDED = ("data", "model", "training", "optim", "sampling", "guidance")
 """Sections whose components are recorded with all their settings, defaults included."""
 RESOLVED = "components"
@@ -115,6 +118,7 @@ def read(
     """
     load_plugins(config.get("plugins", ""))
     values = complete(config)
+    _resolve_automatic(values)
     check_values(values)
     if given is None:
         given = [path for path, value in leaves(config) if value != default_of(path)]
@@ -122,6 +126,14 @@ def read(
         values.mode.name = mode
     spelt = frozenset(SPELLINGS.get(path, normalised(path)) for path in given)
     return Configuration(values, spelt, mode, tuple(arguments))
+
+
+def _resolve_automatic(values: ConfigDict) -> None:
+    for path in AUTOMATIC:
+        section, _, field = path.partition(".")
+        if values[section].get(field) == "auto":
+            with values.ignore_type():
+                values[section][field] = automatic(values.data, field)
 
 
 def of_record(values: Mapping[str, Any]) -> ConfigDict:

@@ -39,7 +39,7 @@ class Bearing(enum.Enum):
 MEANING, STATE, COURSE, EFFECT, FREE = Bearing
 
 SECTIONS = dict.fromkeys(
-    ("mode", "sampling", "guidance", "ema", "convert", "reconstruct", "control", "tune", "eval"), FREE
+    ("mode", "sampling", "guidance", "ema", "convert", "pack", "reconstruct", "control", "tune", "eval"), FREE
 )
 """Of every field in a section, but for those below."""
 
@@ -60,6 +60,8 @@ FIELDS = {
     "data.centered": MEANING,
     "data.uniform_dequantization": COURSE,
     "data.random_flip": COURSE,
+    "data.num_workers": FREE,
+    "data.max_corrupt": COURSE,
     "model.output": MEANING,
     "model.variance": MEANING,
     "model.out_channels": MEANING,
@@ -102,6 +104,7 @@ COMPONENTS = {
     "optimizer": STATE,
     "times": STATE,  # they may learn
     "data set": COURSE,
+    "augmentation": COURSE,
     "objective": COURSE,
     "weighting": COURSE,
     "schedule": EFFECT,
@@ -120,6 +123,7 @@ SETTINGS = {
     "sampling.t_end": COURSE,  # the least time of a loss, too
     "sampling.base_samples": FREE,
     "data.tfrecords_path": FREE,
+    "data.download": FREE,
 }
 """Of the settings of a role, or of a single one by its field."""
 

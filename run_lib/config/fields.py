@@ -39,6 +39,8 @@ HINTS: dict[str, Any] = {
     "data.num_channels": Size,
     "data.levels": Annotated[int, Range(least=0, most=2**16)],
     "data.shape": tuple[Size, ...],
+    "data.num_workers": Annotated[int, Range(least=0, most=2**8)] | None,
+    "data.max_corrupt": Natural,
     "model.output": Output | None,
     "model.variance": VarianceOutput | None,
     "model.out_channels": Size | None,

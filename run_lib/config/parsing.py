@@ -8,7 +8,7 @@ from typing import Any, get_args
 from ml_collections import ConfigDict
 
 from configs.base import get_config as base_config
-from run_lib.config.configuration import SPELLINGS
+from run_lib.config.configuration import AUTOMATIC, SPELLINGS
 from run_lib.config.roles import ROLES
 from sde_lib.registry import snake_case
 
@@ -18,6 +18,7 @@ EITHER: dict[str, tuple[type, ...]] = {
     "ema.std": (float, tuple),
 }
 """Fields of ``configs/base.py`` that take values of more types than their default's."""
+AUTO = "auto"
 SWITCH = {"true": True, "false": False, "1": True, "0": False, "yes": True, "no": False}
 FURTHER: dict[str, type] = {
     "fir": bool,
@@ -69,6 +70,8 @@ def parse_value(path: str, text: str) -> Any:
     Raises:
         ValueError: it is of none of the field's types; the message shows the flag.
     """
+    if text == AUTO and path in AUTOMATIC:
+        return AUTO
     kinds, expected = kinds_of(path), []
     if text == "None" and kinds != (str,):
         return None

@@ -16,6 +16,7 @@ from run_lib.config.editing import ControlPlan, ReconstructionPlan, plan_control
 from run_lib.config.effects import check_effects, unused
 from run_lib.config.evaluation import EvaluationPlan, plan_evaluation
 from run_lib.config.guidance import build_request
+from run_lib.config.preparing import PreparationPlan, plan_preparation
 from run_lib.config.sampling import SamplingPlan, plan_sampling
 from run_lib.config.settings import EmaSettings
 from run_lib.config.subject import Subject, build_subject
@@ -161,6 +162,11 @@ def conversion(configuration: Configuration) -> ConversionPlan:
 def post_hoc(configuration: Configuration) -> PostHocPlan:
     """The plan of ``--mode ema``."""
     return PostHocPlan(build_subject(configuration), EmaSettings.of(configuration.values.ema))
+
+
+def preparation(configuration: Configuration) -> PreparationPlan:
+    """The plan of ``--mode pack`` and ``--mode stats``: the data alone."""
+    return plan_preparation(configuration)
 
 
 def description(configuration: Configuration) -> DescriptionPlan:

@@ -45,6 +45,8 @@ from run_lib.config.chosen import (
 from run_lib.config.components import Role, choose
 from run_lib.config.methods import register_method
 from run_lib.config.mode import register_mode
+from run_lib.data import formed, named  # noqa: F401 - register data sets
+from run_lib.data.augment import register_augmentation
 from run_lib.data.sources import CONTEXT as DATA_CONTEXT
 from run_lib.data.sources import register_dataset
 from run_lib.evaluation import builtin  # noqa: F401 - registers evaluations
@@ -145,6 +147,12 @@ FIXED: dict[str, Role] = {
         "data",
         lambda c: c.data.dataset,
         frozenset(DATA_CONTEXT),
+    ),
+    "augmentation": Role(
+        "data.augment",
+        register_augmentation,
+        "data",
+        lambda c: None if c.data.augment == "none" else c.data.augment,
     ),
     "task": Role(
         "training.task",

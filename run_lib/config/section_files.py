@@ -20,6 +20,7 @@ NOT_FROM_FILES = {
     "reconstruct.output": "a path to write to",
     "convert.path": "a path to write to",
     "tune.folder": "a path to write to",
+    "pack.path": "a path to write to",
 }
 """Fields that are only set on the command line, or by a configuration file, which is code by the user's own wish."""
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import functools
 import inspect
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from ml_collections import ConfigDict
@@ -25,8 +27,12 @@ from run_lib.config.network import build_network
 from run_lib.config.settings import Settings
 from run_lib.config.sizes import check_sizes
 from run_lib.config.sources import components_hash
-from run_lib.data.levels import Arrays, DataSpec, Loader, as_shape
+from run_lib.data.augment import Augmentation
+from run_lib.data.batches import Reading
+from run_lib.data.levels import DataSpec, Loader, as_shape
 from run_lib.data.listing import announce, what_was_read
+from run_lib.data.split import Split
+from run_lib.data.user_sets import as_split
 from run_lib.placement import PRECISIONS, Placement, find_device
 from run_lib.seeds import Use, stream_seed
 from sde_lib.base import Process
@@ -282,7 +288,9 @@ def _data(configuration: Configuration, shape: tuple[int, ...], network: Network
             f"got {section.levels}."
         )
     density = network if isinstance(network, ExactScore) else None
-    loader = _loader(configuration.choose("data set"), Path(section.root), shape, section.levels, density)
+    labelled = bool(configuration.values.model.num_classes)
+    context = {"root": Path(section.root), "shape": shape, "levels": section.levels, "density": density}
+    loader = _loader(configuration.choose("data set"), context, labelled)
     flags = ("uniform_dequantization",) if len(shape) == 3 else ("uniform_dequantization", "random_flip")
     for flag in flags if section.levels == 0 else flags[1:]:
         if section[flag]:
@@ -301,23 +309,35 @@ def _data(configuration: Configuration, shape: tuple[int, ...], network: Network
         centered=section.centered,
         dequantize=section.uniform_dequantization,
         random_flip=section.random_flip,
-        labelled=bool(configuration.values.model.num_classes),
+        labelled=labelled,
+        reading=Reading(section.num_workers, section.max_corrupt),
+        augment=_augmentation(configuration, shape),
     )
 
 
-def _loader(
-    dataset: Chosen, root: Path, shape: tuple[int, ...], levels: int, density: ExactScore | None
-) -> Loader:
-    if density is None and "density" in dataset.takes:
+def _augmentation(configuration: Configuration, shape: tuple[int, ...]) -> Augmentation | None:
+    chosen = configuration.find("augmentation")
+    if chosen is None:
+        return None
+    if len(shape) < 2:
+        raise ValueError(
+            f"data.augment={chosen.name!r} has no meaning for data of shape {shape}; set it to 'none'."
+        )
+    found: Augmentation = chosen.build()
+    return found
+
+
+def _loader(dataset: Chosen, context: Mapping[str, Any], labelled: bool) -> Loader:
+    if context["density"] is None and "density" in dataset.takes:
         raise ValueError(
             f"data set {dataset.name!r} is drawn from the density of an exact model: set model.name to gaussian or "
             f"gaussian_mixture, or choose another data.dataset."
         )
 
     @functools.cache
-    def load(split: str) -> Arrays:
-        arrays: Arrays = dataset.build(split=split, root=root, shape=shape, levels=levels, density=density)
-        announce(what_was_read(f"{dataset.name}, {split} split", arrays))
-        return arrays
+    def load(split: str) -> Split:
+        found = as_split(dataset.build(split=split, **context), labelled=labelled)
+        announce(what_was_read(f"{dataset.name}, {split} split", found))
+        return found
 
     return load

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 
 from run_lib.data.labels import no_labels
-from run_lib.data.levels import Arrays
 from run_lib.data.packed import PackedError, read_arrays
+from run_lib.data.split import Arrays
 
 
 def read_archive(path: Path, where: str, shape: tuple[int, ...], levels: int) -> Arrays:

@@ -7,15 +7,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import torch
 import torch.nn.functional as F
+from torch import Tensor
 
 from run_lib.data.archives import read_archive
-from run_lib.data.folders import read_files
+from run_lib.data.folders import image_files
 from run_lib.data.images import Fitting, ImageReader
 from run_lib.data.labels import check_labels
-from run_lib.data.levels import Arrays, DataSpec
+from run_lib.data.levels import DataSpec
 from run_lib.data.listing import announce, left_out_sentence, list_images, what_was_read
+from run_lib.data.places import Folder
+from run_lib.data.rows import InMemory
+from run_lib.data.split import Arrays, Split
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,7 @@ class BaseImages:
     num_classes: int
     convert: bool = False
 
-    def all(self) -> Arrays:
+    def all(self) -> Split:
         """All of the small images, each once."""
         return _load(self)
 
@@ -47,40 +50,44 @@ class BaseImages:
         where = f"sampling.base_samples={self.path}" if self.path else "the test split"
         held = self.data.numbering.number(_load(self), where, labelled=self.num_classes > 0)
         check_labels(held.labels, self.num_classes, where)
-        rows = torch.as_tensor(list(indices)) % len(held)
-        return Arrays(held.images[rows], held.labels[rows])
+        return held.read([index % len(held) for index in indices])
 
 
 @functools.lru_cache(maxsize=4)
-def _load(base: BaseImages) -> Arrays:
-    """All of them.
+def _load(base: BaseImages) -> Split:
+    """All of them, in memory.
 
     Raises:
         ValueError: there are none, or their size, channels or values are not those that are needed.
     """
     if not base.path:
         test = base.data.load("test")
-        return replace(test, images=F.interpolate(base.data.at_levels(test.images), base.size, mode="area"))
+        return _of(test, F.interpolate(base.data.at_levels(test.images), base.size, mode="area"))
     path, wanted = Path(base.path), (base.data.shape[0], *base.size)
     where = f"sampling.base_samples={base.path}"
     found = (
         _folder(path, where, wanted, base)
         if path.is_dir()
-        else read_archive(path, where, wanted, base.data.levels)
+        else read_archive(path, where, wanted, base.data.levels).as_split()
     )
-    if tuple(found.images.shape[1:]) != wanted:
+    if found.rows.shape != wanted:
         raise ValueError(
-            f"{where} holds images of {tuple(found.images.shape[1:])} but the network was trained on "
+            f"{where} holds images of {found.rows.shape} but the network was trained on "
             f"{wanted}; {_OTHER_SIZES}"
         )
+    images = base.data.at_levels(found.images)
     announce(what_was_read(where, found))
-    return replace(found, images=base.data.at_levels(found.images))
+    return _of(found, images)
+
+
+def _of(split: Split, images: Tensor) -> Split:
+    return replace(split, rows=InMemory(images))
 
 
 _OTHER_SIZES = "give images of that size, or set data.low_res_size and data.num_channels to theirs."
 
 
-def _folder(path: Path, where: str, wanted: tuple[int, ...], base: BaseImages) -> Arrays:
+def _folder(path: Path, where: str, wanted: tuple[int, ...], base: BaseImages) -> Split:
     data = base.data
     reader = ImageReader(wanted, Fitting(resize=False, convert=base.convert), data.levels)
     listing = list_images(path)
@@ -92,4 +99,4 @@ def _folder(path: Path, where: str, wanted: tuple[int, ...], base: BaseImages) -
             f"image files have 256 levels or 65536, and the data {data.levels}; give base samples as an .npz."
         )
     hint = f" The network was trained on {wanted}; {_OTHER_SIZES}"
-    return read_files(path, listing, reader, "config.data.convert", hint)
+    return image_files(listing, Folder(path), reader, hint=hint)

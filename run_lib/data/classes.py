@@ -14,7 +14,7 @@ from run_lib.data.labels import NO_LABEL
 from sde_lib.words import listed
 
 if TYPE_CHECKING:
-    from run_lib.data.levels import Arrays
+    from run_lib.data.split import Split
 
 
 def class_names(names: Iterable[str]) -> tuple[str, ...]:
@@ -32,23 +32,21 @@ def labels_of(names: Sequence[str], classes: Sequence[str]) -> Tensor:
     return torch.tensor([numbers.get(PurePosixPath(name).parent.name, NO_LABEL) for name in names])
 
 
-def numbered_as(arrays: Arrays, trained: Sequence[str]) -> Arrays:
-    """The same images, each class with the number that it has in training; classes that training lacks come last.
+def numbered_as(split: Split, trained: Sequence[str]) -> Split:
+    """The same samples, each class with the number that it has in training; classes that training lacks come last.
 
     Args:
-        arrays: with names of their classes; without, they stay as they are.
+        split: with names of its classes; without, it stays as it is.
         trained: names of the classes of training, in the order of their numbers; empty: it has none.
     """
-    if not arrays.classes or not trained or (arrays.classes == tuple(trained) and not arrays.strange):
-        return arrays
+    if not split.classes or not trained or (split.classes == tuple(trained) and not split.strange):
+        return split
     known = set(trained)
-    strange = [name for name in arrays.classes if name not in known]
+    strange = [name for name in split.classes if name not in known]
     classes = (*trained, *strange)
     numbers = {name: number for number, name in enumerate(classes)}
-    new = torch.tensor(
-        [*(numbers[name] for name in arrays.classes), NO_LABEL]
-    )  # the last entry is that of -1
-    return replace(arrays, labels=new[arrays.labels], classes=classes, strange=len(strange))
+    new = torch.tensor([*(numbers[name] for name in split.classes), NO_LABEL])  # the last entry is that of -1
+    return replace(split, labels=new[split.labels], classes=classes, strange=len(strange))
 
 
 class Numbering:
@@ -100,18 +98,18 @@ class Numbering:
             )
         return self.names.index(name)
 
-    def number(self, arrays: Arrays, where: str, *, labelled: bool) -> Arrays:
-        """The same images with the labels of the network.
+    def number(self, split: Split, where: str, *, labelled: bool) -> Split:
+        """The same samples with the labels of the network.
 
         Args:
-            arrays: numbered by their training split.
-            where: they come from, for messages.
+            split: numbered by its training split.
+            where: it comes from, for messages.
             labelled: whether labels mean anything here; where they do not, there may be any classes.
 
         Raises:
             ValueError: a class that the network, or the training split, does not know.
         """
-        numbered = numbered_as(arrays, self.names)
+        numbered = numbered_as(split, self.names)
         if numbered.strange and (labelled or self.names):
             known = numbered.classes[: -numbered.strange]
             lacking = numbered.classes[-numbered.strange :]

@@ -1,54 +1,58 @@
-"""Folders of image files as arrays: every image below a folder, and the splits of a data set."""
+"""Folders of image files as splits of a data set, each subfolder a class; or one packed file."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from run_lib.data.classes import class_names, labels_of, numbered_as
-from run_lib.data.forms import RefusedError, UnreadableError
-from run_lib.data.images import CONVERSION, Fitting, ImageReader
-from run_lib.data.labels import no_labels
-from run_lib.data.levels import Arrays
+from run_lib.data.images import Fitting, ImageReader
 from run_lib.data.listing import Listing, left_out_sentence, list_images
-from run_lib.data.packed import PackedError, read_array
+from run_lib.data.packed_split import open_packed
+from run_lib.data.places import Folder, Place
+from run_lib.data.rows import ImageFiles
+from run_lib.data.split import MissingSplitError, Split
 
-SHOWN = 20
-"""Image files that are not read, after which no more are looked for."""
+FOLDERS = {"train": ("train",), "test": ("test", "val", "valid", "validation")}
+"""What the folder of a split may be called."""
 
 
-def read_files(folder: Path, listing: Listing, reader: ImageReader, option: str, hint: str = "") -> Arrays:
-    """Image files of a folder, at least one; each subfolder that holds some is a class.
+def image_files(
+    listing: Listing, place: Place, reader: ImageReader, option: str = "config.data.convert", hint: str = ""
+) -> Split:
+    """Image files, at least one; each subfolder that holds some is a class. Nothing is read.
 
     Args:
-        folder: where they are.
         listing: which they are.
+        place: where they are.
         reader: reads each.
         option: the setting that converts what is not exactly the data's, for messages.
         hint: a sentence that ends the message about images that cannot be read.
+    """
+    classes = class_names(listing.names)
+    rows = ImageFiles(tuple(listing.names), place, reader, option, hint)
+    return Split(rows, labels_of(listing.names, classes), classes, 0, listing.left_out)
+
+
+def everything_below(
+    folder: Path, shape: tuple[int, ...], *, levels: int, convert: bool
+) -> tuple[Split, Sequence[str]]:
+    """All image files in a folder and below, and their names.
 
     Raises:
-        ValueError: images are damaged or refused.
+        ValueError: there are none.
     """
-    pixels, refused, damaged = [], [], []
-    for name in listing.names:
-        try:
-            pixels.append(reader.read(folder / name))
-        except RefusedError as error:
-            refused.append(f"{folder / name} {error}")
-        except UnreadableError as error:
-            damaged.append(f"{folder / name} cannot be read: {error}")
-        if len(refused) + len(damaged) == SHOWN:
-            break
-    if refused or damaged:
-        advice = f" --{option} {CONVERSION}; or take such files out." if refused else " Take such files out."
-        raise ValueError(f"{'; '.join(damaged + refused)}.{advice}{hint}")
-    classes = class_names(listing.names)
-    return Arrays(
-        torch.from_numpy(np.stack(pixels)), labels_of(listing.names, classes), classes, 0, listing.left_out
-    )
+    listing = list_images(folder)
+    if not listing.names:
+        others = left_out_sentence(listing.left_out)
+        raise ValueError(
+            f"there are no images in {folder}/{f' ({others})' if others else ''}. Put PNG or JPEG files there, in a "
+            f"subfolder for each class if there are classes, or point --config.data.root elsewhere."
+        )
+    reader = ImageReader(shape, Fitting(resize=True, convert=convert), levels)
+    return image_files(listing, Folder(folder), reader), listing.names
 
 
 def read_split(
@@ -60,7 +64,7 @@ def read_split(
     convert: bool = False,
     crop: int | None = None,
     hint: str = "",
-) -> Arrays:
+) -> Split:
     """A split of a data set in ``folder``: image files, cropped to their centre and resized, or one array.
 
     The training split defines the classes. A class of the test split has the number that it has there.
@@ -75,31 +79,35 @@ def read_split(
         hint: a sentence that ends the message about missing files.
 
     Raises:
-        ValueError: there are no images, an image cannot be read, or the array is of another kind.
+        MissingSplitError: there is a training split, and not this one.
+        ValueError: there are no images, or the array is of another kind.
     """
-    packed = folder / f"{split}.npy"
-    if packed.is_file():
-        return _packed(packed)
-    reader = ImageReader(shape, Fitting(resize=True, convert=convert, crop=crop), levels)
-    listing = list_images(folder / split)
+    names = FOLDERS[split]
+    for name in names:
+        if (folder / f"{name}.npy").is_file():
+            return packed(folder / f"{name}.npy")
+    here = next((folder / name for name in names if (folder / name).is_dir()), folder / names[0])
+    listing = list_images(here)
     if not listing.names:
         others = left_out_sentence(listing.left_out)
-        raise ValueError(
-            f"there are no images in {folder / split}/{f' ({others})' if others else ''} and there is no {packed}. "
-            f"Put PNG or JPEG files there, or point --config.data.root elsewhere.{hint}"
+        message = (
+            f"there are no images in {here}/{f' ({others})' if others else ''} and there is no "
+            f"{folder / names[0]}.npy. Put PNG or JPEG files there, or point --config.data.root elsewhere.{hint}"
         )
-    arrays = read_files(folder / split, listing, reader, "config.data.convert")
+        trained = any((folder / f"train{ending}").exists() for ending in ("", ".npy"))
+        raise MissingSplitError(message) if split != "train" and trained else ValueError(message)
+    reader = ImageReader(shape, Fitting(resize=True, convert=convert, crop=crop), levels)
+    found = image_files(listing, Folder(here), reader)
     if split == "train" or not (folder / "train").is_dir():
-        return arrays
-    return numbered_as(arrays, class_names(list_images(folder / "train").names))
+        return found
+    return numbered_as(found, class_names(list_images(folder / "train").names))
 
 
-def _packed(path: Path) -> Arrays:
-    """An array that stays on disk and is read as it is needed; its images have no classes."""
-    try:
-        images = read_array(path, mapped=True)
-    except PackedError as error:
-        raise ValueError(f"{path} {error}; expected uint8 (N, C, H, W).") from error
-    if images.dtype != np.uint8 or images.ndim != 4:
-        raise ValueError(f"{path} holds {images.dtype} of shape {images.shape}; expected uint8 (N, C, H, W).")
-    return Arrays(torch.from_numpy(images), no_labels(len(images)), on_disk=True)
+def packed(path: Path) -> Split:
+    """An array of images that stays on disk and is read as it is needed."""
+    expected = "uint8 (N, C, H, W)"
+    found = open_packed(path, expected)
+    if found.rows.dtype != torch.uint8 or len(found.rows.shape) != 3:
+        shape = (len(found), *found.rows.shape)
+        raise ValueError(f"{path} holds {str(found.rows.dtype)[6:]} of shape {shape}; expected {expected}.")
+    return found

@@ -7,8 +7,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import IO, Any, Literal, Protocol
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -29,6 +28,14 @@ _UPRIGHT = {
 """Of EXIF's orientations, what makes an image (H, W, C) upright."""
 BITS_8, BITS_16 = 2**8 - 1, 2**16 - 1
 """The largest values of a channel, which stand for white."""
+
+
+class File(Protocol):
+    """What an image is decoded from: a path, or a member of an archive."""
+
+    def open(self, mode: Literal["rb"]) -> IO[bytes]:
+        """Its bytes, from the first on."""
+        ...
 
 
 class UnreadableError(ValueError):
@@ -57,19 +64,20 @@ class Picture:
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[Image.Image]:
+def opened(path: File) -> Iterator[Image.Image]:
     """The image in a file, of which the header has been read.
 
     Raises:
         UnreadableError: it is damaged, no image, or has more pixels than Pillow thinks safe.
     """
     try:
-        with warnings.catch_warnings():
-            # Pillow's own error has twice the limit.
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            file = Image.open(path)
-        with file:
-            yield file
+        with path.open("rb") as stream:
+            with warnings.catch_warnings():
+                # Pillow's own error has twice the limit.
+                warnings.simplefilter("error", Image.DecompressionBombWarning)
+                file = Image.open(stream)
+            with file:
+                yield file
     except UnreadableError:
         raise
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
@@ -89,7 +97,7 @@ def opened(path: Path) -> Iterator[Image.Image]:
         ) from error
 
 
-def decode(path: Path) -> Picture:
+def decode(path: File) -> Picture:
     """The first frame of an image file.
 
     Raises:
@@ -113,7 +121,7 @@ def decode(path: Path) -> Picture:
         return Picture(turn(pixels), None if alpha is None or opaque else turn(alpha), white, tuple(changed))
 
 
-def is_plain(file: Image.Image, path: Path, channels: int) -> bool:
+def is_plain(file: Image.Image, path: File, channels: int) -> bool:
     """Whether a header tells that a file has the pixels of an 8-bit image of so many channels, as they are."""
     return (
         file.mode == ("L" if channels == 1 else "RGB")
@@ -130,7 +138,7 @@ def frames_of(file: Image.Image) -> int:
     return 1 if file.format == "MPO" else getattr(file, "n_frames", 1)
 
 
-def is_deep(file: Image.Image, path: Path) -> bool:
+def is_deep(file: Image.Image, path: File) -> bool:
     """Whether the channels have 16 bits. Pillow opens some such files as if they had 8."""
     if file.format == "PNG":
         with path.open("rb") as header:
@@ -151,7 +159,7 @@ def _bits_of_tiff(file: Image.Image) -> tuple[int, ...]:
     return bits
 
 
-def refuse_values(file: Image.Image, path: Path) -> None:
+def refuse_values(file: Image.Image, path: File) -> None:
     """Refuse files whose values no rule turns into intensities.
 
     Raises:
@@ -177,7 +185,7 @@ def _shallow(file: Image.Image) -> tuple[np.ndarray, np.ndarray | None]:
     return np.atleast_3d(np.asarray(file.convert("L" if file.mode in _GREY else "RGB"))), None
 
 
-def _deep(file: Image.Image, path: Path) -> tuple[np.ndarray, np.ndarray | None]:
+def _deep(file: Image.Image, path: File) -> tuple[np.ndarray, np.ndarray | None]:
     """Pixels and opacity of 16 bits."""
     if file.mode.startswith("I"):
         values = np.atleast_3d(np.asarray(file)).astype(np.int32)
@@ -203,9 +211,9 @@ def _raw_mode(file: Image.Image) -> Any:
     return getattr(file, "tile", [(None,) * 4])[0][3]
 
 
-def _unpacked(path: Path, raw_mode: str) -> np.ndarray:
+def _unpacked(path: File, raw_mode: str) -> np.ndarray:
     """The channels of a PNG, its values unpacked in another way than its header says."""
-    with Image.open(path) as file:
+    with path.open("rb") as stream, Image.open(stream) as file:
         held: Any = file
         # Named tuples of this Pillow, plain ones of earlier versions.
         held.tile = [

@@ -7,7 +7,6 @@ be edited all go through it. ``docs/images.md`` has what happens to each form of
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -17,6 +16,7 @@ from torch import Tensor
 from run_lib.data.forms import (
     BITS_8,
     BITS_16,
+    File,
     Picture,
     RefusedError,
     UnreadableError,
@@ -41,7 +41,8 @@ class Fitting:
             otherwise an image of another size is refused.
         convert: take the first of several frames, lay transparent pixels over white, turn colour into grey (ITU-R
             601 luma), CMYK into RGB, and 16 bits a channel into 8 or 8 into 16; otherwise such images are refused.
-        crop: side in pixels of the central square that is cut and resized instead of the largest box.
+        crop: side in pixels of the central square that is cut and resized instead of the largest box, from images
+            that are not smaller.
     """
 
     resize: bool
@@ -69,7 +70,7 @@ class ImageReader:
         """The largest value of a channel that there can be, 255 or 65535."""
         return BITS_16 if self.levels == 0 or self.levels > 256 else BITS_8
 
-    def refusal(self, path: Path) -> str:
+    def refusal(self, path: File) -> str:
         """Why an image is not accepted, a predicate such as "is colour", or "". What its header tells is enough for
         most files.
 
@@ -88,7 +89,7 @@ class ImageReader:
             return str(error)
         return ""
 
-    def read(self, path: Path) -> np.ndarray:
+    def read(self, path: File) -> np.ndarray:
         """The pixels of an image, (C, H, W): uint8 up to ``white`` = 255, else int32.
 
         Raises:
@@ -149,7 +150,7 @@ def _scaled(pixels: np.ndarray, white: int, wanted: int) -> np.ndarray:
     return pixels.astype(np.int32) * 257 if white < wanted else pixels
 
 
-def read_mask(path: Path) -> Tensor:
+def read_mask(path: File) -> Tensor:
     """The mask that an image file holds, (H, W): 1 where it is white and 0 where it is black.
 
     Raises:
@@ -181,7 +182,9 @@ def _fit(pixels: np.ndarray, height: int, width: int, crop: int | None) -> np.nd
 def _resized(pixels: np.ndarray, height: int, width: int, crop: int | None) -> np.ndarray:
     image = Image.fromarray(np.ascontiguousarray(pixels))
     scale = min(image.width / width, image.height / height)
-    box_width, box_height = (crop, crop) if crop else (round(width * scale), round(height * scale))
+    # An image that is smaller than the square has been cut already.
+    side = crop if crop and crop <= min(image.size) else None
+    box_width, box_height = (side, side) if side else (round(width * scale), round(height * scale))
     left, top = (image.width - box_width) // 2, (image.height - box_height) // 2
     # Cut before resizing: the filter would see beyond a box given to ``resize``.
     image = image.crop((left, top, left + box_width, top + box_height))

@@ -16,8 +16,9 @@ from run_lib.data.archives import read_archive
 from run_lib.data.forms import UnreadableError
 from run_lib.data.images import CONVERSION, Fitting, ImageReader
 from run_lib.data.labels import NO_LABEL
-from run_lib.data.levels import Arrays, DataSpec
+from run_lib.data.levels import DataSpec
 from run_lib.data.listing import SUFFIXES, announce, left_out_sentence, list_images, what_was_read
+from run_lib.data.split import Split
 from run_lib.fingerprint import of_arrays, of_files
 from sde_lib.words import listed
 
@@ -63,22 +64,21 @@ class Inputs(abc.ABC):
 
 
 @dataclass(frozen=True)
-class ArrayInputs(Inputs):
-    """Images in memory, in the network's range (N, C, H, W), and their classes (N,).
+class SplitInputs(Inputs):
+    """Samples of a split of data.
 
     The classes get the network's numbers when they are asked for: its weights, which know them, may be loaded later.
     """
 
     names: Sequence[str]
-    images: Tensor
-    arrays: Arrays
+    split: Split
     data: DataSpec
 
     def read(self, index: int) -> Tensor:
-        return self.images[index]
+        return self.data.at_levels(self.split.read(range(index, index + 1)).images)[0]
 
     def label(self, index: int) -> int:
-        one = replace(self.arrays, labels=self.arrays.labels[index : index + 1])
+        one = replace(self.split, labels=self.split.labels[index : index + 1])
         return int(self.data.numbering.number(one, "the input", labelled=self.data.labelled).labels[0])
 
 
@@ -129,32 +129,30 @@ def open_inputs(source: str, field: str, data: DataSpec, fitting: Fitting, most:
     check_images(data, field)
     path = Path(source)
     if source in ("test", "train"):
-        return _in_memory(data.load(source), data, most)
+        return _of_split(data.load(source), data, most)
     if path.is_dir():
         return _folder(path, field, data, fitting, most)
     if path.suffix == ".npz" and path.is_file():
-        return _in_memory(_archive(path, field, data), data, most)
+        return _of_split(_archive(path, field, data), data, most)
     raise ValueError(
         f"{field}={source!r} is neither 'test' nor 'train', nor a folder of images, nor an .npz that exists."
     )
 
 
-def _in_memory(arrays: Arrays, data: DataSpec, most: int) -> ArrayInputs:
-    some = replace(arrays, images=arrays.images[: most or None], labels=arrays.labels[: most or None])
-    return ArrayInputs(
-        [f"{index:05d}" for index in range(len(some))], data.at_levels(some.images), some, data
-    )
+def _of_split(split: Split, data: DataSpec, most: int) -> SplitInputs:
+    count = min(most or len(split), len(split))
+    return SplitInputs([f"{index:05d}" for index in range(count)], split, data)
 
 
-def _archive(path: Path, field: str, data: DataSpec) -> Arrays:
-    arrays = read_archive(path, f"{field}={path}", data.shape, data.levels)
-    if tuple(arrays.images.shape[1:]) != data.shape:
+def _archive(path: Path, field: str, data: DataSpec) -> Split:
+    found = read_archive(path, f"{field}={path}", data.shape, data.levels).as_split()
+    if found.rows.shape != data.shape:
         raise ValueError(
-            f"{field}={path}: arr_0 has the shape {tuple(arrays.images.shape)}, and the data are images of "
+            f"{field}={path}: arr_0 has the shape {(len(found), *found.rows.shape)}, and the data are images of "
             f"{data.shape}: give (N, C, H, W) or (N, H, W, C) of that size."
         )
-    announce(what_was_read(f"{field}={path}", arrays))
-    return arrays
+    announce(what_was_read(f"{field}={path}", found))
+    return found
 
 
 def _folder(path: Path, field: str, data: DataSpec, fitting: Fitting, most: int) -> FolderInputs:

@@ -2,45 +2,58 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 import torch
 from torch import Tensor
 
 from models.exact.mixtures import ExactScore
+from run_lib.data.augment import Augmentation
+from run_lib.data.batches import Batches, Parts, Reading
 from run_lib.data.classes import Numbering
+from run_lib.data.listing import announce
+from run_lib.data.rows import Checked
+from run_lib.data.split import Arrays, MissingSplitError, Split
+from run_lib.data.user_sets import as_split
 from sde_lib.gaussian import Bins
 from sde_lib.noise import Noise
 
+__all__ = ["Arrays", "DataSpec", "Loader", "as_shape"]
+
+Loader: TypeAlias = Callable[[str], Split | Arrays]
+"""Finds the split "train" or "test"; a ValueError says which files are missing."""
+
 
 @dataclass(frozen=True)
-class Arrays:
-    """Images, or other data, with the class of each.
+class CheckLevels:
+    """Refuses values that are no levels of a data set.
 
     Attributes:
-        images: integer levels (N, C, H, W), of 8 bits as a rule; or continuous data (N, ...).
-        labels: classes (N,), ``NO_LABEL`` where one is not known.
-        classes: their names, in the order of the labels; empty: they have none.
-        strange: how many of the last of them the training split lacks.
-        left_out: how many files were not read, by the reason.
-        on_disk: whether the images stay in their file and are read as they are needed.
+        name: of the data set, for messages.
+        levels: number of values of a pixel.
     """
 
-    images: Tensor
-    labels: Tensor
-    classes: tuple[str, ...] = ()
-    strange: int = 0
-    left_out: Mapping[str, int] = field(default_factory=dict)
-    on_disk: bool = False
+    name: str
+    levels: int
 
-    def __len__(self) -> int:
-        return len(self.images)
+    def __call__(self, images: Tensor) -> None:
+        """Look at some of its samples.
 
-
-Loader: TypeAlias = Callable[[str], Arrays]
-"""Reads the split "train" or "test"; a ValueError says which files are missing."""
+        Raises:
+            ValueError: one is too large, or negative.
+        """
+        if not images.numel():
+            return
+        least, most = (int(one) for one in images.aminmax())
+        if least < 0:
+            raise ValueError(f"{self.name} has values down to {least}, and levels are counted from 0.")
+        if most >= self.levels:
+            raise ValueError(
+                f"{self.name} has values up to {most}, which needs data.levels >= {most + 1}; the configuration says "
+                f"{self.levels}."
+            )
 
 
 @dataclass(frozen=True)
@@ -59,6 +72,8 @@ class DataSpec:
         random_flip: whether training images are mirrored left to right with probability one half.
         labelled: whether labels mean anything: the network is told classes, or tells them apart.
         numbering: of the classes, as the network has it; it becomes known with the network's weights.
+        reading: how training data are read.
+        augment: what is done to training samples at random; None: nothing.
     """
 
     name: str
@@ -71,6 +86,8 @@ class DataSpec:
     random_flip: bool
     labelled: bool = False
     numbering: Numbering = field(default_factory=Numbering, compare=False)
+    reading: Reading = field(default_factory=Reading)
+    augment: Augmentation | None = None
 
     @property
     def range(self) -> float:
@@ -82,33 +99,72 @@ class DataSpec:
         """The least and the largest value that the network sees."""
         return (-1.0 if self.centered else 0.0, 1.0)
 
-    def load(self, split: str) -> Arrays:
-        """Read a split, and check its shape, its levels and its classes.
+    def load(self, split: str) -> Split:
+        """Find a split, and check its shape and its classes. Its levels are checked as they are read.
 
         Raises:
+            MissingSplitError: the data set has no such split.
             ValueError: files are missing; the shape or the levels are not those of the configuration; a class that the
                 network, or the training split, does not know.
         """
-        arrays = self.loader(split)
-        found = tuple(arrays.images.shape[1:])
-        if found != self.shape:
+        found = as_split(self.loader(split), labelled=self.labelled)
+        if found.rows.shape != self.shape:
             raise ValueError(
-                f"{self.name} has samples of shape {found} but the configuration says {self.shape}; "
+                f"{self.name} has samples of shape {found.rows.shape} but the configuration says {self.shape}; "
                 f"set config.data.image_size and config.data.num_channels to match."
             )
-        if arrays.images.is_floating_point() != (self.levels == 0):
+        if found.rows.dtype.is_floating_point != (self.levels == 0):
             kind, wanted = (
                 ("continuous", "data.levels=0")
                 if self.levels
                 else ("of levels", "their number in data.levels")
             )
             raise ValueError(f"{self.name} has values that are {kind}: set {wanted}, not {self.levels}.")
-        if self.levels and int(arrays.images.max()) >= self.levels:
-            raise ValueError(
-                f"{self.name} has values up to {int(arrays.images.max())}, which needs data.levels >= "
-                f"{int(arrays.images.max()) + 1}; the configuration says {self.levels}."
-            )
-        return self.numbering.number(arrays, f"the {split} split of {self.name}", labelled=self.labelled)
+        if self.levels:
+            check = CheckLevels(self.name, self.levels)
+            if found.rows.whole is None:
+                found = replace(found, rows=Checked(found.rows, check))
+            else:
+                check(found.rows.whole)
+        return self.numbering.number(found, f"the {split} split of {self.name}", labelled=self.labelled)
+
+    def has(self, split: str) -> bool:
+        """Whether the data set has a split; of whatever else is wrong, loading it says."""
+        try:
+            self.load(split)
+        except MissingSplitError:
+            return False
+        return True
+
+    def load_if_any(self, split: str, without: str) -> Split | None:
+        """A split; None where the data set has none, which is said.
+
+        Args:
+            split: "train" or "test".
+            without: what is left out then, such as "the validation loss".
+
+        Raises:
+            ValueError: as of ``load``, for whatever else is wrong.
+        """
+        try:
+            return self.load(split)
+        except MissingSplitError as error:
+            announce(f"{without} is left out: {error}")
+            return None
+
+    def batches(
+        self, split: Split, seed: int, batch_size: int, parts: Parts, device: torch.device
+    ) -> Batches:
+        """The data of training steps, read as ``reading`` says.
+
+        Args:
+            split: of this data set.
+            seed: decides the order.
+            batch_size: samples of a step.
+            parts: rows of a step that are asked for at a time, in their order; none: all at once.
+            device: to which they go.
+        """
+        return Batches(split, seed, batch_size, parts=parts, device=device, reading=self.reading)
 
     def _center(self, unit: Tensor) -> Tensor:
         return 2 * unit - 1 if self.centered else unit
@@ -139,7 +195,9 @@ class DataSpec:
         return self._center((values + 0.5) / self.levels if self.dequantize else values / (self.levels - 1))
 
     def training_batch(self, images: Tensor, noise: Noise) -> Tensor:
-        """The input of a training step: the given levels mirrored at random, dequantised, in the network's range."""
+        """The input of a training step: the given levels augmented, dequantised, in the network's range."""
+        if self.augment is not None:
+            images = self.augment(images, noise)
         if self.random_flip:
             mirrored = noise.uniform((len(images), 1))[:, 0] < 0.5
             images = torch.where(mirrored[:, None, None, None], images.flip(-1), images)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from run_lib.data.classes import in_quotes
 
 if TYPE_CHECKING:
-    from run_lib.data.levels import Arrays
+    from run_lib.data.split import Split
 
 SUFFIXES = frozenset(
     {
@@ -106,24 +106,23 @@ def left_out_sentence(left_out: Mapping[str, int]) -> str:
     return f"{total} file{'s' if total > 1 else ''} left out ({reasons})"
 
 
-def what_was_read(where: str, arrays: Arrays) -> str:
-    """One line of what was read: how many images, how many of each class, how many files were left out and why.
+def what_was_read(where: str, split: Split) -> str:
+    """One line of what there is: how many images, how many of each class, how many files were left out and why.
 
     Args:
         where: it comes from.
-        arrays: what was read, each class with the number that its training split gives it.
+        split: each class with the number that its training split gives it.
     """
-    kind = "image" if arrays.images.ndim == 4 else "sample"
-    parts = [f"{len(arrays)} {kind}{'s' if len(arrays) != 1 else ''}"]
-    if arrays.classes:
-        count = len(arrays.classes)
+    kind = "image" if len(split.rows.shape) == 3 else "sample"
+    parts = [f"{len(split)} {kind}{'s' if len(split) != 1 else ''}"]
+    if split.classes:
+        count = len(split.classes)
         each = [
-            f"{name} {int((arrays.labels == k).sum())}"
-            for k, name in enumerate(arrays.classes[:MOST_COUNTED])
+            f"{name} {int((split.labels == k).sum())}" for k, name in enumerate(split.classes[:MOST_COUNTED])
         ]
-        named = ", ".join(each) if count <= MOST_COUNTED else in_quotes(arrays.classes)
+        named = ", ".join(each) if count <= MOST_COUNTED else in_quotes(split.classes)
         parts.append(f"{count} class{'es' if count > 1 else ''}: {named}")
-    parts += [left_out_sentence(arrays.left_out)] if arrays.left_out else []
+    parts += [left_out_sentence(split.left_out)] if split.left_out else []
     return f"{where}: {'; '.join(parts)}"
 
 

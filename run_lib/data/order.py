@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 
 
@@ -16,6 +18,17 @@ def shuffled_rows(seed: int, start: int, count: int, size: int) -> np.ndarray:
         count: how many are wanted.
         size: number of rows of the data set.
     """
-    positions = np.arange(start, start + count)
-    orders = {e: np.random.default_rng((seed, e)).permutation(size) for e in np.unique(positions // size)}
-    return np.array([orders[p // size][p % size] for p in positions])
+    found, place = [], start
+    while place < start + count:
+        epoch, first = divmod(place, size)
+        found.append(_permutation(seed, epoch, size)[first : first + start + count - place])
+        place += len(found[-1])
+    return np.concatenate(found) if found else np.zeros(0, np.int64)
+
+
+@functools.lru_cache(maxsize=2)
+def _permutation(seed: int, epoch: int, size: int) -> np.ndarray:
+    """The rows of an epoch. A batch may reach from one into the next, so the last two are kept."""
+    rows = np.random.default_rng((seed, epoch)).permutation(size)
+    rows.flags.writeable = False
+    return rows

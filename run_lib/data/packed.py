@@ -55,7 +55,8 @@ def read_array(path: Path, *, mapped: bool = False) -> np.ndarray:
 
     Args:
         path: of the file.
-        mapped: leave it on disk, and read it as it is needed; writes go to a copy in memory.
+        mapped: leave it on disk, and read it as it is needed. It cannot be written to: a system that promises memory
+            for writes to a private copy would refuse files that are larger than it has.
 
     Raises:
         PackedError: it is damaged, holds objects, or declares more than it holds.
@@ -64,7 +65,7 @@ def read_array(path: Path, *, mapped: bool = False) -> np.ndarray:
     _check_file(path)
     with path.open("rb") as stream:
         _check_header(stream, path.stat().st_size)
-    found: np.ndarray = np.load(path, mmap_mode="c" if mapped else None)
+    found: np.ndarray = np.load(path, mmap_mode="r" if mapped else None)
     return found
 
 

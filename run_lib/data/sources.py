@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -18,13 +18,17 @@ import torch
 from models.base import device_of
 from models.exact.mixtures import ExactScore
 from run_lib.data.folders import read_split
-from run_lib.data.levels import Arrays
+from run_lib.data.images import Fitting, ImageReader
+from run_lib.data.labels import no_labels
+from run_lib.data.places import Database
+from run_lib.data.rows import ImageFiles
+from run_lib.data.split import Arrays, Split
 from sde_lib.noise import Noise
 from sde_lib.registry import Registry
 from sde_lib.settings import Range
 
-register_dataset: Registry[Callable[..., Arrays]] = Registry("data set")
-"""Functions that read a split of a data set.
+register_dataset: Registry[Callable[..., Any]] = Registry("data set")
+"""Functions that find a split of a data set: a ``Split``, ``Arrays``, or a torch ``Dataset`` that has a length.
 
 Each may name parameters of ``CONTEXT``, which the program gives. Every other parameter is a setting of the data set:
 its type and default stand in the signature, its meaning under Args.
@@ -61,27 +65,6 @@ def digits_16(split: str) -> Arrays:
     return Arrays(large.round().clamp(0, 16).to(torch.uint8), small.labels, small.classes)
 
 
-@register_dataset(name="cifar10")
-def cifar10(root: Path, split: str) -> Arrays:
-    """CIFAR-10: 50,000 training and 10,000 test images of 32x32 in colour, from torchvision's files under ``root``.
-
-    Raises:
-        ValueError: the files are missing or damaged.
-    """
-    from torchvision.datasets import CIFAR10
-
-    try:
-        data = CIFAR10(str(root), train=split == "train", download=False)
-    except RuntimeError as error:
-        raise ValueError(
-            f"CIFAR-10 is not under {root}/ (missing or damaged: {root / 'cifar-10-batches-py'}). Get it with\n"
-            f"  python -c \"import torchvision; torchvision.datasets.CIFAR10('{root}', download=True)\"\n"
-            f"or point --config.data.root to where it is."
-        ) from error
-    images = torch.from_numpy(np.ascontiguousarray(data.data.transpose(0, 3, 1, 2)))
-    return Arrays(images, torch.tensor(data.targets, dtype=torch.int64), tuple(data.classes))
-
-
 @register_dataset(name="exact")
 def exact(
     density: ExactScore, shape: tuple[int, ...], split: str, num_draws: Annotated[int, Range(least=1)] = 2000
@@ -98,17 +81,6 @@ def exact(
     return Arrays(density.draw((num_draws, *shape), draws).cpu(), density.classes(num_draws, again).cpu())
 
 
-@register_dataset(name="celeba")
-def celeba(root: Path, split: str, shape: tuple[int, ...], levels: int, convert: bool = False) -> Arrays:
-    """CelebA's aligned faces, in ``<root>/celeba``, of which score_sde keeps the central 140 pixels.
-
-    Args:
-        convert: read image files that are not exactly of the data's form: the first frame, transparency over white,
-            colour as grey, CMYK as RGB, 16 bits as 8 or 8 as 16; otherwise they are refused (docs/images.md).
-    """
-    return read_split(root / "celeba", split, shape, levels=levels, convert=convert, crop=140)
-
-
 @register_dataset(name="CelebAHQ")
 def celebahq(
     root: Path,
@@ -117,7 +89,7 @@ def celebahq(
     levels: int,
     tfrecords_path: str = "",
     convert: bool = False,
-) -> Arrays:
+) -> Split:
     """CelebA-HQ's faces, in ``<root>/celebahq``.
 
     Args:
@@ -137,7 +109,7 @@ def ffhq(
     levels: int,
     tfrecords_path: str = "",
     convert: bool = False,
-) -> Arrays:
+) -> Split:
     """The faces of Flickr-Faces-HQ, in ``<root>/ffhq``.
 
     Args:
@@ -154,7 +126,7 @@ def _no_records(path: str) -> str:
 
 
 @register_dataset(name="imagenet")
-def imagenet(root: Path, split: str, shape: tuple[int, ...], levels: int, convert: bool = False) -> Arrays:
+def imagenet(root: Path, split: str, shape: tuple[int, ...], levels: int, convert: bool = False) -> Split:
     """ImageNet, in ``<root>/imagenet``: a subfolder for each class.
 
     Args:
@@ -167,8 +139,9 @@ def imagenet(root: Path, split: str, shape: tuple[int, ...], levels: int, conver
 @register_dataset(name="lsun")
 def lsun(
     root: Path, split: str, shape: tuple[int, ...], levels: int, category: str = "", convert: bool = False
-) -> Arrays:
-    """One category of LSUN, in ``<root>/lsun/<category>``.
+) -> Split:
+    """One category of LSUN: folders in ``<root>/lsun/<category>``, or ``<category>_train_lmdb`` and
+    ``<category>_val_lmdb`` in ``<root>/lsun`` or ``<root>``, as it comes.
 
     Args:
         category: the category, such as bedroom or church_outdoor.
@@ -180,4 +153,13 @@ def lsun(
     """
     if not category:
         raise ValueError("LSUN is a data set for each category: set config.data.category, such as bedroom.")
+    name = f"{category}_{'train' if split == 'train' else 'val'}_lmdb"
+    for path in (root / "lsun" / name, root / name):
+        if path.is_dir():
+            place = Database(path)
+            names = place.names()
+            if not names:
+                raise ValueError(f"{path} is empty.")
+            fitting = Fitting(resize=True, convert=convert)
+            return Split(ImageFiles(names, place, ImageReader(shape, fitting, levels)), no_labels(len(names)))
     return read_split(root / "lsun" / category, split, shape, levels=levels, convert=convert)

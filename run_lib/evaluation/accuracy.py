@@ -18,7 +18,7 @@ def evaluate_accuracy(task: CheckpointTask, levels: int) -> None:
     split, classifier = settings.split, plan.objective.classifier
     assert classifier is not None, "the check before any work refuses others"
     process = classifier.process
-    arrays = plan.data.load(split)
+    data = plan.data.load(split)
     first, last = process.t_end, process.start
     for time in process.time(torch.linspace(first, last, levels, dtype=torch.float64)).tolist():
         name = f"accuracy/{split}, t={time:.4g}"
@@ -28,16 +28,17 @@ def evaluate_accuracy(task: CheckpointTask, levels: int) -> None:
         @torch.no_grad()
         def compute(rows: range, time: float = time) -> dict[str, np.ndarray]:
             noise = Noise(stream_seed(plan.seed, Use.EVAL_LOSS), rows, plan.device)
-            x0 = plan.data.held_out_batch(arrays.images[rows.start : rows.stop].to(plan.device), noise)
+            some = data.read(rows)
+            x0 = plan.data.held_out_batch(some.images.to(plan.device), noise)
             t = process.time([time] * len(rows)).to(plan.device)
             logits = classifier(process.perturb(x0, t, noise).x, t)
             return {
-                "right": (logits.argmax(1).cpu() == arrays.labels[rows.start : rows.stop]).numpy(),
+                "right": (logits.argmax(1).cpu() == some.labels).numpy(),
                 "finite": finite_rows(logits).cpu().numpy(),
                 "data": finite_rows(x0).cpu().numpy(),
             }
 
-        found = task.batches(f"accuracy_{time:.4g}", len(arrays), settings.batch_size, compute)
+        found = task.batches(f"accuracy_{time:.4g}", len(data), settings.batch_size, compute)
         good = task.lose_rows(name, found["data"], np.where(found["finite"], 0.0, np.nan))
         if not good.any():
             continue

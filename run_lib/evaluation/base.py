@@ -36,6 +36,10 @@ class Evaluation(abc.ABC):
         """The splits of the data set that its numbers depend on; all, unless it says otherwise."""
         return ("train", "test")
 
+    def needs(self, plan: EvaluationPlan) -> Collection[str]:
+        """The splits without which it is left out; those that it depends on, unless it says otherwise."""
+        return self.splits(plan)
+
     @abc.abstractmethod
     def evaluate(self, task: CheckpointTask) -> None:
         """Add the numbers of one checkpoint to ``task.report``, except for those that it has already."""

@@ -43,14 +43,15 @@ def evaluate_vlb(task: CheckpointTask, bpd: BitsPerDim, bound: LevelBound) -> No
     times = None
     if bound.respacing is not None:
         times = torch.tensor(kept_levels(chain.num_levels, bound.respacing)[::-1])
-    arrays, draws = plan.data.load(split), make_draws(task, bpd)
+    data, draws = plan.data.load(split), make_draws(task, bpd)
     dequantise = dequantisation(task, bpd.dequantisation) if density else None
 
     @torch.no_grad()
     def compute(rows: range) -> dict[str, np.ndarray]:
         which = draws.images(rows)
         noise = Noise(stream_seed(plan.seed, Use.LIKELIHOOD), draws.streams(rows), plan.device)
-        levels, log_q = arrays.images[which].to(plan.device), torch.zeros(len(rows), dtype=torch.float64)
+        some = data.read(which)
+        levels, log_q = some.images.to(plan.device), torch.zeros(len(rows), dtype=torch.float64)
         if dequantise is None:
             x0 = plan.data.at_levels(levels)
         else:
@@ -58,7 +59,7 @@ def evaluate_vlb(task: CheckpointTask, bpd: BitsPerDim, bound: LevelBound) -> No
             x0, log_q = drawn.x, drawn.log_q
         found = variational_bound(
             plan.bounded, x0, noise, bins=None if density else plan.data.bins, variance=bound.variance,
-            times=times, **plan.task.network_conditions(x0, arrays.labels[which]),
+            times=times, **plan.task.network_conditions(x0, some.labels),
         )  # fmt: skip
         parts = {"total": found.total + log_q.to(found.total), "prior": found.prior, "steps": found.steps,
                  "reconstruction": found.reconstruction, "x0_mse": found.x0_mse, "eps_mse": found.eps_mse}  # fmt: skip

@@ -153,6 +153,9 @@ class SampleQuality(Evaluation):
                 f"eval.num_samples={self.num_samples} cannot give a covariance of {dims} coordinates; ask for more."
             )
 
+    def needs(self, plan: EvaluationPlan) -> Collection[str]:
+        return ("train",)  # without test images, the numbers that compare with them are left out
+
     def evaluate(self, task: CheckpointTask) -> None:
         from run_lib.evaluation.samples import evaluate_sampling
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from run_lib.config.evaluation import EvaluationPlan, in_order
 from run_lib.data.classes import in_quotes
 from run_lib.data.listing import announce
-from run_lib.evaluation.base import register_evaluation
+from run_lib.evaluation.base import Evaluation, register_evaluation
 from run_lib.evaluation.report import IncompleteError, Lost, Report
 from run_lib.evaluation.task import CheckpointTask
 from run_lib.fingerprint import Basis, basis_of, basis_of_samples
@@ -31,13 +31,27 @@ def check(plan: EvaluationPlan) -> None:
     if not plan.evaluations:
         switches = ", ".join(f"--config.eval.enable_{name}" for name in in_order(register_evaluation))
         raise ValueError(f"nothing to evaluate: set one of {switches}.")
-    task.check(plan.data.load(settings.split), f"the {settings.split} split of {plan.data.name}")
+    if (data := plan.data.load_if_any(settings.split, "what is evaluated on it")) is not None:
+        task.check(data, f"the {settings.split} split of {plan.data.name}")
     if not task.generates and not any(one.of_classifiers for one in plan.evaluations):
         raise ValueError(
             "eval.enable_accuracy is for training.task='classifier', and goes with it: set it to True."
         )
-    for one in plan.evaluations:
+    for one in possible(plan):
         one.check(plan)
+
+
+def possible(plan: EvaluationPlan) -> list[Evaluation]:
+    """The evaluations whose split the data set has.
+
+    Raises:
+        MissingSplitError: there are none.
+    """
+    lacking = {split for split in ("train", "test") if not plan.data.has(split)}
+    found = [one for one in plan.evaluations if not lacking.intersection(one.needs(plan))]
+    if not found:
+        plan.data.load(min(lacking))
+    return found
 
 
 def evaluate(plan: EvaluationPlan, run: Run) -> None:
@@ -73,7 +87,7 @@ def evaluate(plan: EvaluationPlan, run: Run) -> None:
                 if stale and processes.is_main:
                     print(f"note: {stale}", file=sys.stderr)
                 parts = folder / "parts" / f"{weights.step}-{of.hash}"
-                for one in plan.evaluations:
+                for one in possible(plan):
                     one.evaluate(CheckpointTask(loaded, weights, report, parts, processes, of.hash))
             _summary(report, weights.step, config_hash, of.hash, plan.subject.placement.arithmetic)
             lost += report.lost(weights.step, config_hash, of.hash)
@@ -91,7 +105,7 @@ def evaluate(plan: EvaluationPlan, run: Run) -> None:
 
 def _basis(plan: EvaluationPlan) -> Basis:
     """What the numbers depend on: the averaged weights, which the network has now, the configuration and all else."""
-    splits = {split for one in plan.evaluations for split in one.splits(plan)}
+    splits = {split for one in possible(plan) for split in one.splits(plan)}
     if plan.sampling is None:
         found = basis_of(plan.subject, task=plan.task, splits=splits)
     else:

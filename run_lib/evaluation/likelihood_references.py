@@ -6,19 +6,20 @@ import math
 
 import numpy as np
 
-from run_lib.data.levels import Arrays
+from run_lib.data.split import Split
 from run_lib.evaluation.report import Number
 from run_lib.evaluation.task import CheckpointTask
 from run_lib.statistics import mean
 
 
-def references(task: CheckpointTask, arrays: Arrays, shown: np.ndarray) -> list[Number]:
+def references(task: CheckpointTask, data: Split, shown: np.ndarray) -> list[Number]:
     """Numbers beside those of a split's images ``shown``, as far as the data have them."""
     plan, split = task.plan, task.plan.settings.split
     numbers = []
     if plan.data.density is not None:
-        images = arrays.images[shown].to(plan.device)
-        labels = plan.task.conditions(images, arrays.labels[shown]).get("y")
+        some = data.read(shown)
+        images = some.images.to(plan.device)
+        labels = plan.task.conditions(images, some.labels).get("y")
         exact = -plan.data.density.log_density(images, labels).cpu().numpy()
         what = "p(x)" if labels is None else "p(x | labels)"
         numbers.append(
@@ -42,8 +43,8 @@ def references(task: CheckpointTask, arrays: Arrays, shown: np.ndarray) -> list[
             ),
             task.number(
                 f"bpd/pixel histograms, {split}",
-                *_histogram_bpd(plan.data.load("train"), arrays, plan.data.levels),
-                count=len(arrays),
+                *_histogram_bpd(plan.data.load("train"), data, plan.data.levels),
+                count=len(data),
                 unit="bits/dim",
                 note="independent pixels, fitted to the training split",
             ),
@@ -51,9 +52,13 @@ def references(task: CheckpointTask, arrays: Arrays, shown: np.ndarray) -> list[
     return numbers
 
 
-def _histogram_bpd(train: Arrays, test: Arrays, levels: int) -> tuple[float, float]:
+def _histogram_bpd(train: Split, test: Split, levels: int) -> tuple[float, float]:
     """Bits/dim of a model with independent pixels: each one's histogram over training images, plus one count."""
-    fitted, asked = (a.images.flatten(1).long().numpy() for a in (train, test))
-    counts = np.stack([np.bincount(column, minlength=levels) + 1.0 for column in fitted.T])
+    size = math.prod(train.rows.shape)
+    counts = np.ones((size, levels))
+    for _, images in train.rows.chunks():
+        for column, held in zip(images.flatten(1).long().numpy().T, counts, strict=True):
+            held += np.bincount(column, minlength=levels)
     bits = -np.log2(counts / counts.sum(1, keepdims=True))
-    return mean(bits[np.arange(fitted.shape[1]), asked].mean(1))
+    asked = (images.flatten(1).long().numpy() for _, images in test.rows.chunks())
+    return mean(np.concatenate([bits[np.arange(size), some].mean(1) for some in asked]))

@@ -18,21 +18,22 @@ def evaluate_loss(task: CheckpointTask) -> None:
     name = f"loss/{split}"
     if task.has(name):
         return
-    arrays = plan.data.load(split)
+    data = plan.data.load(split)
 
     @torch.no_grad()
     def compute(rows: range) -> dict[str, np.ndarray]:
-        part = (rows.start, len(arrays))
+        part = (rows.start, len(data))
         noise = Noise(stream_seed(plan.seed, Use.EVAL_LOSS), rows, plan.device, part=part)
-        x0 = plan.data.held_out_batch(arrays.images[rows.start : rows.stop].to(plan.device), noise)
-        cond = plan.task.network_conditions(x0, arrays.labels[rows.start : rows.stop])
+        some = data.read(rows)
+        x0 = plan.data.held_out_batch(some.images.to(plan.device), noise)
+        cond = plan.task.network_conditions(x0, some.labels)
         losses = plan.objective.losses(x0, noise, **cond)
         return {
             "loss": losses.values.double().cpu().numpy(),
             "data": finite_rows(x0).cpu().numpy(),
         }
 
-    found = task.batches("loss", len(arrays), plan.settings.batch_size, compute)
+    found = task.batches("loss", len(data), plan.settings.batch_size, compute)
     good = task.lose_rows(name, found["data"], found["loss"])
     if not good.any():
         return

@@ -39,18 +39,19 @@ def evaluate_ode(task: CheckpointTask, bpd: BitsPerDim, flow: FlowLikelihood) ->
     headline = f"bpd/{split}" if plan.data.levels else f"nats/{split}"
     if task.has(headline):
         return
-    arrays, draws = plan.data.load(split), make_draws(task, bpd)
+    data, draws = plan.data.load(split), make_draws(task, bpd)
     dequantise = dequantisation(task, bpd.dequantisation) if plan.data.levels else None
 
     @torch.no_grad()
     def compute(rows: range) -> dict[str, np.ndarray]:
         which = draws.images(rows)
         noise = Noise(stream_seed(plan.seed, Use.LIKELIHOOD), draws.streams(rows), plan.device)
-        x, log_q = arrays.images[which].to(plan.device), torch.zeros(len(rows), dtype=torch.float64)
+        some = data.read(which)
+        x, log_q = some.images.to(plan.device), torch.zeros(len(rows), dtype=torch.float64)
         if dequantise is not None:
             drawn = dequantise(x, noise)
             x, log_q = drawn.x, drawn.log_q.cpu()
-        cond = plan.task.conditions(x, arrays.labels[which])
+        cond = plan.task.conditions(x, some.labels)
         found = log_likelihood(
             plan.samples.model,
             x,
@@ -121,7 +122,7 @@ def evaluate_ode(task: CheckpointTask, bpd: BitsPerDim, flow: FlowLikelihood) ->
     numbers = [number(f"nats/{split}", 1.0, 0.0, "nats")]
     if plan.data.levels:
         numbers.append(number(headline, unit, math.log2(plan.data.levels / plan.data.range), "bits/dim"))
-    task.report.add(*numbers, *references(task, arrays, used[good]))
+    task.report.add(*numbers, *references(task, data, used[good]))
 
 
 def _reason(outcome: int) -> str:

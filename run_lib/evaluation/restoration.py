@@ -25,17 +25,18 @@ def evaluate_restoration(task: CheckpointTask) -> None:
     name = "psnr/test images"
     if task.has(name):
         return
-    truth, count = plan.data.load("test").images, len(plan.data.load("test"))
+    truth = plan.data.load("test")
+    count = len(truth)
 
     @torch.no_grad()
     def restored(rows: range) -> dict[str, np.ndarray]:
         batch = draw(plan.samples, rows)
         small = plan.task.sampling_conditions(rows, plan.device)["low_res"].cpu()
         bicubic = plan.data.to_levels(
-            F.interpolate(small, truth.shape[2:], mode="bicubic", align_corners=False)
+            F.interpolate(small, plan.data.shape[1:], mode="bicubic", align_corners=False)
         )
         again = F.interpolate(plan.data.at_levels(batch.levels), small.shape[2:], mode="area")
-        here = truth[rows.start : rows.stop]
+        here = truth.read(rows).images
         levels_per_unit = (plan.data.levels - 1) / plan.data.range
         return {
             "sample": _squared_error(batch.levels, here),

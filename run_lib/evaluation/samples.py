@@ -29,7 +29,8 @@ def evaluate_sampling(task: CheckpointTask, num_samples: int) -> None:
     plan = task.plan
     if task.has(_frechet_name(plan.data)):
         return
-    splits = {split: plan.data.load(split) for split in ("train", "test")}
+    without = "what compares with test data"
+    held = {"train": plan.data.load("train"), "test": plan.data.load_if_any("test", without)}
 
     def drawn(rows: range) -> dict[str, np.ndarray]:
         batch = draw(plan.samples, rows)
@@ -48,29 +49,28 @@ def evaluate_sampling(task: CheckpointTask, num_samples: int) -> None:
     if task.processes.is_main:
         save_png(picture(shown, plan.data), task.parts.parent.parent / f"samples_{task.step}.png")
     fake = found["levels"].reshape(num_samples, -1).astype(np.float64)
-    train, test = (splits[s].images.flatten(1).double().numpy() for s in ("train", "test"))
+    real = {
+        name: Labelled(split.images.flatten(1).double().numpy(), split.labels.numpy())
+        for name, split in held.items()
+        if split is not None
+    }
+    train, test = real["train"], real.get("test")
+    nfe, seconds = float(found["nfe"].mean()), float(found["seconds"])
     task.report.add(
-        *_sample_numbers(task, fake, train, test, float(found["nfe"].mean()), float(found["seconds"]))
+        *_sample_numbers(task, fake, train.features, None if test is None else test.features, nfe, seconds)
     )
     if found["labels"].size:
-        task.report.add(
-            *_label_numbers(
-                task,
-                Labelled(fake, found["labels"]),
-                *(
-                    Labelled(splits[s].images.flatten(1).double().numpy(), splits[s].labels.numpy())
-                    for s in ("train", "test")
-                ),
-            )
-        )
+        task.report.add(*_label_numbers(task, Labelled(fake, found["labels"]), train, test))
 
 
-def _label_numbers(task: CheckpointTask, fake: Labelled, train: Labelled, test: Labelled) -> list[Number]:
+def _label_numbers(
+    task: CheckpointTask, fake: Labelled, train: Labelled, test: Labelled | None
+) -> list[Number]:
     """How many samples a classifier of the training pixels takes for the class that they were asked for."""
-    asked, real = recognised(train, fake), recognised(train, test)
+    asked = recognised(train, fake)
     lowest = min(asked.by_class, key=lambda k: asked.by_class[k].value)
     worst, note = asked.by_class[lowest], "support vector classifier of the training pixels"
-    return [
+    numbers = [
         task.number(
             "labels recognised",
             asked.overall.value,
@@ -87,15 +87,14 @@ def _label_numbers(task: CheckpointTask, fake: Labelled, train: Labelled, test: 
             unit="",
             note=f"of class {lowest}",
         ),
-        task.number(
-            "labels recognised/test",
-            real.overall.value,
-            real.overall.stderr,
-            count=len(test.labels),
-            unit="",
-            note="reference: real test images",
-        ),
     ]
+    if test is not None:
+        real = recognised(train, test).overall
+        count, what = len(test.labels), "reference: real test images"
+        numbers.append(
+            task.number("labels recognised/test", real.value, real.stderr, count=count, unit="", note=what)
+        )
+    return numbers
 
 
 def _frechet_name(data: DataSpec) -> str:
@@ -103,10 +102,15 @@ def _frechet_name(data: DataSpec) -> str:
 
 
 def _sample_numbers(
-    task: CheckpointTask, fake: np.ndarray, train: np.ndarray, test: np.ndarray, nfe: float, seconds: float
+    task: CheckpointTask,
+    fake: np.ndarray,
+    train: np.ndarray,
+    test: np.ndarray | None,
+    nfe: float,
+    seconds: float,
 ) -> list[Number]:
     plan = task.plan
-    real, count = np.concatenate([train, test]), len(fake)
+    real, count = train if test is None else np.concatenate([train, test]), len(fake)
     everything = Gaussian.fit(real)
     rng = np.random.default_rng(stream_seed(plan.seed, Use.BOOTSTRAP))
     fitted = rng.multivariate_normal(everything.mean, everything.covariance, size=count, method="eigh")
@@ -115,7 +119,7 @@ def _sample_numbers(
         return frechet_distance(Gaussian.fit(samples), everything)
 
     error = bootstrap(distance, fake, stream_seed(plan.seed, Use.BOOTSTRAP))
-    ours, of_test = precision_recall(real, fake), precision_recall(train, test)
+    ours = precision_recall(real, fake)
     things = "images" if len(plan.data.shape) == 3 else "points"
     unit = "squared levels" if plan.data.levels else "squared units of the data"
     if plan.data.levels:
@@ -125,14 +129,6 @@ def _sample_numbers(
     numbers = [
         number(_frechet_name(plan.data), distance(fake), error, unit=unit, note=f"to all real {things}"),
         task.number(
-            f"frechet/training {things} to test {things}",
-            frechet_distance(Gaussian.fit(train), Gaussian.fit(test)),
-            None,
-            count=len(test),
-            unit=unit,
-            note="reference",
-        ),
-        task.number(
             "frechet/fitted Gaussian",
             distance(fitted),
             None,
@@ -141,6 +137,22 @@ def _sample_numbers(
             note="reference: samples of it",
         ),
         number("precision", ours.precision.value, ours.precision.stderr, unit="", note=space),
+        number("recall", ours.recall.value, ours.recall.stderr, unit="", note=space),
+    ]
+    if test is None:
+        return numbers
+    of_test = precision_recall(train, test)
+    numbers[1:1] = [
+        task.number(
+            f"frechet/training {things} to test {things}",
+            frechet_distance(Gaussian.fit(train), Gaussian.fit(test)),
+            None,
+            count=len(test),
+            unit=unit,
+            note="reference",
+        )
+    ]
+    numbers[4:4] = [
         task.number(
             f"precision/test {things}",
             of_test.precision.value,
@@ -148,8 +160,7 @@ def _sample_numbers(
             count=len(test),
             unit="",
             note=f"reference: real test {things} against training {things}",
-        ),
-        number("recall", ours.recall.value, ours.recall.stderr, unit="", note=space),
+        )
     ]
     if plan.data.levels:
         copied = copies(fake, train, test)

@@ -13,8 +13,8 @@ from losses.base import Losses
 from models.blocks.dropout import dropout_from
 from run_lib.config.sampling import SamplingPlan
 from run_lib.config.training import TrainingPlan
-from run_lib.data.levels import Arrays
-from run_lib.data.order import shuffled_rows
+from run_lib.data.batches import Batches
+from run_lib.data.split import Split
 from run_lib.fingerprint import of_split
 from run_lib.pictures import picture, to_tensorboard
 from run_lib.run import Run
@@ -50,14 +50,18 @@ def train(plan: TrainingPlan, run: Run) -> None:
         raise ValueError(
             "this configuration's model is an exact score: there is nothing to train; use eval or sample."
         )
-    arrays, held_out = subject.data.load("train"), subject.data.load("test")
+    arrays = subject.data.load("train")
+    held_out = subject.data.load_if_any("test", "the validation loss")
     for split, data in (("train", arrays), ("test", held_out)):
-        plan.task.check(data, f"the {split} split of {subject.data.name}")
+        if data is not None:
+            plan.task.check(data, f"the {split} split of {subject.data.name}")
     state = run.new_state(plan)
     run.resume(state, subject)
     agree_on_classes(plan, state)
     agree_on_data(plan, state)
-    arrays, held_out = subject.data.load("train"), subject.data.load("test")  # by the numbers of the weights
+    batches_of_steps = make_batches(plan)  # by the numbers of the weights
+    if held_out is not None:
+        held_out = subject.data.load("test")
     run.check_checkpoints()
     run.folder("tensorboard")
     history = History.up_to(run.workdir, state.step)
@@ -67,6 +71,7 @@ def train(plan: TrainingPlan, run: Run) -> None:
     with (
         Curves(run.workdir / "tensorboard", purge_step=state.step + 1) as writer,
         finishing("the step") as stop,
+        batches_of_steps as drawn,
     ):
         writer.add_text(
             "config", f"```json\n{json.dumps(dict(subject.record.values), indent=2)}\n```", state.step
@@ -77,7 +82,7 @@ def train(plan: TrainingPlan, run: Run) -> None:
         meter = Meter(subject)
         for step in bar:
             state.optimizer.zero_grad(set_to_none=True)
-            batch = backward(state, plan, arrays, step)
+            batch = backward(state, plan, drawn, step)
             rate = plan.optimisation.rate(step, settings.n_iters)
             norm = update(state, rate, plan.optimisation.grad_clip, batch)
             if plan.times.learns and bool(state.watch.latest.sound):
@@ -97,8 +102,9 @@ def train(plan: TrainingPlan, run: Run) -> None:
                 writer.add_scalar("train/learning_rate", rate, done)
                 meter.write(writer, batch.losses, done)
             if logs or due or last or stop.asked or state.watch.full:
-                look_for_faults(state.watch, plan, run, arrays, done, writer)
-            if done % settings.eval_freq == 0 or last or (due and settings.keep_best):
+                look_for_faults(state.watch, plan, run, drawn, done, writer)
+            evaluates = done % settings.eval_freq == 0 or last or (due and settings.keep_best)
+            if held_out is not None and evaluates:
                 with meter.paused():
                     value = validation_loss(plan, state, held_out)
                 if math.isfinite(value):
@@ -165,7 +171,15 @@ def agree_on_data(plan: TrainingPlan, state: TrainState) -> None:
     state.weights.data = now
 
 
-def backward(state: TrainState, plan: TrainingPlan, arrays: Arrays, step: int) -> Batch:
+def make_batches(plan: TrainingPlan) -> Batches:
+    """The training data in the order of the steps."""
+    subject, settings = plan.subject, plan.settings
+    train, device = subject.data.load("train"), subject.placement.device
+    parts = tuple(settings.microbatches())
+    return subject.data.batches(train, subject.seed, settings.samples_per_step, parts, device)
+
+
+def backward(state: TrainState, plan: TrainingPlan, batches: Batches, step: int) -> Batch:
     """Compute the gradient of a step's mean loss, microbatch by microbatch; returns what it is of.
 
     Each microbatch counts by its share of the step's samples, so the gradient is that of the mean over all of them.
@@ -178,7 +192,7 @@ def backward(state: TrainState, plan: TrainingPlan, arrays: Arrays, step: int) -
     )  # a plugin's own layers may draw from it
     for rows in settings.microbatches():
         with dropout_from(network, _streams(plan, Use.DROPOUT, step, rows)):
-            drawn = training_losses(plan, arrays, step, rows)
+            drawn = training_losses(plan, batches, step, rows)
             state.scaler.scale(drawn.losses.values.sum() / settings.samples_per_step).backward()
         parts.append(drawn.losses)
         finite.append(drawn.data)
@@ -191,15 +205,14 @@ def backward(state: TrainState, plan: TrainingPlan, arrays: Arrays, step: int) -
     return Batch(losses, torch.cat(finite), buffers)
 
 
-def training_losses(plan: TrainingPlan, arrays: Arrays, step: int, rows: range) -> Batch:
+def training_losses(plan: TrainingPlan, batches: Batches, step: int, rows: range) -> Batch:
     """The losses of some rows of a step's batch. Everything random in them is a function of (seed, step)."""
-    subject, start = plan.subject, step * plan.settings.samples_per_step + rows.start
-    chosen = torch.from_numpy(shuffled_rows(subject.seed, start, len(rows), len(arrays)))
+    subject, drawn = plan.subject, batches.take(step, rows)
     noise = _streams(plan, Use.TRAINING, step, rows)
     subject.network.train()
     with subject.placement.autocast():
-        labels = plan.task.training_labels(arrays.labels[chosen], noise)
-        x0 = subject.data.training_batch(arrays.images[chosen].to(subject.placement.device), noise)
+        labels = plan.task.training_labels(drawn.labels, noise)
+        x0 = subject.data.training_batch(drawn.images, noise)
         return _losses(plan, x0, labels, noise)
 
 
@@ -215,7 +228,7 @@ def _streams(plan: TrainingPlan, use: Use, step: int, rows: range) -> Noise:
 
 
 @torch.no_grad()
-def validation_loss(plan: TrainingPlan, state: TrainState, held_out: Arrays) -> float:
+def validation_loss(plan: TrainingPlan, state: TrainState, held_out: Split) -> float:
     """The loss of the averaged weights on some held-out data, with the same noise every time.
 
     The data are four batches' worth, evenly spaced over the split, so that they span the classes of one that is sorted
@@ -235,9 +248,9 @@ def validation_loss(plan: TrainingPlan, state: TrainState, held_out: Arrays) -> 
                 subject.placement.device,
                 part=(part.start, size),
             )
-            chosen = rows[part.start : part.stop]
-            x0 = subject.data.held_out_batch(held_out.images[chosen].to(subject.placement.device), noise)
-            found.append(_losses(plan, x0, held_out.labels[chosen], noise).losses.values)
+            some = held_out.read(rows[part.start : part.stop])
+            x0 = subject.data.held_out_batch(some.images.to(subject.placement.device), noise)
+            found.append(_losses(plan, x0, some.labels, noise).losses.values)
     values = torch.cat(found)
     finite = values.isfinite()
     if bool(finite.all()):

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import sys
 
-import numpy as np
 import torch
 from tqdm import tqdm
 
 from run_lib.config.training import TrainingPlan
-from run_lib.data.levels import Arrays
-from run_lib.data.order import shuffled_rows
+from run_lib.data.batches import Batches
 from run_lib.files import atomic
 from run_lib.run import Run
 from run_lib.training.curves import Curves
@@ -27,7 +25,7 @@ def say(message: str) -> None:
 
 
 def look_for_faults(
-    watch: Watch, plan: TrainingPlan, run: Run, arrays: Arrays, done: int, writer: Curves
+    watch: Watch, plan: TrainingPlan, run: Run, batches: Batches, done: int, writer: Curves
 ) -> None:
     """Name the steps that were skipped since the last look, with the cause of each.
 
@@ -37,7 +35,7 @@ def look_for_faults(
     overflows = watch.overflows
     found = watch.read(done)
     for one in found[:SAID]:
-        say(f"step {one.step} is skipped: {one.findings.cause(_rows(plan, arrays, one.step).tolist())}")
+        say(f"step {one.step} is skipped: {one.findings.cause(batches.indices(one.step).tolist())}")
     if len(found) > SAID:
         say(f"{len(found) - SAID} more steps up to step {found[-1].step} are skipped")
     if found:
@@ -46,21 +44,16 @@ def look_for_faults(
         writer.add_scalar("train/overflows_of_the_loss_scale", watch.overflows, done)
     for one in found:
         if one.in_a_row == plan.settings.max_nonfinite:
-            _give_up(plan, run, arrays, one)
+            _give_up(plan, run, batches, one)
 
 
-def _rows(plan: TrainingPlan, arrays: Arrays, step: int) -> np.ndarray:
-    """The training data of a step."""
-    size = plan.settings.samples_per_step
-    return shuffled_rows(plan.subject.seed, step * size, size, len(arrays))
-
-
-def _give_up(plan: TrainingPlan, run: Run, arrays: Arrays, last: Skipped) -> None:
+def _give_up(plan: TrainingPlan, run: Run, batches: Batches, last: Skipped) -> None:
     """Write the batch of a step to a file, and stop training."""
-    rows, losses = _rows(plan, arrays, last.step), last.findings.losses
+    rows, losses = batches.indices(last.step), last.findings.losses
     path = run.workdir / f"nonfinite_step_{last.step}.pt"
     held = {
-        "images": arrays.images[rows], "rows": torch.from_numpy(rows), "t": losses.t, "losses": losses.values
+        "images": batches.split.read(rows).images,
+        "rows": torch.from_numpy(rows), "t": losses.t, "losses": losses.values
     }  # fmt: skip
     with atomic(path) as partial:
         torch.save(held, partial)

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from run_lib.data.base_images import BaseImages
 from run_lib.data.labels import check_labels
-from run_lib.data.levels import Arrays, DataSpec
+from run_lib.data.levels import DataSpec
+from run_lib.data.split import Arrays, Split
 from run_lib.training.labels import LabelDropout, RequestedClasses
 from sde_lib.noise import Noise
 from sde_lib.registry import Registry
@@ -67,7 +68,7 @@ class TrainingTask(abc.ABC):
         """The class labels of the first ``count`` samples; None without classes."""
 
     @abc.abstractmethod
-    def check(self, arrays: Arrays, where: str) -> None:
+    def check(self, data: Split | Arrays, where: str) -> None:
         """Refuse data whose labels the network cannot take.
 
         Raises:
@@ -104,8 +105,8 @@ class Diffusion(TrainingTask):
     def sampling_labels(self, count: int) -> Tensor | None:
         return self.requested.of(range(count)) if self.requested else None
 
-    def check(self, arrays: Arrays, where: str) -> None:
-        check_labels(arrays.labels, self.num_classes or self.requested.num_classes, where)
+    def check(self, data: Split | Arrays, where: str) -> None:
+        check_labels(data.labels, self.num_classes or self.requested.num_classes, where)
 
 
 @dataclass(frozen=True)
@@ -147,8 +148,8 @@ class SuperResolution(TrainingTask):
     def sampling_labels(self, count: int) -> Tensor | None:
         return self.base.of(range(count)).labels if self.num_classes else None
 
-    def check(self, arrays: Arrays, where: str) -> None:
-        check_labels(arrays.labels, self.num_classes, where)
+    def check(self, data: Split | Arrays, where: str) -> None:
+        check_labels(data.labels, self.num_classes, where)
 
     def _classes(self, labels: Tensor) -> Conditions:
         return {"y": labels} if self.num_classes else {}
@@ -172,8 +173,8 @@ class Classification(TrainingTask):
     def sampling_labels(self, count: int) -> Tensor | None:
         return None
 
-    def check(self, arrays: Arrays, where: str) -> None:
-        check_labels(arrays.labels, self.num_classes, where)
+    def check(self, data: Split | Arrays, where: str) -> None:
+        check_labels(data.labels, self.num_classes, where)
 
 
 def check_size(data: DataSpec, size: Sequence[int] | int | None) -> tuple[int, ...]:

@@ -107,7 +107,7 @@ def test_a_class_that_training_lacks(tmp_path: Path) -> None:
 
 def test_renumbering() -> None:
     """Label k of (b, a) is that of the same name in (a, b, c); a label that is not known stays so."""
-    held = Arrays(torch.zeros(4, 1), torch.tensor([0, 1, -1, 1]), ("b", "a"))
+    held = Arrays(torch.zeros(4, 1), torch.tensor([0, 1, -1, 1]), ("b", "a")).as_split()
     assert numbered_as(held, ("a", "b", "c")).labels.tolist() == [1, 0, -1, 0]
     strange = numbered_as(held, ("a", "c"))
     assert (strange.classes, strange.strange) == (("a", "c", "b"), 1)

@@ -20,7 +20,7 @@ from run_lib.config.continuing import Agreement, bearing_of_field, bearing_of_ro
 from run_lib.config.roles import ROLES
 from run_lib.run import Run
 from run_lib.training.checkpoints import read_checkpoint
-from run_lib.training.loop import backward, train
+from run_lib.training.loop import backward, make_batches, train
 from run_lib.training.optimisers import adam
 from run_lib.training.state import Continued, TrainState, Weights, load_optimizer
 from tests.run_lib.planned import planned, with_fields
@@ -58,7 +58,7 @@ def beside(before: Path, workdir: Path) -> Path:
 def adams_steps(before: Path, count: int, clip: float, **adam: Any) -> list[Tensor]:
     """The weights after further steps by torch's own Adam of these settings, from the file's weights and moments."""
     plan, payload = plan_of(), torch.load(before, weights_only=True)
-    network, arrays = plan.subject.network, plan.subject.data.load("train")
+    network, batches = plan.subject.network, make_batches(plan)
     network.load_state_dict(payload["model"])
     state = TrainState(Weights.fresh(network, 0.9, (), True), plan.optimisation.make_optimizer(network))
     weights = [p for p in network.parameters() if p.requires_grad]
@@ -69,7 +69,7 @@ def adams_steps(before: Path, count: int, clip: float, **adam: Any) -> list[Tens
         optimizer.state[w] = {k: v.clone(memory_format=torch.contiguous_format) for k, v in held.items()}
     for step in range(3, 3 + count):
         network.zero_grad()
-        backward(state, plan, arrays, step)
+        backward(state, plan, batches, step)
         norm = torch.stack([p.grad.norm() for p in weights]).norm()
         for w, p in zip(plain, weights, strict=True):
             w.grad = (p.grad * min(1.0, clip / float(norm))).contiguous()

@@ -14,8 +14,9 @@ import torch
 from models.exact.mixtures import GaussianMixtureScore
 from run_lib.data.labels import draw_labels
 from run_lib.data.levels import Arrays, DataSpec
+from run_lib.data.named import cifar10
 from run_lib.data.order import shuffled_rows
-from run_lib.data.sources import cifar10, digits, exact
+from run_lib.data.sources import digits, exact
 from sde_lib import VPSDE, Noise
 from tests.run_lib.cifar import write_cifar10
 
@@ -62,8 +63,10 @@ def test_cifar10_reads_torchvisions_files(
 
 
 def test_missing_cifar10(tmp_path: Path) -> None:
-    """What is missing, and the command that gets it."""
-    with pytest.raises(ValueError, match=r"(?s)CIFAR-10 is not under .*download=True.*data.root") as caught:
+    """What is missing, and the flag that gets it."""
+    with pytest.raises(
+        ValueError, match=r"CIFAR-10 is not under .*Fetch it by --config\.data\.download.*data\.root"
+    ) as caught:
         cifar10(tmp_path, "train")
     assert str(tmp_path / "cifar-10-batches-py") in str(caught.value)
 

@@ -13,7 +13,7 @@ from run_lib.config.listing import _without_settings
 from run_lib.data.levels import Arrays
 from run_lib.evaluation.metrics import Labelled, recognised
 from run_lib.training.labels import LabelDropout, RequestedClasses
-from run_lib.training.loop import _preview, backward
+from run_lib.training.loop import _preview, backward, make_batches
 from run_lib.training.tasks import Diffusion
 from run_lib.tuning import jobs
 from tests.run_lib.program import GAUSSIAN, ROOT, TINY, numbers, run
@@ -55,7 +55,7 @@ def test_the_norm_that_is_logged_is_the_gradients_before_clipping(tmp_path: Path
     (logged,) = events.Scalars("train/gradient_norm")
     plan = training(**fields)
     state = fresh(plan)
-    losses = backward(state, plan, plan.subject.data.load("train"), 0).losses
+    losses = backward(state, plan, make_batches(plan), 0).losses
     squares = [p.grad.double().square().sum() for p in state.network.parameters() if p.grad is not None]
     assert logged.value == pytest.approx(float(torch.stack(squares).sum().sqrt()), rel=1e-4)
     assert events.Scalars("train/loss")[0].value == pytest.approx(float(losses.values.mean()), rel=1e-5)

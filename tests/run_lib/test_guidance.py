@@ -12,7 +12,7 @@ import torch
 
 from run_lib.config import plans
 from run_lib.config.training import TrainingPlan
-from run_lib.training.loop import training_losses
+from run_lib.training.loop import make_batches, training_losses
 from tests.run_lib.planned import planned
 from tests.run_lib.program import ROOT, TINY, numbers, program, run, written
 from tests.run_lib.test_tasks import BOUND, CHAIN, CLASSIFIER
@@ -51,11 +51,11 @@ def told(plan: TrainingPlan, steps: int, *, parts: int = 1) -> torch.Tensor:
     plan.subject.network.register_forward_pre_hook(
         lambda m, args, kwargs: seen.append(kwargs["y"]), with_kwargs=True
     )
-    arrays, size = plan.subject.data.load("train"), plan.settings.batch_size
+    batches, size = make_batches(plan), plan.settings.batch_size
     for step in range(steps):
         for part in range(parts):
             rows = range(part * size // parts, (part + 1) * size // parts)
-            training_losses(plan, arrays, step, rows)
+            training_losses(plan, batches, step, rows)
     return torch.cat(seen)
 
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from run_lib.data.sources import celeba, celebahq, imagenet, lsun
+from run_lib.data.named import celeba
+from run_lib.data.sources import celebahq, imagenet, lsun
 
 
 def save(path: Path, pixels: np.ndarray) -> None:

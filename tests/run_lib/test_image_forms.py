@@ -141,16 +141,16 @@ def test_continuous_data_take_files_of_8_and_of_16_bits(tmp_path: Path) -> None:
 OF_FILES = [name for name in register_dataset if "convert" in signature(register_dataset[name]).parameters]
 
 
-@pytest.mark.parametrize("name", OF_FILES)
+@pytest.mark.parametrize("name", sorted({*OF_FILES} - {"zip", "flowers102"}))
 def test_data_sets_of_files_take_the_option(name: str, tmp_path: Path) -> None:
     """Transparent images of 16 bits: refused, and with the option over white and of the data's levels."""
-    assert len(OF_FILES) == 5
+    assert len(OF_FILES) == 8
     for folder in (name, name.replace("_", ""), f"{name}/cat"):
         save_png(tmp_path / folder / "train/a.png", np.full((140, 140, 4), 40_000))
     category = {"category": "cat"} if name == "lsun" else {}
     build = register_dataset[name]
     with pytest.raises(ValueError, match=r"a\.png is partly transparent\. --config\.data\.convert takes"):
-        build(root=tmp_path, split="train", shape=(3, 4, 8), levels=65536, **category)
+        build(root=tmp_path, split="train", shape=(3, 4, 8), levels=65536, **category).read([0])
     found = build(root=tmp_path, split="train", shape=(3, 4, 8), levels=65536, convert=True, **category)
     assert found.images.unique().tolist() == [round(40_000 * 40_000 / 65535 + 65535 - 40_000)]
 

@@ -115,7 +115,7 @@ def test_damaged_files(tmp_path: Path) -> None:
     with pytest.raises(UnreadableError, match="it is damaged"):
         reader((1, 32, 32)).read(damaged)
     with pytest.raises(ValueError, match=r"train/a\.png cannot be read: it is damaged"):
-        read_split(tmp_path, "train", (1, 32, 32))
+        read_split(tmp_path, "train", (1, 32, 32)).read([0])
     damaged.write_bytes(b"no image")
     with pytest.raises(UnreadableError, match="it is no image of a kind that is known"):
         reader().refusal(damaged)

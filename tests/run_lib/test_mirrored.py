@@ -16,7 +16,7 @@ from run_lib.evaluation.evaluate import check
 from run_lib.evaluation.report import Report
 from run_lib.evaluation.task import CheckpointTask
 from run_lib.run import Run
-from run_lib.training.loop import training_losses, validation_loss
+from run_lib.training.loop import make_batches, training_losses, validation_loss
 from run_lib.training.state import Weights
 from sde_lib.noise import Noise
 from tests.run_lib.planned import planned
@@ -67,7 +67,7 @@ def test_held_out_images_are_validated_as_they_are_and_training_images_mirrored(
     validation_loss(plan, Run(Path("unused")).new_state(plan), held_out)
     assert torch.equal(torch.cat(seen), held_out.images)
     arrays = plan.subject.data.load("train")
-    training_losses(plan, arrays, 0, range(200))
+    training_losses(plan, make_batches(plan), 0, range(200))
     rows = {tuple(image.flatten().tolist()) for image in arrays.images}
     as_they_are = sum(tuple(x.flatten().tolist()) in rows for x in seen[-1])
     assert 72 <= as_they_are <= 128

@@ -17,7 +17,7 @@ from run_lib.config.training import TrainingPlan
 from run_lib.data.levels import Arrays
 from run_lib.run import Run
 from run_lib.seeds import Use, stream_seed
-from run_lib.training.loop import backward, training_losses, update, validation_loss
+from run_lib.training.loop import backward, make_batches, training_losses, update, validation_loss
 from run_lib.training.optimisers import adam, adam_w
 from run_lib.training.state import TrainState
 from run_lib.training.watch import Batch
@@ -62,7 +62,7 @@ def test_the_first_step_of_training_is_the_closed_form(optimizer: str, tmp_path:
     plan = training(**fields)
     state = fresh(plan)
     before = weights(state.network)
-    backward(state, plan, plan.subject.data.load("train"), 0)
+    backward(state, plan, make_batches(plan), 0)
     raw = {n: p.grad.double() for n, p in state.network.named_parameters() if p.grad is not None}
     norm = math.sqrt(sum(float(g.square().sum()) for g in raw.values()))
     assert norm > 10 * SETTINGS["optim__grad_clip"]
@@ -128,7 +128,7 @@ def test_the_network_computes_in_the_precision_asked_for(precision: str) -> None
     for layer in plan.subject.network.modules():
         if isinstance(layer, (nn.Conv2d, nn.Linear)):
             layer.register_forward_hook(lambda layer, args, output: seen.add(output.dtype))
-    losses = training_losses(plan, data, 0, range(8)).losses
+    losses = training_losses(plan, make_batches(plan), 0, range(8)).losses
     assert seen == {getattr(torch, precision)}
     assert losses.values.dtype is torch.float32
     assert {p.dtype for p in plan.subject.network.parameters()} == {torch.float32}
@@ -146,7 +146,7 @@ def test_the_loss_is_scaled_as_asked_in_float16_alone() -> None:
             training__precision=precision, model__dropout=0.0, **fields if precision == "float16" else {}
         )
         state = fresh(plan)
-        backward(state, plan, plan.subject.data.load("train"), 0)
+        backward(state, plan, make_batches(plan), 0)
         gradients[precision] = torch.cat([p.grad.flatten() for p in state.network.parameters()])
         assert state.scaler.get_scale() == (4096 if precision == "float16" else 1)
     ratio = gradients["float16"].norm() / gradients["float32"].norm()
@@ -184,7 +184,7 @@ def test_dropout_differs_from_step_to_step_and_seed_to_seed() -> None:
             if isinstance(layer, Dropout):
                 layer.register_forward_hook(lambda layer, args, output: masks.append((output == 0).flatten()))
         torch.manual_seed(0)
-        backward(fresh(plan), plan, plan.subject.data.load("train"), step)
+        backward(fresh(plan), plan, make_batches(plan), step)
         return torch.cat(masks)
 
     masks = {which: dropped(*which) for which in ((1, 0), (1, 1), (1, 2), (2, 0), (2, 1))}
@@ -226,6 +226,6 @@ def test_validation_is_of_the_averaged_weights_on_so_many_images_each_on_its_own
     found = validation_loss(plan, state, data)
     assert found == pytest.approx(wanted, rel=1e-5)
     assert abs(found - fewer) > 1e-4 * found, "another number of images is another number"
-    few = Arrays(data.images[:5], data.labels[:5])
+    few = Arrays(data.images[:5], data.labels[:5]).as_split()
     assert validation_loss(plan, state, few) == pytest.approx(first, rel=1e-5)
     assert all(not p.any() for p in subject.network.parameters()), "the raw weights are back"

@@ -15,7 +15,7 @@ from run_lib.config.plans import CompletePlan
 from run_lib.config.sampling import SamplingPlan
 from run_lib.data.levels import Arrays
 from run_lib.run import Run
-from run_lib.training.loop import backward
+from run_lib.training.loop import backward, make_batches
 from tests.run_lib.planned import planned
 from tests.run_lib.program import ROOT, TINY, numbers, program, run
 from tests.run_lib.tiny import get_config as tiny
@@ -53,7 +53,7 @@ def gradient(fields: dict[str, Any], **more: Any) -> torch.Tensor:
     for p in plan.subject.network.parameters():
         torch.nn.init.normal_(p, std=0.1)
     state = Run(Path("unused")).new_state(plan)
-    backward(state, plan, plan.subject.data.load("train"), 0)
+    backward(state, plan, make_batches(plan), 0)
     state.scaler.unscale_(state.optimizer)
     return torch.cat([p.grad.flatten() for p in plan.subject.network.parameters() if p.grad is not None])
 

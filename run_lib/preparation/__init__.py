@@ -1,0 +1,1 @@
+"""Work on data before training: packing them, and measuring them."""

@@ -1,0 +1,191 @@
+"""``--mode stats``: classes, levels, moments and the largest distance of data, and noise levels that go with them."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from run_lib.config.preparing import PreparationPlan
+from run_lib.data.facts import FILE, place_of, scale, write_facts
+from run_lib.data.split import MissingSplitError, Split
+from run_lib.run import Run
+
+EXACT = 5000
+"""Samples up to which every pair is compared."""
+SAMPLE = 2000
+"""Samples of a larger set that are compared: half of them those that are farthest from the mean."""
+
+
+@dataclass
+class Moments:
+    """Sums over the samples of a split, in levels.
+
+    Attributes:
+        count: samples.
+        first, second: sums of the values and of their squares, by channel (C,).
+        values: of a channel, that all samples have.
+        lowest, highest: of all values.
+        levels: which there are, where they are counted.
+    """
+
+    count: int = 0
+    values: int = 0
+    first: Tensor = field(default_factory=lambda: torch.zeros(1, dtype=torch.float64))
+    second: Tensor = field(default_factory=lambda: torch.zeros(1, dtype=torch.float64))
+    lowest: float = float("inf")
+    highest: float = float("-inf")
+    levels: set[int] = field(default_factory=set)
+
+    def add(self, images: Tensor) -> None:
+        """Some more samples (B, C, ...)."""
+        by_channel = images.double().reshape(len(images), images.shape[1], -1).transpose(0, 1).flatten(1)
+        self.first = self.first + by_channel.sum(1)
+        self.second = self.second + by_channel.square().sum(1)
+        self.values += by_channel.shape[1]
+        self.count += len(images)
+        self.lowest, self.highest = (
+            min(self.lowest, float(images.min())), max(self.highest, float(images.max()))
+        )  # fmt: skip
+        if not images.is_floating_point():
+            self.levels |= set(images.unique().tolist())
+
+    @property
+    def mean(self) -> Tensor:
+        """By channel."""
+        return self.first / self.values
+
+    @property
+    def std(self) -> Tensor:
+        """By channel."""
+        return (self.second / self.values - self.mean.square()).clamp(min=0).sqrt()
+
+    @property
+    def whole_std(self) -> float:
+        """Of all values alike."""
+        mean = float(self.mean.mean())
+        return max(0.0, float((self.second / self.values).mean()) - mean**2) ** 0.5
+
+
+@dataclass(frozen=True)
+class Distance:
+    """The largest Euclidean distance between two samples.
+
+    Attributes:
+        least, most: bounds; equal where every pair was compared.
+    """
+
+    least: float
+    most: float
+
+
+def stats(plan: PreparationPlan, run: Run) -> None:
+    """Measure the training split, print it and write it to ``stats.json`` beside the data.
+
+    Raises:
+        ValueError: missing data, or samples that cannot be read.
+    """
+    facts: dict[str, Any] = {}
+    train = plan.data.load("train")
+    moments, distance = measure(train)
+    one = scale(plan.data.levels, plan.data.centered, plan.data.dequantize)
+    facts = {
+        "count": moments.count,
+        "classes": _counts(train),
+        "lowest": moments.lowest,
+        "highest": moments.highest,
+        "levels_in_use": len(moments.levels) or None,
+        "mean": moments.mean.tolist(),
+        "std": moments.std.tolist(),
+        "sigma_data": moments.whole_std,
+        "largest_distance": [distance.least, distance.most],
+        "sigma_max": distance.least,
+    }
+    try:
+        facts["test_count"] = len(plan.data.load("test"))
+    except MissingSplitError as error:
+        print(f"there is no test split: {error}")
+    path = place_of(plan.root)
+    if not _writable(path):
+        path = run.workdir / FILE
+        print(f"{plan.root} cannot be written to; for auto, copy the file there")
+    write_facts(path, plan.key, facts)
+    _show(facts, distance, one)
+    print(f"stats: {path}")
+
+
+def measure(split: Split) -> tuple[Moments, Distance]:
+    """Moments, and the largest distance: exact for small sets. Else every sample is seen once: the distance is at least
+    that of pairs of a sample, and at most twice the largest distance from one point."""
+    moments, count = Moments(), len(split)
+    exact = count <= EXACT
+    kept: list[Tensor] = []
+    center = radii = None
+    if not exact:
+        some = np.sort(np.random.default_rng(0).choice(count, SAMPLE // 2, replace=False))
+        sample = split.read(some).images.flatten(1)
+        center, kept, radii = sample.double().mean(0), [sample], torch.zeros(0, dtype=torch.float64)
+        far = sample[:0]
+    for _, images in tqdm(split.rows.chunks(), desc="measuring", leave=False):
+        moments.add(images if images.ndim > 2 else images[..., None])
+        rows = images.flatten(1)
+        if exact:
+            kept.append(rows)
+            continue
+        assert center is not None and radii is not None
+        radii = torch.cat([radii, (rows.double() - center).norm(dim=1)])
+        radii, order = radii.topk(min(SAMPLE // 2, len(radii)))
+        far = torch.cat([far, rows])[order]
+    if exact:
+        found = largest_distance(torch.cat(kept))
+        return moments, Distance(found, found)
+    assert radii is not None
+    return moments, Distance(largest_distance(torch.cat([kept[0], far])), 2 * float(radii.max()))
+
+
+def largest_distance(rows: Tensor) -> float:
+    """Between any two of some rows (N, D)."""
+    most = 0.0
+    for first in range(0, len(rows), 500):
+        some = rows[first : first + 500].double()
+        for second in range(first, len(rows), 500):
+            most = max(most, float(torch.cdist(some, rows[second : second + 500].double()).max()))
+    return most
+
+
+def _counts(split: Split) -> dict[str, int]:
+    labels = split.labels[split.labels >= 0]
+    counts = labels.bincount(minlength=len(split.classes)).tolist()
+    return {split.classes[k] if split.classes else str(k): count for k, count in enumerate(counts)}
+
+
+def _writable(path: Path) -> bool:
+    return os.access(path if path.exists() else path.parent, os.W_OK)
+
+
+def _show(facts: dict[str, Any], distance: Distance, one: float) -> None:
+    def numbers(values: list[float]) -> str:
+        return ", ".join(f"{value:.4g}" for value in values)
+
+    levels = f", {facts['levels_in_use']} levels in use" if facts["levels_in_use"] else ""
+    print(f"values        {facts['lowest']:g} to {facts['highest']:g}{levels}")
+    if facts["classes"]:
+        print(
+            f"classes       {', '.join(f'{name} {count}' for name, count in list(facts['classes'].items())[:20])}"
+        )
+    print(f"mean          {numbers(facts['mean'])} by channel")
+    print(f"std           {numbers(facts['std'])} by channel")
+    bounds = (
+        "exactly" if distance.least == distance.most else f"at least, and at most {distance.most * one:.4g}"
+    )
+    print("in the range that the network sees:")
+    print(f"sigma_data    {facts['sigma_data'] * one:.4g}, the standard deviation of all values")
+    print(
+        f"sigma_max     {facts['sigma_max'] * one:.4g} for VE, the largest distance of two samples ({bounds})"
+    )
