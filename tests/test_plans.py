@@ -107,7 +107,7 @@ def test_a_classifier_for_guidance_is_a_network_and_its_process(
     guided = {"guidance__name": "classifier", "guidance__classifier": str(tmp_path)}
     plan = plan_of("sampling", **guided)
     # The task says whether labels are dropped, which makes a class more; the data set, what the numbers mean.
-    assert set(chosen) == {"network", "sde", "preconditioning", "data set", "task"}
+    assert set(chosen) == {"network", "sde", "preconditioning", "data set", "augmentation", "task"}
     theirs = plan.guidance.model.classifier
     assert not [p for p in theirs.parameters() if p.requires_grad]
     assert not [where for where, part in reachable(theirs) if isinstance(part, Subject | PCSampler)]

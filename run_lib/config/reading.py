@@ -85,7 +85,9 @@ def _told_levels(config: ConfigDict) -> bool:
 
 NUMBERS = ("train", "sample", "eval", "all", "tune", "control", "reconstruct", "convert", "ema")
 PLANNED = (*NUMBERS, "describe")
-OURS = (*PLANNED, "list")
+PREPARE = ("pack", "stats")
+"""Work on data alone."""
+OURS = (*PLANNED, *PREPARE, "list")
 """A mode of the user's own may read whatever is in no section of ours."""
 EVERY, WITH_WEIGHTS = by(*PLANNED), by(*NUMBERS)
 TRAINING = by("train", all=_trains)
@@ -103,6 +105,7 @@ SECTIONS: dict[str, Readers] = {
     "tune": by("tune"),
     "convert": by("convert"),
     "ema": by("ema"),
+    "pack": by(*PREPARE),
     "eval": by("eval", "all"),
     "sampling": SAMPLER,
     "guidance": MODEL,
@@ -118,7 +121,8 @@ COMPONENTS: dict[str, Readers] = {
     "network": EVERY,
     "preconditioning": EVERY,
     "sde": by(*NUMBERS, describe=_told_process),
-    "data set": by("train", "eval", "all", "tune", "control", "reconstruct", sample=_makes_small),
+    "data set": by("train", "eval", "all", "tune", "control", "reconstruct", *PREPARE, sample=_makes_small),
+    "augmentation": TRAINING,
     "task": EVERY,
     "objective": LOSS,
     "weighting": LOSS,
@@ -136,11 +140,16 @@ FIELDS: dict[str, Readers] = {
         WITH_WEIGHTS,
     ),
     "data.root": COMPONENTS["data set"],
-    **dict.fromkeys(("data.image_size", "data.num_channels", "data.shape"), EVERY),
+    **dict.fromkeys(("data.image_size", "data.num_channels", "data.shape"), by(*PLANNED, *PREPARE)),
+    "data.levels": {**DATA, **by(*PREPARE)},
+    "data.num_workers": TRAINING,
+    "data.max_corrupt": {**TRAINING, **by("pack")},
     "data.centered": {
         **DATA,
+        **by("stats"),
         **dict.fromkeys(("convert", "describe"), lambda c: _told(c, "centered")),
     },
+    "data.uniform_dequantization": {**DATA, **by("stats")},
     "data.random_flip": TRAINING,
     "data.low_res_size": DATA,
     **dict.fromkeys(
@@ -157,7 +166,7 @@ FIELDS: dict[str, Readers] = {
     **dict.fromkeys(
         ("training.precision", "training.loss_scale", "training.loss_scale_growth", "optim.lr"), UPDATES
     ),
-    "training.task": by(*(mode for mode in PLANNED if mode != "convert")),
+    "training.task": by(*(mode for mode in PLANNED if mode not in ("convert", "ema"))),
     "sampling.chain": {**MODEL, **by(eval=generates)},
     **dict.fromkeys(("sampling.clip_denoised", "sampling.dynamic_threshold"), MODEL),
     "sampling.base_samples": DATA,
@@ -179,7 +188,7 @@ def reads(configuration: Configuration, path: str) -> bool:
     """Whether the mode of a configuration reads a field, in that configuration."""
     values, mode, section = configuration.values, configuration.mode, path.partition(".")[0]
     if mode not in OURS:
-        return section not in ("control", "reconstruct", "tune", "convert", "ema", "eval")
+        return section not in ("control", "reconstruct", "tune", "convert", "ema", "pack", "eval")
     if path in lent(values, mode):
         return True
     found: list[Readers] = []

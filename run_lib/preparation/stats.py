@@ -91,11 +91,10 @@ def stats(plan: PreparationPlan, run: Run) -> None:
     Raises:
         ValueError: missing data, or samples that cannot be read.
     """
-    facts: dict[str, Any] = {}
     train = plan.data.load("train")
     moments, distance = measure(train)
     one = scale(plan.data.levels, plan.data.centered, plan.data.dequantize)
-    facts = {
+    facts: dict[str, Any] = {
         "count": moments.count,
         "classes": _counts(train),
         "lowest": moments.lowest,

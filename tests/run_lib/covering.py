@@ -13,6 +13,7 @@ SMALL = {"device": "cpu"}
 NEEDED: dict[str, dict[str, Any]] = {
     "tune": {"tune.sweep": "num_steps=2"},
     "reconstruct": {"reconstruct.input": "test"},
+    "ema": {"ema.std": 0.1},
 }
 """Fields without which a mode has nothing to do."""
 
@@ -22,7 +23,7 @@ def parts(text: str) -> Unused:
     return frozenset((kind, name) for kind, _, name in (word.partition(".") for word in text.split()))
 
 
-_WEIGHTS_AVERAGED = "Placement.precision DataSpec.random_flip"
+_WEIGHTS_AVERAGED = "Placement.precision DataSpec.random_flip DataSpec.augment DataSpec.reading"
 _FILES = "SampleSettings.num_samples SamplingPlan.trajectory"
 UNUSED: dict[str, Unused] = {
     "train": parts("Subject.sampling Subject.training Averages.used_ema_rate"),
@@ -38,6 +39,14 @@ UNUSED: dict[str, Unused] = {
         f"{_WEIGHTS_AVERAGED} Subject.sampling Optimisation.schedule Optimisation.grad_clip DataSpec.loader "
         "DataSpec.name DataSpec.density DataSpec.levels DataSpec.centered DataSpec.dequantize DataSpec.labelled"
     ),
+    "ema": parts(
+        f"{_WEIGHTS_AVERAGED} Subject.sampling DataSpec.loader DataSpec.name DataSpec.density DataSpec.levels "
+        "DataSpec.centered DataSpec.dequantize DataSpec.labelled"
+    ),
+    "pack": parts(
+        "DataSpec.random_flip DataSpec.augment DataSpec.centered DataSpec.dequantize Reading.num_workers"
+    ),
+    "stats": parts("DataSpec.random_flip DataSpec.augment DataSpec.reading"),
 }
 """Parts of a plan, class and field, that the mode's work does not touch: several modes share what holds them."""
 PREVIEWS = parts(f"{_FILES} Subject.sampling Subject.training Averages.used_ema_rate")

@@ -16,7 +16,7 @@ from torch import Tensor
 from models.prediction.denoised import register_denoised_fn
 from run_lib.config.configuration import base_fields
 from run_lib.config.mode import register_mode
-from run_lib.config.reading import COMPONENTS, FIELDS, OURS, PLANNED, SECTIONS, unread
+from run_lib.config.reading import COMPONENTS, FIELDS, OURS, PLANNED, PREPARE, SECTIONS, unread
 from run_lib.config.roles import ROLES
 from tests.run_lib.covering import INTERPOLATION, LIKELIHOOD, PREVIEWS, UNUSED, base
 from tests.run_lib.effects import Case, wrong_effects
@@ -37,7 +37,7 @@ def a_transform() -> Iterator[None]:
     register_denoised_fn._entries.pop("halved")
 
 
-@pytest.mark.parametrize("mode", PLANNED)
+@pytest.mark.parametrize("mode", [*PLANNED, *PREPARE])
 def test_every_field_in_every_mode(mode: str) -> None:
     assert wrong_effects(base(mode)) == []
 
