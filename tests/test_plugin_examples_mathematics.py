@@ -45,7 +45,7 @@ def copied(name: str, folder: Path) -> str:
         ("gaussian_sde", "shifted_cosine", ["model.shift=1.0"]),
         ("time_grid", "shifted", ["sampling.shift=3.0"]),
         ("network", "perceptron", ["model.hidden=128"]),
-        ("weighting", "min_snr", ["training.gamma=5.0"]),
+        ("weighting", "capped_snr", ["training.gamma=5.0"]),
         ("objective", "pseudo_huber", ["training.delta=1.0"]),
         ("times", "logit_normal", ["training.location=0.0", "training.spread=1.0"]),
         ("task", "coarse", ["training.group=2"]),
@@ -239,7 +239,7 @@ def error_variance(t: float) -> float:
 
 def test_weighting(folder: Path) -> None:
     """Below every SNR it is gamma times the error in x0; above all, that in eps; between, the integral over time."""
-    own = {"plugins": copied("weighting", folder), "training__weighting": "min_snr"}
+    own = {"plugins": copied("weighting", folder), "training__weighting": "capped_snr"}
     eps, data = (loss(folder, training__weighting=name)[0] for name in ("eps", "x0"))
     assert loss(folder, **own, training__gamma=1e-5)[0] == pytest.approx(1e-5 * data, rel=1e-5)
     assert loss(folder, **own, training__gamma=1e12)[0] == pytest.approx(eps, rel=1e-5)

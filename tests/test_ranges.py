@@ -12,12 +12,13 @@ from sde_lib.settings import Setting
 FIELDS = {
     "[0, inf)": """
         control.label control.noise_std control.num_images eval.checkpoints guidance.labels optim.lr
-        reconstruct.label reconstruct.num_images training.loss_scale training.microbatch
+        reconstruct.label reconstruct.num_images training.loss_scale training.microbatch data.max_corrupt
+        ema.step training.ema_snapshot_freq
     """,
     "[1, inf)": """
         control.samples eval.batch_size reconstruct.batch_size sampling.batch_size sampling.grid_size
         training.eval_freq training.log_freq training.max_nonfinite training.n_iters training.snapshot_freq
-        training.snapshot_freq_for_preemption tune.pilot_samples
+        training.snapshot_freq_for_preemption tune.pilot_samples training.keep_last
     """,
     "[1, 32768]": """
         data.image_size
@@ -35,7 +36,7 @@ FIELDS = {
         model.ema_rate model.ema_rates model.used_ema_rate
     """,
     "[1, 1000000]": """
-        model.num_scales
+        model.num_scales training.accumulate
     """,
     "(-inf, inf)": """
         optim.grad_clip
@@ -63,6 +64,12 @@ FIELDS = {
     """,
     "[0, 1000]": """
         tune.rows
+    """,
+    "[0, 256]": """
+        data.num_workers
+    """,
+    "(0, 0.28867513459481287]": """
+        ema.std model.ema_stds
     """,
 }
 """Fields of ``configs/base.py`` by the interval of their values: a square bracket's end belongs to it."""
@@ -93,30 +100,33 @@ SETTINGS = {
         mri.lines superres.factor box.height box.width dps.num_steps moment_matching.iterations
         repaint.jump_length repaint.resamplings ddim.num_steps both.max_steps ode.max_steps gaussian.probes
         hutch++.rank hutch++.probes rademacher.probes variational.steps variational.batch_size
-        variational.width accuracy.levels bpd.repeats
+        variational.width accuracy.levels bpd.repeats crop.crop_padding
     """,
     "[0, 1)": """
         adm.dropout adm_encoder.dropout adm_superres.dropout ddpm.dropout ddpmpp.dropout ncsnpp.dropout
         subvpsde.t_min vesde.t_min vpsde.t_min diffusion.label_dropout superres.label_dropout adam.beta1
-        adam.beta2 adam_w.beta1 adam_w.beta2
+        adam.beta2 adam_w.beta1 adam_w.beta2 folder.test_fraction npy.test_fraction npz.test_fraction
+        zip.test_fraction r_adam.beta1 r_adam.beta2 sgd.momentum
     """,
     "(0, inf)": """
         ncsnv2_128.sigma_min ncsnv2_128.sigma_max ncsnv2_256.sigma_min ncsnv2_256.sigma_max
         ncsnv2_64.sigma_min ncsnv2_64.sigma_max ddpm.beta_min ddpm.beta_max edm.sigma_min edm.sigma_max
         edm.t_min edm.t_end smld.sigma_min smld.sigma_max subvpsde.beta_min subvpsde.beta_max
         vesde.sigma_min vesde.sigma_max vpsde.beta_min vpsde.beta_max edm.sigma_data log_normal.P_std
-        adaptive_sde.relative adaptive_sde.absolute adaptive_sde.first_step adaptive_sde.safety
-        adaptive_sde.exponent heun.churn_noise restart.restart_low restart.restart_high karras.rho blur.std
-        deblur.std dps.zeta pseudo_inverse.data_std both.rtol both.atol ode.rtol ode.atol variational.lr
-        bpd.target
+        adaptive_sde.relative adaptive_sde.absolute adaptive_sde.first_step adaptive_sde.exponent
+        heun.churn_noise restart.restart_low restart.restart_high karras.rho blur.std deblur.std dps.zeta
+        pseudo_inverse.data_std both.rtol both.atol ode.rtol ode.atol variational.lr bpd.target
+        min_snr.snr_gamma p2.p2_k soft_min_snr.snr_gamma
     """,
     "(0, 1]": """
-        ddpm.betas importance.uniform_share sdedit.strength
+        ddpm.betas importance.uniform_share sdedit.strength adaptive_sde.safety cooldown.cooldown
     """,
     "[0, inf)": """
         adam.eps adam.weight_decay adam_w.eps adam_w.weight_decay constant.warmup cosine.warmup
         linear.warmup pc.trajectory heun.churn_low sa_solver.tau sa_solver.tau_low fourier.centre
-        mask_box.top mask_box.left mri.centre box.top box.left repaint.above bpd.num_images
+        mask_box.top mask_box.left mri.centre box.top box.left repaint.above bpd.num_images p2.p2_gamma
+        r_adam.eps r_adam.weight_decay sgd.weight_decay cooldown.warmup inverse_sqrt.warmup
+        inverse_sqrt.constant_until
     """,
     "[1, 5]": """
         adams.order

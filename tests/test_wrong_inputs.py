@@ -34,7 +34,7 @@ WRONG_VALUES: list[tuple[str, dict[str, object], list[str]]] = [
     (
         "schedule",
         {"optim.schedule": "cos"},
-        ["unknown config.optim.schedule 'cos'; registered: constant, cosine"],
+        ["unknown config.optim.schedule 'cos'; registered: constant, cooldown, cosine"],
     ),
     (
         "field",

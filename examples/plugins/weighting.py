@@ -1,4 +1,4 @@
-"""A weighting of the denoising loss: Min-SNR."""
+"""A weighting of the denoising loss that caps the signal-to-noise ratio (Min-SNR)."""
 
 from dataclasses import dataclass
 from typing import Annotated
@@ -7,9 +7,9 @@ from losses import Weighting, register_weighting
 from sde_lib import GaussianProcess, Range
 
 
-@register_weighting(name="min_snr")
+@register_weighting(name="capped_snr")
 @dataclass(frozen=True)
-class MinSNR(Weighting[GaussianProcess]):
+class CappedSNR(Weighting[GaussianProcess]):
     """min(SNR, gamma) / SNR of the squared error in eps, SNR = alpha^2 / sigma^2 (Hang et al. 2023).
 
     Args:

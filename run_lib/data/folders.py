@@ -79,7 +79,7 @@ def read_split(
         hint: a sentence that ends the message about missing files.
 
     Raises:
-        MissingSplitError: there is a training split, and not this one.
+        MissingSplitError: there is the other split, and not this one.
         ValueError: there are no images, or the array is of another kind.
     """
     names = FOLDERS[split]
@@ -94,8 +94,12 @@ def read_split(
             f"there are no images in {here}/{f' ({others})' if others else ''} and there is no "
             f"{folder / names[0]}.npy. Put PNG or JPEG files there, or point --config.data.root elsewhere.{hint}"
         )
-        trained = any((folder / f"train{ending}").exists() for ending in ("", ".npy"))
-        raise MissingSplitError(message) if split != "train" and trained else ValueError(message)
+        other = any(
+            (folder / f"{name}{ending}").exists()
+            for name in FOLDERS["test" if split == "train" else "train"]
+            for ending in ("", ".npy")
+        )
+        raise MissingSplitError(message) if other else ValueError(message)
     reader = ImageReader(shape, Fitting(resize=True, convert=convert, crop=crop), levels)
     found = image_files(listing, Folder(here), reader)
     if split == "train" or not (folder / "train").is_dir():

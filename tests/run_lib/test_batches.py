@@ -114,7 +114,7 @@ def test_what_has_been_read_is_kept(tmp_path: Path) -> None:
                     != torch.cat(first)[:, 0, 0, 0].tolist()
                 )
             else:
-                with pytest.raises(ValueError, match="cannot be read: FileNotFoundError"):
+                with pytest.raises(ValueError, match="cannot be read: No such file or directory"):
                     batches.take(2, range(5))
 
 
@@ -150,7 +150,7 @@ def test_levels_are_checked_as_they_are_read(workers: int, tmp_path: Path) -> No
     held.read(range(5))
     with (
         pytest.raises(ValueError, match=r"some has values up to 9, which needs data\.levels"),
-        spec.batches(held, 7, 10, 0, torch.device("cpu")) as batches,
+        spec.batches(held, 7, 10, (), torch.device("cpu")) as batches,
     ):
         batches.take(0, range(10))
     minus = replace(spec, loader=lambda name: Arrays(torch.full((2, *SHAPE), -1), torch.zeros(2)))
@@ -167,7 +167,7 @@ def test_levels_are_checked_as_they_are_read(workers: int, tmp_path: Path) -> No
 )
 def test_a_process_that_was_killed_is_the_machines_fault(said: str) -> None:
     """Torch raises it wherever the main process is."""
-    line = machines_fault(RuntimeError(f"DataLoader worker {said}")) or ""
+    line = machines_fault(RuntimeError(said)) or ""
     assert line.startswith("a process that reads the data has ended (DataLoader worker (pid")
     assert "--config.data.num_workers" in line
 

@@ -12,7 +12,6 @@ from ml_collections import ConfigDict
 
 from models.checkpoints import loader
 from run_lib.config import plans
-from run_lib.config.subject import Averages
 from run_lib.config.training import TrainingPlan
 from run_lib.run import Run
 from tests.fixtures.score_sde_files import payload_of, save
@@ -149,7 +148,9 @@ def test_further_averages_of_a_resumed_run_set_out_from_the_files(tmp_path: Path
     fixture = Fixture("score_sde/ddpm.npz")
     payload = with_moments(payload_of(fixture))
     plan = plan_of(fixture, resume_from=str(save(payload, tmp_path)))
-    plan = replace(plan, subject=replace(plan.subject, averages=Averages(0.9999, (0.99,), None, True)))
+    plan = replace(
+        plan, subject=replace(plan.subject, averages=replace(plan.subject.averages, ema_rates=(0.99,)))
+    )
     weights = run_in(tmp_path).weights(plan.subject)
     own = dict(weights.network.named_parameters())
     for name, average in weights.averages[0.99].shadow.items():

@@ -92,6 +92,7 @@ def test_memory_that_is_short_is_no_damage_of_an_image(
     def open_(*args: object) -> None:
         raise MemoryError
 
+    (tmp_path / "a.png").touch()
     monkeypatch.setattr("run_lib.data.forms.Image.open", open_)
     with pytest.raises(MemoryError):
         decode(tmp_path / "a.png")

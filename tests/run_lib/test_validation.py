@@ -66,7 +66,7 @@ def test_data_span_the_classes_of_a_sorted_split(monkeypatch: pytest.MonkeyPatch
         return keep(self, x0, y)
 
     monkeypatch.setattr(task, "network_conditions", noted)
-    validation_loss(plan, state, Arrays(torch.zeros(100, 1, 8, 8, dtype=torch.uint8), labels))
+    validation_loss(plan, state, Arrays(torch.zeros(100, 1, 8, 8, dtype=torch.uint8), labels).as_split())
     assert sorted(told) == sorted(list(range(10)) * 4)
 
 
