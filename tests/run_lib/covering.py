@@ -26,7 +26,7 @@ def parts(text: str) -> Unused:
 _WEIGHTS_AVERAGED = "Placement.precision DataSpec.random_flip DataSpec.augment DataSpec.reading"
 _FILES = "SampleSettings.num_samples SamplingPlan.trajectory"
 UNUSED: dict[str, Unused] = {
-    "train": parts("Subject.sampling Subject.training Averages.used_ema_rate"),
+    "train": parts("Subject.sampling Averages.used_ema_rate"),
     "sample": parts(f"{_WEIGHTS_AVERAGED} Subject.training DataSpec.loader DataSpec.name DataSpec.density"),
     "eval": parts(f"{_WEIGHTS_AVERAGED} {_FILES}"),
     "tune": parts(f"{_WEIGHTS_AVERAGED} {_FILES} SampleSettings.grid_size Subject.training"),
@@ -49,7 +49,7 @@ UNUSED: dict[str, Unused] = {
     "stats": parts("DataSpec.random_flip DataSpec.augment DataSpec.reading"),
 }
 """Parts of a plan, class and field, that the mode's work does not touch: several modes share what holds them."""
-PREVIEWS = parts(f"{_FILES} Subject.sampling Subject.training Averages.used_ema_rate")
+PREVIEWS = parts(f"{_FILES} Subject.sampling Averages.used_ema_rate")
 INTERPOLATION = parts("SamplingPlan.sampler SampleSettings.seed SamplingPlan.stored_grid")
 LIKELIHOOD = parts("EvaluationPlan.objective SamplingPlan.settings SamplingPlan.sampler")
 

@@ -40,7 +40,7 @@ WORKS: dict[str, tuple[str, Unused, dict[str, Any]]] = {
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     workdir = tmp_path_factory.mktemp("trained")
-    run(TINY, "train", workdir)
+    run(TINY, "train", workdir, model__ema_stds=(0.05, 0.1))
     return workdir
 
 
