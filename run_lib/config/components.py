@@ -152,9 +152,10 @@ class Chosen:
         if inspect.isabstract(self.factory):
             lacking = ", ".join(sorted(self.factory.__abstractmethods__))
             raise ValueError(f"{self.factory.__name__} must implement {lacking} to be used.")
-        named = {key: value for key, value in context.items() if key in self.takes}
+        parameters = inspect.signature(self.factory).parameters
+        named = {key: value for key, value in context.items() if key in parameters}
         arguments = {**self.settings, **named}
-        for key, parameter in inspect.signature(self.factory).parameters.items():
+        for key, parameter in parameters.items():
             variadic = parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
             if parameter.default is parameter.empty and not variadic and key not in arguments:
                 path = self.role.paths.get(key, f"{self.role.section}.{key}")

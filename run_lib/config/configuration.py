@@ -132,7 +132,7 @@ def _resolve_automatic(values: ConfigDict) -> None:
     for path in AUTOMATIC:
         section, _, field = path.partition(".")
         if values[section].get(field) == "auto":
-            with values.ignore_type():
+            with values[section].ignore_type():
                 values[section][field] = automatic(values.data, field)
 
 

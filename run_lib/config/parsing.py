@@ -115,10 +115,10 @@ def _tuple(value: Any) -> Any:
 def set_field(config: ConfigDict, path: str, value: Any) -> None:
     """Set a field, or a setting in the block of a component."""
     *blocks, field = path.split(".")
-    with config.ignore_type():
-        for block in blocks:
-            if not isinstance(config.get(block), ConfigDict):
+    for block in blocks:
+        if not isinstance(config.get(block), ConfigDict):
+            with config.ignore_type():
                 config[block] = ConfigDict()
-            config = config[block]
-        with config.ignore_type():
-            config[field] = value
+        config = config[block]
+    with config.ignore_type():  # of the innermost block alone: entering it walks over every field inside
+        config[field] = value

@@ -29,7 +29,7 @@ from tests.run_lib.program import GAUSSIAN, ROOT, TINY, program
 IMAGES = ROOT / "configs/toy/gaussian_image.py"
 
 
-def bomb_png(path: Path, side: int = 30_000) -> None:
+def bomb_png(path: Path, side: int = 20_000) -> None:
     """A grey image of side x side black pixels in about a thousandth of its bytes."""
     packed = zlib.compressobj(9)
     data = b"".join(packed.compress(bytes(side + 1)) for _ in range(side)) + packed.flush()
@@ -51,8 +51,8 @@ def header(shape: tuple[int, ...], descr: object = "|u1") -> bytes:
     return stream.getvalue()
 
 
-def bomb_npz(path: Path, rows: int = 1 << 24) -> None:
-    """``arr_0`` of rows x 64 zeros, a gibibyte, in about one megabyte."""
+def bomb_npz(path: Path, rows: int = 1 << 23) -> None:
+    """``arr_0`` of rows x 64 zeros, half a gibibyte, in a few megabytes."""
     with (
         zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive,
         archive.open("arr_0.npy", "w", force_zip64=True) as member,

@@ -98,7 +98,7 @@ def test_memory_that_is_short_is_no_damage_of_an_image(
         decode(tmp_path / "a.png")
 
 
-@pytest.mark.parametrize("side", [9_460, 11_000, 13_370])
+@pytest.mark.parametrize("side", [9_460, 13_370])
 def test_an_image_of_once_to_twice_the_limit_is_refused_without_a_warning(side: int, tmp_path: Path) -> None:
     """Of Pillow's 89,478,485 pixels; it warns up to twice as many (13,377 squared), and reads them all."""
     bomb_png(tmp_path / "a.png", side)
