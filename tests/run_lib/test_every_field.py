@@ -37,7 +37,12 @@ def a_transform() -> Iterator[None]:
     register_denoised_fn._entries.pop("halved")
 
 
-@pytest.mark.parametrize("mode", [*PLANNED, *PREPARE])
+RARE = ("convert", "describe", "ema", *PREPARE)
+
+
+@pytest.mark.parametrize(
+    "mode", [pytest.param(mode, marks=[pytest.mark.slow] * (mode in RARE)) for mode in (*PLANNED, *PREPARE)]
+)
 def test_every_field_in_every_mode(mode: str) -> None:
     assert wrong_effects(base(mode)) == []
 
