@@ -9,14 +9,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from models.checkpoints import score_sde
 from models.checkpoints.diffusers import export_diffusers
 from models.checkpoints.ours import save_weights
 from models.checkpoints.training import over_all
 from run_lib.config.converting import ConversionPlan
-from run_lib.files import atomic, atomic_folder
+from run_lib.files import atomic, atomic_folder, write_tensors
 from run_lib.run import Run
 from run_lib.training.state import TrainState
 
@@ -83,10 +81,7 @@ def to_score_sde(plan: ConversionPlan, state: TrainState, path: Path) -> None:
         decay=state.ema.decay,
         num_updates=state.ema.num_updates,
     )
-    with atomic(path) as partial, partial.open("wb") as file:
-        torch.save(payload, file)
-        file.flush()
-        os.fsync(file.fileno())
+    write_tensors(path, payload)
 
 
 def to_diffusers(plan: ConversionPlan, state: TrainState, path: Path) -> None:

@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
+import torch
+
 from run_lib.faults import naming
 
 T = TypeVar("T")
@@ -65,6 +67,14 @@ def atomic_folder(folder: Path) -> Iterator[Path]:
                 os.replace(file, folder / file.name)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
+
+
+def write_tensors(path: Path, content: Any) -> None:
+    """Write a file of torch's atomically; when this returns, the disk has it."""
+    with atomic(path) as partial, partial.open("wb") as file:
+        torch.save(content, file)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def write_json(path: Path, content: Any) -> None:

@@ -8,6 +8,7 @@ from typing import get_args
 from run_lib.config.fields import declared_fields
 from run_lib.config.roles import ROLES
 from sde_lib.settings import Setting
+from tests.test_declared_fields import allows
 
 FIELDS = {
     "[0, inf)": """
@@ -208,17 +209,6 @@ def by_name(table: dict[str, str]) -> dict[str, str]:
     return {name: interval for interval, names in table.items() for name in names.split()}
 
 
-def takes(setting: Setting, value: float) -> bool:
-    """Whether the value is taken: itself, or in a sequence."""
-    for form in (value, (value,)):
-        try:
-            setting.check(form)
-        except ValueError:
-            continue
-        return True
-    return False
-
-
 def is_whole(setting: Setting) -> bool:
     kinds = {*(get_args(setting.type) or (setting.type,)), *(get_args(setting.element) or (setting.element,))}
     return float not in kinds
@@ -231,7 +221,7 @@ def check_ends(setting: Setting, interval: str, name: str) -> None:
     ):
         end, belongs = float(text), bracket in "[]"
         if math.isinf(end):
-            assert takes(setting, end) == belongs, name
+            assert allows(setting, end) == belongs, name
             continue
         beside = outwards if belongs else -outwards
         if is_whole(setting):
@@ -240,8 +230,8 @@ def check_ends(setting: Setting, interval: str, name: str) -> None:
         else:
             neighbour = math.nextafter(end, beside * math.inf)
         inside, outside = (end, neighbour) if belongs else (neighbour, end)
-        assert takes(setting, inside), f"{name}: {inside} is of {interval}"
-        assert not takes(setting, outside), f"{name}: {outside} is not of {interval}"
+        assert allows(setting, inside), f"{name}: {inside} is of {interval}"
+        assert not allows(setting, outside), f"{name}: {outside} is not of {interval}"
 
 
 COMPONENTS = [

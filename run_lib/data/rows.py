@@ -194,8 +194,26 @@ class ImageFiles(Rows):
         return torch.from_numpy(np.stack(pixels))
 
 
+class OfOthers(Rows):
+    """Rows that are other rows, ``rows``, in another way."""
+
+    rows: Rows
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.rows.shape
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.rows.dtype
+
+    @property
+    def costly(self) -> bool:
+        return self.rows.costly
+
+
 @dataclass(frozen=True)
-class Picked(Rows):
+class Picked(OfOthers):
     """Some of other rows.
 
     Attributes:
@@ -206,18 +224,6 @@ class Picked(Rows):
     rows: Rows
     indices: np.ndarray
 
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return self.rows.shape
-
-    @property
-    def dtype(self) -> torch.dtype:
-        return self.rows.dtype
-
-    @property
-    def costly(self) -> bool:
-        return self.rows.costly
-
     def __len__(self) -> int:
         return len(self.indices)
 
@@ -226,23 +232,11 @@ class Picked(Rows):
 
 
 @dataclass(frozen=True)
-class Checked(Rows):
+class Checked(OfOthers):
     """Rows whose values are looked at as they are read."""
 
     rows: Rows
     check: Callable[[Tensor], None]
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return self.rows.shape
-
-    @property
-    def dtype(self) -> torch.dtype:
-        return self.rows.dtype
-
-    @property
-    def costly(self) -> bool:
-        return self.rows.costly
 
     def __len__(self) -> int:
         return len(self.rows)

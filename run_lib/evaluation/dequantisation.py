@@ -13,7 +13,7 @@ from models.checkpoints.damage import DamagedCheckpointError
 from models.checkpoints.reader import read_payload
 from run_lib.evaluation.likelihoods import LearnedDequantisation
 from run_lib.evaluation.task import CheckpointTask
-from run_lib.files import atomic
+from run_lib.files import write_tensors
 from run_lib.seeds import Use, stream_seed
 
 if TYPE_CHECKING:
@@ -75,5 +75,4 @@ def _fit(
         f"dequantisation fitted in {len(losses)} steps: its bound fell by "
         f"{float(losses[:tenth].mean() - losses[-tenth:].mean()):.3g} nats, from the first tenth to the last"
     )
-    with atomic(path) as partial, partial.open("wb") as file:
-        torch.save(learned.state_dict(), file)
+    write_tensors(path, learned.state_dict())

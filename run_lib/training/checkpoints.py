@@ -116,6 +116,17 @@ def is_checkpoint(path: Path) -> bool:
         return False
 
 
+def step_file(folder: Path, step: int) -> Path:
+    """The file of a step in a folder of them."""
+    return folder / f"step_{step:08d}.pt"
+
+
+def steps_in(folder: Path) -> list[int]:
+    """The steps of which there is a file, ascending."""
+    matches = (re.fullmatch(r"step_(\d{8,})\.pt", p.name) for p in folder.glob("step_*.pt"))
+    return sorted(int(m.group(1)) for m in matches if m)
+
+
 @dataclass(frozen=True)
 class Checkpoints:
     """The checkpoints of a work directory: ``checkpoints/step_00001000.pt``."""
@@ -127,7 +138,7 @@ class Checkpoints:
         return not self.path(step).is_symlink() and is_checkpoint(self.path(step))
 
     def path(self, step: int) -> Path:
-        return self.folder / f"step_{step:08d}.pt"
+        return step_file(self.folder, step)
 
     def grids(self, checkpoint: Path) -> Path:
         """The file of its optimised time grids."""
@@ -135,8 +146,7 @@ class Checkpoints:
 
     def steps(self) -> list[int]:
         """Steps for which there is a file, ascending."""
-        matches = (re.fullmatch(r"step_(\d{8,})\.pt", p.name) for p in self.folder.glob("step_*.pt"))
-        return sorted(int(m.group(1)) for m in matches if m)
+        return steps_in(self.folder)
 
     def latest(self) -> Path | None:
         steps = self.steps()

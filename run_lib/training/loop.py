@@ -187,9 +187,8 @@ def backward(state: TrainState, plan: TrainingPlan, batches: Batches, step: int)
     settings, network = plan.settings, plan.subject.network
     parts, finite = [], []
     buffers = Kept(network.buffers())
-    torch.manual_seed(
-        step_seed(plan.subject.seed, Use.TRAINING, step)
-    )  # a plugin's own layers may draw from it
+    # A plugin's own layers may draw from torch's generator.
+    torch.manual_seed(step_seed(plan.subject.seed, Use.TRAINING, step))
     for rows in settings.microbatches():
         with dropout_from(network, _streams(plan, Use.DROPOUT, step, rows)):
             drawn = training_losses(plan, batches, step, rows)

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from models.checkpoints.reader import read_payload
 from models.power_average import coefficients, exponent
-from run_lib.files import atomic
+from run_lib.files import write_tensors
+from run_lib.training.checkpoints import step_file, steps_in
 from run_lib.training.state import Weights
 
 FORMAT = "score-pc averages 1"
@@ -47,12 +45,11 @@ class Snapshots:
     folder: Path
 
     def path(self, step: int) -> Path:
-        return self.folder / f"step_{step:08d}.pt"
+        return step_file(self.folder, step)
 
     def steps(self) -> list[int]:
         """Steps of which there is one, ascending."""
-        matches = (re.fullmatch(r"step_(\d{8,})\.pt", p.name) for p in self.folder.glob("step_*.pt"))
-        return sorted(int(m.group(1)) for m in matches if m)
+        return steps_in(self.folder)
 
     def save(self, weights: Weights, config: Mapping[str, Any]) -> None:
         """Write the averages of this step, whole or not at all."""
@@ -63,10 +60,7 @@ class Snapshots:
             "config": json.dumps(dict(config)),
             "averages": {width: kept.state_dict() for width, kept in weights.profiles.items()},
         }
-        with atomic(self.path(weights.step)) as partial, partial.open("wb") as file:
-            torch.save(held, file)
-            file.flush()
-            os.fsync(file.fileno())
+        write_tensors(self.path(weights.step), held)
 
     def read(self, step: int) -> Snapshot:
         """One of them, on the CPU.

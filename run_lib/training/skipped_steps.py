@@ -9,7 +9,7 @@ from tqdm import tqdm
 
 from run_lib.config.training import TrainingPlan
 from run_lib.data.batches import Batches
-from run_lib.files import atomic
+from run_lib.files import write_tensors
 from run_lib.run import Run
 from run_lib.training.curves import Curves
 from run_lib.training.watch import Skipped, Watch
@@ -52,11 +52,10 @@ def _give_up(plan: TrainingPlan, run: Run, batches: Batches, last: Skipped) -> N
     rows, losses = batches.indices(last.step), last.findings.losses
     path = run.workdir / f"nonfinite_step_{last.step}.pt"
     held = {
-        "images": batches.split.read(rows).images,
+        "images": batches.take(last.step, range(batches.batch_size)).images.cpu(),
         "rows": torch.from_numpy(rows), "t": losses.t, "losses": losses.values
     }  # fmt: skip
-    with atomic(path) as partial:
-        torch.save(held, partial)
+    write_tensors(path, held)
     lost = any(not bool(p.isfinite().all()) for p in plan.subject.network.parameters())
     what = (
         "The weights were not finite before: go back to an earlier checkpoint."

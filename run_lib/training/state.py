@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
@@ -20,7 +19,7 @@ from models.checkpoints.damage import out_of_memory
 from models.checkpoints.ours import CHECKPOINT as FORMAT
 from models.ema import EMA, Average
 from models.power_average import PowerAverage
-from run_lib.files import atomic
+from run_lib.files import write_tensors
 from run_lib.training.checkpoints import read_checkpoint
 from run_lib.training.watch import Watch
 
@@ -188,10 +187,7 @@ class TrainState:
             "times": self.times.state_dict(),
             "config": json.dumps(dict(config)),
         }
-        with atomic(path) as temporary, temporary.open("wb") as file:
-            torch.save(payload, file)
-            file.flush()
-            os.fsync(file.fileno())
+        write_tensors(path, payload)
 
     def load(self, path: Path, check: Check) -> None:
         """Restore every part, strictly.

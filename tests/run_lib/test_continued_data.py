@@ -136,6 +136,21 @@ def test_arrays_on_disk_are_known_by_some_of_their_rows(
     assert 1_024 * 64 <= sum(read) - 6_000 <= 1_026 * 64, "their pixels, and the labels"
 
 
+def test_samples_that_may_be_corrupt(tmp_path: Path) -> None:
+    """``data.max_corrupt`` holds for the hash, too; and one that can be read again is another content."""
+    root = images(tmp_path / "data")
+    path = root / "ffhq/train/05.png"
+    whole = path.read_bytes()
+    path.write_bytes(b"no image")
+    allowed = {**FIELDS, "data__root": root, "data__max_corrupt": 1}
+    made = run(TINY, "train", tmp_path / "run", **allowed)
+    assert f"left out: {path} cannot be read" in made.err
+    path.write_bytes(whole)
+    error = program("--config", TINY, "--mode", "train", "--workdir", tmp_path / "run",
+                    **{**allowed, "training__n_iters": 3}).error  # fmt: skip
+    assert "resume_anyway" in error
+
+
 def hashed(rows: torch.Tensor) -> str:
     return of_rows(InMemory(rows))
 
