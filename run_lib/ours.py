@@ -80,8 +80,8 @@ def inside(workdir: Path, name: str, option: str) -> Path:
     path = Path(name)
     if not name.strip() or not path.parts or path.is_absolute() or ".." in path.parts:
         raise ValueError(
-            f"--{option}={name if name.strip() else repr(name)} must be the name of a folder in the work directory, such "
-            f"as results or results/new. The work directory itself is chosen by --workdir."
+            f"--{option}={name if name.strip() else repr(name)} must be the name of a folder in the work directory, "
+            f"such as results or results/new. The work directory itself is chosen by --workdir."
         )
     check_links(workdir / path, workdir)
     return workdir / path
