@@ -14,7 +14,10 @@ import torch
 
 import run_lib.evaluation.restoration as restoration
 from run_lib.config.sampling import SamplingPlan
+from run_lib.editing.lost_results import where_finite
 from run_lib.sample import Batch, LostSamplesError
+from samplers.pc import SampleResult
+from sde_lib.finite import NotFiniteError
 from tests.run_lib.pictures import save
 from tests.run_lib.program import TINY, Outcome, numbers, program, run, written
 from tests.run_lib.test_evaluation_errors import SIGNS
@@ -174,6 +177,15 @@ def test_restoration_of_test_images_that_are_not_finite(
     assert lost(tmp_path) == [("psnr/test images", k, "image", DATA) for k in (0, 5, 6, 7)]
 
 
+def test_restoration_of_no_test_image_that_is_finite(tmp_path: Path) -> None:
+    (tmp_path / "smooth.py").write_text(SMOOTH.replace("ROWS", "range(12)"))
+    fields = {**RESTORING, **CONTINUOUS, "plugins": tmp_path / "smooth.py"}
+    run(TINY, "train", tmp_path, **{k: v for k, v in fields.items() if not k.startswith("eval")})
+    ends(3, program("--config", TINY, "--mode", "eval", "--workdir", tmp_path, **fields))
+    assert numbers(tmp_path) == {}
+    assert lost(tmp_path) == [("psnr/test images", k, "image", DATA) for k in range(12)]
+
+
 def test_restoration_without_any_error_or_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A PSNR of no error is infinite and no number."""
     (tmp_path / "smooth.py").write_text(SMOOTH.replace("ROWS", "()"))
@@ -185,6 +197,28 @@ def test_restoration_without_any_error_or_image(tmp_path: Path, monkeypatch: pyt
     assert list(numbers(tmp_path)) == ["psnr/bicubic enlargement", "error of small images"]
     assert "bicubic enlargement is left out" not in said
     assert numbers(tmp_path)["error of small images"]["value"] == 0
+
+
+@pytest.mark.parametrize(("bad", "wanted"), [((), [0, 1, 2]), ((1,), [0, 2]), ((0, 1, 2), [])])
+def test_rows_that_a_solver_refuses_are_left_out_and_the_others_solved(
+    bad: tuple[int, ...], wanted: list[int]
+) -> None:
+    def work(rows: list[int]) -> SampleResult:
+        if places := [place for place, row in enumerate(rows) if row in bad]:
+            raise NotFiniteError("", places[:1])  # one at a time
+        return SampleResult(torch.tensor(rows), 3)
+
+    rows, found = where_finite(work, 3)
+    assert rows == wanted
+    assert (found is None) == (not wanted)
+    assert found is None or found.x.tolist() == wanted
+
+
+def test_a_solver_that_names_no_row_has_no_result() -> None:
+    def work(rows: list[int]) -> SampleResult:
+        raise NotFiniteError("")
+
+    assert where_finite(work, 3) == ([], None)
 
 
 def interpolated(folder: Path, method: str, names: dict[str, int]) -> Outcome:
