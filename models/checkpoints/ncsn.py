@@ -22,6 +22,7 @@ from torch import Tensor
 from models.base import Network
 from models.blocks.refinenet import RefineNet
 from models.checkpoints.base import Family, register_family
+from models.checkpoints.misfits import AveragesError
 
 MARKS = frozenset({"begin_conv.weight", "refine1.adapt_convs.0.1_1_conv.weight"})
 LIST_ENTRIES = ("model", "optimizer", "epoch", "step", "ema")
@@ -59,9 +60,9 @@ def _averages(payload: Any, names: list[str]) -> dict[str, Tensor]:
         return averages
     shadow = averages["shadow_params"]
     if len(shadow) != len(names):
-        raise ValueError(
-            f"the file averages {len(shadow)} parameters and its model has {len(names)}; they cannot be "
-            "matched by position. Load the raw weights (ema=False) instead."
+        raise AveragesError(
+            f"the file averages {len(shadow)} parameters and its model has {len(names)}; they cannot be matched by "
+            f"position."
         )
     return dict(zip(names, shadow, strict=True))
 
@@ -101,9 +102,9 @@ class NCSNFamily(Family):
             return model
         if averages.keys() != model.keys():
             differing = sorted(averages.keys() ^ model.keys())
-            raise ValueError(
+            raise AveragesError(
                 f"the averaged weights and the model differ in {len(differing)} names, first "
-                f"{', '.join(differing[:3])}. Load the raw weights (ema=False) instead."
+                f"{', '.join(differing[:3])}."
             )
         return averages
 

@@ -17,6 +17,7 @@ from torch import Tensor
 from models.base import Network
 from models.blocks.residual import ResBlock
 from models.checkpoints.base import Family, TrainingParts, register_family
+from models.checkpoints.misfits import AveragesError
 from models.checkpoints.score_sde_names import score_sde_names
 
 _BUFFER = "sigmas"
@@ -114,23 +115,19 @@ def _averaged(payload: Mapping[str, Any], raw: Mapping[str, Tensor]) -> dict[str
     """The averaged weights by name: the list is matched with the trainable names, one by one."""
     ema = payload.get("ema")
     if not isinstance(ema, Mapping) or not isinstance(ema.get("shadow_params"), list | tuple):
-        raise ValueError(
-            "the score_sde checkpoint has no averaged weights (ema.shadow_params); "
-            "load the raw ones with ema=False."
-        )
+        raise AveragesError("the score_sde checkpoint has no averaged weights (ema.shadow_params).")
     shadow = ema["shadow_params"]
     trainable = [name for name in raw if not _FROZEN.fullmatch(name)]
     if len(shadow) != len(trainable):
-        raise ValueError(
+        raise AveragesError(
             f"the score_sde checkpoint lists {len(shadow)} averaged weights for {len(trainable)} trainable "
-            "parameters, so they cannot be told apart; load the raw ones with ema=False."
+            "parameters, so they cannot be told apart."
         )
     for name, average in zip(trainable, shadow, strict=True):
         if average.shape != raw[name].shape:
-            raise ValueError(
+            raise AveragesError(
                 "the score_sde checkpoint's averaged weights are out of order: "
-                f"{name} is {tuple(raw[name].shape)}, the average in its place {tuple(average.shape)}; "
-                "load the raw ones with ema=False."
+                f"{name} is {tuple(raw[name].shape)}, the average in its place {tuple(average.shape)}."
             )
     return dict(zip(trainable, shadow, strict=True))
 
