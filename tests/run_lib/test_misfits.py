@@ -17,7 +17,7 @@ from tests.fixtures.weights import Fixture
 from tests.models.test_diffusers_checkpoint import EXAMPLE, NCSNPP_SMALL, SMALL, random_unet
 from tests.run_lib.program import TINY, program, run
 from tests.run_lib.test_init_from import plan_of, run_in, with_moments
-from tests.run_lib.test_tasks import CHAIN
+from tests.run_lib.test_tasks import CHAIN, CLASSIFIER
 
 Change = Callable[[dict[str, Any]], object]
 AVERAGES: dict[str, Change] = {
@@ -143,4 +143,28 @@ def test_a_network_that_a_format_lacks(tmp_path: Path) -> None:
     assert said == (
         "diffusers' UNet2DModel has this network only with config.model.resblock_type='biggan'. Take another format, "
         "--config.convert.to."
+    )
+
+
+def test_a_classifier_of_another_network(tmp_path: Path) -> None:
+    names = ("time_embed.0.weight", "input_blocks.0.0.weight", "middle_block.0.in_layers.0.weight")
+    torch.save({name: torch.zeros(1) for name in names}, tmp_path / "model.pt")
+    lines = [f"    config.{field.replace('__', '.')} = {value!r}" for field, value in CLASSIFIER.items()]
+    text = [
+        "from tests.run_lib.tiny import get_config as tiny",
+        "",
+        "",
+        "def get_config():",
+        "    config = tiny()",
+    ]
+    text += ["    config.unlock()", *lines, "    return config", ""]
+    (tmp_path / "theirs.py").write_text("\n".join(text))
+    run(TINY, "train", tmp_path / "run", **CHAIN, training__n_iters=1)
+    said = program(
+        "--config", TINY, "--mode", "sample", "--workdir", tmp_path / "run", **CHAIN, guidance__name="classifier",
+        guidance__classifier=tmp_path / "model.pt", guidance__classifier_config=tmp_path / "theirs.py",
+    ).error  # fmt: skip
+    assert "does not fit the network 'adm_encoder'" in said
+    assert said.endswith(
+        "Give the configuration that it was trained with as --config.guidance.classifier_config."
     )
