@@ -21,7 +21,7 @@ from torch import Tensor
 
 from models.base import Network
 from models.blocks.refinenet import RefineNet
-from models.checkpoints.base import Family, register_family
+from models.checkpoints.base import Family, register_family, table_error
 from models.checkpoints.misfits import AveragesError
 
 MARKS = frozenset({"begin_conv.weight", "refine1.adapt_convs.0.1_1_conv.weight"})
@@ -72,7 +72,7 @@ def _check_sigmas(table: Tensor | None, network: Network) -> None:
     ours = getattr(network, "sigmas", None)
     if table is None or ours is None or ours.is_meta:
         return
-    if table.shape != ours.shape or not torch.allclose(table.to(ours), ours, rtol=1e-4):
+    if table.shape != ours.shape or not torch.allclose(table.to(ours), ours, rtol=table_error(table)):
         raise ValueError(
             f"the file was trained with {len(table)} noise levels from {float(table[0]):g} to "
             f"{float(table[-1]):g}, the network has {len(ours)} from {float(ours[0]):g} to "
