@@ -79,6 +79,7 @@ FOLDERS = {
         for name, settings in SMALL.items()
         if name.startswith("ddpm") and "wide" not in name
     },
+    "wide": ({**SMALL["ddpm"], "sample_size": [8, 16]}, "ddpm/cifar10_diffusers"),
     "ncsnpp": (NCSNPP_SMALL, "ncsnpp/cifar10_ve_continuous"),
     "of another kind": (EXAMPLE, "adm/digits"),
 }
@@ -99,12 +100,16 @@ def test_a_folder_of_another_network(name: str, tmp_path: Path) -> None:
     assert (tmp_path / "run/samples/samples.npz").is_file()
 
 
-def test_a_folder_that_lacks_a_weight(tmp_path: Path) -> None:
-    """No field mends it, and none is named."""
+def test_what_fits_is_not_named(tmp_path: Path) -> None:
+    """A single field that does not is named alone, and none where a weight is missing."""
     random_unet(SMALL["ddpm"]).save_pretrained(tmp_path / "model")
     command = ("--config", "ddpm/cifar10_diffusers", "--mode", "sample", "--workdir", tmp_path / "run",
                "--config.device=cpu", f"--config.init_from={tmp_path / 'model'}")  # fmt: skip
     flags = flags_in(program(*command).error)
+    assert "--config.data.image_size=16" in flags
+    assert all("out_channels" not in flag for flag in flags)
+    said = program(*command, *flags, "--config.model.nf=64", "--config.model.dropout=0.1").error
+    assert said.endswith(". What makes it fit is --config.model.nf=32")
     file = tmp_path / "model/diffusion_pytorch_model.safetensors"
     held = load_file(file)
     del held["conv_in.bias"]
