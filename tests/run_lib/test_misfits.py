@@ -73,11 +73,9 @@ def flags_in(said: str) -> list[str]:
 
 
 FOLDERS = {
-    # A wide one has further outputs, which no prediction takes.
     **{
-        name: (settings, "ddpm/cifar10_diffusers")
-        for name, settings in SMALL.items()
-        if name.startswith("ddpm") and "wide" not in name
+        name: (SMALL[name], "ddpm/cifar10_diffusers")
+        for name in ("ddpm_two_blocks_uncentred", "ddpm_classes", "ddpm_training_example")
     },
     "wide": ({**SMALL["ddpm"], "sample_size": [8, 16]}, "ddpm/cifar10_diffusers"),
     "ncsnpp": (NCSNPP_SMALL, "ncsnpp/cifar10_ve_continuous"),
@@ -85,7 +83,15 @@ FOLDERS = {
 }
 
 
-@pytest.mark.parametrize("name", FOLDERS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(
+            name, marks=[] if name in ("wide", "ncsnpp", "ddpm_training_example") else pytest.mark.slow
+        )
+        for name in FOLDERS
+    ],
+)
 def test_a_folder_of_another_network(name: str, tmp_path: Path) -> None:
     """The first command says which network it is, and with those flags the same command samples from it."""
     settings, config = FOLDERS[name]
