@@ -12,7 +12,12 @@ from likelihood.denoising_bound import DenoisingBound
 from likelihood.frozen import frozen
 from likelihood.variational_dequantise import VariationalDequantisation
 from models.prediction.noise_model import Model
+from sde_lib.finite import NotFiniteError
 from sde_lib.noise import Noise
+from sde_lib.words import listed
+
+_SHOWN = 8
+"""Images that a message names."""
 
 Conditions = Callable[[Tensor, Tensor], dict[str, Any]]
 """(dequantised data, their rows) -> the network's conditioning."""
@@ -47,7 +52,8 @@ def fit_dequantisation(
         The loss of every step, in nats a sample less its first term's constants, (steps,).
 
     Raises:
-        ValueError: the model's process has no log-SNR, or the bound is not finite.
+        ValueError: the model's process has no log-SNR.
+        NotFiniteError: the bound or its gradient is not; the rows are those of ``levels``.
     """
     bound = DenoisingBound(model)
     optimiser = torch.optim.Adam(dequantise.parameters(), learning_rate, betas=(0.9, 0.99))
@@ -60,16 +66,26 @@ def fit_dequantisation(
             strata = torch.arange(size, device=levels.device) / size
             quantile = (strata + noise.uniform((size, 1))[:, 0].double() / size).clamp(max=1 - 1e-12)
             cond = conditions(drawn.x, rows) if conditions else {}
-            loss = (bound(drawn.x, noise, quantile, **cond) + drawn.log_q).mean()
-            if not bool(loss.isfinite()):
-                raise ValueError(
-                    f"the bound is not finite at step {step} of fitting the dequantisation: the model explodes, or "
-                    "the data are not finite. Take eval.bpd_dequantisation='uniform' to find the images."
-                )
+            each = bound(drawn.x, noise, quantile, **cond) + drawn.log_q
+            if not bool(each.isfinite().all()):
+                raise _explodes("bound", step, rows[~each.isfinite()])
+            loss = each.mean()
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
+            if not all(bool(p.grad.isfinite().all()) for p in dequantise.parameters() if p.grad is not None):
+                raise _explodes("bound's gradient", step, rows)
             for group in optimiser.param_groups:
                 group["lr"] = learning_rate * (1 - step / steps)
             optimiser.step()
             losses.append(loss.detach())
     return torch.stack(losses)
+
+
+def _explodes(what: str, step: int, rows: Tensor) -> NotFiniteError:
+    found = sorted(set(rows.tolist()))
+    return NotFiniteError(
+        f"the {what} is not finite at step {step} of fitting the dequantisation, with training images "
+        f"{listed(found, _SHOWN)}: the model explodes there. Look at the weights, or take "
+        f"eval.bpd_dequantisation='uniform'.",
+        found,
+    )

@@ -14,6 +14,7 @@ from models.checkpoints.diffusers import export_diffusers
 from models.checkpoints.ours import save_weights
 from models.checkpoints.training import over_all
 from run_lib.config.converting import ConversionPlan
+from run_lib.config.explaining import in_fields
 from run_lib.files import atomic, atomic_folder, write_tensors
 from run_lib.run import Run
 from run_lib.training.state import TrainState
@@ -98,7 +99,8 @@ def to_diffusers(plan: ConversionPlan, state: TrainState, path: Path) -> None:
             f"diffusers has no scheduler of {plan.process} that networks of ours are trained with; it has those "
             f"of discrete vpsde, of ddpm with a named schedule, and of continuous vesde."
         )
-    with state.weights.averaged(), atomic_folder(path) as partial:
+    another = "Take another format, --config.convert.to."
+    with in_fields(architecture=another), state.weights.averaged(), atomic_folder(path) as partial:
         export_diffusers(state.network, partial, sample_size=(shape[1], shape[2]), schedule=plan.schedule)
 
 

@@ -75,13 +75,13 @@ def inside(workdir: Path, name: str, option: str) -> Path:
     """The folder that a setting names in the work directory. It need not exist.
 
     Raises:
-        ValueError: the name leads out of the work directory, by itself or by a link.
+        ValueError: the name is blank, or leads out of the work directory, by itself or by a link.
     """
     path = Path(name)
-    if not path.parts or path.is_absolute() or ".." in path.parts:
+    if not name.strip() or not path.parts or path.is_absolute() or ".." in path.parts:
         raise ValueError(
-            f"--{option}={name} must be the name of a folder in the work directory, such as results or results/new. "
-            f"The work directory itself is chosen by --workdir."
+            f"--{option}={name if name.strip() else repr(name)} must be the name of a folder in the work directory, "
+            f"such as results or results/new. The work directory itself is chosen by --workdir."
         )
     check_links(workdir / path, workdir)
     return workdir / path

@@ -13,6 +13,7 @@ from samplers.correctors.none import NoneCorrector
 from samplers.pc import PCSampler, SampleResult
 from samplers.predictors.ddim import DDIM, ReverseDDIM
 from sde_lib.base import Process, expand
+from sde_lib.finite import NotFiniteError
 from sde_lib.noise import Noise
 
 
@@ -107,11 +108,17 @@ def interpolate(inversion: Inversion, a: Tensor, b: Tensor, shares: Tensor, **co
     """Decoded latents on the great circles between those of ``a`` and ``b`` (B, ...): (B, len(shares), ...).
 
     ``nfe`` counts both encodings and the decoding.
+
+    Raises:
+        NotFiniteError: an end or a frame is not, as the inversion says; the rows are those of ``a`` and ``b``.
     """
     ends = [inversion.encode(x, **cond) for x in (a, b)]
     latents = torch.stack([slerp(ends[0].x, ends[1].x, w.expand(len(a))) for w in shares], dim=1)
     repeated = {name: value.repeat_interleave(len(shares), 0) for name, value in cond.items()}
-    decoded = inversion.decode(latents.flatten(0, 1), **repeated)
+    try:
+        decoded = inversion.decode(latents.flatten(0, 1), **repeated)
+    except NotFiniteError as error:
+        raise NotFiniteError(str(error), sorted({row // len(shares) for row in error.rows})) from error
     return SampleResult(decoded.x.unflatten(0, latents.shape[:2]), ends[0].nfe + ends[1].nfe + decoded.nfe)
 
 

@@ -128,6 +128,36 @@ def test_an_empty_work_directory() -> None:
     assert outcome.error == "--workdir is empty: name a folder, or leave the flag out."
 
 
+@pytest.mark.parametrize(
+    ("mode", "field"),
+    [
+        ("convert", "convert.path"), ("control", "control.output"), ("reconstruct", "reconstruct.output"),
+        ("pack", "pack.path"), ("tune", "tune.folder"), ("train", "data.root"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("blank", [" ", "\t\n"])
+def test_a_place_of_blanks(
+    mode: str, field: str, blank: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would be a file or a folder that nobody sees, in the current folder."""
+    monkeypatch.chdir(tmp_path)
+    outcome = program("--config", TINY, "--mode", mode, f"--config.{field}={blank}")
+    assert outcome.error == (
+        f"config.{field} holds blanks alone, {blank!r}: give it a value, or leave it out."
+    )
+    assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("blank", ["", " "])
+def test_a_folder_of_an_evaluation_of_blanks(
+    blank: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    outcome = program("--config", TINY, "--mode", "eval", f"--eval_folder={blank}")
+    assert outcome.error.startswith(f"--eval_folder={blank!r} must be the name of a folder in the work")
+    assert not any(tmp_path.iterdir())
+
+
 def test_all_that_is_wrong_is_said_at_once() -> None:
     config = base()
     with config.ignore_type():

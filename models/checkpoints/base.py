@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor
 
 from models.base import Network
@@ -75,6 +76,11 @@ class Family(abc.ABC):
             ValueError: the file lacks it.
         """
         return None
+
+
+def table_error(table: Tensor) -> float:
+    """The relative error to expect of a table of noise levels in a file: its program's, or its precision's."""
+    return max(1e-4, torch.finfo(table.dtype).eps)
 
 
 register_family: Registry[Family] = Registry("checkpoint family")

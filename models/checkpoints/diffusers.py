@@ -23,6 +23,7 @@ from models.checkpoints.diffusers_config import Architecture, read_unet
 from models.checkpoints.diffusers_folder import WEIGHTS, read_configs
 from models.checkpoints.diffusers_names import as_unet, diffusers_names
 from models.checkpoints.diffusers_schedule import NoiseSchedule, read_schedule
+from models.checkpoints.misfits import ArchitectureError
 
 _MARKS = frozenset({"conv_in.weight", "time_embedding.linear_1.weight", "conv_norm_out.weight"})
 # Names of attention layers in files from before diffusers 0.13, among them google's.
@@ -88,9 +89,9 @@ class Diffusers(Family):
         """Also refuses a network whose settings are not the folder's: most show in no weight."""
         theirs = read_unet(payload["unet_config"])
         if differences := as_unet(network, theirs.sample_size).differences(theirs):
-            raise ValueError(
-                f"the diffusers folder does not fit the network: {'; '.join(differences)}. Build the network "
-                "that models.checkpoints.diffusers.describe_folder gives."
+            raise ArchitectureError(
+                f"the diffusers folder does not fit the network: {'; '.join(differences)}.",
+                "Build the network that models.describe_folder gives.",
             )
         reasons = {"unet_config": "the network's settings, compared with the network's own"}
         if "scheduler_config" in payload:

@@ -17,6 +17,7 @@ from models.blocks.pyramid import Readout
 from models.blocks.resample import Downsample, Upsample
 from models.blocks.residual import ResBlock
 from models.checkpoints.diffusers_config import UNet2D, Variant
+from models.checkpoints.misfits import ArchitectureError
 from models.networks.ddpm import DDPM
 from models.networks.ncsnpp import NCSNpp
 
@@ -102,7 +103,7 @@ def as_unet(network: Network, sample_size: tuple[int, int] | None = None) -> UNe
     Raises:
         ValueError: diffusers' class has no such network; naming the setting that it lacks.
     """
-    raise ValueError(
+    raise ArchitectureError(
         f"diffusers' UNet2DModel has no network like {type(network).__name__} (it has ddpm and ncsnpp; "
         f"registered here: {', '.join(register_model)})."
     )
@@ -200,4 +201,4 @@ def _same(kernel: object, taps: torch.Tensor) -> bool:
 
 def _need(holds: bool, what: str) -> None:
     if not holds:
-        raise ValueError(f"diffusers' UNet2DModel has this network only with {what}.")
+        raise ArchitectureError(f"diffusers' UNet2DModel has this network only with {what}.")

@@ -15,6 +15,7 @@ from models.base import Network, register_model
 from models.checkpoints.base import Family, register_family
 from models.checkpoints.damage import out_of_memory
 from models.checkpoints.diffusers_folder import is_folder, read_folder
+from models.checkpoints.misfits import ArchitectureError
 from models.checkpoints.reader import read_payload
 from models.checkpoints.wrapping import unwrapped
 
@@ -173,9 +174,9 @@ def _check(
             if type(network) in _registered()
             else type(network).__name__
         )
-        raise ValueError(
-            f"{where} does not fit the network {model!r}. {'; '.join(problems)}. "
-            "Build the network with the file's architecture, or load the file that belongs to this config."
+        raise ArchitectureError(
+            f"{where} does not fit the network {model!r}. {'; '.join(problems)}.",
+            "Build the network with the file's architecture, or load the file that belongs to this one.",
         )
 
 

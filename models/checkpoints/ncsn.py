@@ -21,7 +21,8 @@ from torch import Tensor
 
 from models.base import Network
 from models.blocks.refinenet import RefineNet
-from models.checkpoints.base import Family, register_family
+from models.checkpoints.base import Family, register_family, table_error
+from models.checkpoints.misfits import AveragesError
 
 MARKS = frozenset({"begin_conv.weight", "refine1.adapt_convs.0.1_1_conv.weight"})
 LIST_ENTRIES = ("model", "optimizer", "epoch", "step", "ema")
@@ -59,9 +60,9 @@ def _averages(payload: Any, names: list[str]) -> dict[str, Tensor]:
         return averages
     shadow = averages["shadow_params"]
     if len(shadow) != len(names):
-        raise ValueError(
-            f"the file averages {len(shadow)} parameters and its model has {len(names)}; they cannot be "
-            "matched by position. Load the raw weights (ema=False) instead."
+        raise AveragesError(
+            f"the file averages {len(shadow)} parameters and its model has {len(names)}; they cannot be matched by "
+            f"position."
         )
     return dict(zip(names, shadow, strict=True))
 
@@ -71,7 +72,7 @@ def _check_sigmas(table: Tensor | None, network: Network) -> None:
     ours = getattr(network, "sigmas", None)
     if table is None or ours is None or ours.is_meta:
         return
-    if table.shape != ours.shape or not torch.allclose(table.to(ours), ours, rtol=1e-4):
+    if table.shape != ours.shape or not torch.allclose(table.to(ours), ours, rtol=table_error(table)):
         raise ValueError(
             f"the file was trained with {len(table)} noise levels from {float(table[0]):g} to "
             f"{float(table[-1]):g}, the network has {len(ours)} from {float(ours[0]):g} to "
@@ -101,9 +102,9 @@ class NCSNFamily(Family):
             return model
         if averages.keys() != model.keys():
             differing = sorted(averages.keys() ^ model.keys())
-            raise ValueError(
+            raise AveragesError(
                 f"the averaged weights and the model differ in {len(differing)} names, first "
-                f"{', '.join(differing[:3])}. Load the raw weights (ema=False) instead."
+                f"{', '.join(differing[:3])}."
             )
         return averages
 

@@ -16,10 +16,12 @@ from torch import Tensor
 
 from models.base import Network
 from models.blocks.residual import ResBlock
-from models.checkpoints.base import Family, TrainingParts, register_family
+from models.checkpoints.base import Family, TrainingParts, register_family, table_error
+from models.checkpoints.misfits import AveragesError
 from models.checkpoints.score_sde_names import score_sde_names
 
 _BUFFER = "sigmas"
+_BESIDE = frozenset({"ema", "optimizer", "step"})
 _LAYER = re.compile(r"(module\.)?all_modules\.")
 # The Fourier features' frequencies: a parameter that is not trained, hence not averaged.
 _FROZEN = re.compile(r"all_modules\.\d+\.W")
@@ -35,7 +37,12 @@ class ScoreSDE(Family):
     name: ClassVar[str] = "score_sde"
 
     def recognises(self, payload: Any) -> bool:
-        return isinstance(payload, Mapping) and any(_LAYER.match(str(name)) for name in _model(payload))
+        if not isinstance(payload, Mapping) or not _names_layers(_model(payload)):
+            return False
+        # Another script's wrapping of one state dict, or of two, has none of what score_sde keeps beside its model.
+        return "model" not in payload or (
+            bool(payload.keys() & _BESIDE) and not _names_layers(payload.get("ema"))
+        )
 
     def tensors(self, payload: Mapping[str, Any], *, ema: bool) -> dict[str, Tensor]:
         """The weights; pointwise matrices turned to (out, in), as ours are."""
@@ -77,6 +84,10 @@ class ScoreSDE(Family):
         return TrainingParts(optimizer_state(payload, network), updates, step)
 
 
+def _names_layers(state: Any) -> bool:
+    return isinstance(state, Mapping) and any(_LAYER.match(str(name)) for name in state)
+
+
 def _holds(payload: Mapping[str, Any], name: str) -> bool:
     head, _, rest = name.partition(".")
     if not rest:
@@ -90,7 +101,7 @@ def _check_sigmas(model: Mapping[str, Tensor], network: Network) -> None:
     ours = getattr(network, _BUFFER, None)
     if theirs is None or ours is None:
         return
-    if theirs.shape != ours.shape or not torch.allclose(theirs.to(ours), ours, rtol=1e-4):
+    if theirs.shape != ours.shape or not torch.allclose(theirs.to(ours), ours, rtol=table_error(theirs)):
         in_file, here = (f"{len(s)} from {float(s[0]):g} to {float(s[-1]):g}" for s in (theirs, ours))
         raise ValueError(
             f"the score_sde checkpoint's noise levels are {in_file}, the network's {here}; "
@@ -114,23 +125,19 @@ def _averaged(payload: Mapping[str, Any], raw: Mapping[str, Tensor]) -> dict[str
     """The averaged weights by name: the list is matched with the trainable names, one by one."""
     ema = payload.get("ema")
     if not isinstance(ema, Mapping) or not isinstance(ema.get("shadow_params"), list | tuple):
-        raise ValueError(
-            "the score_sde checkpoint has no averaged weights (ema.shadow_params); "
-            "load the raw ones with ema=False."
-        )
+        raise AveragesError("the score_sde checkpoint has no averaged weights (ema.shadow_params).")
     shadow = ema["shadow_params"]
     trainable = [name for name in raw if not _FROZEN.fullmatch(name)]
     if len(shadow) != len(trainable):
-        raise ValueError(
+        raise AveragesError(
             f"the score_sde checkpoint lists {len(shadow)} averaged weights for {len(trainable)} trainable "
-            "parameters, so they cannot be told apart; load the raw ones with ema=False."
+            "parameters, so they cannot be told apart."
         )
     for name, average in zip(trainable, shadow, strict=True):
         if average.shape != raw[name].shape:
-            raise ValueError(
+            raise AveragesError(
                 "the score_sde checkpoint's averaged weights are out of order: "
-                f"{name} is {tuple(raw[name].shape)}, the average in its place {tuple(average.shape)}; "
-                "load the raw ones with ema=False."
+                f"{name} is {tuple(raw[name].shape)}, the average in its place {tuple(average.shape)}."
             )
     return dict(zip(trainable, shadow, strict=True))
 

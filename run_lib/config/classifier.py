@@ -15,6 +15,7 @@ from models.prediction.classifier import Classifier, NoisyClassifier
 from models.prediction.noise_model import NoiseModel
 from run_lib.config.chosen import generates
 from run_lib.config.configuration import Configuration, complete, of_record
+from run_lib.config.explaining import in_fields
 from run_lib.config.fields import check_values
 from run_lib.config.files import load_config_file
 from run_lib.config.subject import Subject, build_subject
@@ -70,7 +71,9 @@ def build_classifier(configuration: Configuration, model: NoiseModel, data: Data
     if section.classifier_config is not None:
         check_recorded(content, str(weights), found.agreement.check_use)
     data.numbering.state(class_names_in(content), where)
-    load_content(found.network, content, weights)
+    fitting = "Give the configuration that it was trained with as --config.guidance.classifier_config."
+    with in_fields(architecture=fitting):
+        load_content(found.network, content, weights)
     held = NoisyClassifier(found.network, found.sampling.process, found.sampling.time)
     return HeldClassifier(held.requires_grad_(False).eval(), found.num_classes)
 

@@ -135,10 +135,17 @@ def check_values(config: ConfigDict) -> None:
     found: list[str] = []
     for path, setting in declared_fields().items():
         section, _, field = path.partition(".")
+        value = config[section][field] if field else config[section]
         with reasons(found):
-            setting.check(config[section][field] if field else config[section])
+            _refuse_blanks(path, setting.check(value))
     for role in ROLES.values() if not found else ():
         with reasons(found):
             choose(role, config)
     if found:
         raise ValueError(" ".join(dict.fromkeys(found)))
+
+
+def _refuse_blanks(path: str, value: Any) -> None:
+    """A name of nothing but blanks would be a file that nobody sees."""
+    if isinstance(value, str) and value and not value.strip():
+        raise ValueError(f"config.{path} holds blanks alone, {value!r}: give it a value, or leave it out.")

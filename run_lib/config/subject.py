@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from ml_collections import ConfigDict
 
 from models import register_model
 from models.base import Network
+from models.checkpoints.diffusers_config import Architecture
 from models.exact.mixtures import ExactScore
 from models.prediction import conventions
 from models.prediction.conventions import Convention
@@ -23,6 +25,7 @@ from run_lib.config.chains import check_labels_between, sampled_chain
 from run_lib.config.components import Chosen
 from run_lib.config.configuration import Configuration, Record
 from run_lib.config.continuing import Agreement
+from run_lib.config.explaining import flags_of, in_fields
 from run_lib.config.network import build_network
 from run_lib.config.settings import Settings
 from run_lib.config.sizes import check_sizes
@@ -137,6 +140,28 @@ class Subject:
     def agreement(self) -> Agreement:
         """With the configurations of checkpoints."""
         return Agreement(self.record, self.start.resume_anyway)
+
+    def explained(self, architecture: Architecture | None = None) -> AbstractContextManager[None]:
+        """Have what is refused of the weights within the block say which fields to set.
+
+        Args:
+            architecture: of the weights, where their files say it.
+        """
+        averages = (
+            "Load the raw ones with --config.init_from_ema=False."
+            if self.start.init_from
+            else f"No training goes on without them: start one from the raw ones, with --config.init_from="
+            f"{self.start.resume_from} --config.init_from_ema=False in place of resume_from."
+        )
+        if architecture is None:
+            fitting = (
+                "Set the fields of config.model to those of the file's network, or give a file of this one."
+            )
+        elif flags := flags_of(architecture, self.record.values):
+            fitting = f"What makes it fit is\n  {flags}"
+        else:
+            fitting = "Fetch the folder again, or write it again with diffusers."
+        return in_fields(averages, fitting)
 
 
 def build_subject(configuration: Configuration, *, weights: bool = True) -> Subject:

@@ -71,12 +71,12 @@ def opened(path: File) -> Iterator[Image.Image]:
         UnreadableError: it is damaged, no image, or has more pixels than Pillow thinks safe.
     """
     try:
-        with path.open("rb") as stream:
-            with warnings.catch_warnings():
-                # Pillow's own error has twice the limit.
-                warnings.simplefilter("error", Image.DecompressionBombWarning)
-                file = Image.open(stream)
-            with file:
+        with path.open("rb") as stream, warnings.catch_warnings():
+            # What Pillow warns of, such as damaged EXIF data, lies beside the pixels (docs/images.md).
+            warnings.simplefilter("ignore", UserWarning)
+            # Pillow's own error has twice the limit.
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(stream) as file:
                 yield file
     except UnreadableError:
         raise

@@ -5,18 +5,21 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Container, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import torch
+from torch import Tensor
 from tqdm import tqdm
 
 from run_lib.config.editing import ControlPlan, Interpolation
 from run_lib.data.inputs import Inputs, Skipped, image_labels, load
-from run_lib.editing.lost_results import LostResult
+from run_lib.editing.lost_results import LostResult, where_finite
 from run_lib.editing.result_files import Cost, ResultFiles
 from run_lib.run import Run
 from run_lib.sample import batches
 from samplers.editing import interpolate
+from samplers.pc import SampleResult
 
 SECTION = "config.control"
 
@@ -74,19 +77,27 @@ def interpolations(
             first, second = ([pairs[k][end] for k in some] for end in (0, 1))
             a, b = (loaded.images[rows].to(sampling.device) for rows in (first, second))
             started = time.perf_counter()
-            found = interpolate(work.inversion, a, b, shares, **sampling.task.conditions(a, labels[first]))
-            frames = found.x.cpu()
-            cost = Cost(found.nfe, 0, (time.perf_counter() - started) / (len(first) * count))
+            cond = sampling.task.conditions(a, labels[first])
+            kept, found = where_finite(partial(_frames, work, a, b, shares, cond), len(first))
+            frames = {} if found is None else dict(zip(kept, found.x.cpu(), strict=True))
+            cost = Cost(found.nfe if found else 0, 0, (time.perf_counter() - started) / (len(first) * count))
             for place, one in enumerate(first):
-                ends = a[place].cpu(), b[place].cpu()
-                if not bool(frames[place].isfinite().all()):  # a row is shown whole or not at all
+                ends, row = (a[place].cpu(), b[place].cpu()), frames.get(place)
+                if row is None or not bool(row.isfinite().all()):  # it is shown whole or not at all
                     lost.append(LostResult(names[one]))
                     continue
                 files.row(names[one], [ends[0]], [ends[1]], None)
                 for k in range(count):
-                    files.add(names[one], frames[place, k], ends[2 * k >= count], None, cost, k)
+                    files.add(names[one], row[k], ends[2 * k >= count], None, cost, k)
     files.finish(facts, skipped)
     return skipped
+
+
+def _frames(
+    work: Interpolation, a: Tensor, b: Tensor, shares: Tensor, cond: dict[str, Tensor], pairs: list[int]
+) -> SampleResult:
+    given = {name: value[pairs] for name, value in cond.items()}
+    return interpolate(work.inversion, a[pairs], b[pairs], shares, **given)
 
 
 def _without_second(

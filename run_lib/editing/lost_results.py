@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from run_lib.data.inputs import Skipped, report_skipped
 from run_lib.evaluation.report import IncompleteError
+from samplers.pc import SampleResult
+from sde_lib.finite import NotFiniteError
 from sde_lib.words import listed
 
 SHOWN = 20
@@ -28,6 +30,25 @@ class LostResult:
 
     def __str__(self) -> str:
         return f"{self.image} (result {self.number})" if self.number else self.image
+
+
+def where_finite(
+    work: Callable[[list[int]], SampleResult], count: int
+) -> tuple[list[int], SampleResult | None]:
+    """Rows of a batch for which work gives a result, and their result; None where there is none at all.
+
+    Args:
+        work: what is done of some rows. Each depends on itself alone.
+        count: rows of the batch.
+    """
+    rows = list(range(count))
+    while rows:
+        try:
+            return rows, work(rows)
+        except NotFiniteError as error:
+            lost = set(error.rows or range(len(rows)))
+            rows = [row for place, row in enumerate(rows) if place not in lost]
+    return [], None
 
 
 def report_results(skipped: Sequence[Skipped], total: int, lost: Sequence[LostResult]) -> None:

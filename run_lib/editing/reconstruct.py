@@ -24,7 +24,7 @@ from run_lib.data.inputs import (
 )
 from run_lib.data.levels import DataSpec
 from run_lib.editing.image_table import ImageTable
-from run_lib.editing.lost_results import LostResult, report_results
+from run_lib.editing.lost_results import LostResult, report_results, where_finite
 from run_lib.editing.output_folder import check_apart, open_output_folder
 from run_lib.files import read_json, write_json
 from run_lib.fingerprint import basis_of
@@ -32,7 +32,8 @@ from run_lib.pictures import eight_bits, save_png
 from run_lib.run import Run
 from run_lib.sample import batches
 from run_lib.stopping import finishing
-from sde_lib.finite import NotFiniteError, finite_rows
+from samplers.pc import SampleResult
+from sde_lib.finite import finite_rows
 
 SECTION = "config.reconstruct"
 
@@ -106,16 +107,19 @@ def reconstruct(plan: ReconstructionPlan, run: Run) -> None:
 
 def _there_and_back(plan: ReconstructionPlan, x: Tensor, cond: dict[str, Tensor]) -> tuple[Tensor, int]:
     """Images encoded and decoded, NaN where that is not possible; and the evaluations of each."""
-    try:
-        encoded = plan.inversion.encode(x, **cond)
-        decoded = plan.inversion.decode(encoded.x, **cond)
-    except NotFiniteError as error:  # each image depends on itself alone
-        kept = [place for place in range(len(x)) if place not in error.rows]
-        back, nfe = torch.full_like(x, torch.nan), 0
-        if kept and len(kept) < len(x):
-            back[kept], nfe = _there_and_back(plan, x[kept], {n: value[kept] for n, value in cond.items()})
-        return back, nfe
-    return decoded.x, encoded.nfe + decoded.nfe
+
+    def both_ways(rows: list[int]) -> SampleResult:
+        given = {name: value[rows] for name, value in cond.items()}
+        encoded = plan.inversion.encode(x[rows], **given)
+        decoded = plan.inversion.decode(encoded.x, **given)
+        return SampleResult(decoded.x, encoded.nfe + decoded.nfe)
+
+    back = torch.full_like(x, torch.nan)
+    rows, found = where_finite(both_ways, len(x))
+    if found is None:
+        return back, 0
+    back[rows] = found.x
+    return back, found.nfe
 
 
 def output_folder(plan: ReconstructionPlan, run: Run) -> Path:

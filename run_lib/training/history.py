@@ -85,7 +85,8 @@ class History:
         if any(0 < v < math.inf for v in (*self.training.values(), *self.held_out.values())):
             axes.set_yscale("log")
         axes.grid(alpha=0.3)
-        axes.legend()
+        if axes.lines:
+            axes.legend()
         with atomic(self.folder / "loss.png") as partial:
             canvas.print_png(str(partial))
 

@@ -33,15 +33,16 @@ def load_published(subject: Subject) -> tuple[str, ...]:
         ValueError: they are of another network, or (a diffusers folder) were trained with another process.
     """
     source = subject.start.init_from
-    if is_folder(source):
-        schedule = describe_folder(source).schedule
-        if schedule is None:
-            print(f"{source} has no scheduler's config: its process is taken to be the configuration's")
-        else:
-            check_schedule(schedule, subject)
+    published = describe_folder(source) if is_folder(source) else None
+    if published is not None and published.schedule is None:
+        print(f"{source} has no scheduler's config: its process is taken to be the configuration's")
+    elif published is not None and published.schedule is not None:
+        check_schedule(published.schedule, subject)
     content = read(source)
     check_recorded(content, source, subject.agreement.check_use)
-    print(load_content(subject.network, content, source, ema=subject.start.init_from_ema))
+    with subject.explained(published.architecture if published else None):
+        report = load_content(subject.network, content, source, ema=subject.start.init_from_ema)
+    print(report)
     return class_names_in(content)
 
 
@@ -58,7 +59,7 @@ def resume(state: TrainState, subject: Subject) -> None:
         state.load(path, subject.agreement.check_training)
         print(f"continues at step {state.step}, with averaged weights and optimizer")
         return
-    found = _resume_published(state.weights, path)
+    found = _resume_published(state.weights, subject)
     moments = {
         place: {**held, "step": torch.as_tensor(float(held["step"]))}
         for place, held in found.optimizer.items()
@@ -86,12 +87,13 @@ def resume_weights(weights: Weights, subject: Subject) -> None:
     if is_checkpoint(path):
         weights.load(path, subject.agreement.check_use)
     else:
-        _resume_published(weights, path)
+        _resume_published(weights, subject)
 
 
-def _resume_published(weights: Weights, path: Path) -> TrainingCheckpoint:
+def _resume_published(weights: Weights, subject: Subject) -> TrainingCheckpoint:
     """The same of another program's training run; returns its whole content."""
-    found = load_training(weights.network, path)
+    with subject.explained():
+        found = load_training(weights.network, subject.start.resume_from)
     weights.step = found.step
     # The file has one average: those of other rates set out from it.
     for average in (weights.ema, *weights.averages.values()):

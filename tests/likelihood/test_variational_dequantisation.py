@@ -8,10 +8,11 @@ uniform, so that uniform dequantisation wastes bits which a learned one can win 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from likelihood import (
     DenoisingBound,
@@ -27,6 +28,7 @@ from models.exact.mixtures import GaussianMixtureScore, GaussianScore
 from models.prediction.noise_model import NoiseModel
 from models.prediction.time_encoding import Time
 from sde_lib import VESDE, VPSDE, DiscreteDiffusion, GaussianSDE, Noise, subVPSDE
+from sde_lib.finite import NotFiniteError
 from sde_lib.schedules import linear_betas
 
 LEVELS, CENTRE, STD = 4, 0.4, 0.17
@@ -171,10 +173,43 @@ def test_what_has_no_log_snr_is_refused() -> None:
         VariationalDequantisation((2,), couplings=1)
 
 
-def test_a_model_that_explodes_is_told() -> None:
-    exploding = NoiseModel(GaussianScore(process=SDE, mean=math.inf), SDE, Time(SDE), "score")
-    with pytest.raises(ValueError, match="not finite at step 0"):
-        fit_dequantisation(
-            VariationalDequantisation((2,), levels=LEVELS), exploding, CELLS, seed=0, steps=2, batch_size=4,
-            learning_rate=1e-3,
-        )  # fmt: skip
+class Spoilt(nn.Module):
+    """A score that is -x for all but some rows, where it is ``value`` of x."""
+
+    def __init__(self, value: Callable[[Tensor], Tensor], *rows: int) -> None:
+        super().__init__()
+        self.value, self.rows = value, torch.tensor(rows)
+
+    def forward(self, x: Tensor, labels: Tensor, row: Tensor) -> Tensor:
+        return torch.where(torch.isin(row, self.rows)[:, None], self.value(x), -x)
+
+
+def fitted(value: Callable[[Tensor], Tensor], *rows: int, steps: int = 20) -> VariationalDequantisation:
+    """By a model of the 16 cells that is spoilt for some of them."""
+    model = NoiseModel(Spoilt(value, *rows), SDE, Time(SDE), "score")
+    torch.manual_seed(0)
+    dequantise = VariationalDequantisation((2,), levels=LEVELS)
+    fit_dequantisation(
+        dequantise, model, CELLS, seed=0, steps=steps, batch_size=4, learning_rate=1e-3,
+        conditions=lambda x, rows: {"row": rows},
+    )  # fmt: skip
+    return dequantise
+
+
+def test_a_model_that_explodes_is_told_and_where() -> None:
+    """At the first step that draws row 5 or row 11, and those of them that it draws."""
+    fitted(lambda x: -x, 5, 11)
+    drawn = [Noise(0, range(4 * k, 4 * k + 4)).integers(len(CELLS)).tolist() for k in range(20)]
+    first = next(k for k, rows in enumerate(drawn) if {5, 11} & set(rows))
+    for spoil in (lambda x: x * math.nan, lambda x: x * math.inf):
+        with pytest.raises(NotFiniteError, match=f"the bound is not finite at step {first} of") as caught:
+            fitted(spoil, 5, 11)
+        assert caught.value.rows == tuple(sorted({5, 11} & set(drawn[first])))
+
+
+def test_a_gradient_that_is_not_finite_is_told() -> None:
+    """sqrt(|0 x|) is zero, its derivative 0 times infinity; also at the last step, after which no bound is taken."""
+    with pytest.raises(NotFiniteError, match="the bound's gradient is not finite at step 0 of") as caught:
+        fitted(lambda x: (0 * x).abs().sqrt() - x, *range(16), steps=1)
+    drawn = Noise(0, range(4)).integers(len(CELLS)).tolist()
+    assert caught.value.rows == tuple(sorted(set(drawn)))

@@ -134,6 +134,18 @@ def test_other_noise_levels(tmp_path: Path, fixture: Fixture) -> None:
         load_weights(network, save(payload_of(fixture), tmp_path))
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_noise_levels_in_half_precision(dtype: torch.dtype, tmp_path: Path, fixture: Fixture) -> None:
+    """A file's table, rounded to 11 or 8 bits, is the network's; one of levels 2 % apart is none."""
+    payload = payload_of(fixture)
+    table = payload["model"]["module.sigmas"].float()
+    payload["model"]["module.sigmas"] = table.to(dtype)
+    path = save(payload, tmp_path)
+    load_weights(network_of(fixture, scale_by_sigma=True, sigmas=table), path)
+    with pytest.raises(ValueError, match="noise levels are 1000 from"):
+        load_weights(network_of(fixture, scale_by_sigma=True, sigmas=1.02 * table), path)
+
+
 def test_missing_file_and_folder(tmp_path: Path, fixture: Fixture) -> None:
     with pytest.raises(ValueError, match=r"nowhere\.pth does not exist"):
         load_weights(network_of(fixture), tmp_path / "nowhere.pth")

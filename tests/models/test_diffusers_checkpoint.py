@@ -86,6 +86,15 @@ PUBLISHED = {
         "layers_per_block": 1,
     },
 }
+# The tutorial's own, "Train a diffusion model": five of UNet2DModel's defaults are not google's.
+PUBLISHED["diffusers' training example"] = {
+    **blocks("", 6, 4),
+    "sample_size": 128,
+    "in_channels": 3,
+    "out_channels": 3,
+    "block_out_channels": [128, 128, 256, 256, 512, 512],
+    "layers_per_block": 2,
+}
 # The same at a size for tests. Attention of Skip blocks is ours from 128 channels on.
 DDPM_SMALL = {
     **DDPM,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -140,6 +141,23 @@ def orientations(folder: Path) -> dict[str, np.ndarray]:
     return {**found, "flat.jpg": flat.swapaxes(0, 1)}
 
 
+def damaged_exif(folder: Path) -> dict[str, np.ndarray]:
+    """Descriptions that lie behind the end: before an orientation that is there, and where it has been cut off."""
+    found = {}
+    for name, turned in (("turned", True), ("cut", False)):
+        description = struct.pack("<HHII", 0x010E, 2, 100, 5000)
+        orientation = struct.pack("<HHIHH", 0x0112, 3, 1, 6, 0)
+        exif = b"Exif\0\0II*\0" + struct.pack("<IH", 8, 2) + description + orientation * turned
+        upright = np.full((4, 8, 3), 90, np.uint8)
+        for ending in ("png", "webp", "jpg"):
+            shown = upright if ending == "jpg" else COLOUR
+            stored = np.rot90(shown, 1) if turned else shown
+            options = {"lossless": True} if ending == "webp" else {}
+            save(folder / f"{name}.{ending}", np.ascontiguousarray(stored), exif=exif, **options)
+            found[f"{name}.{ending}"] = shown
+    return found
+
+
 def animations(folder: Path) -> dict[str, np.ndarray]:
     frames = [Image.fromarray(np.full((4, 8, 3), value, np.uint8)) for value in (0, 255, 128)]
     kinds = {"a.gif": "GIF", "a.apng": "PNG", "a.webp": "WEBP", "a.tif": "TIFF"}
@@ -270,6 +288,7 @@ FORMS: dict[str, Form] = {
     "transparency: RGBA, LA, palette, a transparent colour": Form(transparent(OPACITY, int(GREY[0, 0]))),
     "CMYK": Form(cmyk),
     "EXIF orientation: PNG, JPEG, WebP, TIFF": Form(orientations),
+    "EXIF data that are damaged: PNG, JPEG, WebP": Form(damaged_exif),
     "animation or pages: GIF, APNG, WebP, TIFF": Form(animations),
     "a camera's JPEG with further pictures (MPO)": Form(of_a_camera),
     "16 bits, for `data.levels=65536`: PNG in grey and in colour, TIFF and PGM in grey": Form(

@@ -16,6 +16,7 @@ from PIL import Image
 
 from run_lib.data.forms import UnreadableError, decode
 from run_lib.faults import machines_fault
+from tests.run_lib.image_forms import damaged_exif
 from tests.run_lib.program import GAUSSIAN, ROOT, TINY, Outcome, program
 from tests.run_lib.test_sizes import bomb_png
 
@@ -77,6 +78,16 @@ def test_damaged_images(tmp_path: Path) -> None:
         (line,) = [line for line in outcome.err.splitlines() if line.strip().startswith(f"{name}: ")]
         assert "it is damaged" in line or "it is no image of a kind that is known" in line
     ours(outcome.err)
+
+
+def test_what_a_library_says_of_what_lies_beside_the_pixels(tmp_path: Path) -> None:
+    """Pillow warns of damaged EXIF data where they are read; the pixels are whole."""
+    damaged_exif(tmp_path)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for path in tmp_path.iterdir():
+            decode(path)
+    assert caught == []
 
 
 def test_an_image_that_may_not_be_read_says_so(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -23,10 +24,11 @@ from samplers.editing import (
     started_at,
 )
 from samplers.ode import ODESampler
-from samplers.pc import PCSampler
+from samplers.pc import PCSampler, SampleResult
 from samplers.predictors.ancestral_sampling import AncestralSampling
 from samplers.predictors.ddim import DDIM
 from sde_lib import VESDE, VPSDE, DiscreteDiffusion, Noise, Process
+from sde_lib.finite import NotFiniteError
 from sde_lib.grids import register_grid
 from sde_lib.schedules import linear_betas
 
@@ -210,6 +212,27 @@ def vp_level(t: float) -> tuple[float, float]:
     """alpha and the standard deviation of x_t for N(mu, c^2)."""
     integral = 0.1 * t + 0.5 * 19.9 * t * t
     return math.exp(-0.5 * integral), math.sqrt(math.exp(-integral) * STD**2 - math.expm1(-integral))
+
+
+@pytest.mark.parametrize("part", ["encode", "decode"])
+def test_pairs_of_which_a_frame_is_lost_are_named(part: str) -> None:
+    """Of three pairs with four frames each, frames 1, 2 and 9 are of the first and of the last pair."""
+
+    class Losing:
+        def lose(self, what: str, x: torch.Tensor, rows: list[int]) -> SampleResult:
+            if what == part:
+                raise NotFiniteError("lost", rows)
+            return SampleResult(x, 1)
+
+        def encode(self, x: torch.Tensor, **cond: Any) -> SampleResult:
+            return self.lose("encode", x, [0, 2])
+
+        def decode(self, z: torch.Tensor, **cond: Any) -> SampleResult:
+            return self.lose("decode", z, [1, 2, 9])
+
+    with pytest.raises(NotFiniteError, match="lost") as caught:
+        interpolate(Losing(), normal(9, 3, 5), normal(10, 3, 5), torch.linspace(0, 1, 4, dtype=torch.float64))
+    assert caught.value.rows == (0, 2)
 
 
 def test_interpolation_on_gaussian_data() -> None:
