@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import socket
@@ -83,7 +84,7 @@ if sys.platform != "win32":
     def _take(path: Path) -> int:
         """A handle of the lock file, locked."""
         while True:
-            handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+            handle = _open(path)
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -95,6 +96,17 @@ if sys.platform != "win32":
             if _is_at(handle, path):
                 return handle
             os.close(handle)  # its holder has just ended, and removed it
+
+
+def _open(path: Path) -> int:
+    try:
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        raise ValueError(
+            f"{path} is a link to {os.readlink(path)}, and a lock is a file of the folder's own: take the link away."
+        ) from error
 
 
 def _is_at(handle: int, path: Path) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 
 from hypothesis import strategies as st
@@ -59,6 +60,17 @@ class Case:
         place = [] if self.workdir is None else ["--workdir", self.workdir]
         fields = [f"--config.{path}={value}" for path, value in self.fields]
         return ["--config", f"{SMALL}:{self.config}", "--mode", self.mode, *place, *fields, *self.flags]
+
+    @property
+    def written(self) -> str | None:
+        """The work directory that the arguments name: the last that they give."""
+        place = self.workdir
+        for name, value in pairwise((*self.flags, "")):
+            if name.startswith("--workdir="):
+                place = name.partition("=")[2]
+            elif name == "--workdir":
+                place = value
+        return place
 
     def __str__(self) -> str:
         files = "".join(f"\n  {file}" for file in self.files)

@@ -219,7 +219,7 @@ def _child(case: Case, folder: Path) -> None:
         resource.setrlimit(resource.RLIMIT_DATA, (3 * MEMORY, 3 * MEMORY))
         sys.argv = ["main.py", *case.arguments]
         sys.path.insert(0, str(folder / "here"))  # where the canary's module is found by whoever imports it
-        watch = Watch([folder / "run", folder / "out", *_named(case, folder)])
+        watch = Watch([folder / "run", folder / "out", *_named(case, folder), *_attempted(case, folder)])
         watch.begin()
         try:
             main.guarded(list(sys.argv))
@@ -248,12 +248,17 @@ def _named(case: Case, folder: Path) -> list[Path]:
     ]
     if case.mode == "tune":
         names += [value for path, value in case.fields if path == "tune.folder"]
-    names += ["runs"] if case.workdir is None else [case.workdir]
+    names += ["runs"] if case.written is None else [case.written]
     places = [folder / "here" / name for name in names if name.strip(".") and not name.startswith("..")]
     # A folder that is made for one in it is named with it.
     made = [p for place in places for p in (place, *place.parents) if folder / "here" in p.parents]
     locks = [folder / "here" / name / LOCK for name in names]
     return made + locks + [p.with_name(f".partial-{os.getpid()}-{p.name}") for p in places]
+
+
+def _attempted(case: Case, folder: Path) -> list[Path]:
+    """The work directory wherever it is: that it cannot be made is found out by trying."""
+    return [folder / "here" / case.written] if case.written else []
 
 
 def _redirect(folder: Path) -> None:

@@ -44,8 +44,10 @@ class OddFile:
     def write(self, folder: Path, trained: Path) -> None:
         path, draw = folder / self.place, random.Random(self.seed)
         for above in reversed(path.relative_to(folder).parents):
-            if not (folder / above).exists():
+            if not os.path.lexists(folder / above):
                 (folder / above).mkdir()
+        if not path.parent.is_dir():  # another odd file lies in its way
+            return
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
         elif os.path.lexists(path):

@@ -17,6 +17,8 @@ NEVER = frozenset({
     "ftplib.connect", "webbrowser.open", "ctypes.dlopen", "os.putenv", "shutil.chown", "os.setxattr",
 })  # fmt: skip
 """Events that no run in one process has a reason for."""
+_OF_WORKERS = frozenset({"os.fork", "socket.connect", "socket.bind"})
+"""Those of the processes that read data ahead."""
 CHANGES = {
     "os.mkdir": (0,), "os.rename": (0, 1), "os.remove": (0,), "os.rmdir": (0,), "os.link": (1,),
     "os.symlink": (1,), "os.truncate": (0,), "os.chmod": (0,), "os.chown": (0,), "os.utime": (0,),
@@ -28,6 +30,14 @@ _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 _LIBRARIES = tuple(
     str(Path(sysconfig.get_path(name)).resolve()) for name in ("stdlib", "platstdlib", "purelib", "platlib")
 )
+_LOADED = ("None", "libc.so", "libnvidia-ml.so", *_LIBRARIES)
+"""Beginnings of shared libraries that Python's and torch's own code loads."""
+
+
+def _reads_ahead() -> bool:
+    """Whether the standard library's processes are at work, and neither a file's code nor the program's own."""
+    frame = sys._getframe(2)
+    return frame.f_globals.get("__name__", "").startswith("multiprocessing.")
 
 
 class Watch:
@@ -63,27 +73,29 @@ class Watch:
         if not self.on:
             return
         if event in NEVER:
-            if event == "ctypes.dlopen" and str(arguments[0]).startswith(("None", "libc.so", *_LIBRARIES)):
+            if event == "ctypes.dlopen" and str(arguments[0]).startswith(_LOADED):
+                return
+            if event in _OF_WORKERS and _reads_ahead():
                 return
             self.seen.append(f"{event} {arguments[:2]!r}"[:200])
         elif event == "open":
             path, _, flags = (*arguments, None, None)[:3]
             writing = isinstance(flags, int) and flags & _WRITES
             if writing and isinstance(path, str | bytes | os.PathLike):
-                self._changed("opens for writing", path)
+                self._changed("opens for writing", path, follows=not flags & os.O_NOFOLLOW)
         elif event in CHANGES:
             for place in CHANGES[event]:
                 if isinstance(arguments[place], str | bytes | os.PathLike):
                     self._changed(event, arguments[place])
 
-    def _changed(self, what: str, path: Any) -> None:
+    def _changed(self, what: str, path: Any, follows: bool = False) -> None:
         if what == "os.mkdir" and os.path.lexists(path):  # which makes nothing
             return
         try:
             # The last part itself, which a link may be: what is removed or renamed is the link.
             name = os.fsdecode(path)
             real = os.path.join(os.path.realpath(os.path.dirname(name) or "."), os.path.basename(name))
-            if what == "opens for writing":
+            if follows:
                 real = os.path.realpath(name)
         except (OSError, ValueError):
             return

@@ -36,6 +36,17 @@ def test_lock_of_a_process_that_was_killed_does_not_stand_in_the_way(tmp_path: P
     assert not (tmp_path / "samples" / FILE).exists()
 
 
+def test_lock_that_is_a_link_is_not_followed(tmp_path: Path) -> None:
+    """Where it leads, the text of the lock would replace what is there."""
+    theirs, folder = tmp_path / "theirs.txt", tmp_path / "run/checkpoints"
+    theirs.write_text("mine")
+    folder.mkdir(parents=True)
+    (folder / FILE).symlink_to(theirs)
+    error = program("--config", TINY, "--mode", "train", "--workdir", tmp_path / "run").error
+    assert f"{folder / FILE} is a link to {theirs}" in error
+    assert theirs.read_text() == "mine"
+
+
 def test_evaluation_beside_a_training(tmp_path: Path) -> None:
     """They write to different folders."""
     with holding([tmp_path / "checkpoints"], "train"):

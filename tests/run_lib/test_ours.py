@@ -181,7 +181,7 @@ def test_folders_in_the_work_directory_lie_in_it(name: str, tmp_path: Path) -> N
         (("tune", f"--config.tune.folder={place}"), "--config.tune.folder", SWEEP),
     ):
         error = program(*command, *arguments, **fields).error
-        assert f"{option}={place} must be the name of a folder in the work directory" in error
+        assert f"{option}={place or repr(place)} must be the name of a folder in the work directory" in error
         assert not (tmp_path / "x").exists()
         assert contents(tmp_path / "run") == {}
 
