@@ -46,8 +46,8 @@ class OddFile:
         for above in reversed(path.relative_to(folder).parents):
             if not os.path.lexists(folder / above):
                 (folder / above).mkdir()
-        if not path.parent.is_dir():  # another odd file lies in its way
-            return
+            elif not (folder / above).is_dir():  # another odd file lies in its way
+                return
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
         elif os.path.lexists(path):
