@@ -3,10 +3,10 @@
     git worktree add /tmp/before COMMIT
     python -m benchmarks.training --before /tmp/before --images 16 --rounds 5 --save
 
-Each trains with Adam, clipped gradients and an average of the weights: the program by its command line, diffusers'
-``UNet2DModel`` of the same layers in a plain loop. All but one are stopped (SIGSTOP) at any moment, and their turns of a
-few steps follow one another, so that a machine that slows down slows all alike. A step's seconds are taken from what a
-process prints when the step is done; the first step of a turn is left out.
+Each trains with Adam, clipped gradients and an average of the weights: the program by its own command line, diffusers'
+``UNet2DModel`` of the same layers in a plain loop. All but one are stopped (SIGSTOP) at any moment, and their turns of
+a few steps follow one another, so that a machine that slows down slows all alike. A step's seconds are taken from what
+a process prints when the step is done; the first step of a turn is left out.
 """
 
 from __future__ import annotations
