@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+from functools import partial
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +16,8 @@ from run_lib.evaluation.metrics import (
     frechet_distance,
     precision_recall,
 )
+from run_lib.evaluation.samples import _sample_numbers
+from run_lib.evaluation.task import CheckpointTask
 
 RNG = np.random.default_rng(0)
 
@@ -94,3 +99,27 @@ def test_copies() -> None:
     test = train + np.linspace(1, 5, 100)[:, None]
     fake = train[:8] + np.array([0.0, 0.2, 0.9, 2.0, 3.0, -0.5, 4.0, 5.0])[:, None]
     assert copies(fake, train, test).value == 4 / 8
+
+
+@pytest.mark.parametrize(
+    ("levels", "wanted", "unit"),
+    [(0, 0.0, "squared units of the data"), (3, 2 * (1 - 0.6171**0.5) ** 2, "squared levels")],
+)
+def test_the_fitted_gaussian_has_values_that_the_data_can_have(levels: int, wanted: float, unit: str) -> None:
+    """Coordinates of 0 and 2, each as often: mean 1, deviation 1. Rounded to 0, 1 and 2, a Gaussian's variance is
+    P(|z| > 1/2) = 0.6171, which is nearer than any of continuous values; of data without levels it is the data's own.
+    The samples' numbers have their cost, the references none."""
+    data = 2.0 * np.random.default_rng(1).integers(0, 2, (3000, 2))
+    spec = SimpleNamespace(shape=(2,), levels=levels)
+    plan = SimpleNamespace(
+        seed=0, data=spec, subject=SimpleNamespace(placement=SimpleNamespace(arithmetic=""))
+    )
+    task: Any = SimpleNamespace(plan=plan, config_hash="", step=0, fingerprint="")
+    task.number = partial(CheckpointTask.number, task)
+    found = {one.name: one for one in _sample_numbers(task, data, data, None, 7.0, 2.5)}
+    reference, ours = found["frechet/fitted Gaussian"], found["frechet/coordinates"]
+    assert reference.value == pytest.approx(wanted, abs=0.02)
+    assert (reference.unit, ours.unit) == (unit, unit)
+    assert ours.value == pytest.approx(0, abs=1e-9)
+    assert [(one.nfe, one.seconds) for one in (ours, found["precision"], found["recall"])] == [(7, 2.5)] * 3
+    assert (reference.nfe, reference.seconds) == (0, 0)
