@@ -41,7 +41,7 @@ def stratified(process: Process) -> TimeSampler:
 @register_times(name="importance")
 def importance(
     process: Process,
-    history: Annotated[int, Range(least=1)] = 10,
+    history: Annotated[int, Range(least=1, most=10**5)] = 10,
     uniform_share: Annotated[float, Range(above=0, most=1)] = 0.001,
 ) -> TimeSampler:
     """Levels of a chain in proportion to sqrt(E[L_t^2]) (Nichol & Dhariwal 2021, eq. 18).

@@ -57,7 +57,7 @@ class BitsPerDim(Evaluation):
     bound: LevelBound | None
     dequantisation: LearnedDequantisation | None
     num_images: Annotated[int, Range(least=0)] = 0
-    repeats: Annotated[int, Range(least=1)] = 1
+    repeats: Annotated[int, Range(least=1, most=10**6)] = 1
     quick: bool = False
     target: Annotated[float, Range(above=0)] = 0.01
 
@@ -142,7 +142,7 @@ class SampleQuality(Evaluation):
         num_samples: samples that are drawn.
     """
 
-    num_samples: Annotated[int, Range(least=2)] = 50_000
+    num_samples: Annotated[int, Range(least=2, most=10**8)] = 50_000
 
     def check(self, plan: EvaluationPlan) -> None:
         if not plan.task.generates:
@@ -173,7 +173,7 @@ class Accuracy(Evaluation):
 
     of_classifiers: ClassVar[bool] = True
 
-    levels: Annotated[int, Range(least=1)] = 10
+    levels: Annotated[int, Range(least=1, most=10**5)] = 10
 
     def check(self, plan: EvaluationPlan) -> None:
         if plan.task.generates:
