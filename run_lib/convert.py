@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from dataclasses import replace
@@ -11,6 +10,7 @@ from typing import Any
 
 from run_lib.config.converting import ConversionPlan
 from run_lib.config.explaining import in_fields
+from run_lib.files import of_json
 from run_lib.run import Run
 from run_lib.training.formats import FORMATS, Converted
 from run_lib.training.state import TrainState
@@ -47,5 +47,5 @@ def convert(plan: ConversionPlan, run: Run) -> None:
 
 def _record(plan: ConversionPlan, state: TrainState) -> Mapping[str, Any]:
     """The configuration that the weights were made with: the checkpoint's; without one, that of the conversion."""
-    held: Mapping[str, Any] = json.loads(state.weights.record) if state.weights.record else {}
+    held: Mapping[str, Any] = of_json(state.weights.record) if state.weights.record else {}
     return held or plan.subject.record.values

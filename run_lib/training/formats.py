@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,7 @@ from models.checkpoints.diffusers import export_diffusers
 from models.checkpoints.diffusers_schedule import NoiseSchedule
 from models.checkpoints.ours import save_weights
 from models.checkpoints.training import over_all
-from run_lib.files import atomic, atomic_folder, write_tensors
+from run_lib.files import as_json, atomic, atomic_folder, write_tensors
 from run_lib.training.state import TrainState
 
 
@@ -68,7 +67,7 @@ def to_safetensors(held: Converted, path: Path) -> None:
             state.network,
             state.ema.shadow,
             partial,
-            config=json.dumps(dict(held.record)),
+            config=as_json(dict(held.record)),
             step=state.step,
             classes=state.weights.classes,
         )
