@@ -256,6 +256,16 @@ def test_variational_dequantisation_by_config(trained: Path) -> None:
     (trained / "learned/report.json").unlink()
     again = run(TINY, "eval", trained, "--eval_folder", "learned", **learned)
     assert "dequantisation fitted" not in again.out
+    (fit,) = (trained / "learned/parts").rglob("dequantisation.pt")
+    fit.write_bytes(fit.read_bytes()[:-100])
+    (trained / "learned/report.json").unlink()
+    mended = run(TINY, "eval", trained, "--eval_folder", "learned", **learned)
+    assert mended.err.count(f"note: {fit} ") == 1
+    assert "it is fitted again" in mended.err
+    assert "dequantisation fitted in 4 steps" in mended.out
+    assert {name: one["value"] for name, one in numbers(trained, "learned").items()} == {
+        name: one["value"] for name, one in found.items()
+    }
     assert numbers(trained, "learned")["bpd/test"]["value"] == found["bpd/test"]["value"]
 
 

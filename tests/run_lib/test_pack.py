@@ -90,6 +90,12 @@ def test_a_run_that_was_killed_goes_on(tmp_path: Path, monkeypatch: pytest.Monke
     with pytest.raises(KeyboardInterrupt):
         work(fields, out)
     assert not (out / "train.npy").exists()
+    unfinished = [out / f".packing-train.{end}" for end in ("npy", "done", "plan")]
+    before = [path.read_bytes() for path in unfinished]
+    with pytest.raises(ValueError, match="is unfinished and of other data: move it away, with") as refused:
+        work(write(tmp_path / "other", 4), out)
+    assert all(path.name in str(refused.value) for path in unfinished)
+    assert [path.read_bytes() for path in unfinished] == before
     writes += [0, 0]
     (tmp_path / "in/cat/01.png").write_bytes(b"was packed before, and is not read again")
     work(fields, out)
