@@ -182,6 +182,10 @@ def test_auto_takes_what_was_measured(tmp_path: Path) -> None:
     assert "takes it from" in found.error
     assert "run --mode stats first" in found.error
     said = run(TINY, "stats", tmp_path / "run", **fields).out
+    (measured,) = json.loads((tmp_path / "data/stats.json").read_text()).values()
+    assert (measured["count"], measured["test_count"]) == tuple(
+        len(digits(s).labels) for s in ("train", "test")
+    )
     pixels = digits("train").images.flatten(1).double().numpy()
     largest = pdist(pixels).max() * 2 / 17
     assert f"sigma_max     {largest:.4g} for VE" in said

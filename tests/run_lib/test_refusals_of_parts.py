@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
@@ -16,6 +17,7 @@ from configs.base import get_config as base
 from losses.importance import LossSecondMoment
 from losses.named_times import register_times
 from models.base import Network, register_model
+from run_lib import ends
 from run_lib.config import plans
 from run_lib.config.roles import FIXED
 from run_lib.training.curves import Curves
@@ -225,3 +227,21 @@ def test_a_file_of_curves_that_cannot_be_begun_is_closed(
     with pytest.raises(OSError, match="No space"):
         Curves(tmp_path / "tensorboard", 1)
     assert begun[0]._file.closed
+
+
+def test_an_error_that_nobody_can_read_has_its_status_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The standard error goes to a full disk; what is left to be flushed at the end of the process is dropped."""
+    left: list[bool] = []
+    monkeypatch.setattr(ends, "_leave_outputs", lambda: left.append(True))
+
+    def wrong() -> None:
+        raise ValueError("a wrong value")
+
+    with open("/dev/full", "w", buffering=1) as full, monkeypatch.context() as patch:
+        patch.setattr(sys, "stderr", full)
+        with pytest.raises(SystemExit) as found:
+            ends.guarded(wrong, lambda: False)
+        patch.undo()
+        full.buffer.raw.close()
+    assert found.value.code == 2
+    assert left == [True]
