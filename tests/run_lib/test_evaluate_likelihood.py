@@ -214,6 +214,7 @@ def test_any_number_of_levels(tmp_path: Path) -> None:
     parts = [report[f"vlb of density/test, {part}"]["value"] for part in ("prior", "steps", "reconstruction")]
     assert above["value"] == pytest.approx(sum(parts))
     assert above["unit"] == "bits/dim"
+    assert "; of the density of dequantised data" in above["note"]
 
 
 @pytest.fixture(scope="module")

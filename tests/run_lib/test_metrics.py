@@ -12,11 +12,12 @@ import pytest
 
 from run_lib.evaluation.metrics import (
     Gaussian,
+    Labelled,
     copies,
     frechet_distance,
     precision_recall,
 )
-from run_lib.evaluation.samples import _sample_numbers
+from run_lib.evaluation.samples import _label_numbers, _sample_numbers
 from run_lib.evaluation.task import CheckpointTask
 
 RNG = np.random.default_rng(0)
@@ -123,3 +124,28 @@ def test_the_fitted_gaussian_has_values_that_the_data_can_have(levels: int, want
     assert ours.value == pytest.approx(0, abs=1e-9)
     assert [(one.nfe, one.seconds) for one in (ours, found["precision"], found["recall"])] == [(7, 2.5)] * 3
     assert (reference.nfe, reference.seconds) == (0, 0)
+
+
+def test_the_class_that_is_recognised_least_is_named() -> None:
+    """Real points of class 0 lie around -5, of class 1 around 5. Of four samples asked to be 0 three are there, of four
+    asked to be 1 two; of four test points of either class all."""
+    real = Labelled(
+        np.concatenate([np.linspace(-6, -4, 20), np.linspace(4, 6, 20)])[:, None], np.arange(40) // 20
+    )
+    fake = Labelled(np.array([-5.0, -5.5, -4.5, 5.0, 5.0, 5.5, -5.0, -4.0])[:, None], np.arange(8) // 4)
+    test = Labelled(np.array([-5.0, -5.5, -4.5, -5.0, 5.0, 5.5, 5.0, 4.5])[:, None], np.arange(8) // 4)
+    found = {one.name: one for one in _label_numbers(_task(()), fake, real, test)}
+    least = found["labels recognised, least"]
+    assert (least.value, least.count, least.note) == (2 / 4, 4, "of class 1")
+    assert (found["labels recognised"].value, found["labels recognised"].count) == (5 / 8, 8)
+    assert (found["labels recognised/test"].value, found["labels recognised/test"].count) == (1, 8)
+
+
+def _task(data: Any) -> Any:
+    """As much of an evaluation as numbers are made of."""
+    plan = SimpleNamespace(
+        seed=0, data=data, subject=SimpleNamespace(placement=SimpleNamespace(arithmetic=""))
+    )
+    task = SimpleNamespace(plan=plan, config_hash="", step=0, fingerprint="")
+    task.number = partial(CheckpointTask.number, task)  # type: ignore[arg-type]
+    return task

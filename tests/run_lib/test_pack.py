@@ -188,7 +188,7 @@ def test_auto_takes_what_was_measured(tmp_path: Path) -> None:
     )
     pixels = digits("train").images.flatten(1).double().numpy()
     largest = pdist(pixels).max() * 2 / 17
-    assert f"sigma_max     {largest:.4g} for VE" in said
+    assert f"sigma_max     {largest:.4g} for VE, the largest distance of two samples (exactly)" in said
     assert "17 levels in use" in said
     plan = planned(tiny(), plans.sampling, {**fields, **VE})
     assert plan.model.process.sigma_max == pytest.approx(largest, rel=1e-6)

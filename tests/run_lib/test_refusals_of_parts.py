@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -20,6 +21,7 @@ from models.base import Network, register_model
 from run_lib import ends
 from run_lib.config import plans
 from run_lib.config.roles import FIXED
+from run_lib.data.rows import Checked
 from run_lib.training.curves import Curves
 from run_lib.training.optimisers import LossScaling
 from run_lib.training.tasks import Classification, classifier
@@ -245,3 +247,31 @@ def test_an_error_that_nobody_can_read_has_its_status_all_the_same(monkeypatch: 
         full.buffer.raw.close()
     assert found.value.code == 2
     assert left == [True]
+
+
+# Going on with a training ----------------------------------------------------------------------------------------
+
+
+def test_a_step_of_as_many_samples_in_other_batches_is_the_same_step() -> None:
+    """Two batches of four are one of eight; one of four is not. What is refused is said once, whatever components
+    share the field."""
+
+    def go_on(was: dict[str, Any], now: dict[str, Any]) -> None:
+        record = planned(tiny(), plans.training, was).subject.record
+        made_with = json.dumps(dict(record.values))
+        planned(tiny(), plans.training, now).subject.agreement.check_training(Path("before.pt"), made_with)
+
+    two = {"training__batch_size": 4, "training__accumulate": 2}
+    go_on(two, {"training__batch_size": 8})
+    go_on({"training__batch_size": 8}, two)
+    with pytest.raises(ValueError, match=r"training\.batch_size=4 \(was 8\)"):
+        go_on(two, {"training__batch_size": 4})
+    with pytest.raises(ValueError, match=r"model\.num_scales=30 \(was 20\)") as refused:
+        go_on(CHAIN, {**CHAIN, "model__num_scales": 30})
+    assert str(refused.value).count("num_scales") == 1
+
+
+@pytest.mark.parametrize("costly", [True, False])
+def test_checked_rows_cost_what_the_rows_cost(costly: bool) -> None:
+    rows: Any = SimpleNamespace(costly=costly)
+    assert Checked(rows, lambda images: None).costly is costly
