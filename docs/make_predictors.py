@@ -16,11 +16,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from models.exact.mixtures import GaussianScore
 from models.prediction.noise_model import NoiseModel
 from models.prediction.time_encoding import Time
-from samplers import MultistepPredictor, PCSampler, Predictor, register_predictor
+from samplers import PCSampler, Predictor, register_predictor
 from samplers.pc import default_grid
 from sde_lib import SDE, VESDE, VPSDE, DiscreteDiffusion, Noise, Process, subVPSDE
 from sde_lib.chain_sde import InterpolatedChain
 from sde_lib.edm import EDM
+from sde_lib.needs import serves
 from sde_lib.schedules import linear_betas
 from sde_lib.settings import settings_of
 
@@ -104,17 +105,16 @@ def page() -> str:
     ]
     for name in register_predictor:
         predictor = register_predictor[name]()
-        served = {label: one for label, one in PROCESSES.items() if isinstance(one, predictor.needs)}
+        served = {label: one for label, one in PROCESSES.items() if serves(one, predictor)}
         first, *others = served.values()
         some = find(predictor, first)
         for process in others:
             evaluations(predictor, process, 4)
         kind = {Process: "any", SDE: "any SDE"}.get(predictor.needs, "any Gaussian")
-        multistep = isinstance(predictor, MultistepPredictor)
         rows.append(
             f"| `{name}` | {choices(predictor)} | {kind}: {', '.join(served)} | {predictor.order or '-'} | {some.nfe} "
-            f"| {'yes' if some.stochastic else 'no'} | {'yes' if multistep else 'no'} "
-            f"| {'encodes: none' if predictor.encodes else 'all, memory cleared' if multistep else 'all'} |"
+            f"| {'yes' if some.stochastic else 'no'} | {'yes' if predictor.remembers else 'no'} "
+            f"| {'encodes: none' if predictor.encodes else 'all, memory cleared' if predictor.remembers else 'all'} |"
         )
     return HEAD + "\n".join(rows) + "\n"
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from models.prediction.noise_model import Model
 from sde_lib.base import GaussianSDE, expand
+from sde_lib.needs import serves
 from sde_lib.noise import Noise
 
 
@@ -31,9 +32,9 @@ class DenoisingBound:
 
     needs = GaussianSDE
 
-    def __init__(self, model: Model, t_min: float | None = None) -> None:
+    def __init__(self, model: Model[GaussianSDE], t_min: float | None = None) -> None:
         process = model.process
-        if not isinstance(process, GaussianSDE):
+        if not serves(process, self):
             raise ValueError(
                 f"the denoising bound needs a GaussianSDE, for its log-SNR, and {type(process).__name__} is none."
             )

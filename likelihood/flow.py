@@ -6,13 +6,14 @@ import abc
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
 
 from likelihood.divergence import Divergence
-from sde_lib.base import SDE, GaussianSDE, Process, expand
+from sde_lib.base import SDE, GaussianSDE, expand
+from sde_lib.needs import serves
 
 REFERENCE_STD = 0.5
 """About that of data in [-1, 1]; a wrong value costs variance (of Gaussian probes), never bias."""
@@ -132,7 +133,7 @@ class AngleFlow(Flow):
         return Velocity(dy, -tangent[:, None] * (r[:, None] ** 2 * at_x.trace + y[0].numel()))
 
 
-def make_flow(process: Process, t_min: float | None, coordinates: Coordinates) -> Flow:
+def make_flow(process: SDE, t_min: float | None, coordinates: Coordinates) -> Flow:
     """The probability flow of ``process`` in the given coordinates; ``auto`` is the angle where there is one.
 
     Raises:
@@ -141,7 +142,7 @@ def make_flow(process: Process, t_min: float | None, coordinates: Coordinates) -
     if coordinates not in get_args(Coordinates):
         raise ValueError(f"unknown coordinates {coordinates!r}; known: {', '.join(get_args(Coordinates))}.")
     name = type(process).__name__
-    if not isinstance(process, SDE):
+    if not serves(process, TimeFlow):
         raise ValueError(
             f"the ODE likelihood needs an SDE, and {name} is none; for a chain use its variational bound "
             "(eval.bpd_method=vlb) or its SDE."
@@ -149,10 +150,10 @@ def make_flow(process: Process, t_min: float | None, coordinates: Coordinates) -
     t_min = process.t_min if t_min is None else t_min
     if not process.clean < t_min < process.start:
         raise ValueError(f"t_min must lie between {process.clean:g} and T={process.start:g}, got {t_min}.")
-    if coordinates != "time" and isinstance(process, GaussianSDE):
-        return AngleFlow(process, t_min)
-    if coordinates == "angle":
+    angle = serves(process, AngleFlow)
+    if coordinates == "angle" and not angle:
         raise ValueError(
             f"the angle needs a GaussianSDE, for its marginal, and {name} is none; use coordinates='time'."
         )
-    return TimeFlow(process, t_min)
+    kind: Callable[[Any, float], Flow] = AngleFlow if angle and coordinates != "time" else TimeFlow
+    return kind(process, t_min)

@@ -34,7 +34,7 @@ class LossSecondMoment(TimeSampler[DiscreteDiffusion]):
         self,
         *,
         num_levels: Annotated[int, Range(least=1)],
-        history: Annotated[int, Range(least=1)] = 10,
+        history: Annotated[int, Range(least=1, most=10**5)] = 10,
         uniform: Annotated[float, Range(above=0, most=1)] = 0.001,
     ) -> None:
         self.uniform = uniform

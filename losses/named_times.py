@@ -10,6 +10,7 @@ from losses.importance import LossSecondMoment
 from losses.times import StratifiedLevels, StratifiedTimes, TimeSampler, UniformLevels, UniformTimes
 from sde_lib.base import Process
 from sde_lib.discrete import DiscreteDiffusion
+from sde_lib.needs import serves
 from sde_lib.registry import Registry
 from sde_lib.settings import Range
 
@@ -23,7 +24,7 @@ register_times(name="log_normal")(LogNormalTimes)
 
 def _serving(process: Process, *kinds: type[TimeSampler]) -> TimeSampler:
     """The first of the distributions that works with the process, as their ``needs`` say."""
-    return next((kind for kind in kinds if isinstance(process, kind.needs)), kinds[-1])()
+    return next((kind for kind in kinds if serves(process, kind)), kinds[-1])()
 
 
 @register_times(name="uniform")
@@ -40,8 +41,8 @@ def stratified(process: Process) -> TimeSampler:
 
 @register_times(name="importance")
 def importance(
-    process: Process,
-    history: Annotated[int, Range(least=1)] = 10,
+    process: DiscreteDiffusion,
+    history: Annotated[int, Range(least=1, most=10**5)] = 10,
     uniform_share: Annotated[float, Range(above=0, most=1)] = 0.001,
 ) -> TimeSampler:
     """Levels of a chain in proportion to sqrt(E[L_t^2]) (Nichol & Dhariwal 2021, eq. 18).
@@ -50,6 +51,6 @@ def importance(
         history: losses kept of each level.
         uniform_share: of the distribution, spread evenly so that no level is forgotten; in (0, 1].
     """
-    if not isinstance(process, DiscreteDiffusion):
+    if not serves(process, LossSecondMoment):
         raise ValueError("training.times='importance' counts the levels of a chain: set training.sde='ddpm'.")
     return LossSecondMoment(num_levels=process.num_levels, history=history, uniform=uniform_share)

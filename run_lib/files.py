@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import shutil
@@ -77,10 +78,47 @@ def write_tensors(path: Path, content: Any) -> None:
         os.fsync(file.fileno())
 
 
+def as_json(content: Any, indent: int | None = None) -> str:
+    """JSON that every reader takes. It has no numbers for infinity and NaN: they become the texts ``Infinity``,
+    ``-Infinity`` and ``NaN``."""
+    return json.dumps(_with_words(content), indent=indent, allow_nan=False)
+
+
+def of_json(text: str) -> Any:
+    """What JSON of ours holds, with infinity and NaN as numbers; also as Python's own writer has them, bare.
+
+    Raises:
+        ValueError: it is no JSON.
+    """
+    return _with_numbers(json.loads(text))
+
+
+def _with_words(content: Any) -> Any:
+    match content:
+        case float() if not math.isfinite(content):
+            return "NaN" if math.isnan(content) else "Infinity" if content > 0 else "-Infinity"
+        case dict():
+            return {key: _with_words(value) for key, value in content.items()}
+        case list() | tuple():
+            return [_with_words(value) for value in content]
+    return content
+
+
+def _with_numbers(content: Any) -> Any:
+    match content:
+        case "Infinity" | "-Infinity" | "NaN":
+            return float(content)
+        case dict():
+            return {key: _with_numbers(value) for key, value in content.items()}
+        case list():
+            return [_with_numbers(value) for value in content]
+    return content
+
+
 def write_json(path: Path, content: Any) -> None:
     """Write JSON atomically, for people to read."""
     with atomic(path) as partial:
-        partial.write_text(json.dumps(content, indent=2) + "\n")
+        partial.write_text(as_json(content, indent=2) + "\n")
 
 
 def remove_partials(folder: Path, *, below: bool = True) -> None:
@@ -128,7 +166,7 @@ def read_json(path: Path) -> Any:
     if facts.st_size > LARGEST_JSON:
         raise ValueError(f"is of {facts.st_size} bytes, more than {LARGEST_JSON}")
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return of_json(path.read_text(encoding="utf-8"))
     except RecursionError:
         raise ValueError("is nested too deeply") from None
     except UnicodeDecodeError:

@@ -84,10 +84,12 @@ class Predictor(abc.ABC, Generic[NeededProcess]):
         needs: the kind of process that it works with, checked when a sampler is built; the class's type argument,
             ``Predictor[GaussianProcess]``, or stated in the class.
         encodes: whether it moves from data to noise (s noisier than t).
+        remembers: whether it uses earlier evaluations.
     """
 
     needs: ClassVar[type] = Process
     encodes: ClassVar[bool] = False
+    remembers: ClassVar[bool] = False
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
@@ -135,6 +137,8 @@ class Predictor(abc.ABC, Generic[NeededProcess]):
 
 class MultistepPredictor(Predictor[NeededProcess]):
     """A predictor that uses earlier evaluations: it implements ``advance``, which takes and returns its memory."""
+
+    remembers: ClassVar[bool] = True
 
     @abc.abstractmethod
     def advance(

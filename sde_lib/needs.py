@@ -20,6 +20,11 @@ NeededProcess = TypeVar("NeededProcess", bound=Process, contravariant=True, defa
 """The process that a component needs: a ``Predictor[Process]`` serves wherever a ``Predictor[SDE]`` is asked for."""
 
 
+def serves(process: Process, component: Any) -> bool:
+    """Whether a process has what a component, or a class of such, says in its ``needs``."""
+    return isinstance(process, component.needs)
+
+
 def check_needs(what: str, component: Any, process: Process) -> None:
     """Refuse a process that lacks what a component needs.
 
@@ -31,7 +36,7 @@ def check_needs(what: str, component: Any, process: Process) -> None:
     Raises:
         ValueError: naming the component, what it needs and the process.
     """
-    if not isinstance(process, component.needs):
+    if not serves(process, component):
         raise ValueError(
             f"{what} {registered_name(type(component))!r} needs a process of the kind {component.needs.__name__}, "
             f"which {type(process).__name__} is not."

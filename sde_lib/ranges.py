@@ -44,7 +44,7 @@ class Range:
         if self._low is not None and self._high is not None:
             return f"in {self._interval}"
         bounds = {">=": self.least, ">": self.above, "<=": self.most, "<": self.below}
-        return next((f"{sign} {bound:g}" for sign, bound in bounds.items() if bound is not None), "")
+        return next((f"{sign} {_written(bound)}" for sign, bound in bounds.items() if bound is not None), "")
 
     @property
     def requirement(self) -> str:
@@ -54,18 +54,18 @@ class Range:
         if self._low is not None and self._high is not None:
             open_ends = self.above is not None and self.below is not None
             return (
-                f"lies between {self.above:g} and {self.below:g}"
+                f"lies between {_written(self.above)} and {_written(self.below)}"
                 if open_ends
                 else f"lies in {self._interval}"
             )
         if self.least is not None:
-            return "must be 0 or more" if self.least == 0 else f"must be at least {self.least:g}"
+            return "must be 0 or more" if self.least == 0 else f"must be at least {_written(self.least)}"
         if self.above is not None:
-            return "must be positive" if self.above == 0 else f"must be above {self.above:g}"
+            return "must be positive" if self.above == 0 else f"must be above {_written(self.above)}"
         if self.most is not None:
-            return f"must be at most {self.most:g}"
+            return f"must be at most {_written(self.most)}"
         if self.below is not None:
-            return f"must be below {self.below:g}"
+            return f"must be below {_written(self.below)}"
         return "must be a finite number" if self.finite else "must be a number"
 
     def refusal(self, name: str, value: object) -> str:
@@ -87,4 +87,9 @@ class Range:
     @property
     def _interval(self) -> str:
         left, right = "(["[self.least is not None], ")]"[self.most is not None]
-        return f"{left}{self._low:g}, {self._high:g}{right}"
+        return f"{left}{_written(self._low)}, {_written(self._high)}{right}"
+
+
+def _written(bound: float | None) -> str:
+    """A bound in full where it is a whole number."""
+    return f"{bound:g}" if isinstance(bound, float) else str(bound)

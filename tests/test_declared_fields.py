@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from pathlib import Path
 from typing import Any, get_args
 
 import pytest
 
+from configs import base as basic
 from configs.base import get_config as base
-from models.prediction.noise_model import Output
-from run_lib.config.chosen import BPD_METHODS
 from run_lib.config.command_line import configure, parse
 from run_lib.config.configuration import base_fields, read
 from run_lib.config.fields import HINTS, declared_fields
 from run_lib.config.files import load_config_file
 from run_lib.config.plans import description, make_plan
 from run_lib.config.roles import ROLES
-from run_lib.convert import FORMATS
-from run_lib.placement import PRECISIONS
 from sde_lib.settings import Setting
 from tests.run_lib.program import TINY, program, written
 
@@ -95,11 +93,19 @@ def test_components_refuse_foreign_names(name: str) -> None:
     assert not allows(COMPONENTS[name], "foreign")
 
 
-def test_choices_are_what_the_program_knows() -> None:
-    assert set(FIELDS["training.precision"].choices or ()) == set(PRECISIONS)
-    assert set(FIELDS["eval.bpd_method"].choices or ()) == set(BPD_METHODS)
-    assert set(FIELDS["convert.to"].choices or ()) == set(FORMATS)
-    assert set(FIELDS["model.output"].choices or ()) == set(get_args(Output))
+def test_choices_are_those_that_the_basic_configuration_lists() -> None:
+    """Beside a field that is a choice of names stand all of them, as ``a | b | c``, and no other."""
+    listed = {}
+    for line in Path(basic.__file__).read_text(encoding="utf-8").splitlines():
+        if found := re.fullmatch(r" *(\w+)\.(\w+) = .*?  # (.* \| .*)", line):
+            section, field, names = found.groups()
+            path = f"{section.replace('evaluation', 'eval')}.{field}"
+            listed[path] = [re.match(r"\w+", name)[0] for name in names.split(" | ")]  # type: ignore[index]
+    chosen = {path: setting.choices for path, setting in FIELDS.items() if setting.choices is not None}
+    assert {"convert.to", "training.precision", "eval.bpd_method", "model.output"} < chosen.keys()
+    for path in chosen.keys() & listed.keys():
+        assert listed[path] == list(chosen[path]), path
+    assert chosen.keys() - listed.keys() == {"eval.dataset"}
 
 
 @pytest.mark.parametrize(

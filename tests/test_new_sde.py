@@ -6,8 +6,10 @@ that knows only its marginal. Nothing else of the project is edited.
 
 from __future__ import annotations
 
+import ast
 import math
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -33,6 +35,7 @@ from tests import oracles
 from tests.oracles import Affine, Data, Law, Oracle, OrthogonalNoise, from_score, propagate
 
 DATA = Data(0.3, 0.5)
+ROOT = Path(__file__).parents[1]
 
 
 class Ornstein(SDE):
@@ -277,3 +280,18 @@ def test_closing_estimate_of_a_general_sde_is_one_reverse_step() -> None:
     x, t = torch.tensor([[0.7]], dtype=torch.float64), torch.tensor([1e-3], dtype=torch.float64)
     value = Ornstein().denoise(x, t, OrnsteinScore()(x, t))
     assert value.item() == pytest.approx(move.a * 0.7 + move.b, rel=1e-12)
+
+
+@pytest.mark.parametrize("package", ["losses", "likelihood", "docs"])
+def test_what_a_component_needs_is_asked_of_its_needs(package: str) -> None:
+    """Not of the types that processes and predictors have: ``serves`` alone compares a process with ``needs``."""
+    kinds = ("SDE", "Process", "Diffusion", "Chain", "Predictor", "needs")
+    offences = [
+        f"{path.name}:{node.lineno} {ast.unparse(node)}"
+        for path in sorted((ROOT / package).rglob("*.py"))
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call)
+        and ast.unparse(node.func) == "isinstance"
+        and any(kind in ast.unparse(node.args[1]) for kind in kinds)
+    ]
+    assert not offences

@@ -76,32 +76,24 @@ FIELDS = {
 """Fields of ``configs/base.py`` by the interval of their values: a square bracket's end belongs to it."""
 SETTINGS = {
     "[1, 65536]": """
-        adm.channels adm.num_heads adm.num_heads_upsample adm.num_head_channels adm.norm_groups
-        adm_encoder.channels adm_encoder.num_heads adm_encoder.num_head_channels adm_encoder.norm_groups
-        adm_superres.channels adm_superres.num_heads adm_superres.num_heads_upsample
-        adm_superres.num_head_channels adm_superres.norm_groups ddpm.channels ddpm.head_channels
-        ddpmpp.channels ncsn.channels ncsnpp.channels ncsnv2_128.channels ncsnv2_256.channels
-        ncsnv2_64.channels
+        adm.num_heads adm.num_heads_upsample adm_encoder.num_heads adm_superres.num_heads
+        adm_superres.num_heads_upsample
     """,
     "(0, 1024]": """
         adm.channel_mult adm_encoder.channel_mult adm_superres.channel_mult
     """,
     "[1, 1024]": """
-        adm.num_res_blocks adm_encoder.num_res_blocks adm_superres.num_res_blocks ddpm.channel_mult
-        ddpm.num_res_blocks ddpmpp.channel_mult ddpmpp.num_res_blocks ncsnpp.channel_mult
-        ncsnpp.num_res_blocks
+        ddpm.channel_mult ddpmpp.channel_mult ncsnpp.channel_mult
     """,
     "[1, inf)": """
         adm.attention_resolutions adm_encoder.attention_resolutions adm_superres.attention_resolutions
-        ddpm.attention_resolutions ddpmpp.attention_resolutions ncsn.num_scales ncsnpp.attention_resolutions
-        ncsnv2_128.num_scales ncsnv2_256.num_scales ncsnv2_64.num_scales ddpm.N edm.N smld.N subvpsde.N
-        vesde.N vpsde.N exact.num_draws superres.low_res_size importance.history pc.num_steps
-        pc.n_steps_each adaptive_sde.most_steps restart.repeats restart.inner respaced.sections
-        compressed_sensing.measurements downsample.factor fourier.lines mask_box.height mask_box.width
-        mri.lines superres.factor box.height box.width dps.num_steps moment_matching.iterations
-        repaint.jump_length repaint.resamplings ddim.num_steps both.max_steps ode.max_steps gaussian.probes
-        hutch++.rank hutch++.probes rademacher.probes variational.steps variational.batch_size
-        variational.width accuracy.levels bpd.repeats crop.crop_padding
+        ddpm.attention_resolutions ddpmpp.attention_resolutions ncsn.num_scales
+        ncsnpp.attention_resolutions ncsnv2_128.num_scales ncsnv2_256.num_scales ncsnv2_64.num_scales
+        ddpm.N edm.N smld.N subvpsde.N vesde.N vpsde.N pc.n_steps_each adaptive_sde.most_steps
+        restart.repeats restart.inner respaced.sections compressed_sensing.measurements
+        downsample.factor fourier.lines mask_box.height mask_box.width mri.lines superres.factor
+        box.height box.width repaint.jump_length repaint.resamplings both.max_steps ode.max_steps
+        variational.steps variational.batch_size crop.crop_padding
     """,
     "[0, 1)": """
         adm.dropout adm_encoder.dropout adm_superres.dropout ddpm.dropout ddpmpp.dropout ncsnpp.dropout
@@ -115,8 +107,8 @@ SETTINGS = {
         edm.t_min edm.t_end smld.sigma_min smld.sigma_max subvpsde.beta_min subvpsde.beta_max
         vesde.sigma_min vesde.sigma_max vpsde.beta_min vpsde.beta_max edm.sigma_data log_normal.P_std
         adaptive_sde.relative adaptive_sde.absolute adaptive_sde.first_step adaptive_sde.exponent
-        heun.churn_noise restart.restart_low restart.restart_high karras.rho blur.std deblur.std dps.zeta
-        pseudo_inverse.data_std both.rtol both.atol ode.rtol ode.atol variational.lr bpd.target
+        heun.churn_noise restart.restart_low restart.restart_high karras.rho blur.std deblur.std
+        dps.zeta pseudo_inverse.data_std both.rtol both.atol ode.rtol ode.atol variational.lr bpd.target
         min_snr.snr_gamma p2.p2_k soft_min_snr.snr_gamma
     """,
     "(0, 1]": """
@@ -124,9 +116,9 @@ SETTINGS = {
     """,
     "[0, inf)": """
         adam.eps adam.weight_decay adam_w.eps adam_w.weight_decay constant.warmup cosine.warmup
-        linear.warmup pc.trajectory heun.churn_low sa_solver.tau sa_solver.tau_low fourier.centre
-        mask_box.top mask_box.left mri.centre box.top box.left repaint.above bpd.num_images p2.p2_gamma
-        r_adam.eps r_adam.weight_decay sgd.weight_decay cooldown.warmup inverse_sqrt.warmup
+        linear.warmup heun.churn_low sa_solver.tau sa_solver.tau_low fourier.centre mask_box.top
+        mask_box.left mri.centre box.top box.left repaint.above bpd.num_images p2.p2_gamma r_adam.eps
+        r_adam.weight_decay sgd.weight_decay cooldown.warmup inverse_sqrt.warmup
         inverse_sqrt.constant_until
     """,
     "[1, 5]": """
@@ -162,8 +154,43 @@ SETTINGS = {
     "(-inf, inf)": """
         classifier.scale classifier_free.scale
     """,
-    "[2, inf)": """
-        interpolate.frames both.levels vlb.levels sampling.num_samples
+    "[1, 4096]": """
+        adm.channels adm.num_head_channels adm.norm_groups adm_encoder.channels
+        adm_encoder.num_head_channels adm_encoder.norm_groups adm_superres.channels
+        adm_superres.num_head_channels adm_superres.norm_groups ddpm.channels ddpm.head_channels
+        ddpmpp.channels ncsn.channels ncsnpp.channels ncsnv2_128.channels ncsnv2_256.channels
+        ncsnv2_64.channels variational.width
+    """,
+    "[1, 256]": """
+        adm.num_res_blocks adm_encoder.num_res_blocks adm_superres.num_res_blocks ddpm.num_res_blocks
+        ddpmpp.num_res_blocks ncsnpp.num_res_blocks
+    """,
+    "[1, 32768]": """
+        superres.low_res_size
+    """,
+    "[1, 100000000]": """
+        exact.num_draws
+    """,
+    "[1, 100000]": """
+        importance.history accuracy.levels
+    """,
+    "[1, 1000000]": """
+        pc.num_steps ddim.num_steps dps.num_steps moment_matching.iterations bpd.repeats
+    """,
+    "[0, 10000]": """
+        pc.trajectory
+    """,
+    "[1, 10000]": """
+        gaussian.probes hutch++.rank hutch++.probes rademacher.probes
+    """,
+    "[2, 10000]": """
+        interpolate.frames
+    """,
+    "[2, 100000000]": """
+        sampling.num_samples
+    """,
+    "[2, 1000000]": """
+        both.levels vlb.levels
     """,
 }
 """Settings of components likewise, each after the component's name."""

@@ -13,6 +13,7 @@ from models.prediction.noise_model import NoiseModel
 from models.prediction.time_encoding import TimeEncoding
 from sde_lib.base import GaussianSDE, Marginal
 from sde_lib.discrete import DiscreteDiffusion
+from sde_lib.needs import serves
 
 
 class TimeOfLevel(TimeEncoding):
@@ -62,8 +63,8 @@ class CutLevels:
         Raises:
             ValueError: the process has no Gaussian marginal.
         """
-        process = model.process
-        if not isinstance(process, GaussianSDE):
+        process: GaussianSDE = model.process
+        if not serves(process, self):
             raise ValueError(
                 f"levels are cut from a GaussianSDE, and {type(process).__name__} is none; it has no bound."
             )

@@ -10,6 +10,7 @@ from models.prediction.denoised import Clip, Denoised
 from models.prediction.noise_model import Model, NoiseModel
 from run_lib.data.levels import DataSpec
 from run_lib.evaluation.likelihoods import LevelBound
+from sde_lib.needs import serves
 
 
 def build_bound_model(model: NoiseModel, data: DataSpec, bound: LevelBound) -> Model:
@@ -25,6 +26,6 @@ def build_bound_model(model: NoiseModel, data: DataSpec, bound: LevelBound) -> M
     if bins is not None and data.dequantize and bound.bound_of == "levels":
         last_noise = 2 * bins.half_width / math.sqrt(12)
     cut = CutLevels(bound.levels, last_noise)
-    if isinstance(model.process, cut.needs) and not isinstance(model.process, likelihood.vlb.NEEDS):
+    if serves(model.process, cut) and not isinstance(model.process, likelihood.vlb.NEEDS):
         model = cut(model)
     return Denoised(model, Clip(*data.limits)) if bound.clip and data.levels else model

@@ -79,7 +79,7 @@ def sdedit(strength: Annotated[float, Range(above=0, most=1)] = 0.5) -> float:
     return strength
 
 
-def interpolate(frames: Annotated[int, Range(least=2)] = 7) -> int:
+def interpolate(frames: Annotated[int, Range(least=2, most=10**4)] = 7) -> int:
     """From one image to the next on a great circle of latents.
 
     Args:
@@ -125,7 +125,7 @@ RESTORATION_METHODS = Names("config.control.method", _restoration_methods)
 """``control.method`` for a linear measurement."""
 
 
-def ddim(num_steps: Annotated[int, Range(least=1)] | None = None) -> int | None:
+def ddim(num_steps: Annotated[int, Range(least=1, most=10**6)] | None = None) -> int | None:
     """``reverse_ddim`` to noise and ``ddim`` back, on the sampler's grid.
 
     Args:

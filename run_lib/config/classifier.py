@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from run_lib.config.fields import check_values
 from run_lib.config.files import load_config_file
 from run_lib.config.subject import Subject, build_subject
 from run_lib.data.levels import DataSpec
+from run_lib.files import of_json
 from run_lib.training.checkpoints import Checkpoints, read_checkpoint
 from run_lib.training.warm_start import check_recorded, class_names_in
 from sde_lib.base import GaussianProcess, Process
@@ -123,7 +123,7 @@ def _their_configuration(weights: Path, file: str | None, ours: ConfigDict) -> C
     """
     if file is None:
         try:
-            theirs = of_record(json.loads(read_checkpoint(weights)["config"]))
+            theirs = of_record(of_json(read_checkpoint(weights)["config"]))
         except ValueError as error:
             raise ValueError(
                 f"{error} Of published weights, guidance.classifier_config is needed too."

@@ -22,6 +22,7 @@ from models.prediction import conventions
 from run_lib.config.components import Chosen, choose
 from run_lib.config.configuration import RESOLVED, Configuration, Record, base_fields, complete, of_record
 from run_lib.config.roles import ROLES
+from run_lib.files import of_json
 from run_lib.training.optimisers import trained_parameters
 from run_lib.training.state import Continued
 
@@ -234,7 +235,7 @@ class Agreement:
     def _check(self, path: Path, theirs: str, refused: set[Bearing], listed: set[Bearing]) -> Continued:
         anyway = self.anyway
         try:
-            held = _read(json.loads(theirs))
+            held = _read(of_json(theirs))
         except ValueError as error:
             if anyway:
                 print(f"warning: {path}: its configuration cannot be read ({error})", file=sys.stderr)

@@ -7,7 +7,7 @@ that names a component is a string here, and its role knows the names.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Any, Literal
 
 from ml_collections import ConfigDict
@@ -16,8 +16,11 @@ from configs.base import get_config as base_config
 from models.power_average import WIDEST
 from models.prediction.noise_model import Output
 from models.prediction.variances import VarianceOutput
+from run_lib.config.chosen import BPD_METHODS
 from run_lib.config.components import choose, reasons
 from run_lib.config.roles import ROLES
+from run_lib.placement import PRECISIONS
+from run_lib.training.formats import FORMATS
 from sde_lib.hints import declared
 from sde_lib.ranges import Range
 from sde_lib.settings import Setting
@@ -32,6 +35,12 @@ Size = Annotated[int, Range(least=1, most=2**16)]
 Pixels = Annotated[int, Range(least=1, most=2**15)]
 Seed = Annotated[int, Range(least=0, below=2**40, words="must be at least 0 and below 2^40")]
 Split = Literal["train", "test"]
+
+
+def _one_of(names: Iterable[str]) -> Any:
+    """The hint of a name among those of a table, which knows what each does."""
+    return Literal.__getitem__(tuple(names))
+
 
 HINTS: dict[str, Any] = {
     "seed": Seed,
@@ -56,7 +65,7 @@ HINTS: dict[str, Any] = {
     "training.batch_size": Annotated[int, Range(least=1, most=10**8)],
     "training.accumulate": Annotated[int, Range(least=1, most=10**6)],
     "training.microbatch": Natural,
-    "training.precision": Literal["float32", "bfloat16", "float16"],
+    "training.precision": _one_of(PRECISIONS),
     "training.loss_scale": Nonnegative,
     "training.loss_scale_growth": Annotated[float, Range(above=0, most=1)],
     "training.log_freq": Count,
@@ -77,7 +86,7 @@ HINTS: dict[str, Any] = {
     "guidance.labels": tuple[Natural | str, ...] | None,
     "ema.std": Width | tuple[Width, ...],
     "ema.step": Natural,
-    "convert.to": Literal["ours", "safetensors", "score_sde", "diffusers"],
+    "convert.to": _one_of(FORMATS),
     "reconstruct.num_images": Natural,
     "reconstruct.batch_size": Count,
     "reconstruct.label": Natural | None,
@@ -96,7 +105,7 @@ HINTS: dict[str, Any] = {
     "tune.rows": Annotated[int, Range(least=0, most=10**3)],
     "tune.pilot_samples": Count,
     "eval.batch_size": Count,
-    "eval.bpd_method": Literal["ode", "vlb", "both"],
+    "eval.bpd_method": _one_of(BPD_METHODS),
     "eval.bpd_dataset": Split,
     "eval.dataset": Split | None,
     "eval.checkpoints": tuple[Natural, ...],

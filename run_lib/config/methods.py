@@ -25,12 +25,12 @@ class PredictorCorrector:
         trajectory: frames of the sampling trajectory to write; 0: none.
     """
 
-    num_steps: Annotated[int, Range(least=1)] | None = None
+    num_steps: Annotated[int, Range(least=1, most=10**6)] | None = None
     respacing: str | None = None
     n_steps_each: Annotated[int, Range(least=1)] = 1
     corrector_first: bool = True
     noise_removal: bool = True
-    trajectory: Annotated[int, Range(least=0)] = 0
+    trajectory: Annotated[int, Range(least=0, most=10**4)] = 0
 
 
 @register_method(name="ode")

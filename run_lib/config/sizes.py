@@ -1,45 +1,23 @@
-"""Numbers that size what is allocated: refused before it is, where no work would ever need so much."""
+"""Products of numbers that size what is allocated: refused before it is, where no work would ever need so much.
+
+What each number may be on its own is declared with the setting.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 
 from ml_collections import ConfigDict
 
+from models.blocks.ranges import MOST_CHANNELS
 from run_lib.pictures import MOST_PIXELS, MOST_POINTS, pixels_of_picture
 
-MOST: dict[str, int] = {
-    "data.low_res_size": 2**15,
-    "data.num_draws": 10**8,
-    "model.nf": 2**12,
-    "model.ch_mult": 2**10,
-    "model.num_res_blocks": 2**8,
-    "training.history": 10**5,
-    "sampling.num_steps": 10**6,
-    "sampling.trajectory": 10**4,
-    "reconstruct.num_steps": 10**6,
-    "control.num_steps": 10**6,
-    "control.frames": 10**4,
-    "control.iterations": 10**6,
-    "eval.num_samples": 10**8,
-    "eval.accuracy_levels": 10**5,
-    "eval.bpd_levels": 10**6,
-    "eval.bpd_probes": 10**4,
-    "eval.bpd_rank": 10**4,
-    "eval.bpd_repeats": 10**6,
-    "eval.dequantisation_width": 2**12,
-}
-"""The largest value of a component's setting, and of each entry of one that is a tuple; of the fields of
-``configs/base.py`` see ``fields``."""
 MOST_ELEMENTS = 2**31
 """Values of one array: 8 GiB of float32."""
 MOST_OF_A_BATCH = 2**29
 """Values of what is computed at once: 128 images of 1024x1024 in colour are 4e8. Their noise takes 8 bytes each."""
 MOST_LEVELS = 2**38
 """Levels of a set of samples, 256 GiB as bytes."""
-MOST_WIDTH = 2**12
-"""Channels of one layer: a 3x3 convolution of so many has 600 MB of weights."""
 MOST_WEIGHTS = 2**32
 """Of a network, by the convolutions that its width and its blocks ask for at least."""
 
@@ -54,9 +32,6 @@ def check_sizes(config: ConfigDict, shape: tuple[int, ...]) -> None:
     Raises:
         ValueError: naming the field, what it would take and the most that is allowed.
     """
-    for path, value in _numbers(config):
-        if value > MOST[path]:
-            raise ValueError(f"config.{path} is at most {MOST[path]}, got {value}.")
     size = math.prod(shape)
     if size > MOST_ELEMENTS:
         raise ValueError(
@@ -66,17 +41,6 @@ def check_sizes(config: ConfigDict, shape: tuple[int, ...]) -> None:
     _check_arrays(config, size)
     _check_network(config.model)
     _check_picture(config, shape)
-
-
-def _numbers(config: ConfigDict) -> Iterator[tuple[str, int]]:
-    """The fields of ``MOST`` that are set, in their section or in a component's block."""
-    for path in MOST:
-        section, _, field = path.partition(".")
-        blocks = [block for block in config[section].values() if isinstance(block, ConfigDict)]
-        for value in (config[section].get(field), *(block.get(field) for block in blocks)):
-            for number in value if isinstance(value, tuple | list) else (value,):
-                if isinstance(number, int):
-                    yield path, number
 
 
 def _check_arrays(config: ConfigDict, size: int) -> None:
@@ -125,10 +89,10 @@ def _check_network(model: ConfigDict) -> None:
             f"config.model.ch_mult has {len(multiples)} resolutions, and at most 32 are allowed."
         )
     widest = width * max(multiples)
-    if widest > MOST_WIDTH:
+    if widest > MOST_CHANNELS:
         raise ValueError(
             f"config.model.nf={width} with ch_mult={tuple(multiples)} makes layers of {widest} channels, and at most "
-            f"{MOST_WIDTH} are allowed."
+            f"{MOST_CHANNELS} are allowed."
         )
     if (classes := model.num_classes) * 4 * width > MOST_ELEMENTS:
         raise ValueError(

@@ -67,7 +67,10 @@ def digits_16(split: str) -> Arrays:
 
 @register_dataset(name="exact")
 def exact(
-    density: ExactScore, shape: tuple[int, ...], split: str, num_draws: Annotated[int, Range(least=1)] = 2000
+    density: ExactScore,
+    shape: tuple[int, ...],
+    split: str,
+    num_draws: Annotated[int, Range(least=1, most=10**8)] = 2000,
 ) -> Arrays:
     """Draws from the density of an exact model, such as a Gaussian mixture.
 

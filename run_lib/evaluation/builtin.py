@@ -11,6 +11,7 @@ import likelihood.flow
 import likelihood.vlb
 from run_lib.evaluation.base import Evaluation, register_evaluation
 from run_lib.evaluation.likelihoods import FlowLikelihood, LearnedDequantisation, LevelBound
+from sde_lib.needs import serves
 from sde_lib.settings import Range
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ class BitsPerDim(Evaluation):
     bound: LevelBound | None
     dequantisation: LearnedDequantisation | None
     num_images: Annotated[int, Range(least=0)] = 0
-    repeats: Annotated[int, Range(least=1)] = 1
+    repeats: Annotated[int, Range(least=1, most=10**6)] = 1
     quick: bool = False
     target: Annotated[float, Range(above=0)] = 0.01
 
@@ -90,7 +91,7 @@ class BitsPerDim(Evaluation):
                 raise ValueError(
                     "eval.bpd_dequantisation='variational' is of levels, and these data are continuous."
                 )
-            if not isinstance(process, likelihood.DenoisingBound.needs):
+            if not serves(process, likelihood.DenoisingBound):
                 raise ValueError(
                     f"eval.bpd_dequantisation='variational' is trained on a bound that needs a GaussianSDE, and "
                     f"{name} is none: take 'uniform'."
@@ -107,7 +108,7 @@ class BitsPerDim(Evaluation):
 
     def _check_flow(self, plan: EvaluationPlan, flow: FlowLikelihood) -> None:
         process = plan.samples.model.process
-        if not isinstance(process, likelihood.flow.TimeFlow.needs):
+        if not serves(process, likelihood.flow.TimeFlow):
             raise ValueError(
                 f"eval.bpd_method={self.method!r} solves an ODE and needs an SDE; {type(process).__name__} is none. "
                 f"Take bpd_method='vlb', or training.sde='vpsde' or 'vesde' with training.continuous=False, which "
@@ -142,7 +143,7 @@ class SampleQuality(Evaluation):
         num_samples: samples that are drawn.
     """
 
-    num_samples: Annotated[int, Range(least=2)] = 50_000
+    num_samples: Annotated[int, Range(least=2, most=10**8)] = 50_000
 
     def check(self, plan: EvaluationPlan) -> None:
         if not plan.task.generates:
@@ -173,7 +174,7 @@ class Accuracy(Evaluation):
 
     of_classifiers: ClassVar[bool] = True
 
-    levels: Annotated[int, Range(least=1)] = 10
+    levels: Annotated[int, Range(least=1, most=10**5)] = 10
 
     def check(self, plan: EvaluationPlan) -> None:
         if plan.task.generates:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,24 +32,22 @@ def dequantisation(task: CheckpointTask, learning: LearnedDequantisation | None)
         plan.data.shape, levels=plan.data.levels, low=low, high=high, width=learning.width
     ).to(plan.device)
     path = task.parts / "dequantisation.pt"
-    if task.processes.is_main and not path.is_file():
+    if task.processes.is_main and _fitted(path) is None:
         _fit(plan, learning, learned, path)
     task.processes.barrier()
-    learned.load_state_dict(_fitted(path))
+    learned.load_state_dict(read_payload(path))
     return learned.eval()
 
 
-def _fitted(path: Path) -> dict[str, Tensor]:
-    """What an evaluation before this one has fitted.
-
-    Raises:
-        DamagedCheckpointError: the file is damaged; it can be made again.
-    """
+def _fitted(path: Path) -> dict[str, Tensor] | None:
+    """What an evaluation before this one has fitted; None where there is nothing, or a damaged file, which is said."""
+    if not path.is_file():
+        return None
     try:
         held: dict[str, Tensor] = read_payload(path)
     except DamagedCheckpointError as error:
-        message = f"the fitted dequantisation {path} {error.reason}. Move it away: the next evaluation fits it again."
-        raise DamagedCheckpointError(path, error.reason, message) from error
+        print(f"note: {path} {error.reason}: it is fitted again", file=sys.stderr)
+        return None
     return held
 
 

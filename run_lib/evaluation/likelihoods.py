@@ -12,6 +12,7 @@ from sde_lib.settings import Range
 
 Solver = Literal["dopri5", "dop853", "RK23", "RK45", "DOP853", "Radau", "BDF", "LSODA"]
 Count = Annotated[int, Range(least=1)]
+Vectors = Annotated[int, Range(least=1, most=10**4)]
 Tolerance = Annotated[float, Range(above=0)]
 
 
@@ -32,7 +33,7 @@ class Trace:
     rank: int = 0
 
 
-def rademacher(probes: Count = 1) -> Trace:
+def rademacher(probes: Vectors = 1) -> Trace:
     """Hutchinson's estimate with Rademacher probes.
 
     Args:
@@ -41,7 +42,7 @@ def rademacher(probes: Count = 1) -> Trace:
     return Trace("rademacher", Hutchinson("rademacher", probes), probes)
 
 
-def gaussian(probes: Count = 1) -> Trace:
+def gaussian(probes: Vectors = 1) -> Trace:
     """Hutchinson's estimate with Gaussian probes.
 
     Args:
@@ -50,7 +51,7 @@ def gaussian(probes: Count = 1) -> Trace:
     return Trace("gaussian", Hutchinson("gaussian", probes), probes)
 
 
-def hutch_plus_plus(rank: Count = 4, probes: Count = 1) -> Trace:
+def hutch_plus_plus(rank: Vectors = 4, probes: Vectors = 1) -> Trace:
     """Hutch++: exact on the range of a random sketch, Hutchinson's estimate on the rest.
 
     Args:
@@ -109,7 +110,7 @@ class LevelBound:
     variance: Variance = "auto"
     clip: bool = True
     respacing: str | None = None
-    levels: Annotated[int, Range(least=2)] = 1000
+    levels: Annotated[int, Range(least=2, most=10**6)] = 1000
     bound_of: Literal["levels", "density"] = "levels"
 
 
@@ -131,7 +132,7 @@ class LearnedDequantisation:
     steps: Count = 400
     batch_size: Count = 64
     lr: Tolerance = 3e-3
-    width: Count = 32
+    width: Annotated[int, Range(least=1, most=2**12)] = 32
 
 
 DEQUANTISATIONS = {"uniform": uniform, "variational": LearnedDequantisation}

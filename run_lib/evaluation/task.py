@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -131,8 +132,8 @@ class CheckpointTask:
         if path.is_file():
             try:
                 return read_arrays(path)
-            except PackedError:
-                path.unlink()
+            except PackedError as error:
+                print(f"note: {path} {error}: it is computed again", file=sys.stderr)
         with finishing("the batch") as stop:
             started = time.perf_counter()
             arrays: dict[str, Any] = dict(compute())

@@ -141,7 +141,8 @@ class _Packing:
                 print(f"going on with {self.path}")
                 return
             raise ValueError(
-                f"{self.unfinished} is unfinished and of other data: delete it, or take another pack.path."
+                f"{self.unfinished} is unfinished and of other data: move it away, with {self.done.name} and "
+                f"{self.plan.name} beside it, or take another pack.path."
             )
         with self.unfinished.open("wb") as file:
             file.write(self.header(count))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 
 import torch
@@ -15,6 +14,7 @@ from run_lib.config.sampling import SamplingPlan
 from run_lib.config.training import TrainingPlan
 from run_lib.data.batches import Batches
 from run_lib.data.split import Split
+from run_lib.files import as_json
 from run_lib.fingerprint import of_split
 from run_lib.pictures import picture, to_tensorboard
 from run_lib.run import Run
@@ -74,7 +74,7 @@ def train(plan: TrainingPlan, run: Run) -> None:
         batches_of_steps as drawn,
     ):
         writer.add_text(
-            "config", f"```json\n{json.dumps(dict(subject.record.values), indent=2)}\n```", state.step
+            "config", f"```json\n{as_json(dict(subject.record.values), indent=2)}\n```", state.step
         )
         bar = tqdm(
             range(state.step, settings.n_iters), initial=state.step, total=settings.n_iters, desc="training"

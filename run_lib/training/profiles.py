@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ from torch import Tensor
 
 from models.checkpoints.reader import read_payload
 from models.power_average import coefficients, exponent
-from run_lib.files import write_tensors
+from run_lib.files import as_json, write_tensors
 from run_lib.training.checkpoints import step_file, steps_in
 from run_lib.training.state import Weights
 
@@ -57,7 +56,7 @@ class Snapshots:
             "format": FORMAT,
             "step": weights.step,
             "classes": list(weights.classes),
-            "config": json.dumps(dict(config)),
+            "config": as_json(dict(config)),
             "averages": {width: kept.state_dict() for width, kept in weights.profiles.items()},
         }
         write_tensors(self.path(weights.step), held)

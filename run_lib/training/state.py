@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
@@ -19,7 +18,7 @@ from models.checkpoints.damage import out_of_memory
 from models.checkpoints.ours import CHECKPOINT as FORMAT
 from models.ema import EMA, Average
 from models.power_average import PowerAverage
-from run_lib.files import write_tensors
+from run_lib.files import as_json, write_tensors
 from run_lib.training.checkpoints import read_checkpoint
 from run_lib.training.watch import Watch
 
@@ -185,7 +184,7 @@ class TrainState:
             "profiles": {width: kept.state_dict() for width, kept in self.weights.profiles.items()},
             "scaler": self.scaler.state_dict(),
             "times": self.times.state_dict(),
-            "config": json.dumps(dict(config)),
+            "config": as_json(dict(config)),
         }
         write_tensors(path, payload)
 

@@ -20,6 +20,8 @@ from sde_lib.noise import Noise
 from sde_lib.registry import Registry
 from sde_lib.settings import Range
 
+Pixels = Annotated[int, Range(least=1, most=2**15)]
+
 Conditions = dict[str, Tensor]
 """The network's conditioning by the names of its arguments."""
 
@@ -224,7 +226,7 @@ def diffusion(
 def super_resolution(
     num_classes: int,
     data: DataSpec,
-    low_res_size: Annotated[int, Range(least=1)] | tuple[Annotated[int, Range(least=1)], ...] | None = None,
+    low_res_size: Pixels | tuple[Pixels, ...] | None = None,
     base_samples: str = "",
     convert: bool = False,
     label_dropout: Annotated[float, Range(least=0, below=1)] = 0.0,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import re
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -71,7 +72,7 @@ class ScoreFiles:
                 tuple(held.get("lost", ())),
             )
         except (ValueError, KeyError, TypeError):
-            path.unlink()
+            print(f"note: {path} is damaged: its set is scored again", file=sys.stderr)
             return None
 
     def write(self, candidate: Candidate, repeat: int, scored: Scored) -> None:

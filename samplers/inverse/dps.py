@@ -48,7 +48,7 @@ class DPS(PosteriorModel):
         noise_std: NoiseStd = 0.0,
         weight: Literal["residual", "likelihood"] = "residual",
         zeta: Annotated[float, Range(above=0, words="dps needs a positive zeta; got {value}.")] = 1.0,
-        num_steps: Annotated[int, Range(least=1)] = 1000,
+        num_steps: Annotated[int, Range(least=1, most=10**6)] = 1000,
     ) -> None:
         super().__init__(model, operator, noise_std=noise_std)
         if weight == "likelihood" and not noise_std:

@@ -38,7 +38,7 @@ class MomentMatching(PosteriorModel):
         operator: LinearOperator,
         *,
         noise_std: NoiseStd = 0.0,
-        iterations: Annotated[int, Range(least=1, words="must be at least 1 iteration")] = 5,
+        iterations: Annotated[int, Range(least=1, most=10**6)] = 5,
     ) -> None:
         super().__init__(model, operator, noise_std=noise_std)
         self.iterations = iterations

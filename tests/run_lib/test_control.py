@@ -352,7 +352,7 @@ def test_unreadable_files_are_listed_and_the_rest_goes_on(tmp_path: Path) -> Non
         ({"task": "interpolate", "method": "dps"}, ["unknown config.control.method 'dps'; registered: ddim, ode"]),
         ({"task": "interpolate", "num_images": 1}, ["config.control.input has no two"]),
         ({"task": "interpolate", "samples": 2}, ["'interpolate' draws nothing"]),
-        ({"task": "interpolate", "frames": 1}, ["interpolate's frames must be at least 2, got 1"]),
+        ({"task": "interpolate", "frames": 1}, ["interpolate's frames lies in [2, 10000], got 1"]),
         ({"input": "/no/where"}, ["config.control.input='/no/where' is neither 'test' nor 'train'"]),
         ({"label": 1}, ["config.control.label is set, but the network is told no class"]),
         ({"samples": 0}, ["config.control.samples must be at least 1, got 0"]),

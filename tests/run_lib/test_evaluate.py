@@ -213,8 +213,10 @@ def test_damaged_part_is_made_again(trained: Path) -> None:
     (part,) = (trained / "damaged/parts").rglob("loss_00000.npz")
     part.write_bytes(part.read_bytes()[:100])
     (trained / "damaged/report.json").unlink()
-    run(TINY, "eval", trained, *where, **ONLY["loss"])
+    again = run(TINY, "eval", trained, *where, **ONLY["loss"])
     assert numbers(trained, "damaged")["loss/test"]["value"] == before
+    assert again.err.count(f"note: {part} ") == 1
+    assert "it is computed again" in again.err
 
 
 @pytest.mark.parametrize(

@@ -194,17 +194,27 @@ THREE_LEVELS: dict[str, Any] = {
 
 
 def test_any_number_of_levels(tmp_path: Path) -> None:
-    """Levels 0, 1, 2 of bins 2/3 wide under N(0, 1/4): E[x^2] over a bin about c is c^2 + 1/27."""
+    """Levels 0, 1, 2 of bins 2/3 wide under N(0, 1/4): E[x^2] over a bin about c is c^2 + 1/27. The bound of the same
+    density is above it by the gap of its variance, in the same unit, and is the sum of its parts."""
     (tmp_path / "three.py").write_text(LEVELS_PLUGIN)
     few = {"eval__bpd_repeats": 2, "eval__bpd_num_images": 0, "plugins": tmp_path / "three.py"}
-    run(GAUSSIAN, "eval", tmp_path / "run", **few, **THREE_LEVELS, **BPD)
-    found = numbers(tmp_path / "run")["bpd/test"]
+    bound = {"eval__bpd_method": "both", "eval__bpd_bound_of": "density", "eval__bpd_levels": 200}
+    run(GAUSSIAN, "eval", tmp_path / "run", **few, **bound, **THREE_LEVELS, **BPD)
+    report = numbers(tmp_path / "run")
+    found, above = report["bpd/test"], report["vlb of density/test"]
     levels = np.resize([0, 1, 2], 240)[:200]
     square = np.mean(((levels + 0.5) * 2 / 3 - 1) ** 2) + 1 / 27
     nats = 0.5 * math.log(2 * math.pi * 0.25) + square / (2 * 0.25)
     expected = nats / math.log(2) + math.log2(3 / 2)
     assert found["value"] == pytest.approx(expected, abs=4 * found["stderr_draws"] + 1e-3)
     assert found["stderr_draws"] < 0.02
+    gap, error = reverse_gap(0.5, 200) / math.log(2), above["stderr_draws"]
+    assert above["value"] - found["value"] == pytest.approx(gap, abs=4 * error + 1e-3)
+    assert error < gap
+    parts = [report[f"vlb of density/test, {part}"]["value"] for part in ("prior", "steps", "reconstruction")]
+    assert above["value"] == pytest.approx(sum(parts))
+    assert above["unit"] == "bits/dim"
+    assert "; of the density of dequantised data" in above["note"]
 
 
 @pytest.fixture(scope="module")
@@ -247,6 +257,16 @@ def test_variational_dequantisation_by_config(trained: Path) -> None:
     (trained / "learned/report.json").unlink()
     again = run(TINY, "eval", trained, "--eval_folder", "learned", **learned)
     assert "dequantisation fitted" not in again.out
+    (fit,) = (trained / "learned/parts").rglob("dequantisation.pt")
+    fit.write_bytes(fit.read_bytes()[:-100])
+    (trained / "learned/report.json").unlink()
+    mended = run(TINY, "eval", trained, "--eval_folder", "learned", **learned)
+    assert mended.err.count(f"note: {fit} ") == 1
+    assert "it is fitted again" in mended.err
+    assert "dequantisation fitted in 4 steps" in mended.out
+    assert {name: one["value"] for name, one in numbers(trained, "learned").items()} == {
+        name: one["value"] for name, one in found.items()
+    }
     assert numbers(trained, "learned")["bpd/test"]["value"] == found["bpd/test"]["value"]
 
 

@@ -72,6 +72,19 @@ def test_accuracy_falls_with_the_noise_as_the_closed_form_says(tmp_path: Path) -
         assert (number["count"], number["nfe"]) == (2000, 1)
 
 
+def cubic(few: int, many: int) -> np.ndarray:
+    """Cubic interpolation (Keys 1981, a = -3/4, as OpenCV and torch have it) between the middles of pixels, which lie
+    at half integers of either size; beyond the border its pixel is repeated. A matrix (many, few)."""
+    matrix, a = np.zeros((many, few)), -0.75
+    for row in range(many):
+        at = (row + 0.5) * few / many - 0.5
+        for k in range(math.floor(at) - 1, math.floor(at) + 3):
+            d = abs(at - k)
+            near = (a + 2) * d**3 - (a + 3) * d**2 + 1
+            matrix[row, min(max(k, 0), few - 1)] += near if d <= 1 else a * (d**3 - 5 * d**2 + 8 * d - 4)
+    return matrix
+
+
 def test_restorations_error_bars_are_those_of_the_mean_square(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -100,3 +113,9 @@ def test_restorations_error_bars_are_those_of_the_mean_square(
     assert small["value"] == pytest.approx(math.sqrt(m), rel=1e-5)
     assert small["stderr"] == pytest.approx(error / (2 * math.sqrt(m)), rel=1e-4)
     assert (psnr["nfe"], psnr["count"], psnr["unit"], small["unit"]) == (7, len(truth), "dB", "levels")
+    enlarge = cubic(4, 8)
+    pixels = truth[:, 0].double().numpy()
+    small_ones = pixels.reshape(-1, 4, 2, 4, 2).mean((2, 4)) + 0.5  # a level's value is the middle of its bin
+    again = np.floor(enlarge @ small_ones @ enlarge.T).clip(0, 16)
+    bicubic = found["psnr/bicubic enlargement"]["value"]
+    assert bicubic == pytest.approx(10 * math.log10(16**2 / ((again - pixels) ** 2).mean()), abs=0.01)

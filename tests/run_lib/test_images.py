@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+import warnings
 from pathlib import Path
 from typing import get_type_hints
 
@@ -121,6 +122,32 @@ def test_damaged_files(tmp_path: Path) -> None:
         reader().refusal(damaged)
 
 
+def test_pictures_of_more_pixels_than_pillow_thinks_safe(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pillow warns of more than its limit and refuses more than twice as many: both are refused, whoever hears
+    warnings."""
+    path = save(tmp_path / "a.png", random_pixels(0))
+    for limit in (63, 31):
+        monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with pytest.raises(UnreadableError, match="pixels"):
+                reader().read(path)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 64)
+    assert reader().read(path).shape == (1, 8, 8)
+
+
+def test_a_ppm_says_which_value_is_white(tmp_path: Path) -> None:
+    """A white of 100 makes 8 bits of its values, the nearest; one of 1000 needs more, and none such are read."""
+    path = tmp_path / "a.ppm"
+    path.write_bytes(b"P6 2 1 100\n" + bytes([0, 50, 100, 100, 20, 0]))
+    assert reader((3, 1, 2)).read(path).tolist() == [[[0, 255]], [[128, 51]], [[255, 0]]]
+    path.write_bytes(b"P6 2 1 1000\n" + bytes(12))
+    with pytest.raises(RefusedError, match="is of 16 bits a channel and in colour, as PPM"):
+        reader((3, 1, 2)).read(path)
+
+
 def test_folders_are_classes() -> None:
     """Numbered by the names of the folders; of nested ones the last counts; a file in none has no class."""
     names = ["b/x.png", "a/y.png", "z.png", "c/b/w.png"]
@@ -133,6 +160,9 @@ def test_mask(tmp_path: Path) -> None:
     assert read_mask(save(tmp_path / "m.png", mask)).tolist() == [[1.0, 0.0, pytest.approx(0.2)]]
     with pytest.raises(ValueError, match="it is in colour"):
         read_mask(save(tmp_path / "c.png", random_pixels(0, channels=3)))
+    Image.fromarray(np.zeros((2, 2), np.float32)).save(tmp_path / "f.tif")
+    with pytest.raises(ValueError, match="it holds floating-point values"):
+        read_mask(tmp_path / "f.tif")
     (tmp_path / "m.png").write_bytes(b"no image")
     with pytest.raises(ValueError, match="it cannot be read as an image: it is no image of a kind"):
         read_mask(tmp_path / "m.png")

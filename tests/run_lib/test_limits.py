@@ -9,31 +9,9 @@ import pytest
 
 from configs.base import get_config as base
 from run_lib.config.parsing import set_field
-from run_lib.config.sizes import MOST, check_sizes
+from run_lib.config.sizes import check_sizes
 from run_lib.data import packed
 from run_lib.data.packed import PackedError
-
-LARGEST = {
-    "data.low_res_size": 32_768,
-    "data.num_draws": 100_000_000,
-    "model.nf": 4096,
-    "model.ch_mult": 1024,
-    "model.num_res_blocks": 256,
-    "training.history": 100_000,
-    "sampling.num_steps": 1_000_000,
-    "sampling.trajectory": 10_000,
-    "reconstruct.num_steps": 1_000_000,
-    "control.num_steps": 1_000_000,
-    "control.frames": 10_000,
-    "control.iterations": 1_000_000,
-    "eval.num_samples": 100_000_000,
-    "eval.accuracy_levels": 100_000,
-    "eval.bpd_levels": 1_000_000,
-    "eval.bpd_probes": 10_000,
-    "eval.bpd_rank": 10_000,
-    "eval.bpd_repeats": 1_000_000,
-    "eval.dequantisation_width": 4096,
-}
 
 
 def check(shape: tuple[int, ...] = (2,), /, **fields: Any) -> None:
@@ -44,19 +22,6 @@ def check(shape: tuple[int, ...] = (2,), /, **fields: Any) -> None:
     for field, value in fields.items():
         set_field(config, field.replace("__", "."), value)
     check_sizes(config, shape)
-
-
-def test_largest_values_of_fields() -> None:
-    """Alone, in a component's block, and each entry of a tuple."""
-    for path, most in LARGEST.items():
-        section, _, field = path.partition(".")
-        for name in (f"{section}__{field}", f"{section}__block__{field}"):
-            check(**{name: most})
-            check(**{name: (1, most)})
-            for more in (most + 1, (1, most + 1)):
-                with pytest.raises(ValueError, match=rf"config\.{path} is at most {most}, got"):
-                    check(**{name: more})
-    assert LARGEST.keys() == MOST.keys()
 
 
 NOTHING = {"sampling__num_samples": 0, "training__batch_size": 0, "tune__pilot_samples": 0}

@@ -200,3 +200,16 @@ def test_a_chain_whose_last_beta_is_one(tmp_path: Path) -> None:
     of_data = {**chain, "model__output": "x0"}
     run(TINY, "train", tmp_path / "x0", **of_data, training__n_iters=1)
     run(TINY, "sample", tmp_path / "x0", **of_data)
+
+
+def test_faults_are_looked_for_at_each_log_line_each_checkpoint_and_at_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The device is asked then, and at no other step."""
+    steps: list[int] = []
+    monkeypatch.setattr(
+        loop, "look_for_faults", lambda watch, plan, run, batches, done, writer: steps.append(done)
+    )
+    run(TINY, "train", tmp_path, training__n_iters=11, training__log_freq=4, training__snapshot_freq=5,
+        training__snapshot_freq_for_preemption=7)  # fmt: skip
+    assert steps == [4, 5, 7, 8, 10, 11]

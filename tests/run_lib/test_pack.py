@@ -90,6 +90,12 @@ def test_a_run_that_was_killed_goes_on(tmp_path: Path, monkeypatch: pytest.Monke
     with pytest.raises(KeyboardInterrupt):
         work(fields, out)
     assert not (out / "train.npy").exists()
+    unfinished = [out / f".packing-train.{end}" for end in ("npy", "done", "plan")]
+    before = [path.read_bytes() for path in unfinished]
+    with pytest.raises(ValueError, match="is unfinished and of other data: move it away, with") as refused:
+        work(write(tmp_path / "other", 4), out)
+    assert all(path.name in str(refused.value) for path in unfinished)
+    assert [path.read_bytes() for path in unfinished] == before
     writes += [0, 0]
     (tmp_path / "in/cat/01.png").write_bytes(b"was packed before, and is not read again")
     work(fields, out)
@@ -176,9 +182,13 @@ def test_auto_takes_what_was_measured(tmp_path: Path) -> None:
     assert "takes it from" in found.error
     assert "run --mode stats first" in found.error
     said = run(TINY, "stats", tmp_path / "run", **fields).out
+    (measured,) = json.loads((tmp_path / "data/stats.json").read_text()).values()
+    assert (measured["count"], measured["test_count"]) == tuple(
+        len(digits(s).labels) for s in ("train", "test")
+    )
     pixels = digits("train").images.flatten(1).double().numpy()
     largest = pdist(pixels).max() * 2 / 17
-    assert f"sigma_max     {largest:.4g} for VE" in said
+    assert f"sigma_max     {largest:.4g} for VE, the largest distance of two samples (exactly)" in said
     assert "17 levels in use" in said
     plan = planned(tiny(), plans.sampling, {**fields, **VE})
     assert plan.model.process.sigma_max == pytest.approx(largest, rel=1e-6)

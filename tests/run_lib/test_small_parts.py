@@ -31,7 +31,7 @@ from run_lib.training.undo import KeptOptimizer
 from run_lib.tuning import jobs
 from run_lib.tuning.scorers import AgainstModes
 from sde_lib import VPSDE, Noise
-from tests.run_lib.pictures import random_pixels, save
+from tests.run_lib.pictures import pixels_of, random_pixels, save
 from tests.run_lib.planned import planned
 from tests.run_lib.program import GAUSSIAN, program, run
 from tests.run_lib.test_control import EIGHT_BITS, done, report, results
@@ -352,7 +352,11 @@ def test_pairs_at_once(batch: int, at_once: int, tmp_path: Path, monkeypatch: py
             end = random_pixels(2 * k + (place >= 3 or 2 * place >= 5))
             error = float(((frames[5 * k + place] - end) ** 2).mean())
             assert result["psnr"] == pytest.approx(10 * np.log10(255**2 / error), abs=0.05)
-    assert (folder / "grid.png").is_file()
+    shown = pixels_of(folder / "grid.png")[..., 0]
+    side = (shown.shape[1] - 2) // 7 - 2  # seven pictures, margins of two between and around them
+    for place, end in ((0, 0), (6, 1)):
+        left = 2 + place * (side + 2)
+        assert (shown[2 : 2 + side : side // 8, left : left + side : side // 8] == random_pixels(end)).all()
 
 
 # Restoration ---------------------------------------------------------------------------------------

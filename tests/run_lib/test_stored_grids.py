@@ -108,3 +108,17 @@ def test_no_grid_to_find(overrides: dict[str, object], message: str, tmp_path: P
         "--config", GAUSSIAN, "--mode", "tune", "--workdir", tmp_path, tune__grid=True, **overrides
     ).error
     assert message in error
+
+
+def test_stored_times_that_no_setting_of_a_sweep_uses_change_none_of_its_scores(tmp_path: Path) -> None:
+    """Scores of grids in closed form stay good when optimised times are stored; scores of the stored times do not."""
+    few = {**SOLVER, "tune__num_samples": 6, "tune__repeats": 2, "tune__rows": 0}
+    grid = {**SOLVER, "tune__grid": True}
+    run(GAUSSIAN, "tune", tmp_path, **grid, tune__pilot_samples=4)
+    run(GAUSSIAN, "tune", tmp_path, **few, tune__sweep="grid=uniform,log_snr")
+    run(GAUSSIAN, "tune", tmp_path, **few, tune__sweep="grid=uniform,optimised", tune__folder="stored")
+    run(GAUSSIAN, "tune", tmp_path, **grid, tune__pilot_samples=8)
+    run(GAUSSIAN, "tune", tmp_path, **few, tune__sweep="grid=uniform,log_snr")
+    again = {**few, "tune__sweep": "grid=uniform,optimised", "tune__folder": "stored"}
+    error = program("--config", GAUSSIAN, "--mode", "tune", "--workdir", tmp_path, **again).error
+    assert "holds scores of other settings (times was " in error

@@ -172,6 +172,13 @@ def test_what_is_scored_is_not_scored_again(tmp_path: Path, monkeypatch: pytest.
         run(GAUSSIAN, "tune", tmp_path, **{**FEW, **more})
         drawn.append(calls[0])
     assert drawn == [2, 0, 2, 3]
+    part = min((tmp_path / "tune/parts").glob("*.json"))
+    calls[0], whole_part = 0, part.read_text()
+    part.write_text(whole_part[:40])
+    again = run(GAUSSIAN, "tune", tmp_path, **{**FEW, **more})
+    assert calls[0] == 1, "a damaged part is scored again, and that is said"
+    assert again.err.count(f"note: {part} is damaged") == 1
+    assert json.loads(part.read_text())["scores"] == json.loads(whole_part)["scores"]
     run(GAUSSIAN, "tune", tmp_path / "at once", **{**FEW, **more})
     values = [
         [row["by_seed"] for row in table(workdir)["rows"]] for workdir in (tmp_path, tmp_path / "at once")
