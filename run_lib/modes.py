@@ -30,8 +30,9 @@ if TYPE_CHECKING:
 @register_mode(name="train")
 @dataclass(frozen=True)
 class Train(Mode):
-    """Trains to ``training.n_iters``, from the latest checkpoint if there is one."""
+    """Trains to ``training.n_iters``, from the latest checkpoint if there is one; several processes share the work."""
 
+    many_processes: ClassVar[bool] = True
     kept: ClassVar[str] = "the same command goes on from the latest checkpoint"
 
     def plan(self, configuration: Configuration) -> TrainingPlan:
@@ -41,7 +42,7 @@ class Train(Mode):
 
     def writes(self, plan: TrainingPlan, run: Run) -> Iterable[Path]:
         run.check_checkpoints()
-        return (run.checkpoints.folder,)
+        return (run.checkpoints.folder,) if Processes.from_environment().is_main else ()
 
     def work(self, plan: TrainingPlan, run: Run) -> None:
         from run_lib.training.loop import train

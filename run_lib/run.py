@@ -16,6 +16,7 @@ from run_lib.ours import check_links, inside, record_of
 from run_lib.training.checkpoints import Checkpoints
 from run_lib.training.profiles import Snapshots
 from run_lib.training.state import TrainState, Weights
+from run_lib.training.team import Team
 from run_lib.training.warm_start import load_published, resume, resume_weights
 
 if TYPE_CHECKING:
@@ -122,8 +123,13 @@ class Run:
             subject.data.numbering.state(found.classes, str(source))
         return found if averages.used_ema_rate is None else found.use(averages.used_ema_rate)
 
-    def new_state(self, plan: TrainingPlan | ConversionPlan) -> TrainState:
-        """The state before training: fresh weights, or those of ``init_from`` or ``resume_from``."""
+    def new_state(self, plan: TrainingPlan | ConversionPlan, team: Team | None = None) -> TrainState:
+        """The state before training: fresh weights, or those of ``init_from`` or ``resume_from``.
+
+        Args:
+            plan: of the training.
+            team: the processes that train; None: this one.
+        """
         subject, optimisation = plan.subject, plan.optimisation
         averages = subject.averages
         names = load_published(subject) if subject.start.init_from else ()
@@ -136,6 +142,7 @@ class Run:
             optimisation.make_optimizer(subject.network),
             scaler=optimisation.scaling.make_scaler(subject.placement.device),
             times=plan.times,
+            team=team or Team(),
         )
         if subject.start.resume_from:
             resume(state, subject)

@@ -19,8 +19,8 @@ from models.checkpoints.damage import out_of_memory
 from models.checkpoints.ours import CHECKPOINT as FORMAT
 from models.ema import EMA, Average
 from models.power_average import PowerAverage
-from run_lib.files import write_tensors
 from run_lib.training.checkpoints import read_checkpoint
+from run_lib.training.team import Team
 from run_lib.training.watch import Watch
 
 
@@ -147,6 +147,7 @@ class TrainState:
         scaler: scales the loss in half precision.
         times: the distribution of times in the loss, which may learn from the losses.
         watch: which steps were skipped; not saved.
+        team: of the processes that train; not saved.
     """
 
     weights: Weights
@@ -154,6 +155,7 @@ class TrainState:
     scaler: torch.amp.GradScaler = field(default_factory=lambda: torch.amp.GradScaler("cpu", enabled=False))
     times: TimeSampler = field(default_factory=UniformTimes)
     watch: Watch = field(default_factory=Watch)
+    team: Team = field(default_factory=Team)
 
     @property
     def network(self) -> Network:
@@ -172,7 +174,7 @@ class TrainState:
         return self.weights.step
 
     def save(self, path: Path, config: Mapping[str, Any]) -> None:
-        """Write atomically: a temporary file, flushed to disk, then renamed over ``path``."""
+        """Write atomically: a temporary file, flushed to disk, then renamed over ``path``. All processes do so."""
         payload = {
             "format": FORMAT,
             "step": self.step,
@@ -187,7 +189,7 @@ class TrainState:
             "times": self.times.state_dict(),
             "config": json.dumps(dict(config)),
         }
-        write_tensors(path, payload)
+        self.team.write(path, payload)
 
     def load(self, path: Path, check: Check) -> None:
         """Restore every part, strictly.

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from run_lib.training.state import TrainState
 from run_lib.training.undo import Kept, KeptOptimizer
-from run_lib.training.watch import Batch, Findings, agreed
+from run_lib.training.watch import Batch, Findings
 
 
 @torch.no_grad()
@@ -29,21 +29,20 @@ def update(state: TrainState, rate: float, clip: float, batch: Batch) -> Tensor:
     state.scaler.unscale_(state.optimizer)
     named = [(name, p) for name, p in state.network.named_parameters() if p.grad is not None]
     parameters: list[Tensor] = [p for _, p in named]
-    norms = torch.stack(torch._foreach_norm([p.grad for p in parameters if p.grad is not None], 2.0))
+    norms = state.team.norms([p.grad for p in parameters if p.grad is not None], 2.0)
     norm = torch.linalg.vector_norm(norms, 2.0)
     torch.nn.utils.clip_grads_with_norm_(parameters, clip if clip > 0 else float("inf"), norm)
 
     before = KeptOptimizer(state.optimizer)
     state.optimizer.step()
-    weights = torch.stack(torch._foreach_norm(parameters, float("inf")))  # the norm of 2 could overflow
+    weights = state.team.norms(parameters, float("inf"))  # the norm of 2 could overflow
 
     sound = batch.data.all() & batch.losses.values.mean().isfinite()
     overflow = sound & ~norm.isfinite()
     # A gradient that is not finite at a scale of 1 would be so without one.
     overflow &= state.scaler.scale(torch.ones_like(norm)) > 1
     sound &= norm.isfinite() & weights.isfinite().all()
-    faulty = agreed(~sound & ~overflow)
-    overflow = agreed(overflow) & ~faulty
+    faulty = ~sound & ~overflow
 
     skipped = faulty | overflow
     before.put_back(skipped)

@@ -1,0 +1,127 @@
+"""Trainings by several processes at a time: one start of them for many configurations."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+from torch import Tensor
+
+from run_lib.config import plans
+from run_lib.run import Run
+from run_lib.training.loop import train
+from tests.run_lib.planned import planned
+from tests.run_lib.test_tasks import CHAIN
+from tests.run_lib.tiny import get_config as tiny
+
+EVERYTHING: dict[str, Any] = {
+    **CHAIN,
+    "training__times": "importance",
+    "model__num_scales": 4,
+    "training__n_iters": 50,
+    "training__batch_size": 10,
+    "training__accumulate": 2,
+    "training__microbatch": 4,
+    "training__log_freq": 10,
+    "training__eval_freq": 25,
+    "training__snapshot_freq": 50,
+    "training__snapshot_freq_for_preemption": 50,
+    "data__augment": "crop",
+    "model__ema_rates": (0.5,),
+    "model__ema_stds": (0.1,),
+}
+"""Microbatches, accumulation, dropout, augmentation, importance times, several averages."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """A training to a folder.
+
+    Attributes:
+        folder: the work directory.
+        fields: of the configuration.
+    """
+
+    folder: Path
+    fields: Mapping[str, Any] = field(default_factory=dict)
+
+    def run(self) -> None:
+        """Train in this process, alone or together with others that do the same."""
+        train(planned(tiny(), plans.training, dict(self.fields)), Run(self.folder))
+
+
+def alone(*jobs: Job) -> None:
+    """Do jobs in this process."""
+    for job in jobs:
+        job.run()
+
+
+def together(count: int, jobs: Sequence[Job]) -> None:
+    """Do jobs by so many processes, one job after the other.
+
+    Raises:
+        AssertionError: one of them failed; with its traceback.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        where = Path(folder)
+        mp.spawn(_work, (count, where, list(jobs)), nprocs=count)
+        failed = [path.read_text() for path in sorted(where.glob("error_*"))]
+    assert not failed, "\n".join(failed)
+
+
+def _work(rank: int, count: int, where: Path, jobs: Sequence[Job]) -> None:
+    torch.set_num_threads(1)
+    os.environ |= {"RANK": str(rank), "WORLD_SIZE": str(count), "LOCAL_RANK": str(rank)}
+    dist.init_process_group(
+        "gloo", f"file://{where / 'store'}", timedelta(seconds=100), rank=rank, world_size=count
+    )
+    try:
+        alone(*jobs)
+    except BaseException:
+        (where / f"error_{rank}").write_text(traceback.format_exc())
+    finally:
+        dist.destroy_process_group()
+
+
+def held(folder: Path, step: int = 50) -> dict[str, Any]:
+    """A checkpoint."""
+    found: dict[str, Any] = torch.load(folder / f"checkpoints/step_{step:08d}.pt", weights_only=True)
+    return found
+
+
+def weights_in(content: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Tensor]]]:
+    """The weights of a checkpoint and each of its averages."""
+    yield "weights", content["model"]
+    yield "ema", content["ema"]["shadow"]
+    for kind in ("averages", "profiles"):
+        for rate, average in content[kind].items():
+            yield f"{kind} {rate}", average["shadow"]
+
+
+@dataclass(frozen=True)
+class Distance:
+    """How far weights are from others: of all of them and of the farthest tensor, each over the norm of its own."""
+
+    all: float
+    tensor: float
+    farthest: str
+
+
+def distance(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> Distance:
+    """Of weights by name."""
+    assert found.keys() == wanted.keys()
+    apart = {name: float((found[name] - w).double().norm()) for name, w in wanted.items()}
+    own = {name: float(w.double().norm()) for name, w in wanted.items()}
+    relative = {name: apart[name] / own[name] if apart[name] else 0.0 for name in apart}
+    farthest = max(relative, key=lambda name: relative[name])
+    total = sum(v**2 for v in apart.values()) ** 0.5 / sum(v**2 for v in own.values()) ** 0.5
+    return Distance(total, relative[farthest], farthest)
