@@ -115,6 +115,22 @@ class Processes:
             torch.distributed.destroy_process_group()
 
 
+def first_to_say(line: str) -> bool:
+    """Whether no other process of this run has said a line: what ends all of them is said once.
+
+    They tell each other through the store of torch's launcher, which outlives them; without it each speaks.
+    """
+    host, port = os.environ.get("MASTER_ADDR"), os.environ.get("MASTER_PORT")
+    if Processes.from_environment().world_size == 1 or not host or not port:
+        return True
+    try:
+        store = torch.distributed.TCPStore(host, int(port), timeout=datetime.timedelta(seconds=10))
+        start = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+        return store.add(f"score-pc/{start}/{line}", 1) == 1
+    except (RuntimeError, ValueError):  # it has ended too
+        return True
+
+
 def refuse_several(mode: str, many_processes: bool) -> None:
     """Refuse to run a mode in several processes that would all do the same work.
 

@@ -158,13 +158,16 @@ class Run:
         for step in reversed(self.checkpoints.steps()):
             path = self.checkpoints.path(step)
             try:
-                state.load(path, subject.agreement.check_training)
+                processes = state.load(path, subject.agreement.check_training)
             except DamagedCheckpointError as error:
                 damaged.append(error)
                 continue
             for found in damaged:
                 aside = found.file.rename(found.file.with_suffix(".damaged"))
                 print(f"warning: {found.file} {found.reason}; it is set aside as {aside}", file=sys.stderr)
+            if processes != state.team.size:
+                now = f"{state.team.size} process{'es' if state.team.size > 1 else ''}"
+                print(f"continues with {now} (was {processes})", file=sys.stderr)
             print(f"continuing from {path}")
             return
         if damaged:

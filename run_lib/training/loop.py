@@ -25,10 +25,10 @@ from run_lib.stopping import finishing
 from run_lib.training.curves import Curves
 from run_lib.training.history import History, as_written
 from run_lib.training.meter import Meter
+from run_lib.training.replicated import Replicated
 from run_lib.training.skipped_steps import look_for_faults, say
 from run_lib.training.state import TrainState
 from run_lib.training.team import Team
-from run_lib.training.teams import make_team
 from run_lib.training.undo import Kept
 from run_lib.training.update import update
 from run_lib.training.watch import SHOWN, Batch
@@ -49,7 +49,23 @@ def train(plan: TrainingPlan, run: Run) -> None:
     """
     processes = Processes.from_environment()
     with processes.process_group(plan.subject.placement.device):
-        train_with(make_team(processes), plan, run)
+        train_with(_team(processes, plan.settings.shard), plan, run)
+
+
+def _team(processes: Processes, shard: bool) -> Team:
+    """The processes of this run.
+
+    Args:
+        processes: one, or those that torch's launcher has started.
+        shard: whether each of several keeps a part of the weights.
+    """
+    if processes.world_size == 1:
+        return Team(processes)
+    if shard:
+        from run_lib.training.sharded import Sharded
+
+        return Sharded(processes)
+    return Replicated(processes)
 
 
 def train_with(team: Team, plan: TrainingPlan, run: Run) -> None:
@@ -70,11 +86,11 @@ def train_with(team: Team, plan: TrainingPlan, run: Run) -> None:
         if data is not None:
             plan.task.check(data, f"the {split} split of {subject.data.name}")
     team.take(subject.network)
-    state = run.new_state(plan, team)
     with team.main_first():  # what is damaged is set aside once
+        state = run.new_state(plan, team)
         run.resume(state, subject)
-    agree_on_classes(plan, state)
-    agree_on_data(plan, state)
+        agree_on_classes(plan, state)
+        agree_on_data(plan, state)
     batches_of_steps = make_batches(plan, team)  # by the numbers of the weights
     if held_out is not None:
         held_out = subject.data.load("test")

@@ -18,6 +18,7 @@ from models.base import Network
 from models.checkpoints.damage import out_of_memory
 from models.checkpoints.ours import CHECKPOINT as FORMAT
 from models.ema import EMA, Average
+from models.parts import shared_like
 from models.power_average import PowerAverage
 from run_lib.training.checkpoints import read_checkpoint
 from run_lib.training.team import Team
@@ -188,11 +189,12 @@ class TrainState:
             "scaler": self.scaler.state_dict(),
             "times": self.times.state_dict(),
             "config": json.dumps(dict(config)),
+            "processes": self.team.size,
         }
         self.team.write(path, payload)
 
-    def load(self, path: Path, check: Check) -> None:
-        """Restore every part, strictly.
+    def load(self, path: Path, check: Check) -> int:
+        """Restore every part, strictly; returns the number of the processes that have written it.
 
         Raises:
             ValueError: as of ``Weights.load``.
@@ -223,6 +225,7 @@ class TrainState:
                     f"{path}: its entry {entry!r} does not go with the configuration{why}. Use the one it was "
                     f"trained with, or another --workdir."
                 ) from error
+        return int(payload.get("processes", 1))  # checkpoints of earlier versions do not say
 
 
 MACHINE = ("fused", "foreach", "capturable", "differentiable")
@@ -262,7 +265,8 @@ def load_optimizer(
     for parameter, held in optimizer.state.items():
         for name, moment in held.items():
             if isinstance(moment, torch.Tensor) and moment.shape == parameter.shape:
-                held[name] = torch.empty_like(parameter, dtype=moment.dtype).copy_(moment)
+                shared = shared_like(moment, parameter)
+                held[name] = torch.empty_like(parameter, dtype=moment.dtype).copy_(shared)
 
 
 def check_names(network: nn.Module, weights: dict[str, torch.Tensor], path: Path) -> None:

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import abc
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, field
+from contextlib import AbstractContextManager, contextmanager, nullcontext, redirect_stderr
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 
+from losses.base import Losses
 from run_lib.files import write_tensors
 from run_lib.processes import Processes
 from run_lib.training.watch import Batch
+from sde_lib.words import listed
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -80,7 +85,7 @@ class Team:
         return batch
 
     def norms(self, tensors: Sequence[Tensor], order: float) -> Tensor:
-        """The norm of each of some weights or gradients, (T,)."""
+        """The norm of each of some weights or gradients, (T,), given the parts of them that this process holds."""
         return torch.stack(torch._foreach_norm(list(tensors), order))
 
     def write(self, path: Path, content: Mapping[str, Any]) -> None:
@@ -94,5 +99,54 @@ class Team:
 
     @contextmanager
     def main_first(self) -> Iterator[None]:
-        """A block that the main process has left when the others enter it."""
+        """A block that the main process has left when the others enter it, in silence."""
         yield
+
+
+@dataclass
+class Several(Team, abc.ABC):
+    """What processes have in common, whatever each of them keeps."""
+
+    def take(self, network: nn.Module) -> None:
+        norms = [n for n, m in network.named_modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+        if norms:
+            raise ValueError(
+                f"a network with batch normalisation ({listed(norms, 4)}) depends on how a batch is shared out: train "
+                f"it in one process, or take another normalisation, such as GroupNorm."
+            )
+
+    def joined(self, batch: Batch, places: Sequence[int], total: int) -> Batch:
+        losses = batch.losses
+        columns = [losses.values, losses.t, batch.data]
+        columns += [] if losses.weights is None else [losses.weights]
+        table = torch.zeros(total, len(columns), dtype=torch.float64, device=losses.values.device)
+        table[list(places)] = torch.stack([column.double() for column in columns], dim=1)
+        dist.all_reduce(table)  # of each row there is one summand that is not 0
+        found = [part.to(column.dtype) for part, column in zip(table.unbind(1), columns, strict=True)]
+        joined = Losses(found[0], found[1], None if losses.weights is None else found[3])
+        return replace(batch, losses=joined, data=found[2])
+
+    def write(self, path: Path, content: Mapping[str, Any]) -> None:
+        if self.is_main:
+            write_tensors(path, dict(content))
+        self._meet(0)  # the file is there when anybody goes on
+
+    @property
+    def heard(self) -> Callable[[int], int] | None:
+        return self._meet
+
+    @contextmanager
+    def main_first(self) -> Iterator[None]:
+        if self.is_main:
+            yield
+            self._meet(0)
+            return
+        self._meet(0)
+        with open(os.devnull, "w") as nowhere, redirect_stderr(nowhere):  # it has been said
+            yield
+
+    def _meet(self, number: int) -> int:
+        """Wait for all processes; the largest of their numbers."""
+        numbers = torch.tensor(number)  # on the CPU: no device is waited for
+        dist.all_reduce(numbers, dist.ReduceOp.MAX)
+        return int(numbers)

@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
+import math
 import os
+import signal
 import tempfile
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
+import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 from torch import Tensor
 
 from run_lib.config import plans
+from run_lib.config.training import TrainingPlan
+from run_lib.data.batches import Batches
+from run_lib.processes import Processes
 from run_lib.run import Run
-from run_lib.training.loop import train
+from run_lib.stopping import Stopped, watching
+from run_lib.training import loop
+from run_lib.training.watch import Batch
 from tests.run_lib.planned import planned
 from tests.run_lib.test_tasks import CHAIN
 from tests.run_lib.tiny import get_config as tiny
@@ -28,7 +37,7 @@ EVERYTHING: dict[str, Any] = {
     "training__times": "importance",
     "model__num_scales": 4,
     "training__n_iters": 50,
-    "training__batch_size": 10,
+    "training__batch_size": 9,  # of two processes one has no part of the last microbatch
     "training__accumulate": 2,
     "training__microbatch": 4,
     "training__log_freq": 10,
@@ -49,14 +58,37 @@ class Job:
     Attributes:
         folder: the work directory.
         fields: of the configuration.
+        spoilt: a step and a row of it whose loss is not finite.
+        stopped: a step in which the last process is sent SIGTERM, which all must obey.
     """
 
     folder: Path
     fields: Mapping[str, Any] = field(default_factory=dict)
+    spoilt: tuple[int, int] | None = None
+    stopped: int | None = None
 
     def run(self) -> None:
         """Train in this process, alone or together with others that do the same."""
-        train(planned(tiny(), plans.training, dict(self.fields)), Run(self.folder))
+        plan = planned(tiny(), plans.training, dict(self.fields))
+        evaluate, processes = loop.training_losses, Processes.from_environment()
+
+        def losses(plan: TrainingPlan, batches: Batches, step: int, rows: range) -> Batch:
+            if step == self.stopped and processes.rank == processes.world_size - 1 and 0 not in rows:
+                os.kill(os.getpid(), signal.SIGTERM)
+            found = evaluate(plan, batches, step, rows)
+            spoil = [math.nan if (step, row) == self.spoilt else 0.0 for row in rows]
+            return replace(
+                found, losses=replace(found.losses, values=found.losses.values + torch.tensor(spoil))
+            )
+
+        with mock.patch.object(loop, "training_losses", losses), watching():
+            if self.stopped is None:
+                loop.train(plan, Run(self.folder))
+                return
+            with pytest.raises(Stopped) as stop:
+                loop.train(plan, Run(self.folder))
+            assert stop.value.signal is signal.SIGTERM
+            assert f"the last of {self.stopped + 1} steps" in stop.value.kept
 
 
 def alone(*jobs: Job) -> None:
