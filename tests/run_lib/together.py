@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import multiprocessing
 import os
 import signal
 import tempfile
@@ -49,6 +50,9 @@ EVERYTHING: dict[str, Any] = {
     "model__ema_stds": (0.1,),
 }
 """Microbatches, accumulation, dropout, augmentation, importance times, several averages."""
+
+
+SLOW_TO_IMPORT = ("sklearn.datasets", "torch._dynamo", "torch.distributed.fsdp", "matplotlib.figure")
 
 
 @dataclass(frozen=True)
@@ -105,7 +109,9 @@ def together(count: int, jobs: Sequence[Job]) -> None:
     """
     with tempfile.TemporaryDirectory() as folder:
         where = Path(folder)
-        mp.spawn(_work, (count, where, list(jobs)), nprocs=count)
+        # Forks of a process that has imported everything once, and in which nothing has run.
+        multiprocessing.set_forkserver_preload([__name__, *SLOW_TO_IMPORT])
+        mp.start_processes(_work, (count, where, list(jobs)), nprocs=count, start_method="forkserver")
         failed = [path.read_text() for path in sorted(where.glob("error_*"))]
     assert not failed, "\n".join(failed)
 
