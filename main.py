@@ -27,7 +27,7 @@ from run_lib.config.reading import unread
 from run_lib.config.usage import usage, wants_help
 from run_lib.files import remove_partials, writable
 from run_lib.locks import holding
-from run_lib.processes import refuse_several
+from run_lib.processes import Processes, refuse_several
 
 _CONFIG = flags.DEFINE_string("config", None, "Configuration: a file, or a shipped one such as ddpm/digits.")
 _MODE = flags.DEFINE_string("mode", "all", "What to do.")
@@ -54,7 +54,7 @@ def main(argv: list[str]) -> None:
     mode = configuration.choose("mode").build()
     plan = mode.plan(configuration)
     check_effects(configuration)
-    if idle := unread(configuration):
+    if (idle := unread(configuration)) and Processes.from_environment().is_main:
         print(f"note: --mode {_MODE.value} does not read config.{', config.'.join(idle)}", file=sys.stderr)
     run = Run(work_directory(_WORKDIR.value, name), _EVAL_FOLDER.value, name)
     if mode.uses_workdir:

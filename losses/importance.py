@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Annotated
 
 import torch
-import torch.distributed as dist
 from torch import Tensor
 
 from losses.times import TimeSampler
@@ -20,8 +19,6 @@ class LossSecondMoment(TimeSampler[DiscreteDiffusion]):
     The expectation is the mean over the last ``history`` losses of each level; until every level has that
     many, times are uniform. A share ``uniform`` is always spread evenly, so that none is forgotten. Losses
     weighted by 1 / (N p(t)) have the mean of uniform times and, for this p, the least variance.
-
-    In distributed training every rank learns from the losses of all ranks, so that all draw from the same distribution.
 
     Args:
         num_levels: number of levels N of the chain.
@@ -62,10 +59,9 @@ class LossSecondMoment(TimeSampler[DiscreteDiffusion]):
         return (1 / (len(self._counts) * self.probabilities())).to(t.device)[t]
 
     def observe(self, t: Tensor, losses: Tensor) -> None:
-        """Remember the losses of this step, of every process, in the order of their ranks."""
-        levels, values = _of_all_processes(t, losses.detach().double())
+        """Remember the losses of this step, in their order."""
         history = self._losses.shape[1]
-        for level, value in zip(levels.tolist(), values.tolist(), strict=True):
+        for level, value in zip(t.tolist(), losses.tolist(), strict=True):
             place = int(self._counts[level]) % history
             self._losses[level, place] = value
             self._counts[level] += 1
@@ -83,18 +79,3 @@ class LossSecondMoment(TimeSampler[DiscreteDiffusion]):
             )
         self._losses.copy_(state["losses"])
         self._counts.copy_(state["counts"])
-
-
-def _of_all_processes(t: Tensor, losses: Tensor) -> tuple[Tensor, Tensor]:
-    """The times and losses of all processes in the order of their ranks; batches may differ in size."""
-    if not (dist.is_available() and dist.is_initialized()):
-        return t, losses
-    sizes = [torch.zeros_like(t[:1]) for _ in range(dist.get_world_size())]
-    dist.all_gather(sizes, torch.full_like(t[:1], len(t)))
-    counts = [int(size) for size in sizes]
-    padded = torch.zeros(max(counts), 2, dtype=torch.float64, device=t.device)
-    padded[: len(t)] = torch.stack([t.double(), losses], dim=1)
-    found = [torch.empty_like(padded) for _ in counts]
-    dist.all_gather(found, padded)
-    joined = torch.cat([part[:count] for part, count in zip(found, counts, strict=True)])
-    return joined[:, 0].long(), joined[:, 1]

@@ -10,6 +10,8 @@ from typing import Any, final
 import torch
 from torch import Tensor, nn
 
+from models.parts import own_part, shared_like
+
 
 class Average(abc.ABC):
     """A moving average of a module's parameters, by their names: average <- b average + (1 - b) weights.
@@ -53,7 +55,8 @@ class Average(abc.ABC):
         moves = torch.ones_like(self._updates) if where is None else where.to(self._updates)
         self._updates += moves
         share = (1 - self.decay_at(self._updates)) * moves
-        averages, present = list(self.shadow.values()), [p.detach() for _, p in self._parameters(module)]
+        averages = [own_part(average) for average in self.shadow.values()]
+        present = [own_part(p.detach()) for _, p in self._parameters(module)]
         torch._foreach_lerp_(averages, present, [share.to(average.dtype) for average in averages])
 
     @contextmanager
@@ -90,7 +93,7 @@ class Average(abc.ABC):
             )
         self.num_updates = int(state["num_updates"])
         for name, p in self.shadow.items():
-            p.copy_(state["shadow"][name])
+            p.copy_(shared_like(state["shadow"][name], p))
 
 
 @final

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from run_lib.evaluation.report import IncompleteError
 from run_lib.faults import MachineError, explained, machines_fault, naming
+from run_lib.processes import first_to_say
 from run_lib.stopping import Stopped, watching
 from sde_lib.finite import NotFiniteError
 
@@ -63,9 +64,11 @@ def _line(error: Exception) -> tuple[str, int | None]:
 
 
 def _end(text: str, status: int) -> None:
+    # One line, whatever a message quotes: a name of the user's may hold line breaks.
+    line = " ".join(part.strip() for part in text.splitlines())
     try:
-        # One line, whatever a message quotes: a name of the user's may hold line breaks.
-        print(" ".join(part.strip() for part in text.splitlines()), file=sys.stderr, flush=True)
+        if first_to_say(line):
+            print(line, file=sys.stderr, flush=True)
     except OSError:  # nobody reads it, and the status says the rest
         _leave_outputs()
     else:

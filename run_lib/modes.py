@@ -30,8 +30,9 @@ if TYPE_CHECKING:
 @register_mode(name="train")
 @dataclass(frozen=True)
 class Train(Mode):
-    """Trains to ``training.n_iters``, from the latest checkpoint if there is one."""
+    """Trains to ``training.n_iters``, from the latest checkpoint if there is one; several processes share the work."""
 
+    many_processes: ClassVar[bool] = True
     kept: ClassVar[str] = "the same command goes on from the latest checkpoint"
 
     def plan(self, configuration: Configuration) -> TrainingPlan:
@@ -41,7 +42,7 @@ class Train(Mode):
 
     def writes(self, plan: TrainingPlan, run: Run) -> Iterable[Path]:
         run.check_checkpoints()
-        return (run.checkpoints.folder,)
+        return (run.checkpoints.folder,) if Processes.from_environment().is_main else ()
 
     def work(self, plan: TrainingPlan, run: Run) -> None:
         from run_lib.training.loop import train
@@ -97,6 +98,7 @@ class Evaluate(Mode):
 class Everything(Mode):
     """Trains, samples and evaluates, in this order."""
 
+    many_processes: ClassVar[bool] = True
     kept: ClassVar[str] = (
         "checkpoints and evaluated batches are kept, and the same command goes on after them"
     )
@@ -108,10 +110,17 @@ class Everything(Mode):
 
     def writes(self, plan: plans.CompletePlan, run: Run) -> Iterable[Path]:
         run.check_checkpoints()
+        if not Processes.from_environment().is_main:
+            return ()
         parts = ((plan.training, run.checkpoints.folder), (plan.sampling, run.samples))
         return (*(folder for part, folder in parts if part is not None), run.evaluation)
 
     def work(self, plan: plans.CompletePlan, run: Run) -> None:
+        processes = Processes.from_environment()
+        with processes.process_group(plan.evaluation.subject.placement.device):
+            self._all(plan, run, processes)
+
+    def _all(self, plan: plans.CompletePlan, run: Run, processes: Processes) -> None:
         from run_lib.evaluation.evaluate import check, evaluate
         from run_lib.sample import sample
         from run_lib.training.loop import train
@@ -120,7 +129,7 @@ class Everything(Mode):
         if plan.training is not None:
             train(plan.training, run)
         lost = None
-        if plan.sampling is not None:
+        if plan.sampling is not None and processes.is_main:
             try:
                 sample(plan.sampling, run)
             except NotFiniteError as error:  # the weights have other numbers

@@ -107,13 +107,21 @@ def _changed(held: T, values: Mapping[str, Any]) -> T:
 
 
 def find_device(name: str | torch.device) -> torch.device:
-    """The device of a configuration; ``auto`` takes this process's GPU where there is one.
+    """The device of a configuration; ``auto`` takes a GPU where there is one. Of several each process has its own.
 
     Raises:
         ValueError: no such device here.
     """
+    local = int(os.environ.get("LOCAL_RANK", "0"))
     if str(name) == "auto":
-        return torch.device(f"cuda:{os.environ.get('LOCAL_RANK', 0)}" if torch.cuda.is_available() else "cpu")
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if str(name) == "cuda" and local < torch.cuda.device_count():
+        return torch.device(f"cuda:{local}")
+    if str(name) == "cuda" and torch.cuda.is_available():
+        raise ValueError(
+            f"there are {torch.cuda.device_count()} GPUs here for more processes: start one for each, or take "
+            f"--config.device=cpu."
+        )
     try:
         device = torch.device(name)
         torch.zeros(1, device=device).item()  # meta has shapes alone

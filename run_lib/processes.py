@@ -1,8 +1,8 @@
-"""One evaluation by several processes: process ``rank`` of ``world_size`` computes every ``world_size``-th batch.
+"""Several processes of one run, which torch's launcher starts: ``torchrun --nproc-per-node 4 main.py ...``.
 
-torch's launcher starts them, ``torchrun --nproc-per-node 4 main.py ...``. They share the work directory: each writes
-the batches that it has computed to files, and reads those of the others. A process waits for the others only when its
-own batches are done. A batch holds the same images however many processes there are, so no number depends on them.
+They share the work directory. In training each takes a share of the rows of every step. In other work each computes
+every ``world_size``-th batch, writes it to a file, and reads those of the others; it waits for them only when its own
+batches are done. A batch holds the same images however many processes there are, so no number depends on them.
 """
 
 from __future__ import annotations
@@ -10,12 +10,20 @@ from __future__ import annotations
 import contextlib
 import datetime
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch.distributed
 
 from run_lib.faults import MachineError
+
+_ENDED = (
+    "another process of this run has ended before its share was done; its own message says why. The same command goes "
+    "on after what is done."
+)
+_EXCHANGE = re.compile(r"gloo|NCCL|Connection (closed|reset)|Broken pipe")
+"""In an error of the library's, when it cannot reach another process."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +61,11 @@ class Processes:
         """Indices of the batches, out of ``total``, that this process computes: every ``world_size``-th."""
         return range(self.rank, total, self.world_size)
 
+    def share(self, rows: range) -> range:
+        """The part of some rows that this process takes, between those of its neighbours; it may be empty."""
+        first, last = (rows.start + len(rows) * k // self.world_size for k in (self.rank, self.rank + 1))
+        return range(first, last)
+
     def barrier(self) -> None:
         """Wait until every process has come here.
 
@@ -63,27 +76,59 @@ class Processes:
             try:
                 torch.distributed.barrier()
             except RuntimeError as error:  # as the library calls it, "Connection closed by peer" and the like
-                raise MachineError(
-                    "another process of this evaluation has ended before its share was done; its own message says "
-                    "why. The same command goes on after the batches that are done."
-                ) from error
+                raise MachineError(_ENDED) from error
 
     @contextlib.contextmanager
-    def process_group(self) -> Iterator[None]:
-        """Join the process group, and leave it at the end of the block; within it only rank 0 prints."""
-        if self.world_size == 1:
+    def process_group(self, device: torch.device | None = None) -> Iterator[None]:
+        """Join the process group, and leave it at the end of the block; within it only rank 0 prints.
+
+        A block within such a block goes on with its group.
+
+        Args:
+            device: from whose memory tensors are exchanged too; None: from the CPU's alone.
+
+        Raises:
+            MachineError: another process has ended.
+        """
+        if self.world_size == 1 or torch.distributed.is_initialized():
             yield
             return
+        gpu = device is not None and device.type == "cuda"
+        if gpu:
+            torch.cuda.set_device(device)
         torch.distributed.init_process_group(
-            "gloo", rank=self.rank, world_size=self.world_size, timeout=datetime.timedelta(days=7)
+            "cpu:gloo,cuda:nccl" if gpu else "gloo",
+            rank=self.rank,
+            world_size=self.world_size,
+            timeout=datetime.timedelta(days=7),
         )
         try:
             with open(os.devnull, "w") as nowhere, contextlib.ExitStack() as stack:
                 if not self.is_main:
                     stack.enter_context(contextlib.redirect_stdout(nowhere))
                 yield
+        except RuntimeError as error:
+            if isinstance(error, torch.distributed.DistError) or _EXCHANGE.search(str(error)):
+                raise MachineError(_ENDED) from error
+            raise
         finally:
             torch.distributed.destroy_process_group()
+
+
+def first_to_say(line: str) -> bool:
+    """Whether no other process of this run has said a line: what ends all of them is said once.
+
+    They tell each other through the store of torch's launcher, which outlives them; without it each speaks.
+    """
+    host, port = os.environ.get("MASTER_ADDR"), os.environ.get("MASTER_PORT")
+    if Processes.from_environment().world_size == 1 or not host or not port:
+        return True
+    try:
+        store = torch.distributed.TCPStore(host, int(port), timeout=datetime.timedelta(seconds=10))
+        start = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+        return store.add(f"score-pc/{start}/{line}", 1) == 1
+    except (RuntimeError, ValueError):  # it has ended too
+        return True
 
 
 def refuse_several(mode: str, many_processes: bool) -> None:

@@ -16,6 +16,7 @@ from run_lib.ours import check_links, inside, record_of
 from run_lib.training.checkpoints import Checkpoints
 from run_lib.training.profiles import Snapshots
 from run_lib.training.state import TrainState, Weights
+from run_lib.training.team import Team
 from run_lib.training.warm_start import load_published, resume, resume_weights
 
 if TYPE_CHECKING:
@@ -122,8 +123,13 @@ class Run:
             subject.data.numbering.state(found.classes, str(source))
         return found if averages.used_ema_rate is None else found.use(averages.used_ema_rate)
 
-    def new_state(self, plan: TrainingPlan | ConversionPlan) -> TrainState:
-        """The state before training: fresh weights, or those of ``init_from`` or ``resume_from``."""
+    def new_state(self, plan: TrainingPlan | ConversionPlan, team: Team | None = None) -> TrainState:
+        """The state before training: fresh weights, or those of ``init_from`` or ``resume_from``.
+
+        Args:
+            plan: of the training.
+            team: the processes that train; None: this one.
+        """
         subject, optimisation = plan.subject, plan.optimisation
         averages = subject.averages
         names = load_published(subject) if subject.start.init_from else ()
@@ -136,6 +142,7 @@ class Run:
             optimisation.make_optimizer(subject.network),
             scaler=optimisation.scaling.make_scaler(subject.placement.device),
             times=plan.times,
+            team=team or Team(),
         )
         if subject.start.resume_from:
             resume(state, subject)
@@ -151,13 +158,16 @@ class Run:
         for step in reversed(self.checkpoints.steps()):
             path = self.checkpoints.path(step)
             try:
-                state.load(path, subject.agreement.check_training)
+                processes = state.load(path, subject.agreement.check_training)
             except DamagedCheckpointError as error:
                 damaged.append(error)
                 continue
             for found in damaged:
                 aside = found.file.rename(found.file.with_suffix(".damaged"))
                 print(f"warning: {found.file} {found.reason}; it is set aside as {aside}", file=sys.stderr)
+            if processes != state.team.size:
+                now = f"{state.team.size} process{'es' if state.team.size > 1 else ''}"
+                print(f"continues with {now} (was {processes})", file=sys.stderr)
             print(f"continuing from {path}")
             return
         if damaged:

@@ -6,7 +6,7 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
@@ -54,27 +54,45 @@ def watching() -> Iterator[None]:
 
 
 def _receive(number: int, frame: object) -> None:
-    for (
-        other
-    ) in SIGNALS:  # by the system itself: a second signal must not wait for a long operation of the library
-        signal.signal(other, signal.SIG_DFL)
+    # By the system itself: a second signal must not wait for a long operation of the library. Of several processes
+    # each has the first one twice: from the terminal or the cluster, and from torch's launcher.
+    several = int(os.environ.get("WORLD_SIZE", "1")) > 1
+    for other in SIGNALS:
+        signal.signal(other, signal.SIG_IGN if several else signal.SIG_DFL)
     _state.asked = number
     if not _state.under_way:
         raise Stopped(number)
-    name = signal.Signals(number).name
+    name, second = signal.Signals(number).name, "" if several else "; a second one ends at once"
     # Not by print, which may be at work already.
     with suppress(OSError):  # nobody reads it
-        os.write(
-            2, f"\n{name}: {_state.under_way[-1]} is finished first; a second one ends at once\n".encode()
-        )
+        if os.environ.get("RANK", "0") == "0":
+            os.write(2, f"\n{name}: {_state.under_way[-1]} is finished first{second}\n".encode())
 
 
+@dataclass
 class Stop:
-    """Asks whether a signal has come."""
+    """Asks whether a signal has come.
+
+    Args:
+        heard: makes of the signal that this process was sent, or 0, one that any of several was sent; None: it is
+            alone.
+    """
+
+    heard: Callable[[int], int] | None = None
+    _number: int = 0
+
+    def listen(self) -> None:
+        """Several processes agree on whether a signal has come: all call this, and act alike until the next time."""
+        if self.heard is not None:
+            self._number = self.heard(_state.asked or 0)
+
+    @property
+    def _asked(self) -> int:
+        return (_state.asked or 0) if self.heard is None else self._number
 
     @property
     def asked(self) -> bool:
-        return _state.asked is not None
+        return self._asked != 0
 
     def leave(self, kept: str = "") -> None:
         """End the run if it was asked to.
@@ -82,20 +100,21 @@ class Stop:
         Args:
             kept: what is kept and how to go on; what the mode promises unless it is said.
         """
-        if _state.asked is not None:
-            raise Stopped(_state.asked, kept)
+        if self.asked:
+            raise Stopped(self._asked, kept)
 
 
 @contextmanager
-def finishing(what: str) -> Iterator[Stop]:
+def finishing(what: str, heard: Callable[[int], int] | None = None) -> Iterator[Stop]:
     """Within the block a signal waits until ``Stop.leave`` is called.
 
     Args:
         what: is finished first, such as "the step".
+        heard: of ``Stop``.
     """
     _state.under_way.append(what)
     try:
-        yield Stop()
+        yield Stop(heard)
     finally:
         _state.under_way.pop()
 

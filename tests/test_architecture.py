@@ -43,6 +43,7 @@ HEAVY = ("matplotlib", "sklearn", "skimage", "tensorboard", "torch.utils.tensorb
 """Libraries that take longer to import than a message about a misspelt field may."""
 STOREYS: dict[str, list[set[str]]] = {
     "models": [
+        {"parts"},
         {"base", "ema", "blocks"},
         {"networks", "prediction", "describe"},
         {"exact", "checkpoints"},
@@ -61,7 +62,7 @@ STOREYS: dict[str, list[set[str]]] = {
         {"files"},
         {"placement", "processes", "seeds", "statistics", "data", "training.undo"},
         {"locks", "training.checkpoints", "training.watch"},
-        {"ours"},
+        {"ours", "training.team"},
         # What a configuration chooses from, and what plans are made of.
         {
             "pictures",

@@ -80,6 +80,7 @@ FIELDS = {
     "training.batch_size": COURSE,
     "training.accumulate": EFFECT,  # where it leaves the samples of a step as they are
     "training.microbatch": EFFECT,
+    "training.shard": EFFECT,
     "training.precision": EFFECT,
     "training.loss_scale": EFFECT,
     "training.loss_scale_growth": EFFECT,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from ml_collections import ConfigDict
@@ -120,8 +120,15 @@ def complete(configuration: Configuration) -> CompletePlan:
     """The plan of ``--mode all``."""
     subject = build_subject(configuration)
     samples = sampling_of(configuration, subject)
+    training = None
+    if subject.trainable:
+        # Weights of which each process keeps a part are of use to nobody else: they are another network's.
+        shared = configuration.values.training.shard
+        trained = replace(build_subject(configuration), data=subject.data) if shared else subject
+        previews = sampling_of(configuration, trained) if shared else samples
+        training = plan_training(configuration, trained, previews)
     return CompletePlan(
-        plan_training(configuration, subject, samples) if subject.trainable else None,
+        training,
         samples,
         plan_evaluation(configuration, subject, samples),
     )

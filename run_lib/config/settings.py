@@ -25,6 +25,7 @@ class TrainSettings(Settings):
     batch_size: int
     accumulate: int
     microbatch: int
+    shard: bool
     log_freq: int
     eval_freq: int
     snapshot_freq: int

@@ -27,21 +27,25 @@ class Curves:
     Args:
         folder: of all event files of the training.
         purge_step: what earlier files hold of this step and later ones is void.
+        written: whether there is a file; else nothing is done.
 
     Raises:
         ValueError, MachineError: as for ``naming``.
     """
 
-    def __init__(self, folder: Path, purge_step: int) -> None:
+    def __init__(self, folder: Path, purge_step: int, *, written: bool = True) -> None:
+        self._file: io.FileIO | None = None
+        if not written:
+            return
         name = f"events.out.tfevents.{time.time():017.6f}.{socket.gethostname()}.{os.getpid()}"
         self.path = folder / name
         with naming(self.path):
             folder.mkdir(parents=True, exist_ok=True)
-            self._file = self.path.open("ab", buffering=0)
+            self._file = file = self.path.open("ab", buffering=0)
         try:
             self._begin(purge_step)
         except BaseException:
-            self._file.close()
+            file.close()
             raise
 
     def _begin(self, purge_step: int) -> None:
@@ -56,7 +60,8 @@ class Curves:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._file.close()
+        if self._file is not None:
+            self._file.close()
 
     def add_scalar(self, tag: str, value: float, step: int) -> None:
         """A point of a curve."""
@@ -82,6 +87,8 @@ class Curves:
         self._write(Event(summary=summary, step=step))
 
     def _write(self, event: Event) -> None:
+        if self._file is None:
+            return
         from tensorboard.summary.writer.record_writer import RecordWriter
 
         event.wall_time = time.time()

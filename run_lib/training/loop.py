@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from losses.base import Losses
 from models.blocks.dropout import dropout_from
 from run_lib.config.sampling import SamplingPlan
 from run_lib.config.training import TrainingPlan
@@ -17,6 +17,7 @@ from run_lib.data.split import Split
 from run_lib.files import as_json
 from run_lib.fingerprint import of_split
 from run_lib.pictures import picture, to_tensorboard
+from run_lib.processes import Processes
 from run_lib.run import Run
 from run_lib.sample import LostSamplesError, batches, draw
 from run_lib.seeds import Use, step_seed, stream_seed
@@ -24,8 +25,10 @@ from run_lib.stopping import finishing
 from run_lib.training.curves import Curves
 from run_lib.training.history import History, as_written
 from run_lib.training.meter import Meter
+from run_lib.training.replicated import Replicated
 from run_lib.training.skipped_steps import look_for_faults, say
 from run_lib.training.state import TrainState
+from run_lib.training.team import Team
 from run_lib.training.undo import Kept
 from run_lib.training.update import update
 from run_lib.training.watch import SHOWN, Batch
@@ -37,13 +40,40 @@ from sde_lib.words import listed
 def train(plan: TrainingPlan, run: Run) -> None:
     """Train to ``training.n_iters`` steps, from the latest checkpoint if there is one.
 
-    A step is a function of (state, seed, step number) alone, so a run that was killed and started again
-    ends with the weights of one that was not. A step in which something is not finite is skipped: it counts as one of
-    the ``n_iters``, and in the schedule of the learning rate, and changes nothing else.
+    Several processes that torch's launcher has started train together (docs/processes.md).
 
     Raises:
         ValueError: nothing to train, missing data, a checkpoint that does not fit.
         NotFiniteError: ``training.max_nonfinite`` steps in a row were skipped.
+        MachineError: another process has ended.
+    """
+    processes = Processes.from_environment()
+    with processes.process_group(plan.subject.placement.device):
+        train_with(_team(processes, plan.settings.shard), plan, run)
+
+
+def _team(processes: Processes, shard: bool) -> Team:
+    """The processes of this run.
+
+    Args:
+        processes: one, or those that torch's launcher has started.
+        shard: whether each of several keeps a part of the weights.
+    """
+    if processes.world_size == 1:
+        return Team(processes)
+    if shard:
+        from run_lib.training.sharded import Sharded
+
+        return Sharded(processes)
+    return Replicated(processes)
+
+
+def train_with(team: Team, plan: TrainingPlan, run: Run) -> None:
+    """Train by the given processes.
+
+    A step is a function of (state, seed, step number) alone, so a run that was killed and started again
+    ends with the weights of one that was not. A step in which something is not finite is skipped: it counts as one of
+    the ``n_iters``, and in the schedule of the learning rate, and changes nothing else.
     """
     subject, settings = plan.subject, plan.settings
     if not subject.trainable:
@@ -55,29 +85,35 @@ def train(plan: TrainingPlan, run: Run) -> None:
     for split, data in (("train", arrays), ("test", held_out)):
         if data is not None:
             plan.task.check(data, f"the {split} split of {subject.data.name}")
-    state = run.new_state(plan)
-    run.resume(state, subject)
-    agree_on_classes(plan, state)
-    agree_on_data(plan, state)
-    batches_of_steps = make_batches(plan)  # by the numbers of the weights
+    team.take(subject.network)
+    with team.main_first():  # what is damaged is set aside once
+        state = run.new_state(plan, team)
+        run.resume(state, subject)
+        agree_on_classes(plan, state)
+        agree_on_data(plan, state)
+    batches_of_steps = make_batches(plan, team)  # by the numbers of the weights
     if held_out is not None:
         held_out = subject.data.load("test")
     run.check_checkpoints()
     run.folder("tensorboard")
     history = History.up_to(run.workdir, state.step)
-    if state.step < settings.n_iters:
+    if state.step < settings.n_iters and team.is_main:
         run.keep_record(subject.record.values)
     # Of the step itself the earlier files hold the curves, and they are not drawn again.
     with (
-        Curves(run.workdir / "tensorboard", purge_step=state.step + 1) as writer,
-        finishing("the step") as stop,
+        Curves(run.workdir / "tensorboard", purge_step=state.step + 1, written=team.is_main) as writer,
+        finishing("the step", team.heard) as stop,
         batches_of_steps as drawn,
     ):
         writer.add_text(
             "config", f"```json\n{as_json(dict(subject.record.values), indent=2)}\n```", state.step
         )
         bar = tqdm(
-            range(state.step, settings.n_iters), initial=state.step, total=settings.n_iters, desc="training"
+            range(state.step, settings.n_iters),
+            initial=state.step,
+            total=settings.n_iters,
+            desc="training",
+            disable=not team.is_main,
         )
         meter = Meter(subject)
         for step in bar:
@@ -89,6 +125,7 @@ def train(plan: TrainingPlan, run: Run) -> None:
                 plan.times.observe(batch.losses.t, batch.losses.unweighted)
             state.weights.step = done = step + 1
             meter.add(settings.samples_per_step)
+            stop.listen()
 
             last = done == settings.n_iters
             due = done % settings.snapshot_freq_for_preemption == 0 or done % settings.snapshot_freq == 0
@@ -102,7 +139,7 @@ def train(plan: TrainingPlan, run: Run) -> None:
                 writer.add_scalar("train/learning_rate", rate, done)
                 meter.write(writer, batch.losses, done)
             if logs or due or last or stop.asked or state.watch.full:
-                look_for_faults(state.watch, plan, run, drawn, done, writer)
+                look_for_faults(state, plan, run, drawn, done, writer)
             evaluates = done % settings.eval_freq == 0 or last or (due and settings.keep_best)
             if held_out is not None and evaluates:
                 with meter.paused():
@@ -113,25 +150,29 @@ def train(plan: TrainingPlan, run: Run) -> None:
             snapshots = settings.ema_snapshot_freq or settings.snapshot_freq
             if state.weights.profiles and (done % snapshots == 0 or last):
                 with meter.paused():
-                    run.profiles.save(state.weights, subject.record.values)
+                    run.profiles.save(state, subject.record.values)
             # Before the checkpoint: a run that goes on from it does not draw what belongs to its step.
             if plan.preview is not None and (done % settings.snapshot_freq == 0 or last):
                 with meter.paused():
                     _show_preview(plan.preview, state, writer, done)
             # Where nothing but faults have been since the last checkpoint, there is nothing to save.
             if ((due or stop.asked) and state.watch.progress) or last:
-                history.write()  # before: what it has behind a checkpoint is forgotten, what it lacks is lost
+                if (
+                    team.is_main
+                ):  # before: what it has behind a checkpoint is forgotten, what it lacks is lost
+                    history.write()
                 with meter.paused():
                     state.save(run.checkpoints.path(done), subject.record.values)
                 state.watch.progress = False
-                best = history.best(run.checkpoints.steps()) if settings.keep_best else None
-                run.checkpoints.keep(
-                    settings.snapshot_freq,
-                    settings.snapshot_freq_for_preemption,
-                    last=settings.keep_last,
-                    best=best,
-                )
-            if done % settings.snapshot_freq == 0 or last:
+                if team.is_main:
+                    best = history.best(run.checkpoints.steps()) if settings.keep_best else None
+                    run.checkpoints.keep(
+                        settings.snapshot_freq,
+                        settings.snapshot_freq_for_preemption,
+                        last=settings.keep_last,
+                        best=best,
+                    )
+            if team.is_main and (done % settings.snapshot_freq == 0 or last):
                 history.draw()
             stop.leave(
                 f"the same command goes on from {run.checkpoints.latest() or 'the beginning'}, "
@@ -171,11 +212,11 @@ def agree_on_data(plan: TrainingPlan, state: TrainState) -> None:
     state.weights.data = now
 
 
-def make_batches(plan: TrainingPlan) -> Batches:
-    """The training data in the order of the steps."""
+def make_batches(plan: TrainingPlan, team: Team | None = None) -> Batches:
+    """The training data in the order of the steps; those of a team's process, or all."""
     subject, settings = plan.subject, plan.settings
     train, device = subject.data.load("train"), subject.placement.device
-    parts = tuple(settings.microbatches())
+    parts = tuple(map((team or Team()).evaluated, settings.microbatches()))
     return subject.data.batches(train, subject.seed, settings.samples_per_step, parts, device)
 
 
@@ -184,24 +225,26 @@ def backward(state: TrainState, plan: TrainingPlan, batches: Batches, step: int)
 
     Each microbatch counts by its share of the step's samples, so the gradient is that of the mean over all of them.
     """
-    settings, network = plan.settings, plan.subject.network
-    parts, finite = [], []
+    settings, network, team = plan.settings, plan.subject.network, state.team
+    parts: list[Batch] = []
+    places: list[int] = []
     buffers = Kept(network.buffers())
+    evaluate = team.evaluator(network, training_losses)
     # A plugin's own layers may draw from torch's generator.
-    torch.manual_seed(step_seed(plan.subject.seed, Use.TRAINING, step))
+    torch.manual_seed(step_seed(plan.subject.seed, Use.TRAINING, step) + team.processes.rank)
     for rows in settings.microbatches():
-        with dropout_from(network, _streams(plan, Use.DROPOUT, step, rows)):
-            drawn = training_losses(plan, batches, step, rows)
-            state.scaler.scale(drawn.losses.values.sum() / settings.samples_per_step).backward()
-        parts.append(drawn.losses)
-        finite.append(drawn.data)
-    weights = [p.weights for p in parts if p.weights is not None]
-    losses = Losses(
-        torch.cat([p.values.detach() for p in parts]),
-        torch.cat([p.t for p in parts]),
-        torch.cat(weights) if weights else None,
-    )
-    return Batch(losses, torch.cat(finite), buffers)
+        own, some = team.rows(rows), team.evaluated(rows)
+        with (
+            dropout_from(network, _streams(plan, Use.DROPOUT, step, some)),
+            team.reducing(last=rows.stop == settings.samples_per_step),
+        ):
+            drawn = evaluate(plan, batches, step, some).first(len(own))
+            # Processes average their gradients.
+            loss = drawn.losses.values.sum() * team.size / settings.samples_per_step
+            state.scaler.scale(loss).backward()
+        parts.append(drawn.detached)
+        places += own
+    return replace(team.joined(Batch.of(parts), places, settings.samples_per_step), buffers=buffers)
 
 
 def training_losses(plan: TrainingPlan, batches: Batches, step: int, rows: range) -> Batch:
@@ -238,19 +281,22 @@ def validation_loss(plan: TrainingPlan, state: TrainState, held_out: Split) -> f
     size = min(settings.batch_size * 4, len(held_out))
     rows = torch.arange(size) * len(held_out) // size
     subject.network.eval()
-    found = []
+    found: list[Batch] = []
+    places: list[int] = []
     with state.weights.averaged():
         for part in batches(size, settings.microbatch or settings.batch_size):
+            own, evaluated = state.team.rows(part), state.team.evaluated(part)
             noise = Noise(
                 stream_seed(subject.seed, Use.VALIDATION),
-                part,
+                evaluated,
                 subject.placement.device,
-                part=(part.start, size),
+                part=(evaluated.start, size),
             )
-            some = held_out.read(rows[part.start : part.stop])
+            some = held_out.read(rows[evaluated.start : evaluated.stop])
             x0 = subject.data.held_out_batch(some.images.to(subject.placement.device), noise)
-            found.append(_losses(plan, x0, some.labels, noise).losses.values)
-    values = torch.cat(found)
+            found.append(_losses(plan, x0, some.labels, noise).first(len(own)))
+            places += own
+    values = state.team.joined(Batch.of(found), places, size).losses.values
     finite = values.isfinite()
     if bool(finite.all()):
         return float(values.mean())

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from models.checkpoints.reader import read_payload
 from models.power_average import coefficients, exponent
-from run_lib.files import as_json, write_tensors
+from run_lib.files import as_json
 from run_lib.training.checkpoints import step_file, steps_in
-from run_lib.training.state import Weights
+from run_lib.training.state import TrainState
 
 FORMAT = "score-pc averages 1"
 
@@ -50,8 +50,9 @@ class Snapshots:
         """Steps of which there is one, ascending."""
         return steps_in(self.folder)
 
-    def save(self, weights: Weights, config: Mapping[str, Any]) -> None:
+    def save(self, state: TrainState, config: Mapping[str, Any]) -> None:
         """Write the averages of this step, whole or not at all."""
+        weights = state.weights
         held = {
             "format": FORMAT,
             "step": weights.step,
@@ -59,7 +60,7 @@ class Snapshots:
             "config": as_json(dict(config)),
             "averages": {width: kept.state_dict() for width, kept in weights.profiles.items()},
         }
-        write_tensors(self.path(weights.step), held)
+        state.team.write(self.path(weights.step), held)
 
     def read(self, step: int) -> Snapshot:
         """One of them, on the CPU.

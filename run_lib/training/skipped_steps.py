@@ -7,12 +7,14 @@ import sys
 import torch
 from tqdm import tqdm
 
+from models.parts import own_part
 from run_lib.config.training import TrainingPlan
 from run_lib.data.batches import Batches
-from run_lib.files import write_tensors
+from run_lib.processes import Processes
 from run_lib.run import Run
 from run_lib.training.curves import Curves
-from run_lib.training.watch import Skipped, Watch
+from run_lib.training.state import TrainState
+from run_lib.training.watch import Skipped
 from sde_lib.finite import NotFiniteError
 
 SAID = 5
@@ -20,18 +22,20 @@ SAID = 5
 
 
 def say(message: str) -> None:
-    """A warning beside the progress bar."""
-    tqdm.write(f"warning: {message}", file=sys.stderr)
+    """A warning beside the progress bar, which all processes come to and the main one says."""
+    if Processes.from_environment().is_main:
+        tqdm.write(f"warning: {message}", file=sys.stderr)
 
 
 def look_for_faults(
-    watch: Watch, plan: TrainingPlan, run: Run, batches: Batches, done: int, writer: Curves
+    state: TrainState, plan: TrainingPlan, run: Run, batches: Batches, done: int, writer: Curves
 ) -> None:
     """Name the steps that were skipped since the last look, with the cause of each.
 
     Raises:
         NotFiniteError: so many of them in a row that training stops.
     """
+    watch = state.watch
     overflows = watch.overflows
     found = watch.read(done)
     for one in found[:SAID]:
@@ -44,10 +48,10 @@ def look_for_faults(
         writer.add_scalar("train/overflows_of_the_loss_scale", watch.overflows, done)
     for one in found:
         if one.in_a_row == plan.settings.max_nonfinite:
-            _give_up(plan, run, batches, one)
+            _give_up(state, plan, run, batches, one)
 
 
-def _give_up(plan: TrainingPlan, run: Run, batches: Batches, last: Skipped) -> None:
+def _give_up(state: TrainState, plan: TrainingPlan, run: Run, batches: Batches, last: Skipped) -> None:
     """Write the batch of a step to a file, and stop training."""
     rows, losses = batches.indices(last.step), last.findings.losses
     path = run.workdir / f"nonfinite_step_{last.step}.pt"
@@ -55,8 +59,9 @@ def _give_up(plan: TrainingPlan, run: Run, batches: Batches, last: Skipped) -> N
         "images": batches.take(last.step, range(batches.batch_size)).images.cpu(),
         "rows": torch.from_numpy(rows), "t": losses.t, "losses": losses.values
     }  # fmt: skip
-    write_tensors(path, held)
-    lost = any(not bool(p.isfinite().all()) for p in plan.subject.network.parameters())
+    state.team.write(path, held)
+    norms = state.team.norms([own_part(p.detach()) for p in state.network.parameters()], float("inf"))
+    lost = not bool(norms.isfinite().all())
     what = (
         "The weights were not finite before: go back to an earlier checkpoint."
         if lost

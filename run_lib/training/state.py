@@ -17,9 +17,11 @@ from models.base import Network
 from models.checkpoints.damage import out_of_memory
 from models.checkpoints.ours import CHECKPOINT as FORMAT
 from models.ema import EMA, Average
+from models.parts import shared_like
 from models.power_average import PowerAverage
-from run_lib.files import as_json, write_tensors
+from run_lib.files import as_json
 from run_lib.training.checkpoints import read_checkpoint
+from run_lib.training.team import Team
 from run_lib.training.watch import Watch
 
 
@@ -146,6 +148,7 @@ class TrainState:
         scaler: scales the loss in half precision.
         times: the distribution of times in the loss, which may learn from the losses.
         watch: which steps were skipped; not saved.
+        team: of the processes that train; not saved.
     """
 
     weights: Weights
@@ -153,6 +156,7 @@ class TrainState:
     scaler: torch.amp.GradScaler = field(default_factory=lambda: torch.amp.GradScaler("cpu", enabled=False))
     times: TimeSampler = field(default_factory=UniformTimes)
     watch: Watch = field(default_factory=Watch)
+    team: Team = field(default_factory=Team)
 
     @property
     def network(self) -> Network:
@@ -171,7 +175,7 @@ class TrainState:
         return self.weights.step
 
     def save(self, path: Path, config: Mapping[str, Any]) -> None:
-        """Write atomically: a temporary file, flushed to disk, then renamed over ``path``."""
+        """Write atomically: a temporary file, flushed to disk, then renamed over ``path``. All processes do so."""
         payload = {
             "format": FORMAT,
             "step": self.step,
@@ -185,11 +189,12 @@ class TrainState:
             "scaler": self.scaler.state_dict(),
             "times": self.times.state_dict(),
             "config": as_json(dict(config)),
+            "processes": self.team.size,
         }
-        write_tensors(path, payload)
+        self.team.write(path, payload)
 
-    def load(self, path: Path, check: Check) -> None:
-        """Restore every part, strictly.
+    def load(self, path: Path, check: Check) -> int:
+        """Restore every part, strictly; returns the number of the processes that have written it.
 
         Raises:
             ValueError: as of ``Weights.load``.
@@ -220,6 +225,7 @@ class TrainState:
                     f"{path}: its entry {entry!r} does not go with the configuration{why}. Use the one it was "
                     f"trained with, or another --workdir."
                 ) from error
+        return int(payload.get("processes", 1))  # checkpoints of earlier versions do not say
 
 
 MACHINE = ("fused", "foreach", "capturable", "differentiable")
@@ -259,7 +265,8 @@ def load_optimizer(
     for parameter, held in optimizer.state.items():
         for name, moment in held.items():
             if isinstance(moment, torch.Tensor) and moment.shape == parameter.shape:
-                held[name] = torch.empty_like(parameter, dtype=moment.dtype).copy_(moment)
+                shared = shared_like(moment, parameter)
+                held[name] = torch.empty_like(parameter, dtype=moment.dtype).copy_(shared)
 
 
 def check_names(network: nn.Module, weights: dict[str, torch.Tensor], path: Path) -> None:

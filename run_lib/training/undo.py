@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from models.parts import own_part
+
 _INTEGERS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
@@ -22,7 +24,7 @@ class Kept:
     def __init__(self, tensors: Iterable[Tensor]) -> None:
         groups: dict[tuple[torch.device, torch.dtype], list[Tensor]] = {}
         for tensor in tensors:
-            groups.setdefault((tensor.device, tensor.dtype), []).append(tensor.detach())
+            groups.setdefault((tensor.device, tensor.dtype), []).append(own_part(tensor.detach()))
         self._groups: list[tuple[list[Tensor], list[Tensor]]] = []
         for held in groups.values():
             bits = [_bits(tensor) for tensor in held]

@@ -5,9 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from models.parts import own_part
 from run_lib.training.state import TrainState
 from run_lib.training.undo import Kept, KeptOptimizer
-from run_lib.training.watch import Batch, Findings, agreed
+from run_lib.training.watch import Batch, Findings
 
 
 @torch.no_grad()
@@ -29,26 +30,29 @@ def update(state: TrainState, rate: float, clip: float, batch: Batch) -> Tensor:
     state.scaler.unscale_(state.optimizer)
     named = [(name, p) for name, p in state.network.named_parameters() if p.grad is not None]
     parameters: list[Tensor] = [p for _, p in named]
-    norms = torch.stack(torch._foreach_norm([p.grad for p in parameters if p.grad is not None], 2.0))
+    gradients = [own_part(p.grad) for p in parameters if p.grad is not None]
+    norms = state.team.norms(gradients, 2.0)
     norm = torch.linalg.vector_norm(norms, 2.0)
-    torch.nn.utils.clip_grads_with_norm_(parameters, clip if clip > 0 else float("inf"), norm)
+    if clip > 0:
+        torch._foreach_mul_(gradients, (clip / (norm + 1e-6)).clamp(max=1.0))
 
     before = KeptOptimizer(state.optimizer)
     state.optimizer.step()
-    weights = torch.stack(torch._foreach_norm(parameters, float("inf")))  # the norm of 2 could overflow
+    weights = state.team.norms(
+        [own_part(p) for p in parameters], float("inf")
+    )  # the norm of 2 could overflow
 
     sound = batch.data.all() & batch.losses.values.mean().isfinite()
     overflow = sound & ~norm.isfinite()
     # A gradient that is not finite at a scale of 1 would be so without one.
     overflow &= state.scaler.scale(torch.ones_like(norm)) > 1
     sound &= norm.isfinite() & weights.isfinite().all()
-    faulty = agreed(~sound & ~overflow)
-    overflow = agreed(overflow) & ~faulty
+    faulty = ~sound & ~overflow
 
     skipped = faulty | overflow
     before.put_back(skipped)
     batch.buffers.put_back(skipped)
-    _rescale(state.scaler, faulty)
+    _rescale(state, faulty, ~norm.isfinite())
     for average in state.weights.tracked:
         average.update(state.network, where=~skipped)
     names = [name for name, _ in named]
@@ -56,10 +60,13 @@ def update(state: TrainState, rate: float, clip: float, batch: Batch) -> Tensor:
     return norm
 
 
-def _rescale(scaler: torch.amp.GradScaler, faulty: Tensor) -> None:
+def _rescale(state: TrainState, faulty: Tensor, overflow: Tensor) -> None:
     """Adjust float16's scale of the loss to whether the gradient overflowed; not after a fault."""
+    scaler = state.scaler
     if not scaler.is_enabled():
         return
+    for found in scaler._found_inf_per_device(state.optimizer).values():
+        found.copy_(overflow)  # in any part of the gradient, of which this process may have seen another
     before = Kept(part for part in (scaler._scale, scaler._growth_tracker) if part is not None)
     scaler.update()
     before.put_back(faulty)

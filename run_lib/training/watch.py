@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
-import torch.distributed as dist
 from torch import Tensor
 
 from losses.base import Losses
@@ -24,7 +23,7 @@ class Batch:
     """What a step knows before its update.
 
     Attributes:
-        losses: of the batch, detached.
+        losses: of the batch.
         data: whether each sample's data are finite, (B,).
         buffers: the network's, as they were before the step.
     """
@@ -32,6 +31,28 @@ class Batch:
     losses: Losses
     data: Tensor
     buffers: Kept = field(default_factory=lambda: Kept(()))
+
+    @classmethod
+    def of(cls, parts: Sequence[Batch]) -> Batch:
+        """A batch of the rows of several."""
+        weights = [p.losses.weights for p in parts if p.losses.weights is not None]
+        losses = Losses(
+            torch.cat([p.losses.values for p in parts]),
+            torch.cat([p.losses.t for p in parts]),
+            torch.cat(weights) if weights else None,
+        )
+        return cls(losses, torch.cat([p.data for p in parts]))
+
+    def first(self, count: int) -> Batch:
+        """Its first rows."""
+        values, t, weights = self.losses.values, self.losses.t, self.losses.weights
+        some = Losses(values[:count], t[:count], None if weights is None else weights[:count])
+        return replace(self, losses=some, data=self.data[:count])
+
+    @property
+    def detached(self) -> Batch:
+        """The same without what a backward pass needs."""
+        return replace(self, losses=replace(self.losses, values=self.losses.values.detach()))
 
 
 @dataclass(frozen=True)
@@ -77,7 +98,7 @@ class Findings:
             return f"the gradient is not finite: {_weights(bad, self.names)}"
         if bad := _indices(~self.weights.isfinite()):
             return f"the weights after the step are not finite: {_weights(bad, self.names)}"
-        return "the norm of the gradient overflows, or another process came upon something not finite"
+        return "the norm of the gradient overflows"
 
 
 def _indices(bad: Tensor) -> list[int]:
@@ -166,12 +187,3 @@ class Watch:
                 self.in_a_row = 0
         self._pending.clear()
         return found
-
-
-def agreed(flag: Tensor) -> Tensor:
-    """Whether any process has it: (), bool."""
-    if not (dist.is_available() and dist.is_initialized()):
-        return flag
-    found = flag.to(torch.uint8)
-    dist.all_reduce(found, dist.ReduceOp.MAX)
-    return found.bool()

@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-import os
-from datetime import timedelta
-from pathlib import Path
-
 import pytest
 import torch
-import torch.distributed as dist
-import torch.multiprocessing as mp
 
 from losses.importance import LossSecondMoment
 from sde_lib.discrete import DiscreteDiffusion
@@ -67,30 +61,3 @@ def test_state_survives_a_checkpoint() -> None:
         LossSecondMoment(num_levels=5, history=3).load_state_dict(first.state_dict())
     with pytest.raises(ValueError, match=r"set training\.times as it was"):
         first.load_state_dict({})
-
-
-def _observe_alone(index: int, rank: int, rendezvous: str, out: str) -> None:
-    patience = timedelta(seconds=60)
-    dist.init_process_group("gloo", f"file://{rendezvous}", patience, rank=rank, world_size=2)
-    times = LossSecondMoment(num_levels=4, history=2)
-    # Rank 0 sees levels 0 and 1 only, rank 1 sees the others, in batches of other sizes.
-    t = torch.tensor([0, 1, 0, 1]) if rank == 0 else torch.tensor([2, 3, 2, 3, 0, 3])
-    times.observe(t, LOSSES[t].float() + rank)
-    torch.save(times.state_dict(), os.path.join(out, f"{rank}.pt"))
-    dist.destroy_process_group()
-
-
-def test_processes_learn_from_each_other(tmp_path: Path) -> None:
-    """Two processes end with the same history: that of one which saw rank 0's batch, then rank 1's."""
-    where = str(tmp_path / "rendezvous"), str(tmp_path)
-    other = mp.spawn(_observe_alone, (1, *where), nprocs=1, join=False)
-    _observe_alone(0, 0, *where)
-    while not other.join():
-        pass
-    states = [torch.load(tmp_path / f"{rank}.pt") for rank in range(2)]
-    alone = LossSecondMoment(num_levels=4, history=2)
-    alone.observe(torch.tensor([0, 1, 0, 1]), LOSSES[[0, 1, 0, 1]])
-    alone.observe(torch.tensor([2, 3, 2, 3, 0, 3]), LOSSES[[2, 3, 2, 3, 0, 3]] + 1)
-    for state in states:
-        assert torch.equal(state["losses"], alone.state_dict()["losses"])
-        assert torch.equal(state["counts"], alone.state_dict()["counts"])

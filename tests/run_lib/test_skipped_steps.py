@@ -13,7 +13,6 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from losses.base import Losses
 from models.ema import EMA
-from run_lib.training import watch
 from run_lib.training.optimisers import adam, adam_w
 from run_lib.training.state import TrainState, Weights
 from run_lib.training.undo import Kept
@@ -169,26 +168,6 @@ def test_overflows_of_the_scale_are_no_faults() -> None:
     assert same(before, contents(state)) == []
     assert [one.step for one in state.watch.read(6)] == [3, 5]
     assert (state.watch.skipped, state.watch.overflows) == (2, 2)
-
-
-def test_a_fault_of_another_process_skips_the_step_here(monkeypatch: pytest.MonkeyPatch) -> None:
-    """``all_reduce`` with a process that has found a fault."""
-    state = state_of("adam")
-    step(state, 0)
-    before = contents(state)
-    monkeypatch.setattr(watch.dist, "is_initialized", lambda: True)
-    calls: list[Tensor] = []
-
-    def with_another(flag: Tensor, operation: Any) -> None:
-        calls.append(flag)
-        if len(calls) == 1:  # the first asks for faults, the second for overflows
-            flag.fill_(1)
-
-    monkeypatch.setattr(watch.dist, "all_reduce", with_another)
-    step(state, 1)
-    assert same(before, contents(state)) == []
-    (found,) = state.watch.read(2)
-    assert "another process" in found.findings.cause(range(6))
 
 
 def in_bytes(t: Tensor) -> Tensor:

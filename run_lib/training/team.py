@@ -1,0 +1,152 @@
+"""Who trains a network: one process, or several that evaluate a part of each step's rows."""
+
+from __future__ import annotations
+
+import abc
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext, redirect_stderr
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from losses.base import Losses
+from run_lib.files import write_tensors
+from run_lib.processes import Processes
+from run_lib.training.watch import Batch
+from sde_lib.words import listed
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+@dataclass
+class Team:
+    """One process, which does everything itself. Several do more in the methods below, and the loop does not ask which.
+
+    The batch of a step is that of one process: each process evaluates its rows of every microbatch, the gradient is
+    that of all rows, and what is known of a row becomes known to all. So all decide alike.
+
+    Attributes:
+        processes: which of them this is.
+    """
+
+    processes: Processes = field(default_factory=Processes)
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this process writes files and speaks."""
+        return self.processes.is_main
+
+    @property
+    def size(self) -> int:
+        """Number of processes. Gradients are averaged over them, so losses count this many times."""
+        return self.processes.world_size
+
+    def rows(self, rows: range) -> range:
+        """The share of this process of rows that are evaluated together; it may be empty."""
+        return self.processes.share(rows)
+
+    def evaluated(self, rows: range) -> range:
+        """The rows that this process evaluates: its share, or the first row, in vain. All evaluate or none."""
+        return self.rows(rows) or rows[:1]
+
+    def take(self, network: nn.Module) -> None:
+        """Make the network the team's, before there are averages and an optimiser of its weights."""
+
+    def evaluator(self, network: nn.Module, function: F) -> F:
+        """The function, through which the gradients of the network become those of all processes.
+
+        Args:
+            network: the team's.
+            function: evaluates it in training.
+        """
+        return function
+
+    def reducing(self, last: bool) -> AbstractContextManager[object]:
+        """A context for a forward and a backward pass.
+
+        Args:
+            last: of the step: its backward pass averages what all have added up.
+        """
+        return nullcontext()
+
+    def joined(self, batch: Batch, places: Sequence[int], total: int) -> Batch:
+        """What is known of all rows, of each from the process that has evaluated it.
+
+        Args:
+            batch: of this process's rows.
+            places: theirs among all rows.
+            total: number of all rows.
+        """
+        return batch
+
+    def norms(self, tensors: Sequence[Tensor], order: float) -> Tensor:
+        """The norm of each of some weights or gradients, (T,), given the parts of them that this process holds."""
+        return torch.stack(torch._foreach_norm(list(tensors), order))
+
+    def write(self, path: Path, content: Mapping[str, Any]) -> None:
+        """Write tensors to a file, whole or not at all."""
+        write_tensors(path, dict(content))
+
+    @property
+    def heard(self) -> Callable[[int], int] | None:
+        """Makes of the signal that this process was sent, or 0, one that any of them was sent; None: it is alone."""
+        return None
+
+    @contextmanager
+    def main_first(self) -> Iterator[None]:
+        """A block that the main process has left when the others enter it, in silence."""
+        yield
+
+
+@dataclass
+class Several(Team, abc.ABC):
+    """What processes have in common, whatever each of them keeps."""
+
+    def take(self, network: nn.Module) -> None:
+        norms = [n for n, m in network.named_modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+        if norms:
+            raise ValueError(
+                f"a network with batch normalisation ({listed(norms, 4)}) depends on how a batch is shared out: train "
+                f"it in one process, or take another normalisation, such as GroupNorm."
+            )
+
+    def joined(self, batch: Batch, places: Sequence[int], total: int) -> Batch:
+        losses = batch.losses
+        columns = [losses.values, losses.t, batch.data]
+        columns += [] if losses.weights is None else [losses.weights]
+        table = torch.zeros(total, len(columns), dtype=torch.float64, device=losses.values.device)
+        table[list(places)] = torch.stack([column.double() for column in columns], dim=1)
+        dist.all_reduce(table)  # of each row there is one summand that is not 0
+        found = [part.to(column.dtype) for part, column in zip(table.unbind(1), columns, strict=True)]
+        joined = Losses(found[0], found[1], None if losses.weights is None else found[3])
+        return replace(batch, losses=joined, data=found[2])
+
+    def write(self, path: Path, content: Mapping[str, Any]) -> None:
+        if self.is_main:
+            write_tensors(path, dict(content))
+        self._meet(0)  # the file is there when anybody goes on
+
+    @property
+    def heard(self) -> Callable[[int], int] | None:
+        return self._meet
+
+    @contextmanager
+    def main_first(self) -> Iterator[None]:
+        if self.is_main:
+            yield
+            self._meet(0)
+            return
+        self._meet(0)
+        with open(os.devnull, "w") as nowhere, redirect_stderr(nowhere):  # it has been said
+            yield
+
+    def _meet(self, number: int) -> int:
+        """Wait for all processes; the largest of their numbers."""
+        numbers = torch.tensor(number)  # on the CPU: no device is waited for
+        dist.all_reduce(numbers, dist.ReduceOp.MAX)
+        return int(numbers)
