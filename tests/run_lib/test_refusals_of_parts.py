@@ -22,6 +22,7 @@ from run_lib import ends
 from run_lib.config import plans
 from run_lib.config.roles import FIXED
 from run_lib.data.rows import Checked
+from run_lib.run import Run
 from run_lib.training.curves import Curves
 from run_lib.training.optimisers import LossScaling
 from run_lib.training.tasks import Classification, classifier
@@ -173,6 +174,16 @@ def test_a_network_that_a_function_makes_predicts_as_many_channels_as_the_data(
     assert asked == [3]
 
 
+@pytest.mark.parametrize("shape", [(2, 16), (2, 16, 16), (2, 8, 8, 8)])
+def test_a_network_has_the_axes_of_the_data(shape: tuple[int, ...]) -> None:
+    small = {"model__name": "ddpm", "model__nf": 32, "model__ch_mult": (1,), "model__num_res_blocks": 1}
+    small |= {"model__attn_resolutions": ()}
+    found = subject(base(), {**small, "data__shape": shape, "data__levels": 0, "device": "cpu",
+                             "data__random_flip": False})  # fmt: skip
+    x = torch.zeros(1, *shape)
+    assert found.network(x, torch.zeros(1)).shape == x.shape
+
+
 def test_a_setting_without_effect_is_said_once() -> None:
     """That a corrector is lacking and that the ODE takes none are one fault of one field."""
     fields = {"sampling__method": "ode", "sampling__n_steps_each": 2}
@@ -275,3 +286,18 @@ def test_a_step_of_as_many_samples_in_other_batches_is_the_same_step() -> None:
 def test_checked_rows_cost_what_the_rows_cost(costly: bool) -> None:
     rows: Any = SimpleNamespace(costly=costly)
     assert Checked(rows, lambda images: None).costly is costly
+
+
+def test_a_checkpoint_may_be_a_link_and_its_folder_may_not(tmp_path: Path) -> None:
+    """A large file may lie elsewhere; what is written goes into the work directory."""
+    elsewhere, work = tmp_path / "elsewhere", Run(tmp_path / "run")
+    elsewhere.mkdir()
+    (elsewhere / "step_00000001.pt").touch()
+    work.checkpoints.folder.mkdir(parents=True)
+    (work.checkpoints.folder / "step_00000001.pt").symlink_to(elsewhere / "step_00000001.pt")
+    work.check_checkpoints()
+    (work.checkpoints.folder / "step_00000001.pt").unlink()
+    work.checkpoints.folder.rmdir()
+    work.checkpoints.folder.symlink_to(elsewhere)
+    with pytest.raises(ValueError, match="is a link to"):
+        work.check_checkpoints()
