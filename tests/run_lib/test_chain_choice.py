@@ -46,7 +46,7 @@ def test_whole_indices_are_the_chains_own(sde: str, rescale: bool) -> None:
 @pytest.mark.parametrize("descending", [False, True])
 def test_labels_between_the_levels_of_an_uneven_chain(descending: bool) -> None:
     """Of levels 0, 1, 5 and 20 of 30 are kept: between two of them the label goes straight from one to the other."""
-    chain = DiscreteDiffusion.ddpm(linear_betas(30)).respaced([0, 1, 5, 20])
+    chain = DiscreteDiffusion.ddpm(linear_betas(30)).respace([0, 1, 5, 20])
     encoding = FractionalIndex(InterpolatedChain(chain), chain, descending=descending)
     found = encoding.labels(torch.tensor([0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0]))
     wanted = [0, 0.5, 1, 3, 5, 12.5, 20]

@@ -174,14 +174,14 @@ def test_a_network_that_a_function_makes_predicts_as_many_channels_as_the_data(
     assert asked == [3]
 
 
-@pytest.mark.parametrize("shape", [(2, 16), (2, 16, 16), (2, 8, 8, 8)])
+@pytest.mark.parametrize("shape", [(2, 16), (2, 16, 16), (2, 16, 16, 16)])
 def test_a_network_has_the_axes_of_the_data(shape: tuple[int, ...]) -> None:
-    small = {"model__name": "ddpm", "model__nf": 32, "model__ch_mult": (1,), "model__num_res_blocks": 1}
-    small |= {"model__attn_resolutions": ()}
-    found = subject(base(), {**small, "data__shape": shape, "data__levels": 0, "device": "cpu",
-                             "data__random_flip": False})  # fmt: skip
+    """ADM is told how many there are."""
+    data = {"data__shape": shape, "data__levels": 0, "data__random_flip": False, "device": "cpu"}
+    adm = {"model__name": "adm", "model__nf": 32, "model__ch_mult": (1,), "model__num_res_blocks": 1}
+    found = subject(base(), {**data, **adm, "model__attn_resolutions": ()}).network
     x = torch.zeros(1, *shape)
-    assert found.network(x, torch.zeros(1)).shape == x.shape
+    assert found(x, torch.zeros(1)).shape == x.shape
 
 
 def test_a_setting_without_effect_is_said_once() -> None:
