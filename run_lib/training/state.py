@@ -18,6 +18,7 @@ from models.checkpoints.damage import out_of_memory
 from models.checkpoints.ours import CHECKPOINT as FORMAT
 from models.ema import EMA, Average
 from models.power_average import PowerAverage
+from run_lib.data.classes import UNKNOWN, Numbering
 from run_lib.files import as_json, write_tensors
 from run_lib.training.checkpoints import read_checkpoint
 from run_lib.training.watch import Watch
@@ -58,6 +59,7 @@ class Weights:
         averages: further averages by their rate, without ``ema``.
         record: of the configuration that they were made with, JSON; empty: they are no checkpoint's of ours.
         classes: names of the classes that labels stand for; empty: there are none, or they are not known.
+        numbering: of the classes of a network that is told any, for what is done with the weights.
         data: hash of the data that they were trained on; empty: it is not known.
         profiles: averages of power functions by their relative width, from which others are made after training.
     """
@@ -68,6 +70,7 @@ class Weights:
     averages: dict[float, EMA] = field(default_factory=dict)
     record: str = ""
     classes: tuple[str, ...] = ()
+    numbering: Numbering = UNKNOWN
     data: str = ""
     profiles: dict[float, PowerAverage] = field(default_factory=dict)
 
