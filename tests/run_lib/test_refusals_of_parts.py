@@ -28,11 +28,13 @@ from run_lib.training.optimisers import LossScaling
 from run_lib.training.tasks import Classification, classifier
 from run_lib.tuning import jobs
 from run_lib.tuning.scorers import AgainstData
+from sde_lib.base import register_sde
 from tests.run_lib.planned import planned, subject
 from tests.run_lib.program import GAUSSIAN, TINY, program, run
 from tests.run_lib.test_guidance import FREE
 from tests.run_lib.test_tasks import CHAIN, CLASSIFIER
 from tests.run_lib.tiny import get_config as tiny
+from tests.test_new_sde import Ornstein
 
 
 def test_a_classifier_of_one_class() -> None:
@@ -172,6 +174,26 @@ def test_a_network_that_a_function_makes_predicts_as_many_channels_as_the_data(
     fields = {"model__name": "made", "model__num_classes": 0}
     subject(base(), {**fields, "device": "cpu", "data__num_channels": 3}, weights=False)
     assert asked == [3]
+
+
+@pytest.mark.parametrize(
+    ("fields", "what", "kind"),
+    [
+        ({"training__times": "log_normal"}, "training.times='log_normal'", "GaussianProcess"),
+        ({"training__weighting": "x0"}, "loss weighting 'x0'", "GaussianProcess"),
+        ({"training__objective": "kl"}, "training.objective='kl'", "DiscreteDiffusion"),
+    ],
+)
+def test_parts_of_a_loss_need_a_process_that_has_what_they_use(
+    fields: dict[str, Any], what: str, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of an SDE of which a drift and a diffusion are known and no marginal."""
+    monkeypatch.setattr(register_sde, "_entries", {**register_sde._entries, "ornstein": Ornstein})
+    own = {"training__sde": "ornstein", "model__output": "score"}
+    own |= {"sampling__predictor": "euler_maruyama", "sampling__grid": "uniform"}
+    planned(tiny(), plans.training, own)
+    with pytest.raises(ValueError, match=f"{what} needs a process of the kind {kind}, which Ornstein is not"):
+        planned(tiny(), plans.training, {**own, **fields})
 
 
 @pytest.mark.parametrize("shape", [(2, 16), (2, 16, 16), (2, 16, 16, 16)])
