@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from ml_collections import ConfigDict
 
 from configs.base import get_config as base
 from losses.importance import LossSecondMoment
@@ -20,6 +21,7 @@ from losses.named_times import register_times
 from models.base import Network, register_model
 from run_lib import ends
 from run_lib.config import plans
+from run_lib.config.parsing import set_field
 from run_lib.config.roles import FIXED
 from run_lib.data.rows import Checked
 from run_lib.run import Run
@@ -204,6 +206,18 @@ def test_a_network_has_the_axes_of_the_data(shape: tuple[int, ...]) -> None:
     found = subject(base(), {**data, **adm, "model__attn_resolutions": ()}).network
     x = torch.zeros(1, *shape)
     assert found(x, torch.zeros(1)).shape == x.shape
+
+
+def test_a_field_takes_a_value_of_another_kind() -> None:
+    """Whether it may have it is checked with all else: ``sigma_max=auto`` stands where a number stood."""
+    config = ConfigDict({"model": {"sigma_max": 50.0}})
+    set_field(config, "model.sigma_max", "auto")
+    assert config.model.sigma_max == "auto"
+    set_field(config, "model.sigma_max.of", (1, 2))
+    set_field(config, "model.mine.at", 3)
+    assert config.to_dict() == {"model": {"sigma_max": {"of": (1, 2)}, "mine": {"at": 3}}}
+    with pytest.raises(TypeError):
+        config.model.mine.at = "three"  # elsewhere a field keeps its type
 
 
 def test_a_setting_without_effect_is_said_once() -> None:
