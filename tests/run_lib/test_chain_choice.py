@@ -12,7 +12,7 @@ import torch
 from configs.base import get_config as default
 from configs.toy.gaussian_2d import get_config as gaussian
 from models.blocks.embeddings import level_at
-from models.prediction.time_encoding import FractionalIndex
+from models.prediction.time_encoding import FractionalIndex, LevelOfTime
 from sde_lib.chain_sde import InterpolatedChain
 from sde_lib.discrete import DiscreteDiffusion
 from sde_lib.schedules import linear_betas
@@ -51,6 +51,11 @@ def test_labels_between_the_levels_of_an_uneven_chain(descending: bool) -> None:
     found = encoding.labels(torch.tensor([0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0]))
     wanted = [0, 0.5, 1, 3, 5, 12.5, 20]
     assert found.tolist() == [29 - label if descending else label for label in wanted]
+
+
+def test_labels_of_an_sde_of_any_length_end_at_the_last_level() -> None:
+    chain = DiscreteDiffusion.ddpm(linear_betas(10))
+    assert LevelOfTime(chain, T=2.0).labels(torch.tensor([0.0, 1.0, 2.0])).tolist() == [0, 4.5, 9]
 
 
 def test_labels_of_smld_count_down() -> None:
