@@ -54,8 +54,8 @@ def test_labels_between_the_levels_of_an_uneven_chain(descending: bool) -> None:
 
 
 def test_labels_of_an_sde_of_any_length_end_at_the_last_level() -> None:
-    chain = DiscreteDiffusion.ddpm(linear_betas(10))
-    assert LevelOfTime(chain, T=2.0).labels(torch.tensor([0.0, 1.0, 2.0])).tolist() == [0, 4.5, 9]
+    chain = DiscreteDiffusion.ddpm(linear_betas(30))
+    assert LevelOfTime(chain, T=2.0).labels(torch.tensor([0.0, 1.0, 2.0])).tolist() == [0, 14.5, 29]
 
 
 def test_labels_of_smld_count_down() -> None:
