@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 
 from models.exact.mixtures import GaussianMixtureScore
+from run_lib.data.formed import npy
 from run_lib.data.labels import draw_labels
 from run_lib.data.levels import Arrays, DataSpec
 from run_lib.data.named import cifar10
@@ -193,3 +194,14 @@ def test_items_of_a_users_data_set(item: Any) -> None:
     assert as_split([colour]).read([0]).images.tolist() == [[[[0, 3]], [[1, 4]], [[2, 5]]]]
     with pytest.raises(ValueError, match="a sample of a data set is a tensor, an array or an image"):
         as_split([(item,)])
+
+
+def test_labels_of_packed_data_are_those_of_named_classes(tmp_path: Path) -> None:
+    """Of two names label 1 is the last: 2 has none."""
+    np.save(tmp_path / "train.npy", np.zeros((3, 1, 2, 2), np.uint8))
+    (tmp_path / "train.json").write_text('{"classes": ["cat", "dog"]}')
+    np.save(tmp_path / "train.labels.npy", np.array([0, 1, 1]))
+    assert npy(tmp_path, "train", 0.0).labels.tolist() == [0, 1, 1]
+    np.save(tmp_path / "train.labels.npy", np.array([0, 1, 2]))
+    with pytest.raises(ValueError, match=r"has labels up to 2, and .*train\.json names 2 classes"):
+        npy(tmp_path, "train", 0.0)

@@ -296,6 +296,14 @@ def test_an_error_that_nobody_can_read_has_its_status_all_the_same(monkeypatch: 
     assert left == [True]
 
 
+def test_outputs_that_the_shell_has_closed_are_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python has None for them; nothing is left to be flushed, and that is no error."""
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "stdout", None)
+        patch.setattr(sys, "stderr", None)
+        ends._leave_outputs()
+
+
 # Going on with a training ----------------------------------------------------------------------------------------
 
 
