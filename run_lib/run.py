@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from models.checkpoints.damage import DamagedCheckpointError
 from models.ema import EMA
+from run_lib.data.classes import Numbering
 from run_lib.files import write_json
 from run_lib.ours import check_links, inside, record_of
 from run_lib.training.checkpoints import Checkpoints
@@ -120,7 +121,7 @@ class Run:
         network.eval()
         if subject.num_classes:
             source = path or subject.start.init_from or subject.start.resume_from
-            subject.data.numbering.state(found.classes, str(source))
+            found.numbering = Numbering(found.classes, str(source))
         return found if averages.used_ema_rate is None else found.use(averages.used_ema_rate)
 
     def new_state(self, plan: TrainingPlan | ConversionPlan, team: Team | None = None) -> TrainState:

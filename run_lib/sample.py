@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from run_lib.data.classes import numbered
 from run_lib.files import atomic, write_json
 from run_lib.fingerprint import basis_of_samples
 from run_lib.pictures import picture, save_gif, save_png
@@ -113,7 +114,7 @@ def sample(plan: SamplingPlan, run: Run) -> None:
     """
     settings = plan.settings
     weights = run.weights(plan.subject)
-    plan = with_stored_grid(plan, run.stored_grids(), weights)
+    plan = with_stored_grid(numbered(plan, weights.numbering), run.stored_grids(), weights)
     folder = run.samples
     started, nfe = time.perf_counter(), 0
     shown: list[Tensor] = []

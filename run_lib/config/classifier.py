@@ -18,6 +18,7 @@ from run_lib.config.explaining import in_fields
 from run_lib.config.fields import check_values
 from run_lib.config.files import load_config_file
 from run_lib.config.subject import Subject, build_subject
+from run_lib.data.classes import UNKNOWN, Numbering
 from run_lib.data.levels import DataSpec
 from run_lib.files import of_json
 from run_lib.training.checkpoints import Checkpoints, read_checkpoint
@@ -27,10 +28,11 @@ from sde_lib.base import GaussianProcess, Process
 
 @dataclass(frozen=True)
 class HeldClassifier:
-    """A classifier and how many classes it tells apart."""
+    """A classifier, how many classes it tells apart, and which."""
 
     model: Classifier
     num_classes: int
+    numbering: Numbering = UNKNOWN
 
 
 def build_classifier(configuration: Configuration, model: NoiseModel, data: DataSpec) -> HeldClassifier:
@@ -70,12 +72,12 @@ def build_classifier(configuration: Configuration, model: NoiseModel, data: Data
     content = read(weights)
     if section.classifier_config is not None:
         check_recorded(content, str(weights), found.agreement.check_use)
-    data.numbering.state(class_names_in(content), where)
+    numbering = Numbering(class_names_in(content), where)
     fitting = "Give the configuration that it was trained with as --config.guidance.classifier_config."
     with in_fields(architecture=fitting):
         load_content(found.network, content, weights)
     held = NoisyClassifier(found.network, found.sampling.process, found.sampling.time)
-    return HeldClassifier(held.requires_grad_(False).eval(), found.num_classes)
+    return HeldClassifier(held.requires_grad_(False).eval(), found.num_classes, numbering)
 
 
 def _of_a_plugin(error: ValueError, theirs: ConfigDict, where: str) -> str:

@@ -54,14 +54,15 @@ def build_guidance(configuration: Configuration, subject: Subject) -> Guidance:
     if chosen.name in register_denoised_loss:
         context["loss"] = register_denoised_loss[chosen.name]
     guide: Classifier | None = None
+    numbering = subject.data.numbering
     if "classifier" in chosen.takes:
         classifier = build_classifier(configuration, model, subject.data)
         context["classifier"] = guide = classifier.model
         _check_shift(configuration, chosen.settings)
-        classes = classifier.num_classes
+        classes, numbering = classifier.num_classes, numbering.agreed(classifier.numbering)
     guided: Model = model if chosen.name == "none" else chosen.build(**context)
     labels = _labels(config.guidance.labels, classes, config.training.task)
-    requested = RequestedClasses(classes, labels, subject.data.numbering)
+    requested = RequestedClasses(classes, labels, numbering)
     return Guidance(guided, requested, *_meanings(configuration, chosen, classes), classifier=guide)
 
 

@@ -98,7 +98,8 @@ def make_plan(
 def training(configuration: Configuration) -> TrainingPlan:
     """The plan of ``--mode train``."""
     subject = build_subject(configuration)
-    return plan_training(configuration, subject, sampling_of(configuration, subject))
+    samples = sampling_of(configuration, subject)
+    return plan_training(configuration, samples.subject if samples else subject, samples)
 
 
 def sampling(configuration: Configuration) -> SamplingPlan:
@@ -113,13 +114,15 @@ def sampling(configuration: Configuration) -> SamplingPlan:
 def evaluation(configuration: Configuration) -> EvaluationPlan:
     """The plan of ``--mode eval``."""
     subject = build_subject(configuration)
-    return plan_evaluation(configuration, subject, sampling_of(configuration, subject))
+    samples = sampling_of(configuration, subject)
+    return plan_evaluation(configuration, samples.subject if samples else subject, samples)
 
 
 def complete(configuration: Configuration) -> CompletePlan:
     """The plan of ``--mode all``."""
     subject = build_subject(configuration)
     samples = sampling_of(configuration, subject)
+    subject = samples.subject if samples else subject
     training = None
     if subject.trainable:
         # Weights of which each process keeps a part are of use to nobody else: they are another network's.

@@ -13,6 +13,7 @@ from run_lib.config.sampler import build_sampler, denoised
 from run_lib.config.settings import SampleSettings
 from run_lib.config.subject import Subject
 from run_lib.config.task import build_task
+from run_lib.data.classes import numbered
 from run_lib.data.levels import DataSpec
 from run_lib.training.tasks import TrainingTask
 from samplers.ode import ODESampler
@@ -73,6 +74,7 @@ def plan_sampling(configuration: Configuration, subject: Subject) -> SamplingPla
     """
     section = configuration.values.sampling
     guidance = build_guidance(configuration, subject)
+    subject = numbered(subject, guidance.requested.numbering)
     return SamplingPlan(
         subject=subject,
         guidance=guidance,

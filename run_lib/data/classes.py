@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, fields, is_dataclass, replace
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -15,6 +16,8 @@ from sde_lib.words import listed
 
 if TYPE_CHECKING:
     from run_lib.data.split import Split
+
+T = TypeVar("T")
 
 
 def class_names(names: Iterable[str]) -> tuple[str, ...]:
@@ -49,6 +52,7 @@ def numbered_as(split: Split, trained: Sequence[str]) -> Split:
     return replace(split, labels=new[split.labels], classes=classes, strange=len(strange))
 
 
+@dataclass(frozen=True)
 class Numbering:
     """Which class each label of a network stands for: label k is the class ``names[k]``.
 
@@ -56,33 +60,28 @@ class Numbering:
     weights that do not say, the training split's own numbers hold.
 
     Attributes:
-        names: of the classes; empty while they are not known.
+        names: of the classes, in the order of their labels; empty: they are not known.
+        source: who says so, for messages.
     """
 
-    def __init__(self) -> None:
-        self.names: tuple[str, ...] = ()
-        self._source = ""
+    names: tuple[str, ...] = ()
+    source: str = ""
 
-    def state(self, names: Sequence[str], source: str) -> None:
-        """Take the names of the classes that the labels stand for.
-
-        Args:
-            names: in the order of their labels; empty: the source does not know.
-            source: who says so, for messages.
+    def agreed(self, other: Numbering) -> Numbering:
+        """What two sources know, of which either may know nothing.
 
         Raises:
-            ValueError: another source has said otherwise.
+            ValueError: they know otherwise.
         """
-        found = tuple(names)
+        found = other.names
         if self.names and found and found != self.names:
             k = next(k for k in range(len(found) + 1) if found[k : k + 1] != self.names[k : k + 1])
             ours, theirs = (repr(held[k]) if k < len(held) else "no class" for held in (self.names, found))
             raise ValueError(
-                f"label {k} is {ours} in {self._source}, and {theirs} in {source}: they must know the same classes in "
-                f"the same order, which are {in_quotes(self.names)} and {in_quotes(found)}."
+                f"label {k} is {ours} in {self.source}, and {theirs} in {other.source}: they must know the same "
+                f"classes in the same order, which are {in_quotes(self.names)} and {in_quotes(found)}."
             )
-        if found and not self.names:
-            self.names, self._source = found, source
+        return self if self.names else other
 
     def label(self, name: str) -> int:
         """The label of a class.
@@ -116,10 +115,54 @@ class Numbering:
             many = len(lacking) > 1
             raise ValueError(
                 f"{where} has the class{'es' if many else ''} {in_quotes(lacking)}, which "
-                f"{self._source or 'its training split'} lacks: its classes are {in_quotes(known)}. Take the folder"
+                f"{self.source or 'its training split'} lacks: its classes are {in_quotes(known)}. Take the folder"
                 f"{'s' if many else ''} out, or name {'them' if many else 'it'} as training does."
             )
         return numbered
+
+
+UNKNOWN = Numbering()
+"""Of data before any weights are loaded, and of weights that do not say."""
+
+
+def numbered(held: T, known: Numbering) -> T:
+    """The same plan, or part of one, whose data and requested classes are numbered as weights say that are loaded.
+
+    Dataclasses, tuples and dictionaries that hold a numbering are made anew, since they are frozen; the rest is shared.
+
+    Raises:
+        ValueError: what is held knows otherwise.
+    """
+    made: T = _numbered(held, known, {}) if known.names else held
+    return made
+
+
+def _numbered(held: Any, known: Numbering, done: dict[int, tuple[Any, Any]]) -> Any:
+    # Parts that several places share stay shared. The part is kept beside the new one: no other gets its address.
+    if id(held) not in done:
+        done[id(held)] = (held, _with_numbers(held, known, done))
+    return done[id(held)][1]
+
+
+def _with_numbers(held: Any, known: Numbering, done: dict[int, tuple[Any, Any]]) -> Any:
+    if type(held) is Numbering:
+        return held.agreed(known)
+    if type(held) is tuple:
+        parts = tuple(_numbered(part, known, done) for part in held)
+        return held if all(new is old for new, old in zip(parts, held, strict=True)) else parts
+    if type(held) is dict:
+        entries = {key: _numbered(part, known, done) for key, part in held.items()}
+        return held if all(entries[key] is held[key] for key in held) else entries
+    if not is_dataclass(held) or isinstance(held, type):
+        return held
+    values = {one.name: getattr(held, one.name) for one in fields(held)}
+    changed = {name: new for name, old in values.items() if (new := _numbered(old, known, done)) is not old}
+    if not changed:
+        return held
+    made = copy.copy(held)
+    for name, value in changed.items():
+        object.__setattr__(made, name, value)
+    return made
 
 
 def in_quotes(names: Sequence[str]) -> str:

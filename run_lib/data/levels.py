@@ -12,7 +12,7 @@ from torch import Tensor
 from models.exact.mixtures import ExactScore
 from run_lib.data.augment import Augmentation
 from run_lib.data.batches import Batches, Parts, Reading
-from run_lib.data.classes import Numbering
+from run_lib.data.classes import UNKNOWN, Numbering
 from run_lib.data.listing import announce
 from run_lib.data.rows import Checked
 from run_lib.data.split import Arrays, MissingSplitError, Split
@@ -71,7 +71,8 @@ class DataSpec:
             level / (levels - 1).
         random_flip: whether training images are mirrored left to right with probability one half.
         labelled: whether labels mean anything: the network is told classes, or tells them apart.
-        numbering: of the classes, as the network has it; it becomes known with the network's weights.
+        numbering: of the classes, as the network has it: known of data with which its weights are loaded
+            (``numbered``).
         reading: how training data are read.
         augment: what is done to training samples at random; None: nothing.
     """
@@ -85,7 +86,7 @@ class DataSpec:
     dequantize: bool
     random_flip: bool
     labelled: bool = False
-    numbering: Numbering = field(default_factory=Numbering, compare=False)
+    numbering: Numbering = UNKNOWN
     reading: Reading = field(default_factory=Reading)
     augment: Augmentation | None = None
 

@@ -115,7 +115,7 @@ def _is_pair(item: Any) -> bool:
 def _sample(item: Any) -> Tensor:
     sample = item[0] if _is_pair(item) else item
     if isinstance(sample, Image.Image):
-        pixels = np.asarray(sample)
+        pixels = np.array(sample)  # a copy: PyTorch warns of arrays that may not be written to
         sample = np.atleast_3d(pixels).transpose(2, 0, 1)
     if isinstance(sample, Tensor):
         return sample

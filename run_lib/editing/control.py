@@ -10,6 +10,7 @@ import torch
 from tqdm import tqdm
 
 from run_lib.config.editing import MOST_SAMPLES, ControlPlan, Interpolation
+from run_lib.data.classes import numbered
 from run_lib.data.images import Fitting
 from run_lib.data.inputs import Inputs, Skipped, image_labels, load, open_inputs
 from run_lib.editing.interpolation import interpolations
@@ -101,6 +102,8 @@ def _restore_all(
     units = [(row, number) for row in range(len(inputs)) for number in range(settings.samples)]
     skipped: dict[str, Skipped] = {}
     weights = run.weights(sampling.subject)
+    plan, inputs, restoration = numbered((plan, inputs, restoration), weights.numbering)
+    sampling = plan.sampling
     placed = with_stored_grid(sampling, run.stored_grids(), weights).sampler
     if sampling.stored_grid and isinstance(placed, PCSampler):
         restoration = restoration.with_times(placed.times)

@@ -13,6 +13,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from run_lib.config.editing import ControlPlan, Interpolation
+from run_lib.data.classes import numbered
 from run_lib.data.inputs import Inputs, Skipped, image_labels, load
 from run_lib.editing.lost_results import LostResult, where_finite
 from run_lib.editing.result_files import Cost, ResultFiles
@@ -51,6 +52,9 @@ def interpolations(
         raise ValueError(f"task 'interpolate' goes from one image to the next: {SECTION}.input has no two.")
     if not pairs:
         return skipped
+    weights = run.weights(sampling.subject)
+    plan, work, inputs = numbered((plan, work, inputs), weights.numbering)
+    sampling = plan.sampling
     labels = image_labels(sampling.num_classes, inputs, loaded.rows, SECTION, settings.label)
     if sampling.num_classes and any(labels[a] != labels[b] for a, b in pairs):
         raise ValueError(
@@ -67,7 +71,6 @@ def interpolations(
         digits=len(str(count - 1)),
         most_rows=max(1, sampling.settings.grid_size // count),
     )
-    weights = run.weights(sampling.subject)
     facts = {**plan.facts, "step": weights.step}
     files.begin(facts, count)
     shares = shares.to(sampling.device)

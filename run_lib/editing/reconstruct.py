@@ -13,6 +13,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from run_lib.config.editing import ReconstructionPlan
+from run_lib.data.classes import numbered
 from run_lib.data.images import Fitting
 from run_lib.data.inputs import (
     Inputs,
@@ -49,6 +50,8 @@ def reconstruct(plan: ReconstructionPlan, run: Run) -> None:
     folder = output_folder(plan, run)
     inputs = _checked_inputs(plan, folder)
     weights = run.weights(sampling.subject)
+    plan, inputs = numbered((plan, inputs), weights.numbering)
+    sampling = plan.sampling
     started = time.perf_counter()
     skipped: list[Skipped] = []
     lost: list[LostResult] = []

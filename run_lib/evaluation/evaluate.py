@@ -6,7 +6,7 @@ import sys
 from dataclasses import replace
 
 from run_lib.config.evaluation import EvaluationPlan, in_order
-from run_lib.data.classes import in_quotes
+from run_lib.data.classes import in_quotes, numbered
 from run_lib.data.listing import announce
 from run_lib.evaluation.base import Evaluation, register_evaluation
 from run_lib.evaluation.report import IncompleteError, Lost, Report
@@ -74,6 +74,7 @@ def evaluate(plan: EvaluationPlan, run: Run) -> None:
         processes.barrier()  # until all have read what there is
         for step in _steps(plan):
             weights = run.weights(plan.subject, step)
+            plan = numbered(plan, weights.numbering)
             if names := plan.data.numbering.names:
                 report.classes = list(names)
                 announce(f"classes of labels 0 to {len(names) - 1}: {in_quotes(names)}")

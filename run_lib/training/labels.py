@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from run_lib.data.classes import Numbering
+from run_lib.data.classes import UNKNOWN, Numbering
 from sde_lib.noise import Noise
 
 
@@ -26,7 +26,7 @@ class RequestedClasses:
 
     num_classes: int = 0
     labels: tuple[int | str, ...] = ()
-    numbering: Numbering = field(default_factory=Numbering, compare=False)
+    numbering: Numbering = UNKNOWN
 
     def __bool__(self) -> bool:
         return bool(self.labels)

@@ -13,6 +13,7 @@ from models.blocks.dropout import dropout_from
 from run_lib.config.sampling import SamplingPlan
 from run_lib.config.training import TrainingPlan
 from run_lib.data.batches import Batches
+from run_lib.data.classes import Numbering, numbered
 from run_lib.data.split import Split
 from run_lib.files import as_json
 from run_lib.fingerprint import of_split
@@ -89,7 +90,8 @@ def train_with(team: Team, plan: TrainingPlan, run: Run) -> None:
     with team.main_first():  # what is damaged is set aside once
         state = run.new_state(plan, team)
         run.resume(state, subject)
-        agree_on_classes(plan, state)
+        plan = agree_on_classes(plan, state)
+        subject = plan.subject
         agree_on_data(plan, state)
     batches_of_steps = make_batches(plan, team)  # by the numbers of the weights
     if held_out is not None:
@@ -186,19 +188,21 @@ def train_with(team: Team, plan: TrainingPlan, run: Run) -> None:
         say(f"{state.watch.skipped} steps of this run were skipped, because something in them was not finite")
 
 
-def agree_on_classes(plan: TrainingPlan, state: TrainState) -> None:
-    """Number the classes of the data as the weights do; weights that know no names take those of the training split.
+def agree_on_classes(plan: TrainingPlan, state: TrainState) -> TrainingPlan:
+    """The plan with the classes of the data numbered as the weights do; weights that know no names take those of the
+    training split.
 
     Raises:
         ValueError: the training split has a class that the weights do not know.
     """
-    subject = plan.subject
-    if subject.num_classes:
-        numbering = subject.data.numbering
-        numbering.state(state.weights.classes, "the checkpoint that training goes on from")
-        trained = subject.data.load("train").classes
-        numbering.state(numbering.names or trained, "the training split")
-        state.weights.classes = numbering.names
+    if not plan.subject.num_classes:
+        return plan
+    known = Numbering(state.weights.classes, "the checkpoint that training goes on from")
+    plan = numbered(plan, known)
+    trained = plan.subject.data.load("train").classes
+    plan = numbered(plan, Numbering(plan.subject.data.numbering.names or trained, "the training split"))
+    state.weights.classes = plan.subject.data.numbering.names
+    return plan
 
 
 def agree_on_data(plan: TrainingPlan, state: TrainState) -> None:

@@ -19,6 +19,7 @@ from models.checkpoints.ours import CHECKPOINT as FORMAT
 from models.ema import EMA, Average
 from models.parts import shared_like
 from models.power_average import PowerAverage
+from run_lib.data.classes import UNKNOWN, Numbering
 from run_lib.files import as_json
 from run_lib.training.checkpoints import read_checkpoint
 from run_lib.training.team import Team
@@ -60,6 +61,7 @@ class Weights:
         averages: further averages by their rate, without ``ema``.
         record: of the configuration that they were made with, JSON; empty: they are no checkpoint's of ours.
         classes: names of the classes that labels stand for; empty: there are none, or they are not known.
+        numbering: of the classes of a network that is told any, for what is done with the weights.
         data: hash of the data that they were trained on; empty: it is not known.
         profiles: averages of power functions by their relative width, from which others are made after training.
     """
@@ -70,6 +72,7 @@ class Weights:
     averages: dict[float, EMA] = field(default_factory=dict)
     record: str = ""
     classes: tuple[str, ...] = ()
+    numbering: Numbering = UNKNOWN
     data: str = ""
     profiles: dict[float, PowerAverage] = field(default_factory=dict)
 

@@ -23,6 +23,7 @@ from run_lib.config.sampling import SamplingPlan
 from run_lib.config.settings import TuneSettings
 from run_lib.config.sweep import Candidate
 from run_lib.config.tuning import build_scorer, choose_scorer, plan_candidate
+from run_lib.data.classes import numbered
 from run_lib.data.packed import read_array
 from run_lib.faults import MachineError
 from run_lib.files import atomic, read_json, write_json
@@ -152,6 +153,7 @@ class Worker:
             plan = plan_candidate(work.values, candidate)
             plan = plan.subject.placement.place(plan)
             self._weights = work.run.weights(plan.subject, work.step)
+            plan = numbered(plan, self._weights.numbering)
             self._plan = with_stored_grid(plan, work.run.stored_grids(work.step), self._weights)
             self._candidate = candidate
 

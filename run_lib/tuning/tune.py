@@ -11,6 +11,7 @@ import numpy as np
 
 from run_lib.config.sweep import Candidate, Sweep
 from run_lib.config.tuning import TuningPlan, build_scorer
+from run_lib.data.classes import numbered
 from run_lib.evaluation.report import IncompleteError
 from run_lib.files import write_json
 from run_lib.fingerprint import basis_of_samples, of_files
@@ -43,6 +44,7 @@ def _sweep(plan: TuningPlan, sweep: Sweep, run: Run) -> None:
     ranked_by = scorer.metric(settings.metric)
 
     weights = run.weights(plan.sampling.subject)
+    plan = numbered(plan, weights.numbering)
     with weights.averaged():
         of = basis_of_samples(plan.sampling, ("train", "test") if "real" in plan.scorer.takes else ())
     if _takes_stored_times(plan, sweep):
@@ -94,6 +96,7 @@ def _takes_stored_times(plan: TuningPlan, sweep: Sweep) -> bool:
 def _find_grid(plan: TuningPlan, run: Run) -> None:
     run.check_checkpoints()
     weights, path = run.weights(plan.sampling.subject), run.stored_grids()
+    plan = numbered(plan, weights.numbering)
     with weights.averaged():
         found = make_grid(plan.sampling, plan.settings.pilot_samples, path)
     print(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import itertools
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -233,10 +233,10 @@ def wrong_effects(case: Case, paths: Iterable[str] | None = None, *, most: int =
         elif (
             known[path].choices is not None
         ):  # what another choice has of settings is another configuration's
-            found += [one for v in values[path][: most // 2] for one in _with_effect(case, before, {path: v})]
+            found += [one for v in values[path][: most // 2] for one in with_effect(case, before, {path: v})]
         elif values[path]:
             silent[path] = values[path][0]
-    return found + _with_effect(case, before, silent)
+    return found + with_effect(case, before, silent, values)
 
 
 def _without_effect(case: Case, before: Mapping[str, Any], path: str, values: Iterable[Any]) -> list[str]:
@@ -250,14 +250,30 @@ def _without_effect(case: Case, before: Mapping[str, Any], path: str, values: It
     return [] if named else [f"{case.mode} is said to read {path}, and its plan is the same: {seen}"]
 
 
-def _with_effect(case: Case, before: Mapping[str, Any], changes: Mapping[str, Any]) -> list[str]:
-    """The fields that are said not to be read and change the plan; all at once, and in halves where that is refused."""
+def with_effect(
+    case: Case,
+    before: Mapping[str, Any],
+    changes: Mapping[str, Any],
+    values: Mapping[str, Sequence[Any]] = {},
+) -> list[str]:
+    """The fields that are said not to be read and change the plan; all at once, and in halves where that is refused.
+
+    Where a field's value is refused, ``values`` has others: one must be taken, or every refusal name the field.
+    """
     if not changes:
         return []
     kind, where = effect(case, before, changes)
-    if kind == "nothing" or (kind == "refused" and len(changes) == 1):
+    if kind == "nothing":
         return []
+    if kind == "refused" and len(changes) == 1:
+        ((path, _),) = changes.items()
+        name, left = path.rpartition(".")[2], list(values.get(path, ()))[1:]
+        if left:
+            return with_effect(case, before, {path: left[0]}, {path: left})
+        return [] if name in where else [f"{case.mode}: no value of {path} is taken: {where}"]
     if len(changes) == 1:
         return [f"{case.mode} is said not to read {changes}, and its plan is another: {where}"]
     items, half = list(changes.items()), len(changes) // 2
-    return [one for part in (items[:half], items[half:]) for one in _with_effect(case, before, dict(part))]
+    return [
+        one for part in (items[:half], items[half:]) for one in with_effect(case, before, dict(part), values)
+    ]

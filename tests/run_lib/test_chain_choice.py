@@ -12,8 +12,10 @@ import torch
 from configs.base import get_config as default
 from configs.toy.gaussian_2d import get_config as gaussian
 from models.blocks.embeddings import level_at
+from models.prediction.time_encoding import FractionalIndex, LevelOfTime
 from sde_lib.chain_sde import InterpolatedChain
 from sde_lib.discrete import DiscreteDiffusion
+from sde_lib.schedules import linear_betas
 from tests.run_lib.planned import subject
 from tests.run_lib.program import GAUSSIAN, numbers, program, run
 from tests.run_lib.tiny import get_config as tiny
@@ -39,6 +41,21 @@ def test_whole_indices_are_the_chains_own(sde: str, rescale: bool) -> None:
     assert found.sampling.time.labels(between).tolist() == [57.5 * unit]
     both = chain.marginal(torch.tensor([57, 58])).sigma
     assert process.marginal(between).sigma.item() == pytest.approx(float((both[0] * both[1]).sqrt()))
+
+
+@pytest.mark.parametrize("descending", [False, True])
+def test_labels_between_the_levels_of_an_uneven_chain(descending: bool) -> None:
+    """Of levels 0, 1, 5 and 20 of 30 are kept: between two of them the label goes straight from one to the other."""
+    chain = DiscreteDiffusion.ddpm(linear_betas(30)).respace([0, 1, 5, 20])
+    encoding = FractionalIndex(InterpolatedChain(chain), chain, descending=descending)
+    found = encoding.labels(torch.tensor([0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0]))
+    wanted = [0, 0.5, 1, 3, 5, 12.5, 20]
+    assert found.tolist() == [29 - label if descending else label for label in wanted]
+
+
+def test_labels_of_an_sde_of_any_length_end_at_the_last_level() -> None:
+    chain = DiscreteDiffusion.ddpm(linear_betas(30))
+    assert LevelOfTime(chain, T=2.0).labels(torch.tensor([0.0, 1.0, 2.0])).tolist() == [0, 14.5, 29]
 
 
 def test_labels_of_smld_count_down() -> None:

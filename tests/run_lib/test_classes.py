@@ -17,12 +17,13 @@ from models.checkpoints.loader import read
 from models.ema import EMA
 from run_lib.config import plans
 from run_lib.data.base_images import BaseImages
-from run_lib.data.classes import Numbering, numbered_as
+from run_lib.data.classes import Numbering, numbered, numbered_as
 from run_lib.data.images import Fitting
 from run_lib.data.inputs import open_inputs
 from run_lib.data.levels import Arrays, DataSpec
 from run_lib.data.listing import what_was_read
 from run_lib.data.sources import imagenet
+from run_lib.editing import interpolation
 from run_lib.evaluation.report import Report
 from run_lib.evaluation.task import CheckpointTask
 from run_lib.run import Run
@@ -116,27 +117,24 @@ def test_renumbering() -> None:
 
 def test_sources_that_disagree() -> None:
     """The first label that differs is named, with who says what; a source that does not know says nothing."""
-    held = Numbering()
-    held.state(("cat", "dog"), "a")
-    held.state((), "nobody")
-    held.state(("cat", "dog"), "b")
+    held = Numbering().agreed(Numbering(("cat", "dog"), "a")).agreed(Numbering((), "nobody"))
+    assert held.agreed(Numbering(("cat", "dog"), "b")) == held == Numbering(("cat", "dog"), "a")
     with pytest.raises(
         ValueError, match=r"label 1 is 'dog' in a, and 'eel' in c.*'cat', 'dog' and 'cat', 'eel'"
     ):
-        held.state(("cat", "eel"), "c")
+        held.agreed(Numbering(("cat", "eel"), "c"))
     with pytest.raises(ValueError, match="label 2 is no class in a, and 'owl' in d"):
-        held.state(("cat", "dog", "owl"), "d")
+        held.agreed(Numbering(("cat", "dog", "owl"), "d"))
     with pytest.raises(ValueError, match="label 1 is 'dog' in a, and no class in e"):
-        held.state(("cat",), "e")
+        held.agreed(Numbering(("cat",), "e"))
 
 
 def test_classes_are_asked_for_by_name() -> None:
-    numbering = Numbering()
-    asked = RequestedClasses(3, ("owl", "cat", 1), numbering)
+    numbering = Numbering(("cat", "dog", "owl"), "a")
+    asked = RequestedClasses(3, ("owl", "cat", 1))
     with pytest.raises(ValueError, match="asks for the class 'owl', and the weights do not say"):
         asked.of([0])
-    numbering.state(("cat", "dog", "owl"), "a")
-    assert asked.of([0, 1, 2, 3]).tolist() == [2, 0, 1, 2]
+    assert numbered(asked, numbering).of([0, 1, 2, 3]).tolist() == [2, 0, 1, 2]
     with pytest.raises(ValueError, match="asks for the class 'eel', and the classes are 'cat', 'dog', 'owl'"):
         RequestedClasses(3, ("eel",), numbering).of([0])
 
@@ -148,7 +146,7 @@ def test_base_samples_and_inputs_have_the_networks_numbers(tmp_path: Path) -> No
     base = BaseImages(str(tmp_path / "imagenet/test"), held, (8, 8), num_classes=3)
     inputs = open_inputs("test", "config.control.input", held, Fitting(False, False))
     assert [inputs.label(k) for k in (0, 5)] == base.of([0, 5]).labels.tolist() == [0, 1]
-    held.numbering.state(("cat", "dog", "owl"), "the weights")
+    base, inputs = numbered((base, inputs), Numbering(("cat", "dog", "owl"), "the weights"))
     assert [inputs.label(k) for k in (0, 5)] == base.of([0, 5]).labels.tolist() == [0, 2]
 
 
@@ -216,7 +214,7 @@ def test_data_elsewhere_are_numbered_by_the_checkpoint(trained: Trained, tmp_pat
     fields = {**FOLDERS, "training__n_iters": 2}
     plan = planned(tiny(), plans.evaluation, {**fields, "data__root": str(root)})
     assert plan.data.load("test").labels.tolist() == [0, 0, 0, 1, 1, 1]
-    Run(trained.folder).weights(plan.subject)
+    plan = numbered(plan, Run(trained.folder).weights(plan.subject).numbering)
     assert plan.data.load("test").labels.tolist() == [1, 1, 1, 2, 2, 2]
     write(root, test="eel")
     error = trained.program("eval", data__root=root, **LOSS).error
@@ -291,3 +289,39 @@ def test_a_classifier_of_other_classes_is_refused(trained: Trained, tmp_path: Pa
     assert found.status == 0, found.err
     error = trained.program("sample", guidance__classifier=tmp_path / "run_other", **fields).error
     assert f"label 1 is 'eel' in the classifier {tmp_path / 'run_other'}, and 'dog' in " in error
+
+
+def test_images_are_interpolated_as_the_class_that_the_weights_know(
+    trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of test images alone: the network was told of owls as 2, whatever number a folder of owls alone gives them."""
+    told: list[list[int]] = []
+    whole = interpolation.interpolate
+
+    def watched(*args: Any, **kwargs: Any) -> Any:
+        told.append(kwargs["y"].tolist())
+        return whole(*args, **kwargs)
+
+    monkeypatch.setattr(interpolation, "interpolate", watched)
+    fields = {"control__task": "interpolate", "control__input": "test", "control__frames": 2}
+    root = write(tmp_path, test="owl")
+    outcome = trained.program("control", data__root=root, control__output=tmp_path / "out", **fields)
+    assert outcome.status == 0, outcome.err
+    assert told == [[2]]
+
+
+def test_what_is_numbered_is_made_anew(tmp_path: Path) -> None:
+    """A plan keeps the numbers with which it was made; what it shares stays shared, and a model is not copied."""
+    root = write(tmp_path, train="cat dog owl", test="dog owl")
+    fields = {**FOLDERS, "data__root": str(root), "guidance__labels": ("owl",)}
+    plan = planned(tiny(), plans.evaluation, fields)
+    made = numbered(plan, Numbering(("owl", "cat", "dog"), "the weights"))
+    assert plan.data.numbering == Numbering()
+    assert plan.data.load("test").labels.tolist() == [1, 1, 1, 2, 2, 2]
+    assert made.data.load("test").labels.tolist() == [2, 2, 2, 0, 0, 0]
+    assert made.data is made.subject.data is made.sampling.data
+    assert made.sampling.task.requested.of([0]).tolist() == [0]
+    assert made.subject.network is plan.subject.network
+    assert made.sampling.sampler is plan.sampling.sampler
+    assert numbered(plan, Numbering()) is plan
+    assert all(kind.__dataclass_params__.frozen for kind in (type(plan), Numbering))

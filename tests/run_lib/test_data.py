@@ -10,13 +10,16 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from models.exact.mixtures import GaussianMixtureScore
+from run_lib.data.formed import npy
 from run_lib.data.labels import draw_labels
 from run_lib.data.levels import Arrays, DataSpec
 from run_lib.data.named import cifar10
 from run_lib.data.order import shuffled_rows
 from run_lib.data.sources import digits, exact
+from run_lib.data.user_sets import as_split
 from sde_lib import VPSDE, Noise
 from tests.run_lib.cifar import write_cifar10
 
@@ -171,3 +174,34 @@ def test_data_that_are_not_what_the_configuration_says(
     spec = replace(SPEC, loader=lambda split: Arrays(images, torch.zeros(2)), **changes)
     with pytest.raises(ValueError, match=message):
         spec.load("train")
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        torch.arange(6, dtype=torch.uint8).reshape(1, 2, 3),
+        np.arange(6, dtype=np.uint8).reshape(1, 2, 3),
+        Image.fromarray(np.arange(6, dtype=np.uint8).reshape(2, 3)),
+    ],
+)
+def test_items_of_a_users_data_set(item: Any) -> None:
+    """A tensor, an array or a grey picture, alone, with its class, or with more behind it: the same sample."""
+    for held in (item, (item, 2), (item, 2, "name")):
+        assert as_split([held]).read([0]).images.tolist() == [[[[0, 1, 2], [3, 4, 5]]]]
+    assert as_split([(item, 2), (item, 0)], labelled=True).labels.tolist() == [2, 0]
+    assert as_split([item], labelled=True).labels.tolist() == [-1]
+    colour = Image.fromarray(np.arange(6, dtype=np.uint8).reshape(1, 2, 3))
+    assert as_split([colour]).read([0]).images.tolist() == [[[[0, 3]], [[1, 4]], [[2, 5]]]]
+    with pytest.raises(ValueError, match="a sample of a data set is a tensor, an array or an image"):
+        as_split([(item,)])
+
+
+def test_labels_of_packed_data_are_those_of_named_classes(tmp_path: Path) -> None:
+    """Of two names label 1 is the last: 2 has none."""
+    np.save(tmp_path / "train.npy", np.zeros((3, 1, 2, 2), np.uint8))
+    (tmp_path / "train.json").write_text('{"classes": ["cat", "dog"]}')
+    np.save(tmp_path / "train.labels.npy", np.array([0, 1, 1]))
+    assert npy(tmp_path, "train", 0.0).labels.tolist() == [0, 1, 1]
+    np.save(tmp_path / "train.labels.npy", np.array([0, 1, 2]))
+    with pytest.raises(ValueError, match=r"has labels up to 2, and .*train\.json names 2 classes"):
+        npy(tmp_path, "train", 0.0)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,7 +20,7 @@ from run_lib.config.mode import register_mode
 from run_lib.config.reading import COMPONENTS, FIELDS, OURS, PLANNED, PREPARE, SECTIONS, unread
 from run_lib.config.roles import ROLES
 from tests.run_lib.covering import INTERPOLATION, LIKELIHOOD, PREVIEWS, UNUSED, base
-from tests.run_lib.effects import Case, wrong_effects
+from tests.run_lib.effects import Case, with_effect, wrong_effects
 from tests.run_lib.program import TINY, program
 
 GUIDED = "adm/digits_guided"
@@ -202,3 +203,27 @@ def test_the_flow_there_and_back_has_tolerances_whatever_samples() -> None:
     assert coarse.inversion.rtol == 0.25
     with pytest.raises(ValueError, match=r"config.sampling.rtol is set, but"):
         base("reconstruct").plan({"sampling.rtol": 0.25})
+
+
+@pytest.mark.parametrize(
+    ("plans", "found"),
+    [
+        ({1: "elsewhere", 2: "elsewhere"}, ["sample: no value of a.b is taken: elsewhere"]),
+        ({1: "elsewhere", 2: {}}, []),
+        (
+            {1: "elsewhere", 2: {"x": 1}},
+            ["sample is said not to read {'a.b': 2}, and its plan is another: x"],
+        ),
+        ({1: "elsewhere", 2: "config.a.b is set, and has no effect"}, []),
+    ],
+)
+def test_a_refused_value_shows_nothing_of_a_field(plans: dict[int, Any], found: list[str]) -> None:
+    """Of a field that is said not to be read: another value is tried, unless the refusal is of the field itself."""
+
+    def fingerprint(changes: dict[str, Any]) -> dict[str, Any]:
+        if isinstance(plan := plans[changes["a.b"]], str):
+            raise ValueError(plan)
+        return dict(plan)
+
+    case: Any = SimpleNamespace(mode="sample", fingerprint=fingerprint)
+    assert with_effect(case, {}, {"a.b": 1}, {"a.b": [1, 2]}) == found

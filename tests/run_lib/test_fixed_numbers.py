@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import inspect
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,13 +15,17 @@ import pytest
 
 from losses.importance import LossSecondMoment
 from losses.named_times import register_times
+from run_lib.config.configuration import Record, read
 from run_lib.config.methods import PredictorCorrector
+from run_lib.config.reading import reads
 from run_lib.data import batches
 from run_lib.data.batches import Batches, Reading
 from run_lib.data.facts import write_facts
 from run_lib.evaluation.base import Evaluation
+from run_lib.fingerprint import Basis
 from run_lib.seeds import Use, stream_seed
 from run_lib.training.meter import PEAKS
+from tests.run_lib.tiny import get_config as tiny
 
 
 def test_the_seed_of_each_use_of_randomness_is_its_own_for_ever() -> None:
@@ -109,3 +115,21 @@ def test_measurements_of_several_data_sets_share_a_file(tmp_path: Path) -> None:
     path.write_text("[1]")
     write_facts(path, "c", {})
     assert json.loads(path.read_text()) == {"c": {}}
+
+
+def test_hashes_do_not_depend_on_the_order_of_what_is_hashed() -> None:
+    """The first digits of the SHA-256 of JSON with sorted keys, as kept reports and folders have them."""
+    parts = {"weights": "1", "data": "2"}
+    other = dict(reversed(parts.items()))
+    wanted = hashlib.sha256(b'{"data": "2", "weights": "1"}').hexdigest()
+    assert Basis(parts).hash == Basis(other).hash == wanted[:16]
+    assert Record(parts).hash == Record(other).hash == wanted[:12]
+
+
+def test_a_mode_of_ones_own_reads_all_but_what_other_modes_are_set_by() -> None:
+    configuration = read(tiny(), [], "sample")
+    own = replace(configuration, mode="mine")
+    for section in ("control", "reconstruct", "tune", "convert", "ema", "pack", "eval"):
+        assert reads(own, f"{section}.anything") is False
+    for section in ("sampling", "training", "model", "data", "guidance", "optim", "mode", "seed"):
+        assert reads(own, f"{section}.anything") is True

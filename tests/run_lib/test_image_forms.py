@@ -187,7 +187,9 @@ def test_deep_images_are_resized_as_shallow_ones(tmp_path: Path) -> None:
     assert sixteen.dtype == torch.int32
     assert (sixteen / 257 - eight).abs().max() <= 1
     assert (sixteen / 257 - eight).abs().max() > 0.01, "not by way of 8 bits"
-    halves = np.repeat([0, 65535], 8)[None, :, None].repeat(8, 0)  # beyond an edge the filter over- and undershoots
+    halves = np.repeat([0, 65535], 8)[None, :, None].repeat(
+        8, 0
+    )  # beyond an edge the filter over- and undershoots
     save_png(tmp_path / "c/train/a.png", halves)
     edge = read_split(tmp_path / "c", "train", (1, 4, 8), levels=65536).images
     assert (int(edge.min()), int(edge.max())) == (0, 65535)

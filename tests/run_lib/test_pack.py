@@ -195,3 +195,15 @@ def test_auto_takes_what_was_measured(tmp_path: Path) -> None:
     assert plan.subject.record.values["model"]["sigma_max"] == pytest.approx(largest, rel=1e-12)
     held = json.loads((tmp_path / "data/stats.json").read_text())
     assert sum(next(iter(held.values()))["classes"].values()) == 1437
+
+
+def test_measurements_of_data_that_cannot_be_written_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They go to the work directory, and the message says where they are looked for."""
+    monkeypatch.setattr(measuring, "_writable", lambda path: False)
+    (tmp_path / "data").mkdir()
+    said = run(TINY, "stats", tmp_path / "run", data__root=str(tmp_path / "data")).out
+    assert (tmp_path / "run/stats.json").is_file()
+    assert not (tmp_path / "data/stats.json").exists()
+    assert f"{tmp_path / 'data'} cannot be written to; for auto, copy the file there" in said

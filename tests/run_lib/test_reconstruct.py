@@ -12,12 +12,16 @@ import numpy as np
 import pytest
 import torch
 
+from run_lib.config import plans
 from run_lib.data.sources import digits
+from run_lib.editing import reconstruct as reconstructing
 from run_lib.fingerprint import fingerprint
 from sde_lib import VPSDE
 from sde_lib.grids import register_grid
 from tests.run_lib.pictures import pixels_of, random_pixels, save, truncated
+from tests.run_lib.planned import planned
 from tests.run_lib.program import ROOT, Outcome, program
+from tests.run_lib.tiny import get_config as tiny
 
 CONFIG = ROOT / "configs/toy/gaussian_image.py"
 STEPS = 10
@@ -294,3 +298,15 @@ def test_split_of_the_data_set(tmp_path: Path) -> None:
     )
     level = digits("test").images[2, 0].numpy() / 16 * 255
     assert np.abs(difference - np.abs(back - torch.tensor(level).round().numpy())).max() == 0
+
+
+def test_what_is_beyond_white_and_black_is_white_and_black(tmp_path: Path) -> None:
+    """In pictures and in errors: a white pixel that comes back as 1.5 has no error, a grey one of 0.5 has 0.5."""
+    data = planned(tiny(), plans.sampling, {"data__uniform_dequantization": False}).data
+    unit = torch.tensor([[1.0, 0.5], [0.0, 0.5]]).reshape(1, 1, 2, 2)
+    back = torch.tensor([[1.5, 1.5], [-0.5, -0.5]]).reshape(1, 1, 2, 2)
+    errors = reconstructing._write(
+        data, tmp_path, ["a.png"], data.from_intensity(unit), data.from_intensity(back)
+    )
+    assert errors == [pytest.approx((0 + 0.5 + 0 + 0.5) / 4)]
+    assert pixels_of(tmp_path / "reconstruction/a.png").tolist() == [[255, 255], [0, 0]]

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from ml_collections import ConfigDict
 
 from configs.base import get_config as base
 from losses.importance import LossSecondMoment
@@ -20,18 +21,22 @@ from losses.named_times import register_times
 from models.base import Network, register_model
 from run_lib import ends
 from run_lib.config import plans
+from run_lib.config.parsing import set_field
 from run_lib.config.roles import FIXED
 from run_lib.data.rows import Checked
+from run_lib.run import Run
 from run_lib.training.curves import Curves
 from run_lib.training.optimisers import LossScaling
 from run_lib.training.tasks import Classification, classifier
 from run_lib.tuning import jobs
 from run_lib.tuning.scorers import AgainstData
+from sde_lib.base import register_sde
 from tests.run_lib.planned import planned, subject
 from tests.run_lib.program import GAUSSIAN, TINY, program, run
 from tests.run_lib.test_guidance import FREE
 from tests.run_lib.test_tasks import CHAIN, CLASSIFIER
 from tests.run_lib.tiny import get_config as tiny
+from tests.test_new_sde import Ornstein
 
 
 def test_a_classifier_of_one_class() -> None:
@@ -173,6 +178,48 @@ def test_a_network_that_a_function_makes_predicts_as_many_channels_as_the_data(
     assert asked == [3]
 
 
+@pytest.mark.parametrize(
+    ("fields", "what", "kind"),
+    [
+        ({"training__times": "log_normal"}, "training.times='log_normal'", "GaussianProcess"),
+        ({"training__weighting": "x0"}, "loss weighting 'x0'", "GaussianProcess"),
+        ({"training__objective": "kl"}, "training.objective='kl'", "DiscreteDiffusion"),
+    ],
+)
+def test_parts_of_a_loss_need_a_process_that_has_what_they_use(
+    fields: dict[str, Any], what: str, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of an SDE of which a drift and a diffusion are known and no marginal."""
+    monkeypatch.setattr(register_sde, "_entries", {**register_sde._entries, "ornstein": Ornstein})
+    own = {"training__sde": "ornstein", "model__output": "score"}
+    own |= {"sampling__predictor": "euler_maruyama", "sampling__grid": "uniform"}
+    planned(tiny(), plans.training, own)
+    with pytest.raises(ValueError, match=f"{what} needs a process of the kind {kind}, which Ornstein is not"):
+        planned(tiny(), plans.training, {**own, **fields})
+
+
+@pytest.mark.parametrize("shape", [(2, 16), (2, 16, 16), (2, 16, 16, 16)])
+def test_a_network_has_the_axes_of_the_data(shape: tuple[int, ...]) -> None:
+    """ADM is told how many there are."""
+    data = {"data__shape": shape, "data__levels": 0, "data__random_flip": False, "device": "cpu"}
+    adm = {"model__name": "adm", "model__nf": 32, "model__ch_mult": (1,), "model__num_res_blocks": 1}
+    found = subject(base(), {**data, **adm, "model__attn_resolutions": ()}).network
+    x = torch.zeros(1, *shape)
+    assert found(x, torch.zeros(1)).shape == x.shape
+
+
+def test_a_field_takes_a_value_of_another_kind() -> None:
+    """Whether it may have it is checked with all else: ``sigma_max=auto`` stands where a number stood."""
+    config = ConfigDict({"model": {"sigma_max": 50.0}})
+    set_field(config, "model.sigma_max", "auto")
+    assert config.model.sigma_max == "auto"
+    set_field(config, "model.sigma_max.of", (1, 2))
+    set_field(config, "model.mine.at", 3)
+    assert config.to_dict() == {"model": {"sigma_max": {"of": (1, 2)}, "mine": {"at": 3}}}
+    with pytest.raises(TypeError):
+        config.model.mine.at = "three"  # elsewhere a field keeps its type
+
+
 def test_a_setting_without_effect_is_said_once() -> None:
     """That a corrector is lacking and that the ODE takes none are one fault of one field."""
     fields = {"sampling__method": "ode", "sampling__n_steps_each": 2}
@@ -249,6 +296,14 @@ def test_an_error_that_nobody_can_read_has_its_status_all_the_same(monkeypatch: 
     assert left == [True]
 
 
+def test_outputs_that_the_shell_has_closed_are_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python has None for them; nothing is left to be flushed, and that is no error."""
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "stdout", None)
+        patch.setattr(sys, "stderr", None)
+        ends._leave_outputs()
+
+
 # Going on with a training ----------------------------------------------------------------------------------------
 
 
@@ -275,3 +330,18 @@ def test_a_step_of_as_many_samples_in_other_batches_is_the_same_step() -> None:
 def test_checked_rows_cost_what_the_rows_cost(costly: bool) -> None:
     rows: Any = SimpleNamespace(costly=costly)
     assert Checked(rows, lambda images: None).costly is costly
+
+
+def test_a_checkpoint_may_be_a_link_and_its_folder_may_not(tmp_path: Path) -> None:
+    """A large file may lie elsewhere; what is written goes into the work directory."""
+    elsewhere, work = tmp_path / "elsewhere", Run(tmp_path / "run")
+    elsewhere.mkdir()
+    (elsewhere / "step_00000001.pt").touch()
+    work.checkpoints.folder.mkdir(parents=True)
+    (work.checkpoints.folder / "step_00000001.pt").symlink_to(elsewhere / "step_00000001.pt")
+    work.check_checkpoints()
+    (work.checkpoints.folder / "step_00000001.pt").unlink()
+    work.checkpoints.folder.rmdir()
+    work.checkpoints.folder.symlink_to(elsewhere)
+    with pytest.raises(ValueError, match="is a link to"):
+        work.check_checkpoints()
