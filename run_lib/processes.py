@@ -19,8 +19,8 @@ import torch.distributed
 from run_lib.faults import MachineError
 
 _ENDED = (
-    "another process of this run has ended before its share was done; its own message says why. The same command goes "
-    "on after what is done."
+    "another process of this run has ended before its share was done; its own message, if it has left one, says why. "
+    "The same command goes on after what is done."
 )
 _EXCHANGE = re.compile(r"gloo|NCCL|Connection (closed|reset)|Broken pipe")
 """In an error of the library's, when it cannot reach another process."""

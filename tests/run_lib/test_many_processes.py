@@ -34,7 +34,9 @@ def assert_alike(found: Path, wanted: Path, step: int) -> None:
     assert torch.equal(ours["times"]["counts"], theirs["times"]["counts"])
     torch.testing.assert_close(ours["times"]["losses"], theirs["times"]["losses"], rtol=1e-5, atol=0)
     assert ours.keys() == theirs.keys()
-    tables = [np.genfromtxt(folder / "losses.csv", delimiter=",", skip_header=1) for folder in (found, wanted)]
+    tables = [
+        np.genfromtxt(folder / "losses.csv", delimiter=",", skip_header=1) for folder in (found, wanted)
+    ]
     np.testing.assert_allclose(tables[0], tables[1], rtol=1e-5)  # of six digits, nan where there is none
     assert files(found) == files(wanted)
 

@@ -6,18 +6,17 @@ import math
 import multiprocessing
 import os
 import signal
+import socket
 import tempfile
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
 import pytest
 import torch
-import torch.distributed as dist
 import torch.multiprocessing as mp
 from torch import Tensor
 
@@ -112,23 +111,22 @@ def together(count: int, jobs: Sequence[Job]) -> None:
         where = Path(folder)
         # Forks of a process that has imported everything once, and in which nothing has run.
         multiprocessing.set_forkserver_preload([__name__, *SLOW_TO_IMPORT])
-        mp.start_processes(_work, (count, where, list(jobs)), nprocs=count, start_method="forkserver")
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+        mp.start_processes(_work, (count, port, where, list(jobs)), nprocs=count, start_method="forkserver")
         failed = [path.read_text() for path in sorted(where.glob("error_*"))]
     assert not failed, "\n".join(failed)
 
 
-def _work(rank: int, count: int, where: Path, jobs: Sequence[Job]) -> None:
+def _work(rank: int, count: int, port: int, where: Path, jobs: Sequence[Job]) -> None:
     torch.set_num_threads(1)
     os.environ |= {"RANK": str(rank), "WORLD_SIZE": str(count), "LOCAL_RANK": str(rank)}
-    dist.init_process_group(
-        "gloo", f"file://{where / 'store'}", timedelta(seconds=100), rank=rank, world_size=count
-    )
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     try:
-        alone(*jobs)
+        with Processes.from_environment().process_group():
+            alone(*jobs)
     except BaseException:
         (where / f"error_{rank}").write_text(traceback.format_exc())
-    finally:
-        dist.destroy_process_group()
 
 
 def held(folder: Path, step: int = 50) -> dict[str, Any]:
