@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
 import torch
 
+from run_lib.config import plans
+from run_lib.faults import MachineError
+from run_lib.files import write_tensors
+from run_lib.run import Run
+from run_lib.training import loop, team
+from tests.run_lib.planned import planned
+from tests.run_lib.tiny import get_config as tiny
 from tests.run_lib.together import EVERYTHING, Job, alone, distance, held, together, weights_in
 
 OF_ALL, OF_EACH = 1e-6, 1e-5
@@ -46,7 +55,27 @@ def files(folder: Path) -> list[str]:
     return sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if "tfevents" not in p.name)
 
 
-def test_two_processes_train_the_weights_of_one(tmp_path: Path) -> None:
+class Idle(Job):
+    """Of a network with a weight that takes no part."""
+
+    def run(self) -> None:
+        plan = planned(tiny(), plans.training, dict(self.fields))
+        plan.subject.network.register_parameter("idle", torch.nn.Parameter(torch.ones(3)))
+        with pytest.raises(ValueError, match=r"and these do not: idle\. Freeze them"):
+            loop.train(plan, Run(self.folder))
+
+
+class Normalised(Job):
+    """Of a network with batch normalisation."""
+
+    def run(self) -> None:
+        plan = planned(tiny(), plans.training, dict(self.fields))
+        plan.subject.network.norm = torch.nn.BatchNorm2d(3)
+        with pytest.raises(ValueError, match=r"a network with batch normalisation \(norm\)"):
+            loop.train(plan, Run(self.folder))
+
+
+def test_two_processes_train_the_weights_of_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """With all weights in each or parts of them, and handed from one to the other; a signal reaches both."""
     one, two, shards, handed = (tmp_path / name for name in ("one", "two", "shards", "handed"))
     alone(Job(one, FEW, SPOILT))
@@ -57,13 +86,55 @@ def test_two_processes_train_the_weights_of_one(tmp_path: Path) -> None:
             Job(shards, FEW | SHARD, SPOILT),
             Job(handed, FEW, SPOILT, stopped=3),
             Job(handed, FEW | SHARD, SPOILT, stopped=8),
+            Idle(tmp_path / "idle", FEW),
+            Normalised(tmp_path / "normalised", FEW),
         ],
     )
     assert (handed / "checkpoints/step_00000009.pt").is_file()
+    capsys.readouterr()
     alone(Job(handed, FEW, SPOILT))
+    said = capsys.readouterr().err
+    assert "continues with training.shard=False (was True)" in said
+    assert "continues with 1 process (was 2)" in said
     for folder in (two, shards, handed):
         assert_alike(folder, one, 12)
     assert all(int(held(folder, 12)["ema"]["num_updates"]) == 11 for folder in (one, two, shards, handed))
+
+
+def test_a_sharded_network_is_no_other_modes() -> None:
+    """Those that follow in ``--mode all`` have a whole one, of the same data."""
+    fields = {"training__snapshot_sampling": True}
+    shared, whole = (planned(tiny(), plans.complete, fields | shard) for shard in (SHARD, {}))
+    assert shared.training.subject.network is not shared.evaluation.subject.network
+    assert shared.training.preview.subject.network is shared.training.subject.network
+    assert shared.training.subject.data is shared.evaluation.subject.data
+    assert whole.training.subject.network is whole.evaluation.subject.network
+
+
+class Full(Job):
+    """On a disk that is full when rank 0 writes its second checkpoint."""
+
+    def run(self) -> None:
+        def write(path: Path, content: dict[str, Any]) -> None:
+            if content["step"] == 6:
+                raise MachineError("No space left on device")
+            write_tensors(path, content)
+
+        with mock.patch.object(team, "write_tensors", write):
+            super().run()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("shard", [False, True])
+def test_a_full_disk_ends_all(shard: bool, tmp_path: Path) -> None:
+    """The others by their next exchange; the checkpoint before stays."""
+    fields = {**FEW, "training__snapshot_freq_for_preemption": 3, "training__shard": shard}
+    with pytest.raises(AssertionError) as failed:
+        together(2, [Full(tmp_path, fields)])
+    errors = str(failed.value)
+    assert "MachineError: No space left on device" in errors
+    assert "MachineError: another process of this run has ended" in errors
+    assert [p.name for p in (tmp_path / "checkpoints").iterdir()] == ["step_00000003.pt"]
 
 
 @pytest.fixture(scope="module")
