@@ -24,13 +24,13 @@ OF_ALL, OF_EACH = 1e-6, 1e-5
 SHARD = {"training__shard": True}
 FEW = {
     **EVERYTHING,
-    "training__n_iters": 12,
-    "training__log_freq": 3,
-    "training__eval_freq": 6,
-    "training__snapshot_freq": 12,
-    "training__snapshot_freq_for_preemption": 12,
+    "training__n_iters": 8,
+    "training__log_freq": 2,
+    "training__eval_freq": 8,
+    "training__snapshot_freq": 8,
+    "training__snapshot_freq_for_preemption": 8,
 }
-SPOILT = (6, 8)
+SPOILT = (4, 8)
 """A step that is skipped because of a row that one process has."""
 
 
@@ -84,21 +84,21 @@ def test_two_processes_train_the_weights_of_one(tmp_path: Path, capsys: pytest.C
         [
             Job(two, FEW, SPOILT),
             Job(shards, FEW | SHARD, SPOILT),
-            Job(handed, FEW, SPOILT, stopped=3),
-            Job(handed, FEW | SHARD, SPOILT, stopped=8),
+            Job(handed, FEW, SPOILT, stopped=2),
+            Job(handed, FEW | SHARD, SPOILT, stopped=5),
             Idle(tmp_path / "idle", FEW),
             Normalised(tmp_path / "normalised", FEW),
         ],
     )
-    assert (handed / "checkpoints/step_00000009.pt").is_file()
+    assert (handed / "checkpoints/step_00000006.pt").is_file()
     capsys.readouterr()
     alone(Job(handed, FEW, SPOILT))
     said = capsys.readouterr().err
     assert "continues with training.shard=False (was True)" in said
     assert "continues with 1 process (was 2)" in said
     for folder in (two, shards, handed):
-        assert_alike(folder, one, 12)
-    assert all(int(held(folder, 12)["ema"]["num_updates"]) == 11 for folder in (one, two, shards, handed))
+        assert_alike(folder, one, 8)
+    assert all(int(held(folder, 8)["ema"]["num_updates"]) == 7 for folder in (one, two, shards, handed))
 
 
 def test_a_sharded_network_is_no_other_modes() -> None:
@@ -116,7 +116,7 @@ class Full(Job):
 
     def run(self) -> None:
         def write(path: Path, content: dict[str, Any]) -> None:
-            if content["step"] == 6:
+            if content["step"] == 4:
                 raise MachineError("No space left on device")
             write_tensors(path, content)
 
@@ -128,13 +128,13 @@ class Full(Job):
 @pytest.mark.parametrize("shard", [False, True])
 def test_a_full_disk_ends_all(shard: bool, tmp_path: Path) -> None:
     """The others by their next exchange; the checkpoint before stays."""
-    fields = {**FEW, "training__snapshot_freq_for_preemption": 3, "training__shard": shard}
+    fields = {**FEW, "training__snapshot_freq_for_preemption": 2, "training__shard": shard}
     with pytest.raises(AssertionError) as failed:
         together(2, [Full(tmp_path, fields)])
     errors = str(failed.value)
     assert "MachineError: No space left on device" in errors
     assert "MachineError: another process of this run has ended" in errors
-    assert [p.name for p in (tmp_path / "checkpoints").iterdir()] == ["step_00000003.pt"]
+    assert [p.name for p in (tmp_path / "checkpoints").iterdir()] == ["step_00000002.pt"]
 
 
 @pytest.fixture(scope="module")
