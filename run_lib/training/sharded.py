@@ -29,9 +29,8 @@ class Sharded(Several):
 
     def take(self, network: nn.Module) -> None:
         super().take(network)
-        network.to(
-            memory_format=torch.contiguous_format
-        )  # parts are cut along the first dimension, in memory too
+        # Parts are cut along the first dimension, in memory too.
+        network.to(memory_format=torch.contiguous_format)
         device = next(network.parameters()).device
         mesh = init_device_mesh(device.type, (self.size,))
         for part in [*_blocks(network), network]:

@@ -25,6 +25,7 @@ SHARD = {"training__shard": True}
 FEW = {
     **EVERYTHING,
     "training__n_iters": 8,
+    "training__microbatch": 4,  # of two processes one has no part of the last
     "training__log_freq": 2,
     "training__eval_freq": 8,
     "training__snapshot_freq": 8,

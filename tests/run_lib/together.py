@@ -37,9 +37,9 @@ EVERYTHING: dict[str, Any] = {
     "training__times": "importance",
     "model__num_scales": 4,
     "training__n_iters": 50,
-    "training__batch_size": 9,  # of two processes one has no part of the last microbatch
+    "training__batch_size": 9,
     "training__accumulate": 2,
-    "training__microbatch": 4,
+    "training__microbatch": 5,
     "training__log_freq": 10,
     "training__eval_freq": 25,
     "training__snapshot_freq": 50,
