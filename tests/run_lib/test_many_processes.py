@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -9,12 +11,15 @@ from unittest import mock
 import numpy as np
 import pytest
 import torch
+import torch.distributed as dist
 
 from run_lib.config import plans
 from run_lib.faults import MachineError
 from run_lib.files import write_tensors
 from run_lib.run import Run
 from run_lib.training import loop, team
+from run_lib.training.replicated import Replicated
+from run_lib.training.sharded import Sharded
 from tests.run_lib.planned import planned
 from tests.run_lib.tiny import get_config as tiny
 from tests.run_lib.together import EVERYTHING, Job, alone, distance, held, together, weights_in
@@ -56,6 +61,34 @@ def files(folder: Path) -> list[str]:
     return sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if "tfevents" not in p.name)
 
 
+class Watched(Job):
+    """Gradients are exchanged in the last backward pass of a step and not before."""
+
+    def run(self) -> None:
+        with (
+            mock.patch.object(Replicated, "reducing", _watched(Replicated.reducing)),
+            mock.patch.object(Sharded, "reducing", _watched(Sharded.reducing)),
+        ):
+            super().run()
+
+
+def _watched(reducing: Callable[..., AbstractContextManager[None]]) -> Callable[..., Any]:
+    @contextmanager
+    def watched(self: Any, last: bool) -> Iterator[None]:
+        with reducing(self, last):
+            yield
+        network = self._network if isinstance(self, Sharded) else self._wrapped.module.network
+        own = [p.grad for p in network.parameters() if p.grad is not None]
+        if isinstance(self, Sharded):
+            assert bool(own) is last, "a part of the sum is there"
+            return
+        norms = [torch.zeros(()) for _ in range(self.size)]
+        dist.all_gather(norms, torch.stack(torch._foreach_norm(own)).norm())
+        assert (norms[0] == norms[1]) == last
+
+    return watched
+
+
 class Idle(Job):
     """Of a network with a weight that takes no part."""
 
@@ -83,8 +116,8 @@ def test_two_processes_train_the_weights_of_one(tmp_path: Path, capsys: pytest.C
     together(
         2,
         [
-            Job(two, FEW, SPOILT),
-            Job(shards, FEW | SHARD, SPOILT),
+            Watched(two, FEW, SPOILT),
+            Watched(shards, FEW | SHARD, SPOILT),
             Job(handed, FEW, SPOILT, stopped=2),
             Job(handed, FEW | SHARD, SPOILT, stopped=5),
             Idle(tmp_path / "idle", FEW),

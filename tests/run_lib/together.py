@@ -47,6 +47,7 @@ EVERYTHING: dict[str, Any] = {
     "data__augment": "crop",
     "model__ema_rates": (0.5,),
     "model__ema_stds": (0.1,),
+    "optim__grad_clip": 0.05,  # below what the gradients' norm is
     "optim__eps": 1e-6,  # by 1e-8 Adam makes whole steps of gradients that are rounding errors
 }
 """Microbatches, accumulation, dropout, augmentation, importance times, several averages."""
