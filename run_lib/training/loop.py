@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from dataclasses import replace
 
 import torch
@@ -60,6 +61,11 @@ def _team(processes: Processes, shard: bool) -> Team:
         shard: whether each of several keeps a part of the weights.
     """
     if processes.world_size == 1:
+        if shard:
+            print(
+                "note: training.shard shares weights among several processes, and this is one",
+                file=sys.stderr,
+            )
         return Team(processes)
     if shard:
         from run_lib.training.sharded import Sharded

@@ -16,6 +16,7 @@ import torch.distributed as dist
 from run_lib.config import plans
 from run_lib.faults import MachineError
 from run_lib.files import write_tensors
+from run_lib.processes import Processes
 from run_lib.run import Run
 from run_lib.training import loop, team
 from run_lib.training.replicated import Replicated
@@ -77,7 +78,7 @@ def _watched(reducing: Callable[..., AbstractContextManager[None]]) -> Callable[
     def watched(self: Any, last: bool) -> Iterator[None]:
         with reducing(self, last):
             yield
-        network = self._network if isinstance(self, Sharded) else self._wrapped.module.network
+        network: Any = self._network if isinstance(self, Sharded) else self._wrapped.module.network
         own = [p.grad for p in network.parameters() if p.grad is not None]
         if isinstance(self, Sharded):
             assert bool(own) is last, "a part of the sum is there"
@@ -143,6 +144,13 @@ def test_a_sharded_network_is_no_other_modes() -> None:
     assert shared.training.preview.subject.network is shared.training.subject.network
     assert shared.training.subject.data is shared.evaluation.subject.data
     assert whole.training.subject.network is whole.evaluation.subject.network
+
+
+def test_one_process_says_that_it_shares_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    assert loop._team(Processes(), shard=True).size == 1
+    assert "training.shard shares weights among several processes, and this is one" in capsys.readouterr().err
+    loop._team(Processes(), shard=False)
+    assert capsys.readouterr().err == ""
 
 
 class Full(Job):
