@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from torch.distributed import TCPStore
 
 from run_lib.evaluation.task import CheckpointTask
@@ -44,6 +45,16 @@ def test_a_line_is_said_once_at_each_start(monkeypatch: pytest.MonkeyPatch) -> N
     assert [first_to_say(line) for line in ("a", "b", "a", "b")] == [True, True, False, False]
     monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
     assert [first_to_say(line) for line in ("a", "a")] == [True, False]
+
+
+def test_a_second_start_does_not_read_what_the_first_has_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the store of torch's launcher, which lives on: addresses of processes that are no more."""
+    held = torch.distributed.HashStore()
+    monkeypatch.setattr(torch.distributed, "rendezvous", lambda *args, **given: iter([(held, 0, 2)]))
+    Processes(0, 2)._store().set("address", "a")
+    assert Processes(1, 2)._store().check(["address"])
+    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
+    assert not Processes(1, 2)._store().check(["address"])
 
 
 def test_rank_0_is_the_main_process() -> None:
