@@ -19,11 +19,13 @@ import torch.distributed
 from run_lib.faults import MachineError
 
 _ENDED = (
-    "another process of this run has ended before its share was done; its own message says why. The same command goes "
-    "on after what is done."
+    "another process of this run has ended before its share was done; its own message, if it has left one, says why. "
+    "The same command goes on after what is done."
 )
 _EXCHANGE = re.compile(r"gloo|NCCL|Connection (closed|reset)|Broken pipe")
 """In an error of the library's, when it cannot reach another process."""
+_PATIENCE = datetime.timedelta(days=7)
+"""For one that is alive: it may draw samples, or write to a slow disk."""
 
 
 @dataclass(frozen=True)
@@ -96,13 +98,14 @@ class Processes:
         gpu = device is not None and device.type == "cuda"
         if gpu:
             torch.cuda.set_device(device)
-        torch.distributed.init_process_group(
-            "cpu:gloo,cuda:nccl" if gpu else "gloo",
-            rank=self.rank,
-            world_size=self.world_size,
-            timeout=datetime.timedelta(days=7),
-        )
         try:
+            torch.distributed.init_process_group(
+                "cpu:gloo,cuda:nccl" if gpu else "gloo",
+                store=self._store(),
+                rank=self.rank,
+                world_size=self.world_size,
+                timeout=_PATIENCE,
+            )
             with open(os.devnull, "w") as nowhere, contextlib.ExitStack() as stack:
                 if not self.is_main:
                     stack.enter_context(contextlib.redirect_stdout(nowhere))
@@ -112,7 +115,13 @@ class Processes:
                 raise MachineError(_ENDED) from error
             raise
         finally:
-            torch.distributed.destroy_process_group()
+            if torch.distributed.is_initialized():
+                torch.distributed.destroy_process_group()
+
+    def _store(self) -> torch.distributed.Store:
+        """By which processes find each other: that of torch's launcher, which may outlive a start of them all."""
+        found = torch.distributed.rendezvous("env://", self.rank, self.world_size, timeout=_PATIENCE)
+        return torch.distributed.PrefixStore(f"score-pc/{_start()}", next(found)[0])
 
 
 def first_to_say(line: str) -> bool:
@@ -125,10 +134,14 @@ def first_to_say(line: str) -> bool:
         return True
     try:
         store = torch.distributed.TCPStore(host, int(port), timeout=datetime.timedelta(seconds=10))
-        start = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
-        return store.add(f"score-pc/{start}/{line}", 1) == 1
+        return store.add(f"score-pc/{_start()}/{line}", 1) == 1
     except (RuntimeError, ValueError):  # it has ended too
         return True
+
+
+def _start() -> str:
+    """How often torch's launcher has started the processes again."""
+    return os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
 
 
 def refuse_several(mode: str, many_processes: bool) -> None:

@@ -139,7 +139,8 @@ def end_at_once() -> None:
 
     def end(number: int, frame: object) -> None:
         with suppress(OSError):  # nobody reads it
-            os.write(2, f"stopped by {signal.Signals(number).name}.\n".encode())
+            if os.environ.get("RANK", "0") == "0":
+                os.write(2, f"stopped by {signal.Signals(number).name}.\n".encode())
         os._exit(128 + number)
 
     for number in SIGNALS:

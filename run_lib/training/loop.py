@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from dataclasses import replace
 
 import torch
@@ -61,6 +62,11 @@ def _team(processes: Processes, shard: bool) -> Team:
         shard: whether each of several keeps a part of the weights.
     """
     if processes.world_size == 1:
+        if shard:
+            print(
+                "note: training.shard shares weights among several processes, and this is one",
+                file=sys.stderr,
+            )
         return Team(processes)
     if shard:
         from run_lib.training.sharded import Sharded
@@ -86,6 +92,7 @@ def train_with(team: Team, plan: TrainingPlan, run: Run) -> None:
     for split, data in (("train", arrays), ("test", held_out)):
         if data is not None:
             plan.task.check(data, f"the {split} split of {subject.data.name}")
+    meter = Meter(subject, team.size)
     team.take(subject.network)
     with team.main_first():  # what is damaged is set aside once
         state = run.new_state(plan, team)
@@ -117,7 +124,7 @@ def train_with(team: Team, plan: TrainingPlan, run: Run) -> None:
             desc="training",
             disable=not team.is_main,
         )
-        meter = Meter(subject)
+        meter.begin()
         for step in bar:
             state.optimizer.zero_grad(set_to_none=True)
             batch = backward(state, plan, drawn, step)
@@ -243,9 +250,7 @@ def backward(state: TrainState, plan: TrainingPlan, batches: Batches, step: int)
             team.reducing(last=rows.stop == settings.samples_per_step),
         ):
             drawn = evaluate(plan, batches, step, some).first(len(own))
-            # Processes average their gradients.
-            loss = drawn.losses.values.sum() * team.size / settings.samples_per_step
-            state.scaler.scale(loss).backward()
+            state.scaler.scale(drawn.losses.values.sum() / settings.samples_per_step).backward()
         parts.append(drawn.detached)
         places += own
     return replace(team.joined(Batch.of(parts), places, settings.samples_per_step), buffers=buffers)

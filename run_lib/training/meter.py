@@ -95,12 +95,14 @@ class Meter:
 
     Args:
         subject: the network that is trained, its process and where it is.
+        devices: number of those that train.
     """
 
-    def __init__(self, subject: Subject) -> None:
+    def __init__(self, subject: Subject, devices: int = 1) -> None:
         place = subject.placement
         self._device = place.device
         self._process = subject.training.process
+        self._devices = devices
         self._watch = Stopwatch()
         name = torch.cuda.get_device_name(place.device) if place.device.type == "cuda" else ""
         self._peak = peak(name, place.precision, place.tf32)
@@ -110,6 +112,10 @@ class Meter:
             conditions = example_conditions(network, subject.num_classes, shape)
             # The backward pass computes twice as much as the forward pass; what is computed again is no use.
             self._flop = 3e9 * describe(network, shape, **conditions).gflop
+
+    def begin(self) -> None:
+        """Time counts from here on."""
+        self._watch = Stopwatch()
 
     def add(self, samples: int) -> None:
         """A step of so many samples."""
@@ -130,7 +136,7 @@ class Meter:
         speed = self._watch.read()
         writer.add_scalar("train/images_per_second", speed, done)
         if self._peak is not None:
-            writer.add_scalar("train/utilisation", speed * self._flop / self._peak, done)
+            writer.add_scalar("train/utilisation", speed * self._flop / (self._devices * self._peak), done)
         writer.add_scalar("train/memory_GiB", most_memory(self._device), done)
         for part, loss in loss_by_time(self._process, losses).items():
             writer.add_scalar(f"loss_by_time/{part}", loss, done)

@@ -49,11 +49,15 @@ class Replicated(Several):
         assert self._wrapped is not None, "what is reduced has been evaluated"
         with nullcontext() if last else self._wrapped.no_sync():
             yield
-        if last and not self._complete:
-            named = self._wrapped.module.network.named_parameters()
+        if not last:
+            return
+        network = self._wrapped.module.network
+        if not self._complete:
+            named = network.named_parameters()
             if unused := [name for name, p in named if p.requires_grad and p.grad is None]:
                 raise ValueError(
                     f"several processes train networks whose weights all take part in a step, and these do not: "
                     f"{listed(unused, 4)}. Freeze them with requires_grad_(False), or train in one process."
                 )
             self._complete = True
+        self._add_up(network)

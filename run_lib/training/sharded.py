@@ -25,18 +25,16 @@ class Sharded(Several):
     The blocks are those of the network's ``ModuleList``s; what lies outside of them is gathered together.
     """
 
-    _network: FSDPModule | None = None
+    _network: nn.Module | None = None
 
     def take(self, network: nn.Module) -> None:
         super().take(network)
-        network.to(
-            memory_format=torch.contiguous_format
-        )  # parts are cut along the first dimension, in memory too
+        # Parts are cut along the first dimension, in memory too.
+        network.to(memory_format=torch.contiguous_format)
         device = next(network.parameters()).device
         mesh = init_device_mesh(device.type, (self.size,))
         for part in [*_blocks(network), network]:
             fully_shard(part, mesh=mesh, reshard_after_forward=True)
-        assert isinstance(network, FSDPModule)
         self._network = network
 
         def share(module: nn.Module, state: dict[str, Any], *_: Any) -> None:
@@ -51,9 +49,11 @@ class Sharded(Several):
 
     @contextmanager
     def reducing(self, last: bool) -> Iterator[None]:
-        assert self._network is not None, "it is taken before it is evaluated"
+        assert isinstance(self._network, FSDPModule), "it is taken before it is evaluated"
         self._network.set_requires_gradient_sync(last)
         yield
+        if last:
+            self._add_up(self._network)
 
     def norms(self, tensors: Sequence[Tensor], order: float) -> Tensor:
         # A process without any of a tensor has no largest value of it either.

@@ -15,6 +15,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from losses.base import Losses
+from models.parts import own_part
 from run_lib.files import write_tensors
 from run_lib.processes import Processes
 from run_lib.training.watch import Batch
@@ -43,7 +44,7 @@ class Team:
 
     @property
     def size(self) -> int:
-        """Number of processes. Gradients are averaged over them, so losses count this many times."""
+        """Number of processes."""
         return self.processes.world_size
 
     def rows(self, rows: range) -> range:
@@ -70,7 +71,7 @@ class Team:
         """A context for a forward and a backward pass.
 
         Args:
-            last: of the step: its backward pass averages what all have added up.
+            last: of the step: after it the gradient is the sum of those of all processes.
         """
         return nullcontext()
 
@@ -114,6 +115,11 @@ class Several(Team, abc.ABC):
                 f"a network with batch normalisation ({listed(norms, 4)}) depends on how a batch is shared out: train "
                 f"it in one process, or take another normalisation, such as GroupNorm."
             )
+
+    def _add_up(self, network: nn.Module) -> None:
+        """Make a sum of a mean over processes. Losses as many times as large would be so in float16 too."""
+        gradients = [own_part(p.grad) for p in network.parameters() if p.grad is not None]
+        torch._foreach_mul_(gradients, float(self.size))
 
     def joined(self, batch: Batch, places: Sequence[int], total: int) -> Batch:
         losses = batch.losses

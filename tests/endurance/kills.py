@@ -12,15 +12,17 @@ the one that started it.
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import random
 import shutil
 import signal
+import socket
 import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -33,6 +35,8 @@ import sklearn.svm  # noqa: F401
 import tensorboard.compat.proto.event_pb2
 import tensorboard.summary.writer.record_writer  # noqa: F401
 import torch
+import torch.distributed
+import torch.distributed.fsdp
 import torch.utils.tensorboard.summary
 import torchvision.utils  # noqa: F401
 
@@ -71,6 +75,12 @@ CASES = {
 """Mode and settings by the name of the case."""
 SHARES = {"tune, 2 processes": 0.25}
 """Kills beside one of the others: its interpreters take seconds to begin."""
+for _name, _shard in (("train, 2 ranks", False), ("train, 2 shards", True)):
+    CASES[_name] = [*CASES["train"], f"training.shard={_shard}"]
+RANKS = {"train, 2 ranks": 2, "train, 2 shards": 2}
+"""Processes that train together, of which a signal meets one, or all."""
+GRACE = 30.0
+"""Seconds that torch's launcher gives the others when one has ended."""
 
 
 @dataclass
@@ -90,33 +100,85 @@ class Tally:
 
 @dataclass(frozen=True)
 class Child:
-    """A run of the program in a forked process; what it prints goes to a file."""
+    """A run of the program in forked processes; what they print goes to a file.
 
-    pid: int
+    Attributes:
+        pids: one, or one for each rank.
+        log: the file.
+        store: process of the store by which ranks find each other, as torch's launcher has one; None: there is one.
+    """
+
+    pids: tuple[int, ...]
     log: Path
+    store: int | None = None
 
     @classmethod
     def start(cls, case: str, workdir: Path, log: Path) -> Child:
         mode, *settings = CASES[case]
         argv = ["main.py", "--config", str(TINY), "--mode", mode, "--workdir", str(workdir)]
         argv += [f"--config.{setting}" for setting in settings]
-        pid = os.fork()
-        if pid == 0:
-            _become(argv, log)
-        return cls(pid, log)
+        log.write_bytes(b"")
+        ranks = RANKS.get(case, 1)
+        if ranks == 1:
+            return cls((_fork(lambda: _become(argv, log)),), log)
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+        store = _fork(lambda: _serve(port))
+        of_all = {"WORLD_SIZE": str(ranks), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port),
+                  "TORCHELASTIC_USE_AGENT_STORE": "True"}  # fmt: skip
+        found = []
+        for rank in range(ranks):
+            own = of_all | {"RANK": str(rank), "LOCAL_RANK": str(rank)}
+            found.append(_fork(lambda own=own: _become(argv, log, own)))  # type: ignore[misc]
+        return cls(tuple(found), log, store)
 
-    def wait(self) -> int:
-        """Its exit status; the negative signal where one ended it."""
-        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+    def wait(self) -> list[int]:
+        """The exit statuses, the negative signal where one ended a process. When one of several has failed, the others
+        are ended as torch's launcher ends them."""
+        statuses: dict[int, int] = {}
+        failed: float | None = None
+        while len(statuses) < len(self.pids):
+            for pid in self.pids:
+                if pid not in statuses and os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+                    statuses[pid] = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+            left = [pid for pid in self.pids if pid not in statuses]
+            if failed is None and any(statuses.values()):
+                failed = time.perf_counter()
+                for pid in left:
+                    os.kill(pid, signal.SIGTERM)
+            if failed is not None and time.perf_counter() > failed + GRACE:
+                for pid in left:
+                    os.kill(pid, signal.SIGKILL)
+                failed = math.inf
+            time.sleep(0.002)
+        if self.store is not None:
+            os.kill(self.store, signal.SIGKILL)
+            os.waitpid(self.store, 0)
+        return [statuses[pid] for pid in self.pids]
 
     def ended(self) -> bool:
-        return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+        """Whether any of its processes has."""
+        return any(os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) for pid in self.pids)
 
 
-def _become(argv: list[str], log: Path) -> None:
+def _fork(work: Callable[[], None]) -> int:
+    pid = os.fork()
+    if pid == 0:
+        work()
+    return pid
+
+
+def _serve(port: int) -> None:
+    held = torch.distributed.TCPStore("127.0.0.1", port, is_master=True, wait_for_workers=False)
+    while held:
+        time.sleep(3600)
+
+
+def _become(argv: list[str], log: Path, environment: Mapping[str, str] | None = None) -> None:
     status = 70
     try:
-        handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        os.environ |= environment or {}
+        handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         os.dup2(handle, 1)
         os.dup2(handle, 2)
         sys.argv = argv
@@ -160,7 +222,8 @@ def run_all(
         def disturb(case: str, signals: Sequence[signal.Signals], until: float) -> None:
             tally, workdir = tallies[case], _workdir(case, folder / "killed", trained)
             moments = [(number, chance.uniform(0, until)) for number in signals]
-            _disturb(case, workdir, folder / "log", moments, tally)
+            chance_of_all = random.Random(chance.random())
+            _disturb(case, workdir, folder / "log", moments, tally, chance_of_all)
             tally.wrong += [f"{name} differs" for name in differences(expected[case], written(workdir))]
             tally.wrong += _left_over(workdir)
             shutil.rmtree(workdir)
@@ -188,14 +251,22 @@ def _workdir(case: str, workdir: Path, trained: Path) -> Path:
 
 
 def _must_end(child: Child, case: str) -> None:
-    if child.wait() != 0:
+    if any(child.wait()):
         raise RuntimeError(f"{case} fails undisturbed:\n{child.log.read_text()}")
 
 
 def _disturb(
-    case: str, workdir: Path, log: Path, signals: Sequence[tuple[signal.Signals, float]], tally: Tally
+    case: str,
+    workdir: Path,
+    log: Path,
+    signals: Sequence[tuple[signal.Signals, float]],
+    tally: Tally,
+    chance: random.Random,
 ) -> None:
-    """Start a run, and start it again after each signal, which comes so many seconds later, until it ends of itself."""
+    """Start a run, and start it again after each signal, which comes so many seconds later, until it ends of itself.
+
+    Of several processes the signal meets one, by chance, or all.
+    """
     started = time.perf_counter()
     for number, seconds in signals:
         child = Child.start(case, workdir, log)
@@ -204,30 +275,47 @@ def _disturb(
             time.sleep(0.002)
         met = not child.ended()
         if met:
-            os.kill(child.pid, number)
-        status = child.wait()
+            for pid in chance.choice([child.pids, *((one,) for one in child.pids)]):
+                os.kill(pid, number)
+        began = time.perf_counter()
+        statuses = child.wait()
+        if (took := time.perf_counter() - began) > PATIENCE:
+            tally.wrong.append(f"{number.name}: it took {took:.0f} s to end")
         tally.signals[number.name] += met
         tally.wrong += _orphans(case)
-        if said := _wrong_end(number, status, log.read_text(errors="replace")):
+        if said := _wrong_end(number, statuses, log.read_text(errors="replace")):
             tally.wrong.append(f"{number.name}: {said}")
-        if status == 0:
+        if not any(statuses):
             break
     child = Child.start(case, workdir, log)
-    if (status := child.wait()) != 0:
-        tally.wrong.append(f"ends with {status}: {log.read_text(errors='replace')[-2000:]}")
+    if any(statuses := child.wait()):
+        tally.wrong.append(f"ends with {statuses}: {log.read_text(errors='replace')[-2000:]}")
     tally.wrong += _orphans(case)
     tally.runs += 1
     tally.seconds += time.perf_counter() - started
 
 
-def _wrong_end(number: signal.Signals, status: int, printed: str) -> str:
+def _wrong_end(number: signal.Signals, statuses: Sequence[int], printed: str) -> str:
     """What is wrong with the end of a run that a signal met; nothing where it had ended."""
-    if status in (0, -number):  # before it watches for signals, and by SIGKILL, the system ends it
-        return ""
+    if all(status in (0, -number) for status in statuses):
+        return ""  # before it watches for signals, and by SIGKILL, the system ends it
+    if len(statuses) > 1:
+        return _wrong_end_of_several(number, statuses, printed)
+    (status,) = statuses
     line = f"stopped by {number.name}: "
     if status != 128 + number or printed.count("stopped by") != 1 or line not in printed:
         return f"status {status}: {printed[-2000:]}"
     return f"a traceback: {printed[-2000:]}" if "Traceback" in printed else ""
+
+
+def _wrong_end_of_several(number: signal.Signals, statuses: Sequence[int], printed: str) -> str:
+    """The same of processes that train together: they end by the signal, because one has, or as the launcher ends them;
+    and each line is said once."""
+    by_launcher = {-signal.SIGTERM, 128 + signal.SIGTERM, -signal.SIGKILL}
+    lines = [line for line in printed.splitlines() if line.startswith(("error:", "stopped by", "Traceback"))]
+    if set(statuses) <= {0, 1, -number, 128 + number, *by_launcher} and len(lines) == len(set(lines)):
+        return f"a traceback: {printed[-2000:]}" if "Traceback" in printed else ""
+    return f"statuses {statuses}: {printed[-2000:]}"
 
 
 def _left_over(workdir: Path) -> list[str]:

@@ -14,6 +14,25 @@ MODES = ("train", "eval", "sample", "tune", "control", "reconstruct")
 
 
 @pytest.mark.slow
+def test_two_processes_of_which_one_is_killed_or_both() -> None:
+    """With all weights in each, and with parts of them."""
+    command = [
+        sys.executable,
+        "-m",
+        "tests.endurance.kills",
+        "--each",
+        "--cases",
+        "train, 2 ranks",
+        "train, 2 shards",
+    ]
+    done = subprocess.run(
+        command, cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr[-2000:]
+    assert all(int(kills) >= 2 for kills in done.stdout.splitlines()[-1].split()[2:4])
+
+
+@pytest.mark.slow
 def test_runs_that_are_killed_end_as_if_they_were_not() -> None:
     """Each mode's, by SIGKILL and by SIGTERM."""
     command = [sys.executable, "-m", "tests.endurance.kills", "--each", "--cases", *MODES]

@@ -123,7 +123,12 @@ def test_only_the_first_process_prints_and_none_is_given_up_for_a_week(
         torch.distributed, "init_process_group", lambda backend, **given: joined.update(given)
     )
     monkeypatch.setattr(torch.distributed, "destroy_process_group", lambda: joined.update(left=True))
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: "timeout" in joined)
+    monkeypatch.setattr(
+        torch.distributed, "rendezvous", lambda *a, **k: iter([(torch.distributed.HashStore(),)])
+    )
     with replace(Processes(), rank=rank, world_size=2).process_group():
         print("a word")
+    assert joined.pop("store") is not None
     assert joined == {"rank": rank, "world_size": 2, "timeout": datetime.timedelta(days=7), "left": True}
     assert capsys.readouterr().out == ("a word\n" if rank == 0 else "")

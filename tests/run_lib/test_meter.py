@@ -67,9 +67,9 @@ def test_utilisation_is_three_forward_passes_over_the_peak(
     said: dict[str, float] = {}
     monkeypatch.setattr(Curves, "add_scalar", lambda self, tag, value, step: said.update({tag: value}))
     with Curves(tmp_path, 0) as writer:
-        meter.Meter(subject).write(writer, Losses(torch.ones(1), torch.ones(1)), 1)
+        meter.Meter(subject, devices=2).write(writer, Losses(torch.ones(1), torch.ones(1)), 1)
     flop = describe(subject.network, (1, 8, 8)).gflop * 1e9
-    assert said["train/utilisation"] == pytest.approx(50 * 3 * flop / 1e12)
+    assert said["train/utilisation"] == pytest.approx(50 * 3 * flop / 2e12)
     assert said["train/images_per_second"] == 50.0
 
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from run_lib.config import plans
 from run_lib.config.files import load_config_file
-from run_lib.placement import Placement
+from run_lib.placement import Placement, find_device
 from samplers.operators import register_operator
 from tests.reachable import reachable
 from tests.run_lib.planned import planned
@@ -142,3 +142,13 @@ def test_a_network_without_numbers_is_left_so() -> None:
     plan = plan_of("continuous", "description")
     placed = Placement(torch.device("cpu")).place(plan)
     assert all(p.is_meta for p in placed.network.parameters())
+
+
+def test_each_process_has_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    assert {str(find_device(name)) for name in ("auto", "cuda")} == {"cuda:1"}
+    monkeypatch.setenv("LOCAL_RANK", "2")
+    with pytest.raises(ValueError, match="there are 2 GPUs here for more processes"):
+        find_device("auto")

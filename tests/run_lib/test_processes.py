@@ -11,9 +11,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from torch.distributed import TCPStore
 
 from run_lib.evaluation.task import CheckpointTask
-from run_lib.processes import Processes
+from run_lib.processes import Processes, first_to_say
 from tests.run_lib.program import GAUSSIAN, ROOT, numbers, program
 
 
@@ -23,6 +25,36 @@ def test_batches_are_shared_out_whole(count: int) -> None:
     shares = [list(Processes(rank, count).own_batches(7)) for rank in range(count)]
     assert sorted(i for share in shares for i in share) == list(range(7))
     assert max(map(len, shares)) - min(map(len, shares)) <= 1
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 5])
+def test_rows_are_shared_out_whole(count: int) -> None:
+    """In their order, each to one process; fewer rows than processes leave some without."""
+    for rows in (range(4), range(7, 20), range(3, 4), range(0)):
+        shares = [Processes(rank, count).share(rows) for rank in range(count)]
+        assert [row for share in shares for row in share] == list(rows)
+        assert max(map(len, shares)) - min(map(len, shares)) <= 1
+
+
+def test_a_line_is_said_once_at_each_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert first_to_say("a") and first_to_say("a"), "one process says what it has to say"
+    store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")
+    monkeypatch.setenv("MASTER_PORT", str(store.port))
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert [first_to_say(line) for line in ("a", "b", "a", "b")] == [True, True, False, False]
+    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
+    assert [first_to_say(line) for line in ("a", "a")] == [True, False]
+
+
+def test_a_second_start_does_not_read_what_the_first_has_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the store of torch's launcher, which lives on: addresses of processes that are no more."""
+    held = torch.distributed.HashStore()
+    monkeypatch.setattr(torch.distributed, "rendezvous", lambda *args, **given: iter([(held, 0, 2)]))
+    Processes(0, 2)._store().set("address", "a")
+    assert Processes(1, 2)._store().check(["address"])
+    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
+    assert not Processes(1, 2)._store().check(["address"])
 
 
 def test_rank_0_is_the_main_process() -> None:

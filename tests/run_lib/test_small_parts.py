@@ -94,7 +94,7 @@ def test_folders_are_made_with_those_above_them(tmp_path: Path) -> None:
     with Curves(tmp_path / "f/g", purge_step=0) as curves:
         curves.add_scalar("loss", 1.0, 1)
     assert curves.path.parent == tmp_path / "f/g"
-    assert curves._file.closed
+    assert curves._file is not None and curves._file.closed
 
 
 def test_tables_of_images(tmp_path: Path) -> None:
@@ -184,6 +184,36 @@ def test_a_signal_where_nobody_reads(monkeypatch: pytest.MonkeyPatch) -> None:
         assert stop.asked
         with pytest.raises(stopping.Stopped):
             stop.leave()
+
+
+def test_several_processes_stop_when_they_agree(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What another was sent counts from the next listening on, what this one was sent not before; and a second signal,
+    which torch's launcher sends on, ends nothing."""
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    told: list[int] = []
+    others = iter([0, 0, signal.SIGINT])
+
+    def heard(number: int) -> int:
+        told.append(number)
+        return max(number, next(others))
+
+    with stopping.watching(), stopping.finishing("the work", heard) as stop:
+        stop.listen()
+        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert not stop.asked
+        stop.leave()
+        stop.listen()
+        assert stop.asked
+        with pytest.raises(stopping.Stopped) as stopped:
+            stop.leave("it")
+        assert stopped.value.signal is signal.SIGTERM
+    with stopping.watching(), stopping.finishing("the work", heard) as stop:
+        stop.listen()
+        with pytest.raises(stopping.Stopped) as stopped:
+            stop.leave("it")
+        assert stopped.value.signal is signal.SIGINT
+    assert told == [0, signal.SIGTERM, 0]
 
 
 def test_a_sweep_ends_after_the_set_that_a_signal_meets(
