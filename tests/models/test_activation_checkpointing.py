@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from models import register_model
 from models.base import Network
+from models.blocks.block import Block
 from models.blocks.dropout import dropout_from
 from sde_lib import Noise
 
@@ -75,6 +76,13 @@ def test_equal_gradients_from_less_memory(name: str) -> None:
     assert all(torch.equal(a, b) for a, b in zip(plain, recomputed, strict=True))
     assert any(float(gradient.abs().max()) > 0 for gradient in plain[1:])
     assert less < 0.5 * memory
+
+
+@pytest.mark.parametrize("name", [name for name in NETWORKS if name.startswith("ncsn") and name != "ncsnpp"])
+def test_every_block_of_a_refinenet_is_computed_again(name: str) -> None:
+    for use_checkpoint in (False, True):
+        net = network(name, use_checkpoint=use_checkpoint)
+        assert {block.checkpointed for block in net.modules() if isinstance(block, Block)} == {use_checkpoint}
 
 
 def test_every_network_has_it() -> None:
