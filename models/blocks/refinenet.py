@@ -1,8 +1,9 @@
 """The RefineNet of NCSN and NCSNv2: dilated residual stages, then refinement from deep to shallow.
 
 Source: Lin et al. 2017 (RefineNet), as adapted by Song & Ermon 2019 (NCSN, appendix A) and 2020
-(NCSNv2, appendix B). Blocks are called ``block(x, level)``; the level reaches the conditional
-normalisations and is not looked at elsewhere. Works in one, two and three dimensions.
+(NCSNv2, appendix B). Blocks are called ``block(x, level)``, the level in the place of a U-Net's
+embedding; it reaches the conditional normalisations and is not looked at elsewhere. Works in one,
+two and three dimensions.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.blocks.activation import activation
-from models.blocks.block import ModuleList
+from models.blocks.block import Block, ModuleList
 from models.blocks.convolution import Convolution, conv
 from models.blocks.level_normalization import NormFactory, no_norm
 
@@ -44,6 +45,7 @@ class Kit:
     norm: NormFactory  # in the residual stages and before the last convolution
     refine_norm: NormFactory  # before every convolution of the refinement blocks
     average_pool: bool  # chained pooling by average instead of maximum
+    checkpointed: bool = False  # see ``Block``; the fusions between blocks store what they need
 
     def conv(self, width_in: int, width_out: int, *, dilation: int = 1, bias: bool = True) -> Convolution:
         """A 3x3 convolution that keeps the size."""
@@ -70,7 +72,7 @@ class ConvMeanPool(nn.Module):
 
 
 @final
-class ResidualBlock(nn.Module):
+class ResidualBlock(Block):
     """A residual block, x + conv(act(norm(conv(act(norm(x)))))); its shortcut is convolved where a stage begins.
 
     A dilated stage begins with a dilated 3x3 shortcut, a pooling one with 1x1 and mean pooling.
@@ -80,6 +82,7 @@ class ResidualBlock(nn.Module):
         self, kit: Kit, width_in: int, width_out: int, *, begins: bool, pool: bool, dilation: int
     ) -> None:
         super().__init__()
+        self.checkpointed = kit.checkpointed
         assert begins or width_in == width_out
         self.act = kit.act
         self.conv1 = kit.conv(width_in, width_in, dilation=dilation)
@@ -93,11 +96,11 @@ class ResidualBlock(nn.Module):
             self.shortcut = kit.conv(width_in, width_out, dilation=dilation) if begins else nn.Identity()
         self.normalize1 = kit.norm(width_in)
 
-    def forward(self, x: Tensor, level: Tensor) -> Tensor:
-        h = self.conv1(self.act(self.normalize1(x, level)))
-        h = self.conv2(self.act(self.normalize2(h, level)))
-        out: Tensor = self.shortcut(x) + h
-        return out
+    def evaluate(self, h: Tensor, emb: Tensor | None) -> Tensor:
+        out = self.conv1(self.act(self.normalize1(h, emb)))
+        out = self.conv2(self.act(self.normalize2(out, emb)))
+        total: Tensor = self.shortcut(h) + out
+        return total
 
 
 @final
@@ -116,35 +119,37 @@ class RefineUnit(nn.Module):
 
 
 @final
-class ResidualConvUnits(nn.Module):
+class ResidualConvUnits(Block):
     """A row of ``num_blocks`` residual blocks x + unit(unit(x)) (RefineNet's residual convolution unit)."""
 
     def __init__(self, kit: Kit, width: int, num_blocks: int) -> None:
         super().__init__()
+        self.checkpointed = kit.checkpointed
         self.units = nn.ModuleList(RefineUnit(kit, width) for _ in range(2 * num_blocks))
 
-    def forward(self, x: Tensor, level: Tensor) -> Tensor:
+    def evaluate(self, h: Tensor, emb: Tensor | None) -> Tensor:
         for first, second in zip(self.units[::2], self.units[1::2], strict=True):
-            x = x + second(first(x, level), level)
-        return x
+            h = h + second(first(h, emb), emb)
+        return h
 
 
 @final
-class ChainedPooling(nn.Module):
+class ChainedPooling(Block):
     """Chained residual pooling: act(x) plus a chain of pooled and convolved copies of it, whose windows grow."""
 
     def __init__(self, kit: Kit, width: int) -> None:
         super().__init__()
+        self.checkpointed = kit.checkpointed
         self.act, self.pool = kit.act, kit.pool5()
         self.convs = nn.ModuleList(kit.conv(width, width, bias=False) for _ in range(2))
         self.norms = nn.ModuleList(kit.refine_norm(width) for _ in range(2))
 
-    def forward(self, x: Tensor, level: Tensor) -> Tensor:
-        x = path = self.act(x)
+    def evaluate(self, h: Tensor, emb: Tensor | None) -> Tensor:
+        h = path = self.act(h)
         for norm, layer in zip(self.norms, self.convs, strict=True):
-            path = layer(self.pool(norm(path, level)))
-            x = x + path
-        return x
+            path = layer(self.pool(norm(path, emb)))
+            h = h + path
+        return h
 
 
 @final
@@ -229,7 +234,9 @@ class RefineNet(nn.Module):
         return out
 
 
-def make_kit(*, dims: int, nonlinearity: str, norm: NormFactory, conditional: bool) -> Kit:
+def make_kit(
+    *, dims: int, nonlinearity: str, norm: NormFactory, conditional: bool, checkpointed: bool
+) -> Kit:
     """The settings of NCSN's blocks if ``conditional`` (normalised refinement, average pooling), else NCSNv2's.
 
     Raises:
@@ -238,4 +245,4 @@ def make_kit(*, dims: int, nonlinearity: str, norm: NormFactory, conditional: bo
     if dims not in (1, 2, 3):
         raise ValueError(f"samples of {dims} spatial axes: this network has 1, 2 or 3 of them.")
     refine_norm = norm if conditional else no_norm
-    return Kit(dims, activation(nonlinearity), norm, refine_norm, average_pool=conditional)
+    return Kit(dims, activation(nonlinearity), norm, refine_norm, conditional, checkpointed)

@@ -56,6 +56,8 @@ class NCSN(Network):
         centered: the data are centred already (in [-1, 1], or logits); otherwise [0, 1] is mapped
             to [-1, 1] inside. NCSNv2's ``rescaled`` and ``logit_transform`` both mean this.
         dims: spatial dimensions.
+        use_checkpoint: gradient checkpointing, which stores only the blocks' inputs for the backward pass and
+            computes the rest again.
 
     Raises:
         ValueError: an unknown normalisation or non-linearity, or dims outside 1, 2, 3.
@@ -74,11 +76,14 @@ class NCSN(Network):
         nonlinearity: str = "elu",
         centered: bool = False,
         dims: int = 2,
+        use_checkpoint: bool = False,
     ) -> None:
         super().__init__()
         self.in_channels, self.dims, self.centered = in_channels, dims, centered
         norm = get_normalization(normalization, num_levels=num_scales)
-        kit = make_kit(dims=dims, nonlinearity=nonlinearity, norm=norm, conditional=True)
+        kit = make_kit(
+            dims=dims, nonlinearity=nonlinearity, norm=norm, conditional=True, checkpointed=use_checkpoint
+        )
         self.trunk = RefineNet(in_channels=in_channels, width=channels, stages=STAGES, kit=kit)
 
     def forward(self, x: Tensor, labels: Tensor, **cond: Any) -> Tensor:

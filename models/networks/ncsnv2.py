@@ -73,6 +73,8 @@ class NCSNv2(Network):
         centered: the data are centred already (in [-1, 1], or logits); otherwise [0, 1] is mapped
             to [-1, 1] inside. The original's ``rescaled`` and ``logit_transform`` both mean this.
         dims: spatial dimensions.
+        use_checkpoint: gradient checkpointing, which stores only the blocks' inputs for the backward pass and
+            computes the rest again.
 
     Raises:
         ValueError: an unknown depth, normalisation, non-linearity or spacing, an empty range of sigmas, or
@@ -97,6 +99,7 @@ class NCSNv2(Network):
         nonlinearity: str = "elu",
         centered: bool = False,
         dims: int = 2,
+        use_checkpoint: bool = False,
     ) -> None:
         super().__init__()
         if pixels not in _STAGES:
@@ -105,7 +108,9 @@ class NCSNv2(Network):
         table = noise_levels(sigma_min, sigma_max, num_scales, sigma_spacing)
         self.register_buffer("sigmas", table, persistent=False)
         norm = get_normalization(normalization)
-        kit = make_kit(dims=dims, nonlinearity=nonlinearity, norm=norm, conditional=False)
+        kit = make_kit(
+            dims=dims, nonlinearity=nonlinearity, norm=norm, conditional=False, checkpointed=use_checkpoint
+        )
         self.trunk = RefineNet(in_channels=in_channels, width=channels, stages=_STAGES[pixels], kit=kit)
 
     def forward(self, x: Tensor, labels: Tensor, **cond: Any) -> Tensor:

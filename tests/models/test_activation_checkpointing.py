@@ -1,4 +1,4 @@
-"""Gradient checkpointing of every U-Net: equal gradients, bit for bit, from less memory."""
+"""Gradient checkpointing of every U-Net and RefineNet: equal gradients, bit for bit, from less memory."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from models import register_model
 from models.base import Network
+from models.blocks.block import Block
 from models.blocks.dropout import dropout_from
 from sde_lib import Noise
 
@@ -22,6 +23,7 @@ DDPM: dict[str, Any] = {
     "image_size": 8, "channels": 32, "channel_mult": (1, 2), "num_res_blocks": 1, "attention_resolutions": (4,),
     "dropout": 0.3,
 }  # fmt: skip
+REFINENET: dict[str, Any] = {"channels": 8, "num_scales": 32}
 NETWORKS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "adm": (ADM, {}),
     "adm_superres": (ADM, {"low_res": torch.ones(2, 3, 4, 4)}),
@@ -29,6 +31,10 @@ NETWORKS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "ddpm": (DDPM, {}),
     "ddpmpp": (DDPM, {}),
     "ncsnpp": ({**DDPM, "progressive": "output_skip", "progressive_input": "residual"}, {}),
+    "ncsn": (REFINENET, {}),
+    "ncsnv2_64": (REFINENET, {}),
+    "ncsnv2_128": (REFINENET, {}),
+    "ncsnv2_256": (REFINENET, {}),
 }
 
 
@@ -53,7 +59,8 @@ def trained(name: str, use_checkpoint: bool) -> tuple[list[Tensor], int]:
             stored[storage.data_ptr()] = storage.nbytes()
         return tensor
 
-    x = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(1)).requires_grad_()
+    size = 16 if name == "ncsnv2_256" else 8  # it halves three times, and normalises over more than a pixel
+    x = torch.randn(2, 3, size, size, generator=torch.Generator().manual_seed(1)).requires_grad_()
     labels = torch.tensor([0.5, 20.0])
     with dropout_from(net, Noise(2, range(2))):
         with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
@@ -71,10 +78,22 @@ def test_equal_gradients_from_less_memory(name: str) -> None:
     assert less < 0.5 * memory
 
 
-def test_every_network_with_dropout_has_it() -> None:
-    """Those are the U-Nets and the encoder of one; whoever adds a network of the kind finds it here."""
-    of_the_kind = {
+@pytest.mark.parametrize("name", [name for name in NETWORKS if name.startswith("ncsn") and name != "ncsnpp"])
+def test_every_block_of_a_refinenet_is_computed_again(name: str) -> None:
+    for use_checkpoint in (False, True):
+        net = network(name, use_checkpoint=use_checkpoint)
+        assert {block.checkpointed for block in net.modules() if isinstance(block, Block)} == {use_checkpoint}
+
+
+def test_every_network_has_it() -> None:
+    """Whoever adds a network of blocks finds this here; those of a few dense layers have nothing to save."""
+    taking = {
+        name
+        for name in register_model
+        if "use_checkpoint" in inspect.signature(register_model[name]).parameters
+    }
+    assert taking == set(NETWORKS)
+    with_dropout = {
         name for name in register_model if "dropout" in inspect.signature(register_model[name]).parameters
     }
-    assert of_the_kind == set(NETWORKS)
-    assert all("use_checkpoint" in inspect.signature(register_model[name]).parameters for name in of_the_kind)
+    assert with_dropout <= taking
