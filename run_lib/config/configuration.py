@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-from ml_collections import ConfigDict
+from ml_collections import ConfigDict, FrozenConfigDict
 
 from configs.base import get_config as base_config
 from run_lib.config.components import Chosen, choose
@@ -163,6 +163,12 @@ def default_of(path: str) -> Any:
 
 
 @functools.cache
+def _base() -> FrozenConfigDict:
+    """``configs/base.py``, to be read alone: made once."""
+    return FrozenConfigDict(base_config())
+
+
+@functools.cache
 def _defaults() -> Mapping[str, Any]:
     return MappingProxyType(dict(leaves(base_config())))
 
@@ -182,7 +188,7 @@ def base_fields() -> frozenset[str]:
 
 def known_fields() -> dict[str, set[str]]:
     """Section -> names of its fields: its own, settings of components, other spellings."""
-    found = {section: set(value) for section, value in base_config().items() if isinstance(value, ConfigDict)}
+    found = {section: set(value) for section, value in _base().items() if isinstance(value, ConfigDict)}
     for section, fields in settings_by_section().items():
         found[section] |= fields
     for path in SPELLINGS:
@@ -197,7 +203,7 @@ def check_fields(config: ConfigDict) -> None:
     Raises:
         ValueError: naming the field and the nearest one that exists.
     """
-    sections, fields = base_config(), known_fields()
+    sections, fields = _base(), known_fields()
     for section, value in config.items():
         if section not in sections:
             raise ValueError(unknown_name("config section", section, list(sections)))

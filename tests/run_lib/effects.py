@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import itertools
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -227,16 +228,18 @@ def wrong_effects(case: Case, paths: Iterable[str] | None = None, *, most: int =
     values = {path: tried(configuration, path, known[path], most) for path in chosen}
     found = [f"{case.mode}: no other value of {path} is known" for path in chosen if not values[path]]
     silent: dict[str, Any] = {}
+    chosen_anew: list[dict[str, Any]] = [{} for _ in range(most // 2)]
     for path in chosen:
         if reads(configuration, path):
             found += _without_effect(case, before, path, values[path])
-        elif (
-            known[path].choices is not None
-        ):  # what another choice has of settings is another configuration's
-            found += [one for v in values[path][: most // 2] for one in with_effect(case, before, {path: v})]
+        # Apart from the others: what another choice has of settings is another configuration's.
+        elif known[path].choices is not None:
+            for changes, value in zip(chosen_anew, values[path], strict=False):
+                changes[path] = value
         elif values[path]:
             silent[path] = values[path][0]
-    return found + with_effect(case, before, silent, values)
+    found += with_effect(case, before, silent, values)
+    return found + [one for changes in chosen_anew for one in with_effect(case, before, changes)]
 
 
 def _without_effect(case: Case, before: Mapping[str, Any], path: str, values: Iterable[Any]) -> list[str]:
@@ -256,9 +259,11 @@ def with_effect(
     changes: Mapping[str, Any],
     values: Mapping[str, Sequence[Any]] = {},
 ) -> list[str]:
-    """The fields that are said not to be read and change the plan; all at once, and in halves where that is refused.
+    """The fields that are said not to be read and change the plan.
 
-    Where a field's value is refused, ``values`` has others: one must be taken, or every refusal name the field.
+    All are tried at once. Where that is refused, the fields whose being set is, the others that the refusal names,
+    and the rest are tried apart; where that parts nothing, or the plan is another, halves are. Where one field's value
+    is refused, ``values`` has others: one must be taken, or every refusal name the field.
     """
     if not changes:
         return []
@@ -273,7 +278,18 @@ def with_effect(
         return [] if name in where else [f"{case.mode}: no value of {path} is taken: {where}"]
     if len(changes) == 1:
         return [f"{case.mode} is said not to read {changes}, and its plan is another: {where}"]
-    items, half = list(changes.items()), len(changes) // 2
-    return [
-        one for part in (items[:half], items[half:]) for one in with_effect(case, before, dict(part), values)
-    ]
+    apart = _apart(where, changes) if kind == "refused" else [changes]
+    if len(apart) == 1:
+        items, half = list(changes.items()), len(changes) // 2
+        apart = [dict(items[:half]), dict(items[half:])]
+    return [one for part in apart for one in with_effect(case, before, part, values)]
+
+
+def _apart(refusal: str, changes: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The changes that a refusal says are set, the others that it names, and the rest; none of them empty."""
+    named = {word.rstrip(".").removeprefix("config.") for word in re.findall(r"[\w.]+", refusal)}
+    said = {word.removeprefix("config.") for word in re.findall(r"([\w.]+) is set", refusal)}
+    parts: dict[tuple[bool, bool], dict[str, Any]] = {}
+    for path, value in changes.items():
+        parts.setdefault((path in said, path in named), {})[path] = value
+    return list(parts.values())
