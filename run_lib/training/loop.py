@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from models.blocks.dropout import dropout_from
 from run_lib.config.sampling import SamplingPlan
+from run_lib.config.settings import TrainSettings
 from run_lib.config.training import TrainingPlan
 from run_lib.data.batches import Batches
 from run_lib.data.classes import Numbering, numbered
@@ -106,6 +107,8 @@ def train_with(team: Team, plan: TrainingPlan, run: Run) -> None:
     run.check_checkpoints()
     run.folder("tensorboard")
     history = History.up_to(run.workdir, state.step)
+    if team.is_main:
+        _keep_some(run, settings, history)  # the run before may have ended before it did
     if state.step < settings.n_iters and team.is_main:
         run.keep_record(subject.record.values)
     # Of the step itself the earlier files hold the curves, and they are not drawn again.
@@ -164,25 +167,17 @@ def train_with(team: Team, plan: TrainingPlan, run: Run) -> None:
             if plan.preview is not None and (done % settings.snapshot_freq == 0 or last):
                 with meter.paused():
                     _show_preview(plan.preview, state, writer, done)
+            if team.is_main and (done % settings.snapshot_freq == 0 or last):
+                history.draw()
             # Where nothing but faults have been since the last checkpoint, there is nothing to save.
             if ((due or stop.asked) and state.watch.progress) or last:
-                if (
-                    team.is_main
-                ):  # before: what it has behind a checkpoint is forgotten, what it lacks is lost
-                    history.write()
+                if team.is_main:
+                    history.write()  # before: what it has behind a checkpoint is forgotten, what it lacks is lost
                 with meter.paused():
                     state.save(run.checkpoints.path(done), subject.record.values)
                 state.watch.progress = False
                 if team.is_main:
-                    best = history.best(run.checkpoints.steps()) if settings.keep_best else None
-                    run.checkpoints.keep(
-                        settings.snapshot_freq,
-                        settings.snapshot_freq_for_preemption,
-                        last=settings.keep_last,
-                        best=best,
-                    )
-            if team.is_main and (done % settings.snapshot_freq == 0 or last):
-                history.draw()
+                    _keep_some(run, settings, history)
             stop.leave(
                 f"the same command goes on from {run.checkpoints.latest() or 'the beginning'}, "
                 f"the last of {done} steps"
@@ -193,6 +188,16 @@ def train_with(team: Team, plan: TrainingPlan, run: Run) -> None:
         )
     if state.watch.skipped:
         say(f"{state.watch.skipped} steps of this run were skipped, because something in them was not finite")
+
+
+def _keep_some(run: Run, settings: TrainSettings, history: History) -> None:
+    """Delete the checkpoints that are not to stay."""
+    run.checkpoints.keep(
+        settings.snapshot_freq,
+        settings.snapshot_freq_for_preemption,
+        last=settings.keep_last,
+        best=history.best(run.checkpoints.steps()) if settings.keep_best else None,
+    )
 
 
 def agree_on_classes(plan: TrainingPlan, state: TrainState) -> TrainingPlan:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from run_lib.training.checkpoints import Checkpoints
 from run_lib.training.history import History
 from tests.run_lib.program import TINY, program, run
 
@@ -46,6 +47,32 @@ def test_a_training_in_two_parts_has_the_same_table(tmp_path: Path) -> None:
         run(TINY, "train", tmp_path / "parts", **{**fields, "training__n_iters": end})
     files = [(tmp_path / name / "losses.csv").read_bytes() for name in ("whole", "parts")]
     assert files[0] == files[1]
+
+
+@pytest.mark.parametrize("last_act", [(History, "draw"), (Checkpoints, "keep")])
+def test_a_training_that_was_killed_beside_its_last_checkpoint(
+    last_act: tuple[type, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next one ends with the picture and the checkpoints of a whole one, even if no step is left to it."""
+
+    class Killed(BaseException):
+        pass
+
+    act = getattr(*last_act)
+
+    def killed(self: Any, *given: Any, **named: Any) -> None:
+        if last_act[1] == "draw" or 8 in steps(tmp_path / "parts"):
+            raise Killed
+        act(self, *given, **named)
+
+    run(TINY, "train", tmp_path / "whole", **SHORT)
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(*last_act, killed)
+        run(TINY, "train", tmp_path / "parts", **SHORT)
+    run(TINY, "train", tmp_path / "parts", **SHORT)
+    assert steps(tmp_path / "parts") == steps(tmp_path / "whole")
+    pictures = [(tmp_path / name / "loss.png").read_bytes() for name in ("whole", "parts")]
+    assert pictures[0] == pictures[1]
 
 
 def test_losses_behind_the_checkpoint_are_forgotten(tmp_path: Path) -> None:
