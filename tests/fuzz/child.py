@@ -219,6 +219,7 @@ def _child(case: Case, folder: Path) -> None:
         resource.setrlimit(resource.RLIMIT_DATA, (3 * MEMORY, 3 * MEMORY))
         sys.argv = ["main.py", *case.arguments]
         sys.path.insert(0, str(folder / "here"))  # where the canary's module is found by whoever imports it
+        sys.dont_write_bytecode = True  # which is none of a case's writing
         watch = Watch([folder / "run", folder / "out", *_named(case, folder), *_attempted(case, folder)])
         watch.begin()
         try:

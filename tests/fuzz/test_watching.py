@@ -6,6 +6,7 @@ import json
 import os
 import random
 import socket
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,7 @@ def test_what_a_case_does_beside_its_work_is_seen(tmp_path: Path, monkeypatch: p
     (tmp_path / "strange_module.py").write_text("")
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.chdir(tmp_path / "run")
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
     (tmp_path / "run/link").symlink_to("../outside/linked")
     watch = Watch([tmp_path / "run"])
     watch.begin()

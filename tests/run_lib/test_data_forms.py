@@ -416,6 +416,7 @@ def test_lsun_as_it_comes(tmp_path: Path) -> None:
         lsun(tmp_path, "test", COLOUR, 256, "church")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="Linux says what memory is anonymous")
 def test_a_packed_file_takes_no_memory_of_its_own(tmp_path: Path) -> None:
     """A sparse file of 2 GB: thirty batches of it take less than 64 MB that are not the file's; it is mapped for

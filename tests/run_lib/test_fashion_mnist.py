@@ -16,6 +16,7 @@ from tests.run_lib.test_data_forms import write_idx
 FEW = {"training__batch_size": 4, "training__n_iters": 5}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", ["ddpm", "adm"])
 def test_trains_and_samples(family: str, tmp_path: Path) -> None:
     """As many parameters, to 5 %, as the time of a step was measured with; 20 evaluations; classes in turn."""

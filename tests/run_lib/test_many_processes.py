@@ -110,6 +110,7 @@ class Normalised(Job):
             loop.train(plan, Run(self.folder))
 
 
+@pytest.mark.slow
 def test_two_processes_train_the_weights_of_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """With all weights in each or parts of them, and handed from one to the other; a signal reaches both."""
     one, two, shards, handed = (tmp_path / name for name in ("one", "two", "shards", "handed"))

@@ -283,7 +283,8 @@ def test_scores_that_were_cut_short_are_made_again(content: str, tmp_path: Path)
     assert files.read(candidate, 0) == Scored((Score("distance", 1.5),), 4, 0.5, (7,))
     path.write_text(content)
     assert files.read(candidate, 0) is None
-    assert not path.exists()
+    files.write(candidate, 0, Scored((Score("distance", 2.5),), 4, 0.5, (7,)))
+    assert files.read(candidate, 0) == Scored((Score("distance", 2.5),), 4, 0.5, (7,))
 
 
 def test_curves_that_cannot_begin_hold_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -77,6 +77,7 @@ def test_killed_at_any_step(
     assert_equal(tmp_path / LAST, uninterrupted)
 
 
+@pytest.mark.slow
 def test_killed_with_everything_that_training_carries(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -104,6 +104,7 @@ def cases(folder: Path) -> list[tuple[str, tuple[object, ...], dict[str, object]
     return found
 
 
+@pytest.mark.slow
 def test_nothing_large_is_allocated(tmp_path: Path) -> None:
     """One line, status 1 or 2, and less than 300 MB more than the program itself, whatever is declared. One
     process for all, which the machine would end at 6 GB."""

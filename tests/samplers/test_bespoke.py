@@ -61,6 +61,7 @@ def test_after_a_reset_the_oldest_value_takes_the_rest() -> None:
     assert step.x.item() == pytest.approx(expected, rel=1e-12)
 
 
+@pytest.mark.slow
 def test_search_lowers_the_error_on_other_samples() -> None:
     """Two narrow modes, five evaluations, where second-order DPM-Solver++ errs most; a tenth of its error."""
     network = GaussianMixtureScore(process=VP.process, means=[[-0.6] * 4, [0.7] * 4], stds=0.1)

@@ -166,6 +166,7 @@ def test_adjacent_levels_of_a_chain_are_no_zero_division(predictor: Predictor) -
     assert x.std().item() == pytest.approx(0.5, abs=5 * 0.5 / 45)
 
 
+@pytest.mark.slow
 def test_adaptive_sde_reaches_the_law_and_refines_with_its_tolerance() -> None:
     """4096 values of N(0.3, 0.5^2): four standard errors; a tenth of the tolerance takes more evaluations."""
     process = CASES["vp"].process
