@@ -127,6 +127,9 @@ class _FromData(TorchFunctionMode):
             return func(*args, **given).to(device)
         if func is Tensor.__getitem__ and isinstance(args[1], list):
             return args[0][torch.tensor(args[1])]
+        if func is Tensor.__setitem__ and isinstance(args[1], list):
+            args[0][torch.tensor(args[1])] = args[2]
+            return None
         if func is torch.Tensor.new_tensor and isinstance(args[0], Elsewhere):
             return torch.tensor(*args[1:], **{"dtype": args[0].dtype, **given}).to(args[0].device)
         return func(*args, **given)
