@@ -22,6 +22,7 @@ import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from statistics import median
 
@@ -65,7 +66,7 @@ class Contender:
             time.sleep(0.002)
         self.process.send_signal(signal.SIGSTOP)
         done = sorted(times)[1:]
-        self.seconds += [(times[b] - times[a]) / (b - a) for a, b in zip(done, done[1:], strict=False)]
+        self.seconds += [(times[b] - times[a]) / (b - a) for a, b in pairwise(done)]
 
     def _read(self) -> bytes:
         assert self.process.stderr is not None

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 import dataclasses
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
+from sde_lib.rebuilding import INSIDE, Rebuilding
+
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 T = TypeVar("T")
-_Done: TypeAlias = dict[int, tuple[Any, Any]]
 
 
 @dataclass(frozen=True)
@@ -52,42 +51,7 @@ class Placement:
         tables to be moved is a module or a dataclass. From here on the process computes in the placement's arithmetic.
         """
         self.set_arithmetic()
-        placed: T = self._place(held, {})
-        return placed
-
-    def _place(self, held: Any, done: _Done) -> Any:
-        # Parts that several places share are placed once, and stay shared. The part itself is kept beside the placed
-        # one: no other may get its address before all is done.
-        if id(held) not in done:
-            done[id(held)] = (held, self._placed(held, done))
-        return done[id(held)][1]
-
-    def _place_plain(self, held: Any, done: _Done) -> Any:
-        """What a module holds beside its parameters, buffers and modules, which torch knows and moves itself."""
-        plain = dataclasses.is_dataclass(held) or isinstance(held, Tensor)
-        return self._place(held, done) if plain and not isinstance(held, type) else held
-
-    def _placed(self, held: Any, done: _Done) -> Any:
-        if isinstance(held, nn.Module):
-            for module in held.modules():
-                for name, part in list(vars(module).items()):
-                    if (placed := self._place_plain(part, done)) is not part:
-                        setattr(module, name, placed)
-            numbers = self.device.type == "meta" or not any(p.is_meta for p in held.parameters())
-            return held.to(self.device) if numbers else held  # shapes alone are nowhere
-        if isinstance(held, Tensor):
-            return held.to(self.device)
-        if isinstance(held, tuple) and type(held) is tuple:
-            parts = tuple(self._place(part, done) for part in held)
-            return held if all(a is b for a, b in zip(parts, held, strict=True)) else parts
-        if type(held) is dict:
-            placed = {key: self._place(part, done) for key, part in held.items()}
-            return held if all(placed[key] is held[key] for key in held) else placed
-        if dataclasses.is_dataclass(held) and not isinstance(held, type):
-            values = {f.name: getattr(held, f.name) for f in dataclasses.fields(held)} | vars(held)
-            moved = {name: self._place(value, done) for name, value in values.items()}
-            return _changed(held, {n: value for n, value in moved.items() if value is not values[n]})
-        return held
+        return _Placing(self.device)(held)
 
     def autocast(self) -> contextlib.AbstractContextManager[object]:
         """Lower precision where it is asked for; some devices have none."""
@@ -96,14 +60,29 @@ class Placement:
         return torch.autocast(self.device.type, self.precision)
 
 
-def _changed(held: T, values: Mapping[str, Any]) -> T:
-    """A dataclass with other values: moved, not built anew, so that nothing is checked or computed again."""
-    if not values:
-        return held
-    made = copy.copy(held)
-    for name, value in values.items():
-        object.__setattr__(made, name, value)
-    return made
+class _Placing(Rebuilding):
+    """Moves modules where they are, and tensors to new ones."""
+
+    def __init__(self, device: torch.device) -> None:
+        super().__init__()
+        self._device = device
+
+    def replacement(self, part: Any) -> Any:
+        if isinstance(part, Tensor):
+            return part.to(self._device)
+        if not isinstance(part, nn.Module):
+            return INSIDE
+        for module in part.modules():
+            for name, held in list(vars(module).items()):
+                if (placed := self._plain(held)) is not held:
+                    setattr(module, name, placed)
+        numbers = self._device.type == "meta" or not any(p.is_meta for p in part.parameters())
+        return part.to(self._device) if numbers else part  # shapes alone are nowhere
+
+    def _plain(self, held: Any) -> Any:
+        """What a module holds beside its parameters, buffers and modules, which torch knows and moves itself."""
+        plain = dataclasses.is_dataclass(held) or isinstance(held, Tensor)
+        return self(held) if plain and not isinstance(held, type) else held
 
 
 def find_device(name: str | torch.device) -> torch.device:

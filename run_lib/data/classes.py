@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -12,6 +11,7 @@ import torch
 from torch import Tensor
 
 from run_lib.data.labels import NO_LABEL
+from sde_lib.rebuilding import INSIDE, Rebuilding
 from sde_lib.words import listed
 
 if TYPE_CHECKING:
@@ -133,36 +133,16 @@ def numbered(held: T, known: Numbering) -> T:
     Raises:
         ValueError: what is held knows otherwise.
     """
-    made: T = _numbered(held, known, {}) if known.names else held
-    return made
+    return _Renumbering(known)(held) if known.names else held
 
 
-def _numbered(held: Any, known: Numbering, done: dict[int, tuple[Any, Any]]) -> Any:
-    # Parts that several places share stay shared. The part is kept beside the new one: no other gets its address.
-    if id(held) not in done:
-        done[id(held)] = (held, _with_numbers(held, known, done))
-    return done[id(held)][1]
+class _Renumbering(Rebuilding):
+    def __init__(self, known: Numbering) -> None:
+        super().__init__()
+        self._known = known
 
-
-def _with_numbers(held: Any, known: Numbering, done: dict[int, tuple[Any, Any]]) -> Any:
-    if type(held) is Numbering:
-        return held.agreed(known)
-    if type(held) is tuple:
-        parts = tuple(_numbered(part, known, done) for part in held)
-        return held if all(new is old for new, old in zip(parts, held, strict=True)) else parts
-    if type(held) is dict:
-        entries = {key: _numbered(part, known, done) for key, part in held.items()}
-        return held if all(entries[key] is held[key] for key in held) else entries
-    if not is_dataclass(held) or isinstance(held, type):
-        return held
-    values = {one.name: getattr(held, one.name) for one in fields(held)}
-    changed = {name: new for name, old in values.items() if (new := _numbered(old, known, done)) is not old}
-    if not changed:
-        return held
-    made = copy.copy(held)
-    for name, value in changed.items():
-        object.__setattr__(made, name, value)
-    return made
+    def replacement(self, part: Any) -> Any:
+        return part.agreed(self._known) if type(part) is Numbering else INSIDE
 
 
 def in_quotes(names: Sequence[str]) -> str:

@@ -234,8 +234,8 @@ def wrong_effects(case: Case, paths: Iterable[str] | None = None, *, most: int =
             found += _without_effect(case, before, path, values[path])
         # Apart from the others: what another choice has of settings is another configuration's.
         elif known[path].choices is not None:
-            for changes, value in zip(chosen_anew, values[path], strict=False):
-                changes[path] = value
+            for k, value in enumerate(values[path][: len(chosen_anew)]):
+                chosen_anew[k][path] = value
         elif values[path]:
             silent[path] = values[path][0]
     found += with_effect(case, before, silent, values)

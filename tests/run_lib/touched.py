@@ -13,7 +13,7 @@ import pytest
 from run_lib.config.mode import Mode, register_mode
 from tests.reachable import reachable
 
-WHOLE = ("__hash__", "__eq__", "__repr__", "replace", "_replace", "_placed", "__bool__")
+WHOLE = ("__hash__", "__eq__", "__repr__", "replace", "_replace", "_rebuilt", "__bool__")
 """Functions that go through all fields of a dataclass, whatever is used of them; or see whether there are any."""
 
 
