@@ -79,9 +79,9 @@ def write_tensors(path: Path, content: Any) -> None:
 
 
 def as_json(content: Any, indent: int | None = None) -> str:
-    """JSON that every reader takes. It has no numbers for infinity and NaN: they become the texts ``Infinity``,
-    ``-Infinity`` and ``NaN``."""
-    return json.dumps(_with_words(content), indent=indent, allow_nan=False)
+    """JSON that every reader takes. It has no infinity and no NaN: they become objects, ``{"float": "Infinity"}``,
+    ``{"float": "-Infinity"}`` and ``{"float": "NaN"}``, which no name of a file or a class can be taken for."""
+    return json.dumps(_with_objects(content), indent=indent, allow_nan=False)
 
 
 def of_json(text: str) -> Any:
@@ -90,29 +90,25 @@ def of_json(text: str) -> Any:
     Raises:
         ValueError: it is no JSON.
     """
-    return _with_numbers(json.loads(text))
+    return json.loads(text, object_hook=_number)
 
 
-def _with_words(content: Any) -> Any:
+def _with_objects(content: Any) -> Any:
     match content:
         case float() if not math.isfinite(content):
-            return "NaN" if math.isnan(content) else "Infinity" if content > 0 else "-Infinity"
+            return {"float": "NaN" if math.isnan(content) else "Infinity" if content > 0 else "-Infinity"}
         case dict():
-            return {key: _with_words(value) for key, value in content.items()}
+            return {key: _with_objects(value) for key, value in content.items()}
         case list() | tuple():
-            return [_with_words(value) for value in content]
+            return [_with_objects(value) for value in content]
     return content
 
 
-def _with_numbers(content: Any) -> Any:
-    match content:
-        case "Infinity" | "-Infinity" | "NaN":
-            return float(content)
-        case dict():
-            return {key: _with_numbers(value) for key, value in content.items()}
-        case list():
-            return [_with_numbers(value) for value in content]
-    return content
+def _number(found: dict[str, Any]) -> Any:
+    match found:
+        case {"float": "Infinity" | "-Infinity" | "NaN" as word} if len(found) == 1:
+            return float(word)
+    return found
 
 
 def write_json(path: Path, content: Any) -> None:
