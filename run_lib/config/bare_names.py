@@ -24,7 +24,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.machinery import ModuleSpec, SourceFileLoader
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import CodeType, ModuleType, SimpleNamespace
 
 PACKAGES = ("sde_lib", "models", "samplers", "losses", "likelihood", "configs", "run_lib")
 PREFIX = __name__.partition("run_lib")[0]
@@ -74,6 +74,11 @@ class _Loader(SourceFileLoader):
         importer = _Importer(tuple(dict.fromkeys(folders)))
         vars(module)["__builtins__"] = {**vars(builtins), "__import__": importer}
         super().exec_module(module)
+
+    def get_code(self, fullname: str) -> CodeType | None:
+        """Compiled anew from the source. Bytecode that Python keeps would lie beside the user's file, and is known by
+        the source's second and size: it would be run in place of a source that was changed within that second."""
+        return self.source_to_code(self.get_data(self.path), self.path)
 
 
 class _Finder:

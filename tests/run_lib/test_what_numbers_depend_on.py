@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import shutil
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ import pytest
 import torch
 
 from run_lib.config import plans
+from run_lib.config.bare_names import load_module
 from run_lib.config.files import load_config_file
 from run_lib.editing import control
 from run_lib.evaluation import loss as evaluate_loss
@@ -139,6 +142,17 @@ def test_another_source_of_a_plugin(tmp_path: Path) -> None:
         assert numbers(tmp_path / "run")["constant"]["value"] == float(value)
         assert outcome.out.split("constant ")[1].split()[0] == value.removesuffix(".0")
     assert "of other components; they are made anew" in outcome.err
+
+
+def test_code_of_the_user_is_that_of_the_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python knows its bytecode by the source's size and second, which are the same here; and none lies beside it."""
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    file = tmp_path / "mine.py"
+    for value in (1, 2):
+        file.write_text(f"VALUE = {value}\n")
+        os.utime(file, (10**9, 10**9))
+        assert value == load_module(file, "plugin_mine").VALUE
+    assert list(tmp_path.iterdir()) == [file]
 
 
 def test_other_data_under_the_same_name(runs: Path, tmp_path: Path) -> None:
