@@ -5,10 +5,12 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -45,9 +47,12 @@ def watching() -> Iterator[None]:
         yield
         return
     before = {number: signal.signal(number, _receive) for number in SIGNALS}
+    complain = sys.unraisablehook
+    sys.unraisablehook = partial(_at_once, complain)
     try:
         yield
     finally:
+        sys.unraisablehook = complain
         _state.asked = None
         for number, handler in before.items():
             signal.signal(number, handler)
@@ -58,7 +63,7 @@ def _receive(number: int, frame: object) -> None:
     # each has the first one twice: from the terminal or the cluster, and from torch's launcher.
     several = int(os.environ.get("WORLD_SIZE", "1")) > 1
     for other in SIGNALS:
-        signal.signal(other, signal.SIG_IGN if several else signal.SIG_DFL)
+        signal.signal(other, _ignore if several else signal.SIG_DFL)
     _state.asked = number
     if not _state.under_way:
         raise Stopped(number)
@@ -67,6 +72,17 @@ def _receive(number: int, frame: object) -> None:
     with suppress(OSError):  # nobody reads it
         if os.environ.get("RANK", "0") == "0":
             os.write(2, f"\n{name}: {_state.under_way[-1]} is finished first{second}\n".encode())
+
+
+def _ignore(number: int, frame: object) -> None:
+    """A handler of Python's: of the system's (``SIG_IGN``) it complains where two signals come at once."""
+
+
+def _at_once(complain: Callable[[sys.UnraisableHookArgs], object], error: sys.UnraisableHookArgs) -> None:
+    """End by a second signal that came at once with the first: Python has no handler for it any more, and complains."""
+    if _state.asked and isinstance(error.exc_value, OSError) and "race condition" in str(error.exc_value):
+        signal.raise_signal(_state.asked)
+    complain(error)
 
 
 @dataclass
