@@ -50,7 +50,8 @@ def watching() -> Iterator[None]:
     complain = sys.unraisablehook
     sys.unraisablehook = partial(_at_once, complain)
     try:
-        yield
+        with promising(""):
+            yield
     finally:
         sys.unraisablehook = complain
         _state.asked = None
@@ -137,14 +138,26 @@ def finishing(what: str, heard: Callable[[int], int] | None = None) -> Iterator[
 
 @contextmanager
 def promising(kept: str) -> Iterator[None]:
-    """Say what is kept of an interrupted block, where the block itself does not."""
+    """Say what is kept of an interrupted block, where the block itself does not.
+
+    An error that a library raises because it was interrupted, as zipfile does of an open handle, is the interruption.
+    """
     try:
         yield
-    except Stopped as stopped:
-        stopped.kept = stopped.kept or kept
-        raise
     except KeyboardInterrupt:
         raise Stopped(signal.SIGINT, kept) from None
+    except (Stopped, Exception) as error:
+        if (stopped := _interruption(error)) is None:
+            raise
+        stopped.kept = stopped.kept or kept
+        raise stopped from None
+
+
+def _interruption(error: BaseException | None) -> Stopped | None:
+    """Itself, or the one during which an error was raised."""
+    while error is not None and not isinstance(error, Stopped):
+        error = error.__context__
+    return error
 
 
 def end_at_once() -> None:

@@ -1,4 +1,5 @@
-"""Two signals that come at once: the second ends one process, and says nothing to one of several."""
+"""Signals at odd moments: two at once, of which the second ends one process and says nothing to one of several; and
+one within a library that raises an error of its own because of it."""
 
 from __future__ import annotations
 
@@ -7,6 +8,9 @@ import signal
 import subprocess
 import sys
 
+import pytest
+
+from run_lib.stopping import Stopped, promising, watching
 from tests.run_lib.program import ROOT
 
 WORK = """
@@ -47,3 +51,22 @@ def test_one_of_several_finishes() -> None:
     assert found.stdout.splitlines() in (["the step is done", name] for name in ("SIGINT", "SIGTERM"))
     (line,) = found.stderr.strip().splitlines()
     assert line.endswith("the step is finished first")
+
+
+def interrupted_file() -> None:
+    """What zipfile does when a signal comes while a member of an archive is open."""
+    try:
+        os.kill(os.getpid(), signal.SIGTERM)
+    finally:
+        raise ValueError("Can't close the ZIP file while there is an open writing handle on it.")
+
+
+def test_an_error_that_an_interruption_causes_is_the_interruption() -> None:
+    """And one that none causes is itself."""
+    with pytest.raises(Stopped) as found, watching(), promising("the rest"):
+        interrupted_file()
+    assert (found.value.signal, found.value.kept) == (signal.SIGTERM, "the rest")
+    with pytest.raises(Stopped), watching():
+        interrupted_file()
+    with pytest.raises(ValueError, match="other"), watching(), promising("the rest"):
+        raise ValueError("other")
