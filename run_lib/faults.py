@@ -41,6 +41,7 @@ _USERS = {
     errno.EINVAL: "Give another path",
 }
 """What to do about errors that the user's paths cause."""
+_PARTIAL = re.compile(r"^\.partial-\d+-")
 _NUMBER = re.compile(r"(?:os error |code: )(\d+)")
 _ASKED = re.compile(r"allocate (\d[\d.]* ?(?:[KMGT]?i?B|bytes))")
 _DEVICE = re.compile(r"(CUDA|CUBLAS|cuBLAS|cuDNN|CUDNN|HIP|NCCL|MPS|XPU)\b.*", re.DOTALL)
@@ -67,8 +68,9 @@ def naming(path: Path) -> Iterator[None]:
         found = behind(error)
         if found is None or isinstance(found, BrokenPipeError):
             raise
-        own = found.filename is None or Path(found.filename).name.startswith(".partial-")
-        raise explained(found, path if own else None) from error
+        own = found.filename is None or _PARTIAL.match(Path(found.filename).name)
+        whole = path.with_name(_PARTIAL.sub("", path.name))  # what it would have become
+        raise explained(found, whole if own else None) from error
 
 
 def behind(error: BaseException) -> OSError | None:

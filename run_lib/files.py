@@ -27,8 +27,8 @@ def is_partial(path: Path) -> bool:
     return _PARTIAL.fullmatch(path.name) is not None
 
 
-def _partial(path: Path) -> Path:
-    """Where this process writes what will be ``path``."""
+def partial_path(path: Path) -> Path:
+    """Where this process writes what will be ``path``; a run that is killed leaves it to the next, which removes it."""
     return path.with_name(f".partial-{os.getpid()}-{path.name}")
 
 
@@ -40,7 +40,7 @@ def atomic(path: Path) -> Iterator[Path]:
         ValueError: something is in the way, or may not be written.
         MachineError: the disk is full, or fails.
     """
-    partial = _partial(path)
+    partial = partial_path(path)
     with naming(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -58,7 +58,7 @@ def atomic_folder(folder: Path) -> Iterator[Path]:
         ValueError: something is in the way, or may not be written.
         MachineError: the disk is full, or fails.
     """
-    partial = _partial(folder)
+    partial = partial_path(folder)
     with naming(folder):
         partial.mkdir(parents=True, exist_ok=True)
         try:
@@ -197,7 +197,7 @@ def writable(folder: Path) -> Path:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        probe = _partial(folder / "probe")
+        probe = partial_path(folder / "probe")
         probe.touch()
         probe.unlink()
     except OSError as error:

@@ -50,6 +50,26 @@ class Train(Mode):
         train(plan, run)
 
 
+@register_mode(name="check")
+@dataclass(frozen=True)
+class Check(Mode):
+    """Does each part of a training once, and prints what it takes: seconds, memory, room for a batch, disk."""
+
+    def plan(self, configuration: Configuration) -> TrainingPlan:
+        from run_lib.config import plans
+
+        return plans.training(configuration)
+
+    def writes(self, plan: TrainingPlan, run: Run) -> Iterable[Path]:
+        run.check_checkpoints()
+        return (run.checkpoints.folder,)
+
+    def work(self, plan: TrainingPlan, run: Run) -> None:
+        from run_lib.preparation.check import check
+
+        check(plan, run)
+
+
 @register_mode(name="sample")
 @dataclass(frozen=True)
 class Sample(Mode):

@@ -141,6 +141,10 @@ class PCSampler:
             constraints,
         )
 
+    def brief(self) -> PCSampler:
+        """The same at its first and its last time alone: two evaluations, for a predictor that takes one a step."""
+        return replace(self, times=self.times[[0, -1]])
+
     def __len__(self) -> int:
         """The number of steps that ``iterate`` yields."""
         return len(self.times) - 1 + (self.noise_removal and not self.predictor.encodes)

@@ -9,3 +9,24 @@ def listed(items: Sequence[object], most: int, separator: str = ", ") -> str:
     """The first ``most`` items, and how many more there are."""
     more = f" and {len(items) - most} more" if len(items) > most else ""
     return separator.join(map(str, items[:most])) + more
+
+
+def duration(seconds: float) -> str:
+    """A time in words: ``0.012 s``, ``4 min 10 s``, ``3 h 5 min``, ``2 days 4 h``."""
+    if seconds < 60:
+        return f"{seconds:.2g} s" if seconds < 10 else f"{seconds:.0f} s"
+    units = (("days", 86_400), ("h", 3600), ("min", 60), ("s", 1))
+    (large, unit), (small, part) = next(
+        (one, following) for one, following in zip(units, units[1:], strict=False) if seconds >= one[1]
+    )
+    whole, rest = divmod(round(seconds / part), unit // part)
+    return f"{whole} {large} {rest} {small}"
+
+
+def amount(size: float) -> str:
+    """Bytes in words: ``512 bytes``, ``3.4 MiB``, ``1.2 TiB``."""
+    for unit in ("bytes", "KiB", "MiB", "GiB", "TiB"):
+        if size < 1024 or unit == "TiB":
+            break
+        size /= 1024
+    return f"{size:.4g} {unit}"

@@ -83,21 +83,23 @@ def _told_levels(config: ConfigDict) -> bool:
     return _told_process(config) or (table and _told(config, "sigmas"))
 
 
-NUMBERS = ("train", "sample", "eval", "all", "tune", "control", "reconstruct", "convert", "ema")
+NUMBERS = ("train", "check", "sample", "eval", "all", "tune", "control", "reconstruct", "convert", "ema")
 PLANNED = (*NUMBERS, "describe")
 PREPARE = ("pack", "stats")
 """Work on data alone."""
 OURS = (*PLANNED, *PREPARE, "list")
 """A mode of the user's own may read whatever is in no section of ours."""
 EVERY, WITH_WEIGHTS = by(*PLANNED), by(*NUMBERS)
-TRAINING = by("train", all=_trains)
+TRAINING = by("train", "check", all=_trains)
 UPDATES = {**TRAINING, **by("convert")}
 """What the optimiser's state depends on, which some formats hold."""
-LOSS = by("train", eval=_losses, all=lambda c: _trains(c) or _losses(c))
-MODEL = by("sample", "tune", "control", "reconstruct", train=_previews, eval=_draws, all=generates)
+LOSS = by("train", "check", eval=_losses, all=lambda c: _trains(c) or _losses(c))
+MODEL = by(
+    "sample", "tune", "control", "reconstruct", train=_previews, check=_previews, eval=_draws, all=generates
+)
 """What decides which model is sampled from."""
-SAMPLER = by("sample", "tune", train=_previews, eval=_draws, all=generates, control=_steps)
-DATA = by("train", "sample", "eval", "all", "tune", "control", "reconstruct")
+SAMPLER = by("sample", "tune", train=_previews, check=_previews, eval=_draws, all=generates, control=_steps)
+DATA = by("train", "check", "sample", "eval", "all", "tune", "control", "reconstruct")
 
 SECTIONS: dict[str, Readers] = {
     "control": by("control"),
@@ -121,7 +123,9 @@ COMPONENTS: dict[str, Readers] = {
     "network": EVERY,
     "preconditioning": EVERY,
     "sde": by(*NUMBERS, describe=_told_process),
-    "data set": by("train", "eval", "all", "tune", "control", "reconstruct", *PREPARE, sample=_makes_small),
+    "data set": by(
+        "train", "check", "eval", "all", "tune", "control", "reconstruct", *PREPARE, sample=_makes_small
+    ),
     "augmentation": TRAINING,
     "task": EVERY,
     "objective": LOSS,
@@ -156,13 +160,15 @@ FIELDS: dict[str, Readers] = {
         ("model.variance", "model.out_channels", "model.preconditioning", "model.num_classes"), EVERY
     ),
     "model.num_scales": by(*NUMBERS, describe=_told_levels),
-    "model.used_ema_rate": by(*(mode for mode in NUMBERS if mode != "train")),
+    "model.used_ema_rate": by(*(mode for mode in NUMBERS if mode not in ("train", "check"))),
     "training.sde": by(*NUMBERS, describe=lambda c: _told(c, "process", "sigmas", "scale_by_sigma")),
     "training.continuous": by(
         *NUMBERS, describe=lambda c: _told_process(c) or (c.training.sde == "vesde" and _told(c, "sigmas"))
     ),
     "training.snapshot_freq": {**TRAINING, **by("eval")},
-    "training.snapshot_sampling": by(train=generates, all=lambda c: _trains(c) and generates(c)),
+    "training.snapshot_sampling": by(
+        train=generates, check=generates, all=lambda c: _trains(c) and generates(c)
+    ),
     **dict.fromkeys(
         ("training.precision", "training.loss_scale", "training.loss_scale_growth", "optim.lr"), UPDATES
     ),
@@ -173,8 +179,10 @@ FIELDS: dict[str, Readers] = {
     **dict.fromkeys(("sampling.num_samples", "sampling.trajectory"), by("sample", all=generates)),
     "sampling.batch_size": {**SAMPLER, **by("control")},
     "sampling.grid": {**SAMPLER, **by(eval=generates)},  # an optimised one is loaded with the weights
-    "sampling.grid_size": by("sample", "control", train=_previews, eval=_draws, all=generates),
-    "guidance.labels": by("sample", "tune", train=_previews, eval=_draws, all=generates),
+    "sampling.grid_size": by(
+        "sample", "control", train=_previews, check=_previews, eval=_draws, all=generates
+    ),
+    "guidance.labels": by("sample", "tune", train=_previews, check=_previews, eval=_draws, all=generates),
 }
 """Of single fields."""
 

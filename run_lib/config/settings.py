@@ -40,6 +40,26 @@ class TrainSettings(Settings):
         """Of all batches whose gradients one step of the optimiser takes together."""
         return self.batch_size * self.accumulate
 
+    def saves(self, done: int) -> bool:
+        """Whether a checkpoint follows the step by which so many are done."""
+        return (
+            done % self.snapshot_freq_for_preemption == 0
+            or done % self.snapshot_freq == 0
+            or done == self.n_iters
+        )
+
+    def evaluates(self, done: int) -> bool:
+        """Whether the held-out loss follows it."""
+        return done % self.eval_freq == 0 or done == self.n_iters or (self.keep_best and self.saves(done))
+
+    def shows(self, done: int) -> bool:
+        """Whether a picture of samples follows it."""
+        return done % self.snapshot_freq == 0 or done == self.n_iters
+
+    def stays(self, done: int) -> bool:
+        """Whether its checkpoint is kept for ever."""
+        return done % self.snapshot_freq == 0
+
     def microbatches(self) -> Iterator[range]:
         """The rows of a step, in parts that are evaluated at a time; none reaches from one batch into the next."""
         size = self.microbatch or self.batch_size

@@ -179,7 +179,10 @@ class TrainState:
 
     def save(self, path: Path, config: Mapping[str, Any]) -> None:
         """Write atomically: a temporary file, flushed to disk, then renamed over ``path``. All processes do so."""
-        payload = {
+        self.team.write(path, self._content(config))
+
+    def _content(self, config: Mapping[str, Any]) -> dict[str, Any]:
+        return {
             "format": FORMAT,
             "step": self.step,
             "classes": list(self.weights.classes),
@@ -194,7 +197,11 @@ class TrainState:
             "config": as_json(dict(config)),
             "processes": self.team.size,
         }
-        self.team.write(path, payload)
+
+    @property
+    def bytes(self) -> int:
+        """Of the tensors in a checkpoint, whatever each of several processes holds of them."""
+        return _bytes(self._content({}))
 
     def load(self, path: Path, check: Check) -> int:
         """Restore every part, strictly; returns the number of the processes that have written it.
@@ -229,6 +236,17 @@ class TrainState:
                     f"trained with, or another --workdir."
                 ) from error
         return int(payload.get("processes", 1))  # checkpoints of earlier versions do not say
+
+
+def _bytes(content: Any) -> int:
+    match content:
+        case torch.Tensor():
+            return content.numel() * content.element_size()
+        case dict():
+            return sum(map(_bytes, content.values()))
+        case list():
+            return sum(map(_bytes, content))
+    return 0
 
 
 MACHINE = ("fused", "foreach", "capturable", "differentiable")

@@ -27,6 +27,7 @@ _WEIGHTS_AVERAGED = "Placement.precision DataSpec.random_flip DataSpec.augment D
 _FILES = "SampleSettings.num_samples SamplingPlan.trajectory"
 UNUSED: dict[str, Unused] = {
     "train": parts("Subject.sampling Averages.used_ema_rate"),
+    "check": parts("Subject.sampling Averages.used_ema_rate"),
     "sample": parts(f"{_WEIGHTS_AVERAGED} Subject.training DataSpec.loader DataSpec.name DataSpec.density"),
     "eval": parts(f"{_WEIGHTS_AVERAGED} {_FILES}"),
     "tune": parts(f"{_WEIGHTS_AVERAGED} {_FILES} SampleSettings.grid_size Subject.training"),

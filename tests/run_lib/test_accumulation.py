@@ -12,7 +12,7 @@ from torch import Tensor
 from run_lib.config import plans
 from run_lib.config.settings import TrainSettings
 from run_lib.run import Run
-from run_lib.training.loop import backward, make_batches
+from run_lib.training.steps import backward, make_batches
 from tests.run_lib.planned import planned
 from tests.run_lib.program import TINY, program, run
 from tests.run_lib.test_tasks import CHAIN

@@ -20,9 +20,10 @@ from run_lib.config.continuing import Agreement, bearing_of_field, bearing_of_ro
 from run_lib.config.roles import ROLES
 from run_lib.run import Run
 from run_lib.training.checkpoints import read_checkpoint
-from run_lib.training.loop import backward, make_batches, train
+from run_lib.training.loop import train
 from run_lib.training.optimisers import adam
 from run_lib.training.state import Continued, TrainState, Weights, load_optimizer
+from run_lib.training.steps import backward, make_batches
 from tests.run_lib.planned import planned, with_fields
 from tests.run_lib.program import TINY, program, run
 from tests.run_lib.tiny import get_config as tiny

@@ -13,7 +13,8 @@ from run_lib.config.listing import _without_settings
 from run_lib.data.levels import Arrays
 from run_lib.evaluation.metrics import Labelled, recognised
 from run_lib.training.labels import LabelDropout, RequestedClasses
-from run_lib.training.loop import _preview, backward, make_batches
+from run_lib.training.loop import _preview
+from run_lib.training.steps import backward, make_batches
 from run_lib.training.tasks import Diffusion
 from run_lib.tuning import jobs
 from tests.run_lib.program import GAUSSIAN, ROOT, TINY, numbers, run

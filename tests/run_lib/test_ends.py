@@ -181,9 +181,8 @@ def largest_file(size: int) -> Iterator[None]:
 @pytest.mark.parametrize(
     ("mode", "size", "file", "overrides"),
     [
-        ("train", 20_000, "checkpoints/step_00000002.pt", {}),
-        ("train", 30, "config.json", {}),
-        ("train", 0, "tensorboard/events.out.tfevents", {}),
+        ("train", 20_000, "checkpoints/step_00000000.pt", {}),  # of the rehearsal
+        ("check", 20_000, "checkpoints/step_00000000.pt", {}),
         ("sample", 12_000, "samples/samples.npz", {"sampling__num_samples": 600, "sampling__batch_size": 600}),
         ("eval", 12_000, "eval/parts", {"eval__enable_bpd": False, "eval__num_samples": 300,
                                         "eval__batch_size": 300, "sampling__batch_size": 300}),
@@ -202,14 +201,29 @@ def test_full_disk(
     mode: str, size: int, file: str, overrides: dict[str, Any], trained: Path, tmp_path: Path
 ) -> None:
     """The file that could not be written is named, with the machine's status, and no part of it is left."""
-    if mode != "train":
+    if mode not in ("train", "check"):
         (tmp_path / "checkpoints").symlink_to(trained / "checkpoints")
-    record = (trained / "config.json").stat().st_size  # which the curves hold too, with the events' own bytes
-    with largest_file(size or record + 40):
+    with largest_file(size):
         outcome = calls(TINY, mode, tmp_path, **overrides)
     line = one_line(outcome, 1)
     assert line.startswith(f"error: {tmp_path}/{file}"), line
     assert "File too large. Free space there, or take another --workdir" in line
+    assert [name for name in left(tmp_path) if name != "checkpoints"] == []
+
+
+@pytest.mark.parametrize(
+    ("size", "file"),
+    [(30, "config.json"), (0, "tensorboard/events.out.tfevents"), (20_000, "checkpoints/step_00000002.pt")],
+)
+def test_disk_that_fills_while_training(
+    size: int, file: str, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same, where the disk had room for the rehearsal."""
+    monkeypatch.setattr(loop, "rehearse", lambda *_: None)
+    record = (trained / "config.json").stat().st_size  # which the curves hold too, with the events' own bytes
+    with largest_file(size or record + 40):
+        line = one_line(calls(TINY, "train", tmp_path), 1)
+    assert line.startswith(f"error: {tmp_path}/{file}"), line
     assert [name for name in left(tmp_path) if name != "checkpoints"] == []
 
 

@@ -12,7 +12,7 @@ import torch
 
 from run_lib.config import plans
 from run_lib.config.training import TrainingPlan
-from run_lib.training.loop import make_batches, training_losses
+from run_lib.training.steps import make_batches, training_losses
 from tests.run_lib.planned import planned
 from tests.run_lib.program import ROOT, TINY, numbers, program, run, written
 from tests.run_lib.test_tasks import BOUND, CHAIN, CLASSIFIER

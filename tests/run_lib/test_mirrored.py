@@ -16,8 +16,8 @@ from run_lib.evaluation.evaluate import check
 from run_lib.evaluation.report import Report
 from run_lib.evaluation.task import CheckpointTask
 from run_lib.run import Run
-from run_lib.training.loop import make_batches, training_losses, validation_loss
 from run_lib.training.state import Weights
+from run_lib.training.steps import make_batches, training_losses, validation_loss
 from sde_lib.noise import Noise
 from tests.run_lib.planned import planned
 from tests.run_lib.test_tasks import CLASSIFIER

@@ -17,9 +17,10 @@ from run_lib.config.training import TrainingPlan
 from run_lib.data.levels import Arrays
 from run_lib.run import Run
 from run_lib.seeds import Use, stream_seed
-from run_lib.training.loop import backward, make_batches, training_losses, update, validation_loss
 from run_lib.training.optimisers import adam, adam_w
 from run_lib.training.state import TrainState
+from run_lib.training.steps import backward, make_batches, training_losses, validation_loss
+from run_lib.training.update import update
 from run_lib.training.watch import Batch
 from sde_lib.noise import Noise
 from tests.run_lib.planned import planned

@@ -15,7 +15,7 @@ from run_lib.config.plans import CompletePlan
 from run_lib.config.sampling import SamplingPlan
 from run_lib.data.levels import Arrays
 from run_lib.run import Run
-from run_lib.training.loop import backward, make_batches
+from run_lib.training.steps import backward, make_batches
 from tests.run_lib.planned import planned
 from tests.run_lib.program import ROOT, TINY, numbers, program, run
 from tests.run_lib.tiny import get_config as tiny

@@ -16,8 +16,8 @@ from models.ema import EMA
 from run_lib.config.configuration import read
 from run_lib.config.training import build_optimisation
 from run_lib.data.order import shuffled_rows
-from run_lib.training.loop import update
 from run_lib.training.state import TrainState, Weights
+from run_lib.training.update import update
 from run_lib.training.watch import Batch
 from tests.run_lib.planned import with_fields
 from tests.run_lib.program import TINY, program, run

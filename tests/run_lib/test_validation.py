@@ -13,8 +13,8 @@ from run_lib.config import plans
 from run_lib.config.training import TrainingPlan
 from run_lib.data.levels import Arrays
 from run_lib.run import Run
-from run_lib.training.loop import validation_loss
 from run_lib.training.state import TrainState
+from run_lib.training.steps import validation_loss
 from tests.run_lib.planned import planned
 from tests.run_lib.tiny import get_config as tiny
 
