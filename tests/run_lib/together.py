@@ -26,7 +26,7 @@ from run_lib.data.batches import Batches
 from run_lib.processes import Processes
 from run_lib.run import Run
 from run_lib.stopping import Stopped, watching
-from run_lib.training import loop
+from run_lib.training import loop, steps
 from run_lib.training.watch import Batch
 from tests.run_lib.planned import planned
 from tests.run_lib.test_tasks import CHAIN
@@ -75,7 +75,7 @@ class Job:
     def run(self) -> None:
         """Train in this process, alone or together with others that do the same."""
         plan = planned(tiny(), plans.training, dict(self.fields))
-        evaluate, processes = loop.training_losses, Processes.from_environment()
+        evaluate, processes = steps.training_losses, Processes.from_environment()
 
         def losses(plan: TrainingPlan, batches: Batches, step: int, rows: range) -> Batch:
             if step == self.stopped and processes.rank == processes.world_size - 1 and 0 not in rows:
@@ -86,7 +86,7 @@ class Job:
                 found, losses=replace(found.losses, values=found.losses.values + torch.tensor(spoil))
             )
 
-        with mock.patch.object(loop, "training_losses", losses), watching():
+        with mock.patch.object(steps, "training_losses", losses), watching():
             if self.stopped is None:
                 loop.train(plan, Run(self.folder))
                 return
