@@ -184,6 +184,17 @@ def unread(configuration: Configuration) -> list[str]:
     return sorted(path for path in configuration.given if not reads(configuration, path))
 
 
+def described(configuration: Configuration) -> str:
+    """A line for each field that was ``auto`` and that the mode reads: its value, and why; empty: there are none."""
+    found = {path: c for path, c in configuration.automatic.items() if reads(configuration, path)}
+    values = {path: f"{path} = {choice.value}" for path, choice in found.items()}
+    wide = max(map(len, values.values()), default=0)
+    lines = [f"  {value:<{wide}}  {found[path].reason}" for path, value in values.items()]
+    return (
+        "\n".join(["auto (a field that is set holds, and the others go with it):", *lines]) if lines else ""
+    )
+
+
 def reads(configuration: Configuration, path: str) -> bool:
     """Whether the mode of a configuration reads a field, in that configuration."""
     values, mode, section = configuration.values, configuration.mode, path.partition(".")[0]
