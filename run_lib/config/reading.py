@@ -17,6 +17,7 @@ from models import register_model
 from run_lib.config.chosen import generates
 from run_lib.config.configuration import Configuration
 from run_lib.config.roles import ROLES, lent
+from run_lib.config.snapshots import draws_by_own
 from run_lib.evaluation.base import register_evaluation
 
 Condition: TypeAlias = Callable[[ConfigDict], bool]
@@ -40,6 +41,11 @@ def _trains(config: ConfigDict) -> bool:
 
 def _previews(config: ConfigDict) -> bool:
     return generates(config) and bool(config.training.snapshot_sampling)
+
+
+def _shows_as_many(config: ConfigDict) -> bool:
+    """Whether a preview has as many samples as any other picture."""
+    return _previews(config) and config.training.get("preview_images") is None
 
 
 def _enabled(config: ConfigDict) -> set[str]:
@@ -96,7 +102,7 @@ UPDATES = {**TRAINING, **by("convert")}
 LOSS = by("train", eval=_losses, all=lambda c: _trains(c) or _losses(c))
 MODEL = by("sample", "tune", "control", "reconstruct", train=_previews, eval=_draws, all=generates)
 """What decides which model is sampled from."""
-SAMPLER = by("sample", "tune", train=_previews, eval=_draws, all=generates, control=_steps)
+SAMPLER = by("sample", "tune", train=draws_by_own, eval=_draws, all=generates, control=_steps)
 DATA = by("train", "sample", "eval", "all", "tune", "control", "reconstruct")
 
 SECTIONS: dict[str, Readers] = {
@@ -127,6 +133,7 @@ COMPONENTS: dict[str, Readers] = {
     "objective": LOSS,
     "weighting": LOSS,
     "times": {**LOSS, **by("convert")},
+    "preview": by(train=_previews, all=lambda c: _trains(c) and _previews(c)),
     "optimizer": UPDATES,
     "transform": MODEL,
     "guidance": {**MODEL, **by(eval=generates)},
@@ -171,9 +178,10 @@ FIELDS: dict[str, Readers] = {
     **dict.fromkeys(("sampling.clip_denoised", "sampling.dynamic_threshold"), MODEL),
     "sampling.base_samples": DATA,
     **dict.fromkeys(("sampling.num_samples", "sampling.trajectory"), by("sample", all=generates)),
-    "sampling.batch_size": {**SAMPLER, **by("control")},
+    "sampling.batch_size": {**SAMPLER, **by("control", train=_previews)},
+    "sampling.seed": {**SAMPLER, **by(train=_previews)},
     "sampling.grid": {**SAMPLER, **by(eval=generates)},  # an optimised one is loaded with the weights
-    "sampling.grid_size": by("sample", "control", train=_previews, eval=_draws, all=generates),
+    "sampling.grid_size": by("sample", "control", train=_shows_as_many, eval=_draws, all=generates),
     "guidance.labels": by("sample", "tune", train=_previews, eval=_draws, all=generates),
 }
 """Of single fields."""
