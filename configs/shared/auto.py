@@ -32,5 +32,6 @@ def images(size: int) -> ConfigDict:
     sampling.predictor = "unipc"
     sampling.num_steps = 20
     sampling.grid = "log_snr"
-    sampling.batch_size = config.eval.batch_size = max(1, 64 * 32**2 // size**2)
+    sampling.batch_size = config.eval.batch_size = 256 * 32**2 // size**2
+    training.preview_images = 64 if size < 128 else 16
     return config

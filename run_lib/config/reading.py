@@ -8,6 +8,7 @@ it, else ``SECTIONS``.
 from __future__ import annotations
 
 import inspect
+import itertools
 from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
@@ -193,14 +194,18 @@ def unread(configuration: Configuration) -> list[str]:
 
 
 def described(configuration: Configuration) -> str:
-    """A line for each field that was ``auto`` and that the mode reads: its value, and why; empty: there are none."""
-    found = {path: c for path, c in configuration.automatic.items() if reads(configuration, path)}
-    values = {path: f"{path} = {choice.value}" for path, choice in found.items()}
-    wide = max(map(len, values.values()), default=0)
-    lines = [f"  {value:<{wide}}  {found[path].reason}" for path, value in values.items()]
-    return (
-        "\n".join(["auto (a field that is set holds, and the others go with it):", *lines]) if lines else ""
-    )
+    """The fields that were ``auto`` and that the mode reads, with their values and the reasons; empty: there are none.
+
+    A line has one field, or all that follow one another for one reason, such as those of a run that goes on.
+    """
+    found = [(path, c) for path, c in configuration.automatic.items() if reads(configuration, path)]
+    lines = [
+        (", ".join(f"{path} = {choice.value}" for path, choice in group), reason)
+        for reason, group in itertools.groupby(found, lambda one: one[1].reason)
+    ]
+    wide = max((len(values) for values, _ in lines if len(values) < 60), default=0)
+    said = [f"  {values:<{wide}}  {reason}" for values, reason in lines]
+    return "\n".join(["auto (a field that is set holds, and the others go with it):", *said]) if said else ""
 
 
 def reads(configuration: Configuration, path: str) -> bool:

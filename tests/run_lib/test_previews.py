@@ -10,14 +10,16 @@ import torch
 from ml_collections import ConfigDict
 
 from run_lib.config import plans
+from run_lib.config.configuration import read
 from run_lib.config.sampling import SamplingPlan
+from run_lib.config.snapshots import plan_preview
 from run_lib.sample import draw
 from run_lib.seeds import Use
 from samplers.predictors.unipc import UniPC
 from sde_lib.base import register_sde
 from tests.run_lib.covering import PREVIEWS, base
 from tests.run_lib.effects import wrong_effects
-from tests.run_lib.planned import planned
+from tests.run_lib.planned import planned, with_fields
 from tests.run_lib.program import TINY, program, run
 from tests.run_lib.test_guidance import FREE
 from tests.run_lib.tiny import get_config as tiny
@@ -125,6 +127,32 @@ def test_a_process_without_gaussian_marginals(monkeypatch: pytest.MonkeyPatch) -
     own = {"training__sde": "ornstein", "model__output": "score", "sampling__grid": "uniform"}
     found = preview({**SLOW, **own, "sampling__predictor": "euler_maruyama"})
     assert evaluations(found) == 20
+
+
+LAWS = {
+    "vp": {},
+    "ve": {"training__sde": "vesde"},
+    "ddpm": {"training__sde": "ddpm"},
+    "cosine": {"training__sde": "ddpm", "model__num_scales": 4000, "model__beta_schedule": "cosine"},
+    "smld": {"training__sde": "smld"},
+    "interpolated": {"training__sde": "ddpm", "sampling__chain": "interpolated"},
+}
+
+
+@pytest.mark.parametrize("name", LAWS)
+def test_twenty_evaluations_reach_the_law(name: str) -> None:
+    """Of exact scores of a Gaussian: its mean and deviation in each coordinate, to 4 % of the deviation."""
+    config = importlib.import_module("configs.toy.gaussian_2d").get_config()
+    plan = planned(config, plans.sampling, {"device": "cpu", "sampling__grid": "uniform",
+                                            "sampling__num_steps": 1000, **LAWS[name]})  # fmt: skip
+    configuration = read(with_fields(config, {"sampling__num_steps": 1000, **LAWS[name]}))
+    found = plan_preview(configuration, plan)
+    assert found is not None
+    batch = draw(found, range(4000), Use.PREVIEW)
+    assert batch.nfe == 20
+    drawn = batch.levels.double()
+    assert drawn.std(0).tolist() == pytest.approx([0.5, 0.2], rel=0.04)
+    assert drawn.mean(0).tolist() == pytest.approx([1.0, -0.5], abs=0.03)
 
 
 @pytest.mark.parametrize(
