@@ -23,7 +23,7 @@ from run_lib.config.configuration import read
 from run_lib.config.effects import check_effects
 from run_lib.config.files import load_config_file
 from run_lib.config.mode import register_mode
-from run_lib.config.reading import unread
+from run_lib.config.reading import described, unread
 from run_lib.config.usage import usage, wants_help
 from run_lib.files import remove_partials, writable
 from run_lib.locks import holding
@@ -46,7 +46,8 @@ def main(argv: list[str]) -> None:
     kind = register_mode[_MODE.value]
     line.check_arguments(kind)
     refuse_several(_MODE.value, kind.many_processes)
-    configuration = read(config, given, _MODE.value, line.arguments)
+    workdir = work_directory(_WORKDIR.value, name)
+    configuration = read(config, given, _MODE.value, line.arguments, workdir)
     # What works is imported once the command line is known to be right.
     from run_lib.config.subject import build_placement
     from run_lib.run import Run
@@ -56,7 +57,9 @@ def main(argv: list[str]) -> None:
     check_effects(configuration)
     if (idle := unread(configuration)) and Processes.from_environment().is_main:
         print(f"note: --mode {_MODE.value} does not read config.{', config.'.join(idle)}", file=sys.stderr)
-    run = Run(work_directory(_WORKDIR.value, name), _EVAL_FOLDER.value, name)
+    if (chosen := described(configuration)) and Processes.from_environment().is_main:
+        print(chosen)
+    run = Run(workdir, _EVAL_FOLDER.value, name)
     if mode.uses_workdir:
         remove_partials(writable(run.workdir), below=False)
     with holding(mode.writes(plan, run), _MODE.value), promising(mode.kept):

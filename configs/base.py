@@ -83,6 +83,7 @@ def get_config() -> ConfigDict:
     training.keep_best = False  # and the one of the least held-out loss, which is then evaluated for each
     training.ema_snapshot_freq = 0  # steps between snapshots of the averages of ema_stds; 0: snapshot_freq
     training.snapshot_sampling = True
+    training.preview = "fast"  # sampler of snapshots: fast | own, that of config.sampling
     training.max_nonfinite = 20  # steps in a row, skipped as something was not finite, that stop training
 
     config.optim = optim = ConfigDict()

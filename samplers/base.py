@@ -103,6 +103,11 @@ class Predictor(abc.ABC, Generic[NeededProcess]):
         """The order of convergence of a deterministic predictor, which a test confirms; None if it is stochastic."""
         return None
 
+    @property
+    def evaluations(self) -> int | None:
+        """Evaluations of the network that a step takes, counted by a test; None: as many as it finds necessary."""
+        return 1
+
     def check_times(self, times: Tensor) -> None:
         """Check that the times (num_steps,) fall, or rise for a predictor that encodes.
 

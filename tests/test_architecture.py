@@ -61,7 +61,7 @@ STOREYS: dict[str, list[set[str]]] = {
         {"faults", "stopping"},
         {"files"},
         {"placement", "processes", "seeds", "statistics", "data", "training.undo"},
-        {"locks", "training.checkpoints", "training.watch"},
+        {"automatic", "locks", "training.checkpoints", "training.watch"},
         {"ours", "training.team"},
         # What a configuration chooses from, and what plans are made of.
         {
@@ -115,8 +115,8 @@ STOREYS: dict[str, list[set[str]]] = {
 }
 """Of a package, from the ground up: a module imports its own part of a storey, and storeys below. What no storey
 names stands on top of them all: a package's ``__init__``, and modules that combine parts."""
-BUILDERS = ("configuration", "command_line", "components", "effects", "fields", "files", "parsing", "plugins", "roles",
-            "section_files")  # fmt: skip
+BUILDERS = ("automatic", "configuration", "command_line", "components", "effects", "fields", "files", "parsing",
+            "plugins", "roles", "section_files")  # fmt: skip
 """Modules of ``run_lib.config`` that know configurations and not plans."""
 
 

@@ -42,6 +42,12 @@ def weighting(config: ConfigDict) -> str | None:
     return "likelihood" if config.training.likelihood_weighting else config.training.weighting
 
 
+def preview(config: ConfigDict) -> str | None:
+    """Of a training that draws samples."""
+    draws = config.training.snapshot_sampling and generates(config)
+    return config.training.preview if draws else None
+
+
 def part_of_loop(field: str) -> Callable[[ConfigDict], str | None]:
     """A part of the predictor-corrector loop."""
     return lambda config: config.sampling[field] if config.sampling.method == "pc" else None

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import functools
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 from ml_collections import ConfigDict, FrozenConfigDict
 
 from configs.base import get_config as base_config
+from run_lib.automatic.setup import Choice
+from run_lib.config.automatic import Began, resolve, set_value, wanted
 from run_lib.config.components import Chosen, choose
 from run_lib.config.fields import check_values
 from run_lib.config.plugins import load_plugins
 from run_lib.config.roles import ROLES, components_of, settings_by_section
-from run_lib.data.facts import automatic
 from sde_lib.registry import snake_case, unknown_name
 
 SPELLINGS = {
@@ -28,9 +31,6 @@ SPELLINGS = {
 }
 """Fields that single files of score_sde use for another one."""
 
-
-AUTOMATIC = ("model.sigma_max", "model.sigma_data")
-"""Fields whose value may be ``auto``: what ``--mode stats`` has measured of the data."""
 RECORDED = ("data", "model", "training", "optim", "sampling", "guidance")
 """Sections whose components are recorded with all their settings, defaults included."""
 RESOLVED = "components"
@@ -63,12 +63,14 @@ class Configuration:
             Python: each must have an effect.
         mode: what is to be done with it.
         arguments: words of the command line that are no flags, for modes that take them.
+        automatic: what the fields that were ``auto`` are set to, and why.
     """
 
     values: ConfigDict
     given: frozenset[str]
     mode: str = "all"
     arguments: tuple[str, ...] = ()
+    automatic: Mapping[str, Choice] = dataclasses.field(default_factory=dict)
 
     @functools.cached_property
     def record(self) -> Record:
@@ -103,6 +105,7 @@ def read(
     given: Iterable[str] | None = None,
     mode: str = "all",
     arguments: Sequence[str] = (),
+    workdir: Path | None = None,
 ) -> Configuration:
     """Complete a configuration, its plugins loaded first.
 
@@ -111,6 +114,7 @@ def read(
         given: see ``Configuration``; None: every field that differs from its default, as of a configuration
             that was written in Python.
         mode, arguments: see ``Configuration``.
+        workdir: where a run may go on, with its own values of what is ``auto``; None: nowhere.
 
     Raises:
         ValueError: a plugin that cannot be imported, an unknown field, spellings of one setting that disagree, values
@@ -118,22 +122,21 @@ def read(
     """
     load_plugins(config.get("plugins", ""))
     values = complete(config)
-    _resolve_automatic(values)
+    found: Mapping[str, Choice] = {}
+    if paths := wanted(values):
+        for path in paths:
+            set_value(values, path, default_of(path))
+        check_values(values)  # what they are chosen from
+        found = resolve(values, paths, Began(workdir, values.resume_from))
+        for path, choice in found.items():
+            set_value(values, path, choice.value)
     check_values(values)
     if given is None:
         given = [path for path, value in leaves(config) if value != default_of(path)]
     with values.mode.unlocked():
         values.mode.name = mode
     spelt = frozenset(SPELLINGS.get(path, normalised(path)) for path in given)
-    return Configuration(values, spelt, mode, tuple(arguments))
-
-
-def _resolve_automatic(values: ConfigDict) -> None:
-    for path in AUTOMATIC:
-        section, _, field = path.partition(".")
-        if values[section].get(field) == "auto":
-            with values[section].ignore_type():
-                values[section][field] = automatic(values.data, field)
+    return Configuration(values, spelt, mode, tuple(arguments), MappingProxyType(dict(found)))
 
 
 def of_record(values: Mapping[str, Any]) -> ConfigDict:

@@ -110,6 +110,7 @@ COMPONENTS = {
     "objective": COURSE,
     "weighting": COURSE,
     "schedule": EFFECT,
+    "preview": EFFECT,
 }
 """Of the choice that a role makes, and of its settings but for those below; of roles in the free sections, ``FREE``."""
 

@@ -8,7 +8,8 @@ from typing import Any, get_args
 from ml_collections import ConfigDict
 
 from configs.base import get_config as base_config
-from run_lib.config.configuration import AUTOMATIC, SPELLINGS
+from run_lib.config.automatic import AUTO, AUTOMATIC
+from run_lib.config.configuration import SPELLINGS
 from run_lib.config.roles import ROLES
 from sde_lib.registry import snake_case
 
@@ -18,7 +19,6 @@ EITHER: dict[str, tuple[type, ...]] = {
     "ema.std": (float, tuple),
 }
 """Fields of ``configs/base.py`` that take values of more types than their default's."""
-AUTO = "auto"
 SWITCH = {"true": True, "false": False, "1": True, "0": False, "yes": True, "no": False}
 FURTHER: dict[str, type] = {
     "fir": bool,

@@ -8,6 +8,7 @@ it, else ``SECTIONS``.
 from __future__ import annotations
 
 import inspect
+import itertools
 from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
@@ -17,6 +18,7 @@ from models import register_model
 from run_lib.config.chosen import generates
 from run_lib.config.configuration import Configuration
 from run_lib.config.roles import ROLES, lent
+from run_lib.config.snapshots import draws_by_own
 from run_lib.evaluation.base import register_evaluation
 
 Condition: TypeAlias = Callable[[ConfigDict], bool]
@@ -40,6 +42,11 @@ def _trains(config: ConfigDict) -> bool:
 
 def _previews(config: ConfigDict) -> bool:
     return generates(config) and bool(config.training.snapshot_sampling)
+
+
+def _shows_as_many(config: ConfigDict) -> bool:
+    """Whether a preview has as many samples as any other picture."""
+    return _previews(config) and config.training.get("preview_images") is None
 
 
 def _enabled(config: ConfigDict) -> set[str]:
@@ -83,23 +90,23 @@ def _told_levels(config: ConfigDict) -> bool:
     return _told_process(config) or (table and _told(config, "sigmas"))
 
 
-NUMBERS = ("train", "check", "sample", "eval", "all", "tune", "control", "reconstruct", "convert", "ema")
+NUMBERS = ("train", "sample", "eval", "all", "tune", "control", "reconstruct", "convert", "ema")
 PLANNED = (*NUMBERS, "describe")
 PREPARE = ("pack", "stats")
 """Work on data alone."""
-OURS = (*PLANNED, *PREPARE, "list")
+ALIKE = {"check": "train"}
+"""A mode that does the work of another once, and reads what that one reads."""
+OURS = (*PLANNED, *PREPARE, *ALIKE, "list")
 """A mode of the user's own may read whatever is in no section of ours."""
 EVERY, WITH_WEIGHTS = by(*PLANNED), by(*NUMBERS)
-TRAINING = by("train", "check", all=_trains)
+TRAINING = by("train", all=_trains)
 UPDATES = {**TRAINING, **by("convert")}
 """What the optimiser's state depends on, which some formats hold."""
-LOSS = by("train", "check", eval=_losses, all=lambda c: _trains(c) or _losses(c))
-MODEL = by(
-    "sample", "tune", "control", "reconstruct", train=_previews, check=_previews, eval=_draws, all=generates
-)
+LOSS = by("train", eval=_losses, all=lambda c: _trains(c) or _losses(c))
+MODEL = by("sample", "tune", "control", "reconstruct", train=_previews, eval=_draws, all=generates)
 """What decides which model is sampled from."""
-SAMPLER = by("sample", "tune", train=_previews, check=_previews, eval=_draws, all=generates, control=_steps)
-DATA = by("train", "check", "sample", "eval", "all", "tune", "control", "reconstruct")
+SAMPLER = by("sample", "tune", train=draws_by_own, eval=_draws, all=generates, control=_steps)
+DATA = by("train", "sample", "eval", "all", "tune", "control", "reconstruct")
 
 SECTIONS: dict[str, Readers] = {
     "control": by("control"),
@@ -123,14 +130,13 @@ COMPONENTS: dict[str, Readers] = {
     "network": EVERY,
     "preconditioning": EVERY,
     "sde": by(*NUMBERS, describe=_told_process),
-    "data set": by(
-        "train", "check", "eval", "all", "tune", "control", "reconstruct", *PREPARE, sample=_makes_small
-    ),
+    "data set": by("train", "eval", "all", "tune", "control", "reconstruct", *PREPARE, sample=_makes_small),
     "augmentation": TRAINING,
     "task": EVERY,
     "objective": LOSS,
     "weighting": LOSS,
     "times": {**LOSS, **by("convert")},
+    "preview": by(train=_previews, all=lambda c: _trains(c) and _previews(c)),
     "optimizer": UPDATES,
     "transform": MODEL,
     "guidance": {**MODEL, **by(eval=generates)},
@@ -160,15 +166,13 @@ FIELDS: dict[str, Readers] = {
         ("model.variance", "model.out_channels", "model.preconditioning", "model.num_classes"), EVERY
     ),
     "model.num_scales": by(*NUMBERS, describe=_told_levels),
-    "model.used_ema_rate": by(*(mode for mode in NUMBERS if mode not in ("train", "check"))),
+    "model.used_ema_rate": by(*(mode for mode in NUMBERS if mode != "train")),
     "training.sde": by(*NUMBERS, describe=lambda c: _told(c, "process", "sigmas", "scale_by_sigma")),
     "training.continuous": by(
         *NUMBERS, describe=lambda c: _told_process(c) or (c.training.sde == "vesde" and _told(c, "sigmas"))
     ),
     "training.snapshot_freq": {**TRAINING, **by("eval")},
-    "training.snapshot_sampling": by(
-        train=generates, check=generates, all=lambda c: _trains(c) and generates(c)
-    ),
+    "training.snapshot_sampling": by(train=generates, all=lambda c: _trains(c) and generates(c)),
     **dict.fromkeys(
         ("training.precision", "training.loss_scale", "training.loss_scale_growth", "optim.lr"), UPDATES
     ),
@@ -177,12 +181,11 @@ FIELDS: dict[str, Readers] = {
     **dict.fromkeys(("sampling.clip_denoised", "sampling.dynamic_threshold"), MODEL),
     "sampling.base_samples": DATA,
     **dict.fromkeys(("sampling.num_samples", "sampling.trajectory"), by("sample", all=generates)),
-    "sampling.batch_size": {**SAMPLER, **by("control")},
+    "sampling.batch_size": {**SAMPLER, **by("control", train=_previews)},
+    "sampling.seed": {**SAMPLER, **by(train=_previews)},
     "sampling.grid": {**SAMPLER, **by(eval=generates)},  # an optimised one is loaded with the weights
-    "sampling.grid_size": by(
-        "sample", "control", train=_previews, check=_previews, eval=_draws, all=generates
-    ),
-    "guidance.labels": by("sample", "tune", train=_previews, check=_previews, eval=_draws, all=generates),
+    "sampling.grid_size": by("sample", "control", train=_shows_as_many, eval=_draws, all=generates),
+    "guidance.labels": by("sample", "tune", train=_previews, eval=_draws, all=generates),
 }
 """Of single fields."""
 
@@ -192,9 +195,25 @@ def unread(configuration: Configuration) -> list[str]:
     return sorted(path for path in configuration.given if not reads(configuration, path))
 
 
+def described(configuration: Configuration) -> str:
+    """The fields that were ``auto`` and that the mode reads, with their values and the reasons; empty: there are none.
+
+    A line has one field, or all that follow one another for one reason, such as those of a run that goes on.
+    """
+    found = [(path, c) for path, c in configuration.automatic.items() if reads(configuration, path)]
+    lines = [
+        (", ".join(f"{path} = {choice.value}" for path, choice in group), reason)
+        for reason, group in itertools.groupby(found, lambda one: one[1].reason)
+    ]
+    wide = max((len(values) for values, _ in lines if len(values) < 60), default=0)
+    said = [f"  {values:<{wide}}  {reason}" for values, reason in lines]
+    return "\n".join(["auto (a field that is set holds, and the others go with it):", *said]) if said else ""
+
+
 def reads(configuration: Configuration, path: str) -> bool:
     """Whether the mode of a configuration reads a field, in that configuration."""
-    values, mode, section = configuration.values, configuration.mode, path.partition(".")[0]
+    values, section = configuration.values, path.partition(".")[0]
+    mode = ALIKE.get(configuration.mode, configuration.mode)
     if mode not in OURS:
         return section not in ("control", "reconstruct", "tune", "convert", "ema", "pack", "eval")
     if path in lent(values, mode):

@@ -38,6 +38,7 @@ from run_lib.config.chosen import (
     objective,
     part_of_likelihood,
     part_of_loop,
+    preview,
     restoration_method,
     scorer,
     weighting,
@@ -45,6 +46,7 @@ from run_lib.config.chosen import (
 from run_lib.config.components import Role, choose
 from run_lib.config.methods import register_method
 from run_lib.config.mode import register_mode
+from run_lib.config.previews import register_preview
 from run_lib.data import formed, named  # noqa: F401 - register data sets
 from run_lib.data.augment import register_augmentation
 from run_lib.data.sources import CONTEXT as DATA_CONTEXT
@@ -186,6 +188,14 @@ FIXED: dict[str, Role] = {
     ),
     "times": Role(
         "training.times", register_times, "training", lambda c: c.training.times, frozenset({"process"})
+    ),
+    "preview": Role(
+        "training.preview",
+        register_preview,
+        "training",
+        preview,
+        paths={name: f"training.preview_{name}" for name in ("steps", "predictor", "images")},
+        under="training.snapshot_sampling=True",
     ),
     "optimizer": Role(
         "optim.optimizer",

@@ -20,6 +20,7 @@ from run_lib.config.guidance import build_request
 from run_lib.config.objective import build_classifier_loss, build_loss
 from run_lib.config.sampling import SamplingPlan
 from run_lib.config.settings import TrainSettings
+from run_lib.config.snapshots import plan_preview
 from run_lib.config.subject import Subject
 from run_lib.config.task import build_task
 from run_lib.training.optimisers import LossScaling, Schedule, trained_parameters
@@ -162,9 +163,14 @@ def build_optimisation(configuration: Configuration) -> Optimisation:
 
 
 def plan_training(
-    configuration: Configuration, subject: Subject, preview: SamplingPlan | None
+    configuration: Configuration, subject: Subject, samples: SamplingPlan | None
 ) -> TrainingPlan:
-    """Build the objective, the task and the optimiser's settings.
+    """Build the objective, the task, the optimiser's settings and what draws samples while training.
+
+    Args:
+        configuration: complete.
+        subject: the network and its data.
+        samples: of ``config.sampling``; None: a classifier has none.
 
     Raises:
         ValueError: components that do not fit together.
@@ -176,5 +182,5 @@ def plan_training(
         objective=build_objective(configuration, subject),
         optimisation=build_optimisation(configuration),
         settings=TrainSettings.of(section),
-        preview=preview if section.snapshot_sampling else None,
+        preview=None if samples is None else plan_preview(configuration, samples),
     )

@@ -56,6 +56,10 @@ class AdaptiveSDE(Predictor[SDE]):
     exponent: Annotated[float, Range(above=0)] = 0.9
     most_steps: Annotated[int, Range(least=1)] = 100_000
 
+    @property
+    def evaluations(self) -> None:
+        return None
+
     def update_fn(self, model: Model[SDE], x: Tensor, t: Tensor, s: Tensor, noise: Noise) -> Step:
         sde = model.process
         start, whole = t, t - s

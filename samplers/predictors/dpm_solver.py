@@ -83,6 +83,10 @@ class DPMSolverSinglestep(Predictor[GaussianProcess]):
     order: Annotated[int, Range(least=2, most=3)] = 2
     form: Form = "x0"
 
+    @property
+    def evaluations(self) -> int:
+        return self.order
+
     def update_fn(self, model: GaussianModel, x: Tensor, t: Tensor, s: Tensor, noise: Noise) -> Step:
         process = model.process
         now, first = process.marginal(t), view(model(x, t), self.form)

@@ -69,6 +69,10 @@ class Heun(Predictor[GaussianProcess]):
     def order(self) -> int | None:
         return None if self.churn else 2
 
+    @property
+    def evaluations(self) -> int:
+        return 2
+
     def update_fn(self, model: GaussianModel, x: Tensor, t: Tensor, s: Tensor, noise: Noise) -> Step:
         if self.churn:
             process = model.process

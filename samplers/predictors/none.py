@@ -16,5 +16,9 @@ from sde_lib.noise import Noise
 class NonePredictor(Predictor):
     """x_s = x_t."""
 
+    @property
+    def evaluations(self) -> int:
+        return 0
+
     def update_fn(self, model: Model, x: Tensor, t: Tensor, s: Tensor, noise: Noise) -> Step:
         return Step(x, x)

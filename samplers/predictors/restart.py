@@ -44,6 +44,11 @@ class Restart(Predictor[GaussianProcess]):
                 f"restart goes from low up to high, 0 < low < high; got {self.restart_low} and {self.restart_high}."
             )
 
+    @property
+    def evaluations(self) -> None:
+        """Two in most steps, and more where it restarts."""
+        return None
+
     def plan(self, process: GaussianProcess, times: Tensor) -> Sequence[Predictor[GaussianProcess]]:
         """Heun everywhere but in the step that ends at or below ``restart_low``.
 

@@ -33,6 +33,10 @@ class SEEDS(Predictor[GaussianProcess]):
     stages: Annotated[int, Range(least=2, most=3)] = 2
     form: Literal["x0", "eps"] = "x0"
 
+    @property
+    def evaluations(self) -> int:
+        return self.stages
+
     def update_fn(self, model: GaussianModel, x: Tensor, t: Tensor, s: Tensor, noise: Noise) -> Step:
         process = model.process
         now, then = process.marginal(t), process.marginal(s)

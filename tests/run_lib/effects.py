@@ -201,6 +201,7 @@ OTHER_VALUES: Mapping[str, tuple[Any, ...]] = {
     "reconstruct.input": ("train",),
     "sampling.listed_times": ((0.8, 0.5, 0.1),),
     "sampling.ode_method": ("dop853",),
+    "training.preview_predictor": ("heun",),
     "sampling.shares": (((1.0,), (0.25, 0.75)),),
 }
 """Of fields whose declaration says too little."""

@@ -17,7 +17,7 @@ from torch import Tensor
 from models.prediction.denoised import register_denoised_fn
 from run_lib.config.configuration import base_fields
 from run_lib.config.mode import register_mode
-from run_lib.config.reading import COMPONENTS, FIELDS, OURS, PLANNED, PREPARE, SECTIONS, unread
+from run_lib.config.reading import ALIKE, COMPONENTS, FIELDS, OURS, PLANNED, PREPARE, SECTIONS, unread
 from run_lib.config.roles import ROLES
 from tests.run_lib.covering import INTERPOLATION, LIKELIHOOD, PREVIEWS, UNUSED, base
 from tests.run_lib.effects import Case, with_effect, wrong_effects
@@ -44,7 +44,7 @@ QUICK = ("train", "sample")
 
 @pytest.mark.parametrize(
     "mode",
-    [pytest.param(mode, marks=[pytest.mark.slow] * (mode not in QUICK)) for mode in (*PLANNED, *PREPARE)],
+    [pytest.param(mode, marks=[pytest.mark.slow] * (mode not in QUICK)) for mode in (*PLANNED, *PREPARE, *ALIKE)],
 )
 def test_every_field_in_every_mode(mode: str) -> None:
     assert wrong_effects(base(mode)) == []

@@ -69,6 +69,18 @@ def test_budget_is_kept(predictor: Predictor, steps: int) -> None:
     run, calls = sampler("vp", predictor, steps), []
     run.model.network.register_forward_hook(lambda *_: calls.append(1))  # type: ignore[operator, union-attr]
     assert run.sample((2, 3), Noise(0, range(2))).nfe == len(calls) == (steps - 1) * PER_STEP[predictor] + 1
+    assert predictor.evaluations == PER_STEP[predictor]
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in register_predictor if not register_predictor[name].encodes]
+)
+def test_declared_evaluations_are_those_that_are_counted(name: str) -> None:
+    """Of every registered predictor by its defaults; of those that say that they do not know, it is another number."""
+    predictor = register_predictor[name]()
+    counted = sampler("vp", predictor, 10).sample((2, 3), Noise(0, range(2))).nfe
+    declared = predictor.evaluations
+    assert (counted == 9 * declared + 1) if declared is not None else (counted > 9 * 2 + 1)
 
 
 def test_budget_of_restart() -> None:

@@ -1,0 +1,1 @@
+"""A setup of a training, chosen from the size of the images and the machine."""

@@ -1,0 +1,97 @@
+"""What a machine has for a training: the kind of its device, its memory, its precision, how many processes."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from run_lib.processes import Processes
+
+Precision = Literal["float32", "bfloat16", "float16"]
+GIB = 2**30
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What each process of a training has.
+
+    Attributes:
+        kind: of its device: ``cuda``, ``cpu``, ...
+        memory: bytes of the device, whether they are free or not; of a CPU, its share of the machine's.
+        precision: the lowest in which the device computes faster than in float32, and without float16's scale of the
+            loss where it has bfloat16.
+        processes: that train together.
+    """
+
+    kind: str
+    memory: int
+    precision: Precision
+    processes: int = 1
+
+    def __str__(self) -> str:
+        several = f", {self.processes} processes" if self.processes > 1 else ""
+        return f"{self.kind} with {self.memory / GIB:.0f} GiB for a process, {self.precision}{several}"
+
+
+def this_machine(device: torch.device) -> Machine:
+    """The machine that the program runs on.
+
+    Memory is in whole GiB, so that processes on machines of one kind, whose memories differ by what a BIOS keeps,
+    choose alike.
+
+    Args:
+        device: of this process.
+    """
+    processes = Processes.from_environment().world_size
+    if device.type == "cuda":
+        found = torch.cuda.get_device_properties(device)
+        return Machine("cuda", _whole(found.total_memory), _of_capability(found.major), processes)
+    here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    return Machine(device.type, _whole(main_memory() // here), _of_processor(), processes)
+
+
+def _whole(memory: int) -> int:
+    """In whole GiB, the nearest: a device of 24 GiB has 23.6."""
+    return max(1, round(memory / GIB)) * GIB
+
+
+def _of_capability(major: int) -> Precision:
+    """Of an NVIDIA GPU: tensor cores have float16 from compute capability 7, bfloat16 from 8."""
+    return "bfloat16" if major >= 8 else "float16" if major == 7 else "float32"
+
+
+def _of_processor(flags: Path = Path("/proc/cpuinfo")) -> Precision:
+    """Processors without instructions for bfloat16 emulate it, and are slower in it than in float32."""
+    if not flags.is_file():
+        return "float32"
+    found = re.search(r"\b(avx512_bf16|amx_bf16|bf16)\b", flags.read_text(encoding="utf-8", errors="replace"))
+    return "float32" if found is None else "bfloat16"
+
+
+def main_memory(root: Path = Path("/")) -> int:
+    """Bytes of memory that this process may have: the machine's, or the least limit of its control groups.
+
+    Args:
+        root: of the file system, in which Linux says the limits.
+    """
+    limits = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
+    groups = root / "proc/self/cgroup"
+    for line in groups.read_text(encoding="utf-8").splitlines() if groups.is_file() else ():
+        number, controllers, path = line.split(":", 2)
+        if number == "0":
+            top, name = root / "sys/fs/cgroup", "memory.max"
+        elif "memory" in controllers.split(","):
+            top, name = root / "sys/fs/cgroup/memory", "memory.limit_in_bytes"
+        else:
+            continue
+        # In a container the path may be the host's, which is not seen; the top is.
+        own = Path(path.lstrip("/"))
+        files = [top / folder / name for folder in (own, *own.parents)]
+        written = [file.read_text(encoding="utf-8").strip() for file in files if file.is_file()]
+        limits += [int(text) for text in written if text.isdigit()]
+    return min(limits)
