@@ -53,8 +53,9 @@ class Train(Mode):
 @register_mode(name="sample")
 @dataclass(frozen=True)
 class Sample(Mode):
-    """Draws ``sampling.num_samples`` samples, and a picture of the first of them."""
+    """Draws ``sampling.num_samples`` samples, and a picture of the first; several processes share the work."""
 
+    many_processes: ClassVar[bool] = True
     kept: ClassVar[str] = "unfinished samples are not kept, and the same command begins anew"
 
     def plan(self, configuration: Configuration) -> SamplingPlan:
@@ -63,7 +64,7 @@ class Sample(Mode):
         return plans.sampling(configuration)
 
     def writes(self, plan: SamplingPlan, run: Run) -> Iterable[Path]:
-        return (run.samples,)
+        return (run.samples,) if Processes.from_environment().is_main else ()
 
     def work(self, plan: SamplingPlan, run: Run) -> None:
         from run_lib.sample import sample
@@ -116,11 +117,10 @@ class Everything(Mode):
         return (*(folder for part, folder in parts if part is not None), run.evaluation)
 
     def work(self, plan: plans.CompletePlan, run: Run) -> None:
-        processes = Processes.from_environment()
-        with processes.process_group(plan.evaluation.subject.placement.device):
-            self._all(plan, run, processes)
+        with Processes.from_environment().process_group(plan.evaluation.subject.placement.device):
+            self._all(plan, run)
 
-    def _all(self, plan: plans.CompletePlan, run: Run, processes: Processes) -> None:
+    def _all(self, plan: plans.CompletePlan, run: Run) -> None:
         from run_lib.evaluation.evaluate import check, evaluate
         from run_lib.sample import sample
         from run_lib.training.loop import train
@@ -129,7 +129,7 @@ class Everything(Mode):
         if plan.training is not None:
             train(plan.training, run)
         lost = None
-        if plan.sampling is not None and processes.is_main:
+        if plan.sampling is not None:
             try:
                 sample(plan.sampling, run)
             except NotFiniteError as error:  # the weights have other numbers
