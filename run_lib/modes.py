@@ -192,8 +192,9 @@ class Control(Mode):
 @register_mode(name="reconstruct")
 @dataclass(frozen=True)
 class Reconstruct(Mode):
-    """Takes images to noise and back (DIRE), and measures how far from themselves they return."""
+    """Takes images to noise and back (DIRE), and measures how far they return; several processes share the work."""
 
+    many_processes: ClassVar[bool] = True
     kept: ClassVar[str] = "the images that are done are kept, and the same command goes on with the rest"
 
     def plan(self, configuration: Configuration) -> ReconstructionPlan:
@@ -204,7 +205,7 @@ class Reconstruct(Mode):
     def writes(self, plan: ReconstructionPlan, run: Run) -> Iterable[Path]:
         from run_lib.editing.reconstruct import output_folder
 
-        return (output_folder(plan, run),)
+        return (output_folder(plan, run),) if Processes.from_environment().is_main else ()
 
     def work(self, plan: ReconstructionPlan, run: Run) -> None:
         from run_lib.editing.reconstruct import reconstruct

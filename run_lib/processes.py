@@ -81,6 +81,19 @@ class Processes:
                 raise MachineError(_ENDED) from error
 
     @contextlib.contextmanager
+    def main_first(self) -> Iterator[None]:
+        """A block that the main process has left when the others enter it.
+
+        Raises:
+            MachineError: another process has ended.
+        """
+        if not self.is_main:
+            self.barrier()
+        yield
+        if self.is_main:
+            self.barrier()
+
+    @contextlib.contextmanager
     def process_group(self, device: torch.device | None = None) -> Iterator[None]:
         """Join the process group, and leave it at the end of the block; within it only rank 0 prints.
 

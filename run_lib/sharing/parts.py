@@ -94,7 +94,7 @@ class Parts:
         stride = count if by_turns or count == 1 else len(todo)
 
         def done(index: int, wanted: Sequence[str] | None = None) -> Part:
-            return self.batch(name, index, lambda: compute(todo[index]), wanted)
+            return self.batch(name, todo[index].start, lambda: compute(todo[index]), wanted)
 
         with tqdm(total=len(todo), desc=name, unit="batch", disable=not self.processes.is_main) as bar:
             for first in range(0, len(todo), stride):
@@ -117,10 +117,10 @@ class Parts:
         self.processes.barrier()  # all have read what there is
 
     def batch(
-        self, name: str, index: int, compute: Callable[[], Part], names: Sequence[str] | None = None
+        self, name: str, first: int, compute: Callable[[], Part], names: Sequence[str] | None = None
     ) -> Part:
-        """What a batch gave: read if it is there, else computed and written."""
-        path = self.folder / f"{name}_{index:05d}.npz"
+        """What the batch of a first row gave: read if it is there, else computed and written."""
+        path = self.folder / f"{name}_{first:05d}.npz"
         if path.is_file():
             try:
                 return read_arrays(path, names)
