@@ -169,8 +169,9 @@ class Tune(Mode):
 @register_mode(name="control")
 @dataclass(frozen=True)
 class Control(Mode):
-    """Inpainting, colorization, super-resolution and other work on given images."""
+    """Inpainting, super-resolution and other work on given images; several processes share the work."""
 
+    many_processes: ClassVar[bool] = True
     kept: ClassVar[str] = "there is no report, and the same command begins anew"
 
     def plan(self, configuration: Configuration) -> ControlPlan:
@@ -181,7 +182,7 @@ class Control(Mode):
     def writes(self, plan: ControlPlan, run: Run) -> Iterable[Path]:
         from run_lib.editing.control import output_folder
 
-        return (output_folder(plan, run),)
+        return (output_folder(plan, run),) if Processes.from_environment().is_main else ()
 
     def work(self, plan: ControlPlan, run: Run) -> None:
         from run_lib.editing.control import control

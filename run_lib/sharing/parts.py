@@ -52,12 +52,16 @@ class Parts:
         return cls(results / FOLDER / key, processes, writes=processes.world_size > 1)
 
     @contextmanager
-    def until_written(self) -> Iterator[None]:
-        """A block in which the batches are done and the results written; at its end the files go."""
-        if self.writes:
-            with promising(KEPT):
-                yield
-        else:
+    def until_written(self, *, anew: bool = False) -> Iterator[None]:
+        """A block in which the batches are done and the results written; at its end the files go.
+
+        Args:
+            anew: let them go at its beginning, too: an interrupted run is not gone on with.
+        """
+        if anew:
+            with self.processes.main_first():
+                self.remove()
+        with promising(KEPT if self.writes and not anew else ""):
             yield
         self.remove()
 

@@ -95,19 +95,29 @@ def test_two_processes_write_the_files_of_one(trained: Path, tmp_path: Path) -> 
             "reconstruct__input": given, "reconstruct__num_steps": 2, "reconstruct__batch_size": 2,
             "reconstruct__convert": True,
         }),
+        "control/inpaint/score": ("control", 1, {
+            "control__input": given, "control__convert": True, "control__samples": 3, "sampling__num_steps": 2,
+        }),
+        "control/interpolate": ("control", 1, {
+            "control__task": "interpolate", "control__input": given, "control__convert": True,
+            "sampling__num_steps": 2,
+        }),
     }  # fmt: skip
-    one, jobs = tmp_path / "one", list[Job]()
-    begun(trained, one)
+    one = tmp_path / "one"
+    works = {
+        folder: Work(tmp_path / folder.replace("/", "_"), mode=mode, fields=fields)
+        for folder, (mode, _, fields) in asked.items()
+    }
+    begun(trained, one, *(work.folder for work in works.values()))
+    said: dict[str, list[str]] = {}
     for folder, (mode, status, fields) in asked.items():
         alone = program("--config", TINY, "--mode", mode, "--workdir", one, **fields)
         assert alone.status == status, alone.err
-        begun(trained, tmp_path / folder)
-        jobs.append(Work(tmp_path / folder, mode=mode, fields=fields))
-        (tmp_path / f"{folder}.said").write_text(f"{alone.status}\n{alone.out}{alone.err}")
-    together(2, jobs)
-    for folder, (_, status, _) in asked.items():
-        first, second = ends(tmp_path / folder)
-        assert content(tmp_path / folder / folder) == content(one / folder)
-        assert second == [str(status)]
-        wanted = lines((tmp_path / f"{folder}.said").read_text().replace(str(one), str(tmp_path / folder)))
-        assert first == wanted
+        text = f"{status}\n{alone.out}{alone.err}"
+        said[folder] = lines(text.replace(str(one), str(works[folder].folder)))
+    together(2, list(works.values()))
+    for folder, work in works.items():
+        first, second = ends(work.folder)
+        assert content(work.folder / folder) == content(one / folder)
+        assert second == said[folder][:1], "its status, and not a word"
+        assert first == said[folder]
