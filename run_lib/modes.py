@@ -148,8 +148,9 @@ class Everything(Mode):
 @register_mode(name="tune")
 @dataclass(frozen=True)
 class Tune(Mode):
-    """Sweeps settings of the sampler over the same seeds, or finds a time grid for a checkpoint."""
+    """Sweeps settings of the sampler over the same seeds, or finds a time grid; several processes share the sweep."""
 
+    many_processes: ClassVar[bool] = True
     kept: ClassVar[str] = "the sets that are scored are kept, and the same command scores the rest"
 
     def plan(self, configuration: Configuration) -> TuningPlan:
@@ -158,7 +159,8 @@ class Tune(Mode):
         return plans.tuning(configuration)
 
     def writes(self, plan: TuningPlan, run: Run) -> Iterable[Path]:
-        return (run.folder(plan.settings.folder, "config.tune.folder"),)
+        folder = run.folder(plan.settings.folder, "config.tune.folder")
+        return (folder,) if Processes.from_environment().is_main else ()
 
     def work(self, plan: TuningPlan, run: Run) -> None:
         from run_lib.tuning.tune import tune
@@ -295,7 +297,9 @@ class Pack(Mode):
 @register_mode(name="stats")
 @dataclass(frozen=True)
 class Stats(Mode):
-    """Measures a data set: classes, levels, moments, the largest distance, and the noise levels that they ask for."""
+    """Measures a data set: classes, levels, moments, the largest distance; several processes share the work."""
+
+    many_processes: ClassVar[bool] = True
 
     def plan(self, configuration: Configuration) -> PreparationPlan:
         from run_lib.config import plans
@@ -303,7 +307,10 @@ class Stats(Mode):
         return plans.preparation(configuration)
 
     def writes(self, plan: PreparationPlan, run: Run) -> Iterable[Path]:
-        return ()
+        from run_lib.preparation.stats import parts_folder
+
+        processes = Processes.from_environment()
+        return (parts_folder(run),) if processes.world_size > 1 and processes.is_main else ()
 
     def work(self, plan: PreparationPlan, run: Run) -> None:
         from run_lib.preparation.stats import stats

@@ -31,12 +31,12 @@ class Parts:
     """A file for each batch that is done, by which processes give it to each other, and a run goes on with it.
 
     Attributes:
-        folder: of the files.
+        folder: of the files; None: there are none.
         processes: which share the batches.
-        writes: whether there are files; one process can do without, and still reads those that it finds.
+        writes: whether files are written; one process can do without, and still reads those that it finds.
     """
 
-    folder: Path
+    folder: Path | None = None
     processes: Processes = field(default_factory=Processes)
     writes: bool = True
 
@@ -67,7 +67,7 @@ class Parts:
 
     def remove(self) -> None:
         """Remove the files, which all processes have read, and those that interrupted runs of other settings left."""
-        if self.processes.is_main and self.folder.parent.is_dir():
+        if self.processes.is_main and self.folder is not None and self.folder.parent.is_dir():
             with naming(self.folder.parent):
                 shutil.rmtree(self.folder.parent)
 
@@ -124,6 +124,8 @@ class Parts:
         self, name: str, first: int, compute: Callable[[], Part], names: Sequence[str] | None = None
     ) -> Part:
         """What the batch of a first row gave: read if it is there, else computed and written."""
+        if self.folder is None:
+            return _timed(compute)
         path = self.folder / f"{name}_{first:05d}.npz"
         if path.is_file():
             try:
