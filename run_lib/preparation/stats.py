@@ -186,7 +186,7 @@ def measure(split: Split, parts: Parts | None = None) -> tuple[Moments, Distance
 
     moments, kept = Moments(), [] if sample is None else [sample]
     far, radii = None, torch.zeros(0, dtype=torch.float64)
-    for part in parts.each("measuring", split.rows.pieces(), scanned):
+    for part in parts.each("measuring", split.rows.pieces(), scanned, sized=False):
         moments.add_part(part)
         rows = torch.from_numpy(part["far"])
         if exact:
@@ -215,7 +215,8 @@ def largest_distance(rows: Tensor, parts: Parts | None = None) -> float:
         return {"most": np.array(most)}
 
     todo = list(batches(len(rows), 500))
-    return max(float(part["most"]) for part in (parts or Parts()).each("comparing", todo, compared))
+    shared = (parts or Parts()).each("comparing", todo, compared, sized=False)
+    return max(float(part["most"]) for part in shared)
 
 
 def _counts(split: Split) -> dict[str, int]:

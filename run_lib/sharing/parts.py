@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -21,7 +20,8 @@ from run_lib.processes import Processes
 from run_lib.stopping import finishing, promising
 
 KEPT = "the batches that are done are kept, and the same command goes on after them"
-FOLDER = "parts"
+FOLDER = ".unfinished"
+"""Of the files of results that are written when all batches are done."""
 Part: TypeAlias = dict[str, np.ndarray]
 """What a batch gave: plain arrays by name, and in ``seconds`` the time that it took."""
 
@@ -67,9 +67,14 @@ class Parts:
 
     def remove(self) -> None:
         """Remove the files, which all processes have read, and those that interrupted runs of other settings left."""
-        if self.processes.is_main and self.folder is not None and self.folder.parent.is_dir():
-            with naming(self.folder.parent):
-                shutil.rmtree(self.folder.parent)
+        if not self.processes.is_main or self.folder is None or not self.folder.parent.is_dir():
+            return
+        with naming(self.folder.parent):
+            for path in self.folder.parent.glob("*/*.npz"):
+                path.unlink()
+            for folder in (*self.folder.parent.iterdir(), self.folder.parent):
+                with suppress(OSError):  # it holds what is not ours
+                    folder.rmdir()
 
     def each(
         self,
@@ -80,6 +85,7 @@ class Parts:
         by_turns: bool = False,
         last: Callable[[Part], bool] | None = None,
         names: Sequence[str] | None = None,
+        sized: bool = True,
     ) -> Iterator[Part]:
         """What each batch gave, in their order, whoever has computed it.
 
@@ -91,9 +97,10 @@ class Parts:
                 early; otherwise nobody waits before all are done.
             last: whether a batch is one after which there are no others.
             names: the arrays that are read of batches of other processes; None: all.
+            sized: whether users choose the size of a batch, and so are told where there are too few.
         """
         count = self.processes.world_size
-        if len(todo) < count:
+        if sized and len(todo) < count:
             print(f"{name}: {len(todo)} batches for {count} processes; a lower batch size shares them out")
         stride = count if by_turns or count == 1 else len(todo)
 
