@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import json
+import os
 import re
+import shutil
+import signal
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -13,11 +17,13 @@ from typing import Any
 from unittest import mock
 
 import pytest
+from torch.multiprocessing import ProcessExitedException
 
 from run_lib import sample
 from run_lib.config.sampling import SamplingPlan
-from run_lib.processes import Processes
+from run_lib.processes import _ENDED, Processes
 from run_lib.seeds import Use
+from run_lib.sharing.parts import KEPT
 from tests.run_lib.pictures import random_pixels, save, truncated
 from tests.run_lib.program import TINY, program, run
 from tests.run_lib.together import Job, together
@@ -66,6 +72,43 @@ class Diverging(Work):
             return drawn(plan, indices, use)
 
         with mock.patch.object(sample, "draw", draw):
+            super().run()
+
+
+@dataclass(frozen=True)
+class Interrupted(Work):
+    """Of two processes, the second is sent a signal in the first of its three batches."""
+
+    def run(self) -> None:
+        drawn = sample.draw
+
+        def draw(plan: SamplingPlan, indices: Sequence[int], use: Use = Use.SAMPLING) -> sample.Batch:
+            if indices[0] == 2:
+                os.kill(os.getpid(), signal.SIGTERM)
+            return drawn(plan, indices, use)
+
+        with mock.patch.object(sample, "draw", draw):
+            super().run()
+
+
+@dataclass(frozen=True)
+class Killed(Work):
+    """Packing, in which processes are killed at the second block that they write.
+
+    Attributes:
+        ranks: of those that are killed.
+    """
+
+    ranks: Sequence[int] = ()
+
+    def run(self) -> None:
+        written = itertools.count(1)
+
+        def sync(number: int) -> None:
+            if next(written) == 2 and Processes.from_environment().rank in self.ranks:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        with mock.patch("os.fdatasync", sync):
             super().run()
 
 
@@ -155,10 +198,11 @@ def test_two_processes_write_the_files_of_one(trained: Path, tmp_path: Path) -> 
         for number, (folder, work) in enumerate(asked.items())
     ]
     lost = Diverging(tmp_path / "lost", mode="sample", fields=FEW)
-    begun(trained, lost.folder, *(work.folder for _, *works in both for work in works))
+    stopped = Interrupted(tmp_path / "stopped", mode="sample", fields={**FEW, "sampling__batch_size": 2})
+    begun(trained, lost.folder, stopped.folder, *(work.folder for _, *works in both for work in works))
     for _, alone, _ in both:
         alone.run()
-    together(2, [lost, *(work for _, _, work in both)])
+    together(2, [lost, *(work for _, _, work in both), stopped])
     for folder, alone, work in both:
         (said,), (first, second) = ends(alone.folder, 1), ends(work.folder)
         assert said[0] == statuses.get(folder, "0"), said
@@ -170,3 +214,38 @@ def test_two_processes_write_the_files_of_one(trained: Path, tmp_path: Path) -> 
     assert [end[0] for end in ends(lost.folder)] == ["3", "3"]
     assert sorted(told) == [[], ["incomplete: 5 samples are lost, of index 1, 4, 5, 6, 7: of 1"]]
     assert not (lost.folder / "samples").exists()
+
+    first, second = ends(stopped.folder)
+    assert first == ["1", f"error: {_ENDED}"]
+    assert second == ["143", f"stopped by SIGTERM: {KEPT}."]
+    with mock.patch.object(sample, "draw", mock.Mock(wraps=sample.draw)) as draw:
+        run(TINY, "sample", stopped.folder, **stopped.fields)
+    assert [call.args[1] for call in draw.call_args_list] == [range(6, 8), range(10, 11)]
+    begun(trained, tmp_path / "whole")
+    run(TINY, "sample", tmp_path / "whole", **stopped.fields)
+    assert content(stopped.folder / "samples") == content(tmp_path / "whole/samples")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("ranks", [(1,), (0, 1)])
+def test_packing_that_was_killed_goes_on_by_any_number(ranks: Sequence[int], tmp_path: Path) -> None:
+    """One or both of two processes; then one or three go on, and write what one writes undisturbed."""
+    small = {"run_lib.preparation.pack.BLOCK": 5_000}
+    fields = {"data__root": "."}
+    work = {"mode": "pack", "fields": fields, "constants": small}
+    Work(tmp_path / "whole", **work).run()
+    with pytest.raises(ProcessExitedException):
+        together(2, [Killed(tmp_path / "killed", ranks=ranks, **work)])
+    held = tmp_path / "killed/packed"
+    assert {path.name for path in held.iterdir()} >= {
+        f".packing-train.{end}" for end in ("npy", "done", "plan")
+    }
+    states = (held / ".packing-train.done").read_bytes()
+    assert 0 in states and 1 in states
+    for count in (1, 3):
+        shutil.copytree(tmp_path / "killed", tmp_path / str(count))
+    Work(tmp_path / "1", **work).run()
+    together(3, [Work(tmp_path / "3", **work)])
+    for count in (1, 3):
+        assert content(tmp_path / str(count)) == content(tmp_path / "whole")
+        assert f"going on with {tmp_path / str(count)}" in ends(tmp_path / str(count), count)[0][1]
