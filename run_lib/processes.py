@@ -171,5 +171,5 @@ def refuse_several(mode: str, many_processes: bool) -> None:
     if world_size > 1 and not many_processes:
         raise ValueError(
             f"--mode {mode} runs in one process, and WORLD_SIZE={world_size} were launched: start it without torchrun. "
-            f"It is the modes that take long that share their work: docs/processes.md has the table."
+            f"docs/processes.md has the modes that share their work."
         )
