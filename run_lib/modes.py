@@ -73,8 +73,9 @@ class Check(Mode):
 @register_mode(name="sample")
 @dataclass(frozen=True)
 class Sample(Mode):
-    """Draws ``sampling.num_samples`` samples, and a picture of the first of them."""
+    """Draws ``sampling.num_samples`` samples, and a picture of the first; several processes share the work."""
 
+    many_processes: ClassVar[bool] = True
     kept: ClassVar[str] = "unfinished samples are not kept, and the same command begins anew"
 
     def plan(self, configuration: Configuration) -> SamplingPlan:
@@ -83,7 +84,7 @@ class Sample(Mode):
         return plans.sampling(configuration)
 
     def writes(self, plan: SamplingPlan, run: Run) -> Iterable[Path]:
-        return (run.samples,)
+        return (run.samples,) if Processes.from_environment().is_main else ()
 
     def work(self, plan: SamplingPlan, run: Run) -> None:
         from run_lib.sample import sample
@@ -136,11 +137,10 @@ class Everything(Mode):
         return (*(folder for part, folder in parts if part is not None), run.evaluation)
 
     def work(self, plan: plans.CompletePlan, run: Run) -> None:
-        processes = Processes.from_environment()
-        with processes.process_group(plan.evaluation.subject.placement.device):
-            self._all(plan, run, processes)
+        with Processes.from_environment().process_group(plan.evaluation.subject.placement.device):
+            self._all(plan, run)
 
-    def _all(self, plan: plans.CompletePlan, run: Run, processes: Processes) -> None:
+    def _all(self, plan: plans.CompletePlan, run: Run) -> None:
         from run_lib.evaluation.evaluate import check, evaluate
         from run_lib.sample import sample
         from run_lib.training.loop import train
@@ -149,7 +149,7 @@ class Everything(Mode):
         if plan.training is not None:
             train(plan.training, run)
         lost = None
-        if plan.sampling is not None and processes.is_main:
+        if plan.sampling is not None:
             try:
                 sample(plan.sampling, run)
             except NotFiniteError as error:  # the weights have other numbers
@@ -168,8 +168,9 @@ class Everything(Mode):
 @register_mode(name="tune")
 @dataclass(frozen=True)
 class Tune(Mode):
-    """Sweeps settings of the sampler over the same seeds, or finds a time grid for a checkpoint."""
+    """Sweeps settings of the sampler over the same seeds, or finds a time grid; several processes share the sweep."""
 
+    many_processes: ClassVar[bool] = True
     kept: ClassVar[str] = "the sets that are scored are kept, and the same command scores the rest"
 
     def plan(self, configuration: Configuration) -> TuningPlan:
@@ -178,7 +179,8 @@ class Tune(Mode):
         return plans.tuning(configuration)
 
     def writes(self, plan: TuningPlan, run: Run) -> Iterable[Path]:
-        return (run.folder(plan.settings.folder, "config.tune.folder"),)
+        folder = run.folder(plan.settings.folder, "config.tune.folder")
+        return (folder,) if Processes.from_environment().is_main else ()
 
     def work(self, plan: TuningPlan, run: Run) -> None:
         from run_lib.tuning.tune import tune
@@ -189,8 +191,9 @@ class Tune(Mode):
 @register_mode(name="control")
 @dataclass(frozen=True)
 class Control(Mode):
-    """Inpainting, colorization, super-resolution and other work on given images."""
+    """Inpainting, super-resolution and other work on given images; several processes share the work."""
 
+    many_processes: ClassVar[bool] = True
     kept: ClassVar[str] = "there is no report, and the same command begins anew"
 
     def plan(self, configuration: Configuration) -> ControlPlan:
@@ -201,7 +204,7 @@ class Control(Mode):
     def writes(self, plan: ControlPlan, run: Run) -> Iterable[Path]:
         from run_lib.editing.control import output_folder
 
-        return (output_folder(plan, run),)
+        return (output_folder(plan, run),) if Processes.from_environment().is_main else ()
 
     def work(self, plan: ControlPlan, run: Run) -> None:
         from run_lib.editing.control import control
@@ -212,8 +215,9 @@ class Control(Mode):
 @register_mode(name="reconstruct")
 @dataclass(frozen=True)
 class Reconstruct(Mode):
-    """Takes images to noise and back (DIRE), and measures how far from themselves they return."""
+    """Takes images to noise and back (DIRE), and measures how far they return; several processes share the work."""
 
+    many_processes: ClassVar[bool] = True
     kept: ClassVar[str] = "the images that are done are kept, and the same command goes on with the rest"
 
     def plan(self, configuration: Configuration) -> ReconstructionPlan:
@@ -224,7 +228,7 @@ class Reconstruct(Mode):
     def writes(self, plan: ReconstructionPlan, run: Run) -> Iterable[Path]:
         from run_lib.editing.reconstruct import output_folder
 
-        return (output_folder(plan, run),)
+        return (output_folder(plan, run),) if Processes.from_environment().is_main else ()
 
     def work(self, plan: ReconstructionPlan, run: Run) -> None:
         from run_lib.editing.reconstruct import reconstruct
@@ -313,7 +317,9 @@ class Pack(Mode):
 @register_mode(name="stats")
 @dataclass(frozen=True)
 class Stats(Mode):
-    """Measures a data set: classes, levels, moments, the largest distance, and the noise levels that they ask for."""
+    """Measures a data set: classes, levels, moments, the largest distance; several processes share the work."""
+
+    many_processes: ClassVar[bool] = True
 
     def plan(self, configuration: Configuration) -> PreparationPlan:
         from run_lib.config import plans
@@ -321,7 +327,10 @@ class Stats(Mode):
         return plans.preparation(configuration)
 
     def writes(self, plan: PreparationPlan, run: Run) -> Iterable[Path]:
-        return ()
+        from run_lib.preparation.stats import parts_folder
+
+        processes = Processes.from_environment()
+        return (parts_folder(run),) if processes.world_size > 1 and processes.is_main else ()
 
     def work(self, plan: PreparationPlan, run: Run) -> None:
         from run_lib.preparation.stats import stats

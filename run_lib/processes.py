@@ -81,6 +81,19 @@ class Processes:
                 raise MachineError(_ENDED) from error
 
     @contextlib.contextmanager
+    def main_first(self) -> Iterator[None]:
+        """A block that the main process has left when the others enter it.
+
+        Raises:
+            MachineError: another process has ended.
+        """
+        if not self.is_main:
+            self.barrier()
+        yield
+        if self.is_main:
+            self.barrier()
+
+    @contextlib.contextmanager
     def process_group(self, device: torch.device | None = None) -> Iterator[None]:
         """Join the process group, and leave it at the end of the block; within it only rank 0 prints.
 
@@ -158,5 +171,5 @@ def refuse_several(mode: str, many_processes: bool) -> None:
     if world_size > 1 and not many_processes:
         raise ValueError(
             f"--mode {mode} runs in one process, and WORLD_SIZE={world_size} were launched: start it without torchrun. "
-            f"--mode eval shares its batches among them."
+            f"docs/processes.md has the modes that share their work."
         )

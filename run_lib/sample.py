@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
+import json
 import time
 import zipfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from run_lib.data.classes import numbered
 from run_lib.files import atomic, write_json
 from run_lib.fingerprint import basis_of_samples
 from run_lib.pictures import picture, save_gif, save_png
+from run_lib.processes import Processes
 from run_lib.run import Run
 from run_lib.sample_folder import SampleFolder, deciding
 from run_lib.seeds import Use, stream_seed
+from run_lib.sharing.parts import Part, Parts
 from run_lib.tuning.stored_grids import with_stored_grid
 from samplers.pc import PCSampler
 from sde_lib.finite import NotFiniteError, finite_rows
@@ -105,40 +108,48 @@ class _Batches(Iterable[range]):
 def sample(plan: SamplingPlan, run: Run) -> None:
     """Write ``samples/samples.npz``, a picture of the first samples and, on request, their trajectory.
 
-    Samples of other settings that are there are moved to ``samples/earlier`` when all of the new ones are drawn.
+    Several processes share the batches. Samples of other settings that are there are moved to ``samples/earlier`` when
+    all of the new ones are drawn.
 
     Raises:
         ValueError: the folder holds files of somebody else's.
         LostSamplesError: some samples are not finite; then nothing is written. Where a whole batch is not, those
             after it are not drawn.
     """
+    processes = Processes.from_environment()
+    with processes.process_group():
+        _sample(plan, run, processes)
+
+
+def _sample(plan: SamplingPlan, run: Run, processes: Processes) -> None:
     settings = plan.settings
     weights = run.weights(plan.subject)
     plan = with_stored_grid(numbered(plan, weights.numbering), run.stored_grids(), weights)
     folder = run.samples
     started, nfe = time.perf_counter(), 0
     shown: list[Tensor] = []
-    lost: list[LostSamplesError] = []
     moved: Path | None = None
 
     def generate() -> Iterator[np.ndarray]:
         nonlocal nfe, moved
-        for indices in tqdm(
-            batches(settings.num_samples, settings.batch_size), desc="sampling", unit="batch"
+        lost = dict[int, str]()
+        for part in parts.each(
+            "sampling",
+            list(batches(settings.num_samples, settings.batch_size)),
+            partial(_drawn, plan),
+            last=lambda part: bool(part["hopeless"]),
+            names=None if processes.is_main else ("lost", "why", "hopeless"),
         ):
-            try:
-                batch = draw(plan, indices)
-            except LostSamplesError as error:
-                lost.append(error)
-                if len(error.indices) == len(indices):
-                    break
-                continue
-            nfe = batch.nfe
-            shown.extend(batch.levels[: max(0, settings.grid_size - len(shown))])
-            yield batch.levels.numpy()
+            lost |= dict.fromkeys(part["lost"].tolist(), str(part["why"]))
+            if processes.is_main and not part["lost"].size:
+                nfe = int(part["nfe"])
+                shown.extend(torch.from_numpy(part["levels"][: max(0, settings.grid_size - len(shown))]))
+                yield part["levels"]
         if lost:  # within the writing of the file, which then is none
-            raise LostSamplesError([index for error in lost for index in error.indices], lost[0].why)
-        moved = place.open(depends_on)
+            parts.remove()
+            raise LostSamplesError(list(lost), next(iter(lost.values())))
+        if processes.is_main:
+            moved = place.open(depends_on)
 
     with weights.averaged():
         place, basis = SampleFolder(folder), basis_of_samples(plan)
@@ -146,33 +157,60 @@ def sample(plan: SamplingPlan, run: Run) -> None:
         depends_on = {
             "seed": plan.seed, "step": weights.step, **basis.parts, **deciding(plan.subject.record.values)
         }  # fmt: skip
-        write_samples(
-            folder / "samples.npz",
-            generate(),
-            settings.num_samples,
-            plan.task.sampling_labels(settings.num_samples),
-        )
-        seconds = time.perf_counter() - started
-        save_png(picture(torch.stack(shown), plan.data), folder / "samples.png")
-        if plan.trajectory:
-            _write_trajectory(plan, folder)
-    write_json(
-        folder / "samples.json",
-        {
-            "count": settings.num_samples,
-            "nfe": nfe,
-            "seconds": seconds,
-            "seed": plan.seed,
-            "step": weights.step,
-            "config_hash": plan.subject.record.hash,
-        },
-    )
+        how = {**depends_on, "num_samples": settings.num_samples, "batch_size": settings.batch_size}
+        key = basis.with_parts(
+            settings=json.dumps(how, sort_keys=True, default=str),
+            arithmetic=plan.subject.placement.arithmetic,
+        ).hash
+        parts = Parts.unfinished(folder, key, processes)
+        with parts.until_written():
+            if not processes.is_main:
+                for _ in generate():
+                    pass
+                return
+            write_samples(
+                folder / "samples.npz",
+                generate(),
+                settings.num_samples,
+                plan.task.sampling_labels(settings.num_samples),
+            )
+            seconds = time.perf_counter() - started
+            save_png(picture(torch.stack(shown), plan.data), folder / "samples.png")
+            if plan.trajectory:
+                _write_trajectory(plan, folder)
+            write_json(
+                folder / "samples.json",
+                {
+                    "count": settings.num_samples,
+                    "nfe": nfe,
+                    "seconds": seconds,
+                    "seed": plan.seed,
+                    "step": weights.step,
+                    "config_hash": plan.subject.record.hash,
+                },
+            )
     print(
         f"{settings.num_samples} samples, {nfe} network evaluations each, in {seconds:.1f} s\n"
         f"  samples    {folder / 'samples.npz'}\n  picture    {folder / 'samples.png'}"
     )
     if moved is not None:
         print(f"  earlier    {moved}, of other settings")
+
+
+def _drawn(plan: SamplingPlan, indices: range) -> Part:
+    """A batch, or the indices of those of its samples that are lost, why, and whether no sample is left."""
+    try:
+        batch = draw(plan, indices)
+    except LostSamplesError as error:
+        hopeless = len(error.indices) == len(indices)
+        return {"lost": np.array(error.indices), "why": np.array(error.why), "hopeless": np.array(hopeless)}
+    return {
+        "levels": batch.levels.numpy(),
+        "nfe": np.array(batch.nfe),
+        "lost": np.zeros(0, dtype=np.int64),
+        "why": np.array(""),
+        "hopeless": np.array(False),
+    }
 
 
 def write_samples(path: Path, arrays: Iterator[np.ndarray], count: int, labels: Tensor | None) -> None:

@@ -62,7 +62,7 @@ STOREYS: dict[str, list[set[str]]] = {
         {"files"},
         {"placement", "processes", "seeds", "statistics", "data", "training.undo"},
         {"automatic", "locks", "training.checkpoints", "training.watch"},
-        {"ours", "training.team"},
+        {"ours", "sharing", "training.team"},
         # What a configuration chooses from, and what plans are made of.
         {
             "pictures",

@@ -65,11 +65,14 @@ class Rows(abc.ABC):
         """Whether reading is so much work that other processes should do it: decoding, and whatever users do."""
         return True
 
+    def pieces(self) -> list[range]:
+        """All indices in their order, some at a time: as many as are read at once."""
+        size = max(1, CHUNK * len(self) // max(1, self.bytes))
+        return [range(first, min(first + size, len(self))) for first in range(0, len(self), size)]
+
     def chunks(self) -> Iterator[tuple[range, Tensor]]:
         """All of them in their order, some at a time, and which they are."""
-        size = max(1, CHUNK * len(self) // max(1, self.bytes))
-        for first in range(0, len(self), size):
-            some = range(first, min(first + size, len(self)))
+        for some in self.pieces():
             yield some, self.read(some)
 
 

@@ -8,17 +8,19 @@ from collections.abc import Container, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from run_lib.config.editing import ControlPlan, Interpolation
 from run_lib.data.classes import numbered
 from run_lib.data.inputs import Inputs, Skipped, image_labels, load
 from run_lib.editing.lost_results import LostResult, where_finite
 from run_lib.editing.result_files import Cost, ResultFiles
+from run_lib.processes import Processes
 from run_lib.run import Run
 from run_lib.sample import batches
+from run_lib.sharing.parts import Part, Parts
 from samplers.editing import interpolate
 from samplers.pc import SampleResult
 
@@ -60,39 +62,59 @@ def interpolations(
         raise ValueError(
             f"a model of classes interpolates within one: set {SECTION}.label, the class of all."
         )
-    if len(inputs) % 2:
+    if len(inputs) % 2 and Processes.from_environment().is_main:
         print(f"note: {inputs.names[-1]} is left out: the number of images is odd", file=sys.stderr)
     names = [inputs.names[row] for row in loaded.rows]
-    files = ResultFiles(
-        folder,
-        f"{SECTION}.output",
-        sampling.data,
-        [names[a] for a, _ in pairs],
-        digits=len(str(count - 1)),
-        most_rows=max(1, sampling.settings.grid_size // count),
-    )
     facts = {**plan.facts, "step": weights.step}
-    files.begin(facts, count)
+    processes = Processes.from_environment()
+    with processes.main_first():
+        files = ResultFiles(
+            folder,
+            f"{SECTION}.output",
+            sampling.data,
+            [names[a] for a, _ in pairs],
+            digits=len(str(count - 1)),
+            most_rows=max(1, sampling.settings.grid_size // count),
+        )
+        if processes.is_main:
+            files.begin(facts, count)
     shares = shares.to(sampling.device)
-    with weights.averaged():
-        size = max(1, sampling.settings.batch_size // count)
-        for some in tqdm(list(batches(len(pairs), size)), desc="interpolate", unit="batch"):
-            first, second = ([pairs[k][end] for k in some] for end in (0, 1))
-            a, b = (loaded.images[rows].to(sampling.device) for rows in (first, second))
-            started = time.perf_counter()
-            cond = sampling.task.conditions(a, labels[first])
-            kept, found = where_finite(partial(_frames, work, a, b, shares, cond), len(first))
-            frames = {} if found is None else dict(zip(kept, found.x.cpu(), strict=True))
-            cost = Cost(found.nfe if found else 0, 0, (time.perf_counter() - started) / (len(first) * count))
-            for place, one in enumerate(first):
-                ends, row = (a[place].cpu(), b[place].cpu()), frames.get(place)
-                if row is None or not bool(row.isfinite().all()):  # it is shown whole or not at all
-                    lost.append(LostResult(names[one]))
-                    continue
-                files.row(names[one], [ends[0]], [ends[1]], None)
-                for k in range(count):
-                    files.add(names[one], row[k], ends[2 * k >= count], None, cost, k)
-    files.finish(facts, skipped)
+    parts = Parts.unfinished(folder, "results", processes)
+
+    def compute(some: range) -> Part:
+        first, second = ([pairs[k][end] for k in some] for end in (0, 1))
+        a, b = (loaded.images[rows].to(sampling.device) for rows in (first, second))
+        started = time.perf_counter()
+        cond = sampling.task.conditions(a, labels[first])
+        kept, found = where_finite(partial(_frames, work, a, b, shares, cond), len(first))
+        if found is None:
+            return {"pairs": np.zeros(0, dtype=np.int64), "lost": np.array(some)}
+        x = found.x.cpu()  # of each pair all frames; they are shown whole or not at all
+        whole = x.flatten(1).isfinite().all(1)
+        good = [some[place] for place, finite in zip(kept, whole.tolist(), strict=True) if finite]
+        return {
+            "pairs": np.array(good, dtype=np.int64),
+            "frames": x[whole].numpy(),
+            "nfe": np.array(found.nfe),
+            "each": np.array((time.perf_counter() - started) / (len(first) * count)),
+            "lost": np.array([k for k in some if k not in good], dtype=np.int64),
+        }
+
+    size = max(1, sampling.settings.batch_size // count)
+    todo = list(batches(len(pairs), size))
+    with weights.averaged(), parts.until_written(anew=True):
+        for part in parts.each("interpolate", todo, compute, names=None if processes.is_main else ("lost",)):
+            lost += [LostResult(names[pairs[k][0]]) for k in part["lost"].tolist()]
+            if not processes.is_main or not part["pairs"].size:
+                continue
+            cost = Cost(int(part["nfe"]), 0, float(part["each"]))
+            for k, frames in zip(part["pairs"].tolist(), torch.from_numpy(part["frames"]), strict=True):
+                name, ends = names[pairs[k][0]], tuple(loaded.images[end] for end in pairs[k])
+                files.row(name, [ends[0]], [ends[1]], None)
+                for number in range(count):
+                    files.add(name, frames[number], ends[2 * number >= count], None, cost, number)
+        if processes.is_main:
+            files.finish(facts, skipped)
     return skipped
 
 

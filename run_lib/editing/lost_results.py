@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from run_lib.data.inputs import Skipped, report_skipped
 from run_lib.evaluation.report import IncompleteError
+from run_lib.processes import Processes
+from run_lib.sharing.parts import Part
 from samplers.pc import SampleResult
 from sde_lib.finite import NotFiniteError
 from sde_lib.words import listed
@@ -51,6 +56,19 @@ def where_finite(
     return [], None
 
 
+def skipped_in(skipped: Sequence[Skipped]) -> Part:
+    """Images of a batch that could not be read, as processes tell them each other."""
+    return {
+        "skipped": np.array([one.image for one in skipped], dtype=str),
+        "reasons": np.array([one.reason for one in skipped], dtype=str),
+    }
+
+
+def skipped_of(part: Part) -> list[Skipped]:
+    """The same, of what a process has told."""
+    return [Skipped(str(i), str(r)) for i, r in zip(part["skipped"], part["reasons"], strict=True)]
+
+
 def report_results(skipped: Sequence[Skipped], total: int, lost: Sequence[LostResult]) -> None:
     """List what is missing, after everything else is written.
 
@@ -58,11 +76,14 @@ def report_results(skipped: Sequence[Skipped], total: int, lost: Sequence[LostRe
         IncompleteError: a result is not finite; the exit status is 3.
         SystemExit: an image could not be read; it is 1.
     """
+    with contextlib.ExitStack() as stack:
+        if lost:  # what is not finite is the graver
+            stack.enter_context(contextlib.suppress(SystemExit))
+        if not Processes.from_environment().is_main:
+            stack.enter_context(contextlib.redirect_stderr(io.StringIO()))  # it is listed once
+        report_skipped(skipped, total)
     if not lost:
-        report_skipped(skipped, total)
         return
-    with contextlib.suppress(SystemExit):  # what is not finite is the graver
-        report_skipped(skipped, total)
     raise IncompleteError(
         f"{len(lost)} result{'s are' if len(lost) > 1 else ' is'} not finite and not written: those of "
         f"{listed(lost, SHOWN)}. The network's output is not finite, or the sampler diverges: "

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from run_lib.config.editing import ReconstructionPlan
 from run_lib.data.classes import numbered
@@ -25,14 +27,16 @@ from run_lib.data.inputs import (
 )
 from run_lib.data.levels import DataSpec
 from run_lib.editing.image_table import ImageTable
-from run_lib.editing.lost_results import LostResult, report_results, where_finite
+from run_lib.editing.lost_results import LostResult, report_results, skipped_in, skipped_of, where_finite
 from run_lib.editing.output_folder import check_apart, open_output_folder
 from run_lib.files import read_json, write_json
 from run_lib.fingerprint import basis_of
 from run_lib.pictures import eight_bits, save_png
+from run_lib.processes import Processes
 from run_lib.run import Run
 from run_lib.sample import batches
-from run_lib.stopping import finishing
+from run_lib.sharing.parts import Part, Parts
+from run_lib.stopping import Stop, finishing
 from samplers.pc import SampleResult
 from sde_lib.finite import finite_rows
 
@@ -46,6 +50,12 @@ def reconstruct(plan: ReconstructionPlan, run: Run) -> None:
     either is rounded to 8 bits. Images that have their files already are skipped. Unreadable images are listed, and
     make the exit status 1. Those whose reconstruction is not finite have none, are listed, and make it 3.
     """
+    processes = Processes.from_environment()
+    with processes.process_group():
+        _reconstruct(plan, run, processes)
+
+
+def _reconstruct(plan: ReconstructionPlan, run: Run, processes: Processes) -> None:
     settings, sampling = plan.settings, plan.sampling
     folder = output_folder(plan, run)
     inputs = _checked_inputs(plan, folder)
@@ -57,18 +67,18 @@ def reconstruct(plan: ReconstructionPlan, run: Run) -> None:
     lost: list[LostResult] = []
     with weights.averaged(), torch.no_grad():
         of = basis_of(sampling.subject, task=sampling.task, guide=sampling.guidance.classifier)
-        open_output_folder(folder, f"{SECTION}.output", {**plan.depends_on, **of.parts})
-        table = ImageTable(folder / "table.csv", "error", float)
-        contents = ImageTable(folder / "inputs.csv", "content", str)
         files = output_names(inputs.names)
         found = [inputs.fingerprint(row) for row in range(len(inputs))]
+        with processes.main_first():
+            open_output_folder(folder, f"{SECTION}.output", {**plan.depends_on, **of.parts})
+            table = ImageTable(folder / "table.csv", "error", float)
+            contents = ImageTable(folder / "inputs.csv", "content", str)
         done = [
             name in table and contents.get(name) == content and _written(folder, file)
             for name, file, content in zip(inputs.names, files, found, strict=True)
         ]
-        if other := sum(
-            n in table and contents.get(n) != c for n, c in zip(inputs.names, found, strict=True)
-        ):
+        other = sum(n in table and contents.get(n) != c for n, c in zip(inputs.names, found, strict=True))
+        if other and processes.is_main:
             print(f"note: {other} images are not those of {table.path}; they are made anew", file=sys.stderr)
         nfe = _reported_nfe(folder)
         # Whole batches, whatever is done of them: in other company an image differs in its last bits.
@@ -76,36 +86,60 @@ def reconstruct(plan: ReconstructionPlan, run: Run) -> None:
         todo = [batch for batch in every if not all(done[row] for row in batch)]
         if nfe is None and not todo:  # stopped just before the report, which the last batch completes
             todo = every[-1:]
-        for batch in tqdm(todo, desc="reconstructing", unit="batch"):
+        depends_on = {**plan.depends_on, "images": [*zip(inputs.names, found)], "size": settings.batch_size}
+        parts = Parts.unfinished(
+            folder,
+            of.with_parts(
+                settings=json.dumps(depends_on, sort_keys=True, default=str),
+                arithmetic=sampling.subject.placement.arithmetic,
+            ).hash,
+            processes,
+        )
+
+        def compute(batch: range) -> Part:
             loaded = load(inputs, batch)
-            skipped.extend(loaded.skipped)
-            if not loaded.rows or (nfe is not None and all(done[row] for row in loaded.rows)):
-                continue
-            with finishing("the batch") as stop:
-                x = loaded.images.to(sampling.device)
-                labels = image_labels(sampling.num_classes, inputs, loaded.rows, SECTION, settings.label)
-                back, used = _there_and_back(plan, x, sampling.task.conditions(x, labels))
-                nfe = used or nfe
-                finite = finite_rows(back).tolist()
-                lost += [
-                    LostResult(inputs.names[r]) for r, f in zip(loaded.rows, finite, strict=True) if not f
-                ]
-                good = [place for place, row in enumerate(loaded.rows) if finite[place] and not done[row]]
-                if good:
-                    kept = [loaded.rows[place] for place in good]
-                    errors = _write(sampling.data, folder, [files[row] for row in kept], x[good], back[good])
+            part = skipped_in(loaded.skipped)
+            # One process alone computes nothing for images that are done; what several keep is of whole batches.
+            idle = nfe is not None and not parts.writes and all(done[row] for row in loaded.rows)
+            if not loaded.rows or idle:
+                return {**part, "rows": np.zeros(0, dtype=np.int64), "finite": np.zeros(0, dtype=bool)}
+            x = loaded.images.to(sampling.device)
+            labels = image_labels(sampling.num_classes, inputs, loaded.rows, SECTION, settings.label)
+            back, used = _there_and_back(plan, x, sampling.task.conditions(x, labels))
+            finite = finite_rows(back).cpu().numpy()
+            part |= {"rows": np.array(loaded.rows), "finite": finite, "nfe": np.array(used)}
+            return {**part, **_outputs(sampling.data, x, back)}
+
+        names = None if processes.is_main else ("rows", "finite", "skipped", "reasons")
+        with parts.until_written(), _whole_batches(processes) as stop:
+            for part in parts.each("reconstructing", todo, compute, names=names):
+                skipped += skipped_of(part)
+                rows, finite = part["rows"].tolist(), part["finite"].tolist()
+                lost += [LostResult(inputs.names[r]) for r, f in zip(rows, finite, strict=True) if not f]
+                if not rows or not processes.is_main:
+                    continue
+                nfe = int(part["nfe"]) or nfe
+                if good := [place for place, row in enumerate(rows) if finite[place] and not done[row]]:
+                    kept = [rows[place] for place in good]
+                    _write(folder, [files[row] for row in kept], part["pixels"][good])
                     contents.add([inputs.names[row] for row in kept], [found[row] for row in kept])
-                    table.add([inputs.names[row] for row in kept], errors)
+                    table.add([inputs.names[row] for row in kept], part["errors"][good].tolist())
                 stop.leave()
-        table.sort(inputs.names)
-    facts = {
-        "nfe": nfe or 0,
-        "seconds": time.perf_counter() - started,
-        "step": weights.step,
-        "config_hash": sampling.subject.record.hash,
-    }
-    _report(folder, table, inputs, facts, skipped)
+            if processes.is_main:
+                table.sort(inputs.names)
+                facts = {
+                    "nfe": nfe or 0,
+                    "seconds": time.perf_counter() - started,
+                    "step": weights.step,
+                    "config_hash": sampling.subject.record.hash,
+                }
+                _report(folder, table, inputs, facts, skipped)
     report_results(skipped, len(inputs), lost)
+
+
+def _whole_batches(processes: Processes) -> AbstractContextManager[Stop]:
+    """In which a signal waits for a batch to be written; several processes write theirs to their parts at once."""
+    return finishing("the batch") if processes.world_size == 1 else nullcontext(Stop())
 
 
 def _there_and_back(plan: ReconstructionPlan, x: Tensor, cond: dict[str, Tensor]) -> tuple[Tensor, int]:
@@ -167,16 +201,22 @@ def _written(folder: Path, file: str) -> bool:
     return all(path.is_file() for path in _paths(folder, file))
 
 
-def _write(data: DataSpec, folder: Path, files: Sequence[str], x: Tensor, back: Tensor) -> list[float]:
+def _outputs(data: DataSpec, x: Tensor, back: Tensor) -> Part:
+    """Reconstructions and |differences| of images in 8 bits, (B, 2, H, W) or (B, 2, H, W, 3), and the errors (B,)."""
     image, back = data.intensity(x).cpu(), data.intensity(back).clamp(0, 1).cpu()
-    for file, a, b in zip(files, image, back, strict=True):
-        reconstruction, difference = _paths(folder, file)
-        save_png(eight_bits(b), reconstruction)
+    pixels = []
+    for a, b in zip(image, back, strict=True):
         # Of the rounded images: an input of 8 bits, its reconstruction and their difference agree to the bit.
-        rounded = (eight_bits(a).astype(int) - eight_bits(b).astype(int)).__abs__()
-        save_png(rounded.astype("uint8"), difference)
-    errors: list[float] = (back - image).abs().flatten(1).double().mean(1).tolist()
-    return errors
+        difference = (eight_bits(a).astype(int) - eight_bits(b).astype(int)).__abs__()
+        pixels.append([eight_bits(b), difference.astype("uint8")])
+    errors = (back - image).abs().flatten(1).double().mean(1)
+    return {"pixels": np.array(pixels), "errors": errors.numpy()}
+
+
+def _write(folder: Path, files: Sequence[str], pixels: np.ndarray) -> None:
+    for file, both in zip(files, pixels, strict=True):
+        for path, one in zip(_paths(folder, file), both, strict=True):
+            save_png(one, path)
 
 
 def _report(

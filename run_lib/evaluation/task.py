@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import sys
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from tqdm import tqdm
 
-from run_lib.data.packed import PackedError, read_arrays
 from run_lib.evaluation.likelihood_errors import Spread
 from run_lib.evaluation.report import Number, Report
 from run_lib.files import atomic
 from run_lib.processes import Processes
 from run_lib.sample import NOT_FINITE, LostSamplesError, batches
-from run_lib.stopping import finishing
+from run_lib.sharing.parts import Part, Parts, joined
 from run_lib.training.state import Weights
 
 if TYPE_CHECKING:
@@ -124,25 +120,6 @@ class CheckpointTask:
             with atomic(self.report.path.parent / name) as partial, partial.open("wb") as file:
                 np.savez(file, **arrays)
 
-    def batch(
-        self, name: str, index: int, compute: Callable[[], dict[str, np.ndarray]]
-    ) -> dict[str, np.ndarray]:
-        """What a batch gave: read if it is there, else computed and written."""
-        path = self.parts / f"{name}_{index:05d}.npz"
-        if path.is_file():
-            try:
-                return read_arrays(path)
-            except PackedError as error:
-                print(f"note: {path} {error}: it is computed again", file=sys.stderr)
-        with finishing("the batch") as stop:
-            started = time.perf_counter()
-            arrays: dict[str, Any] = dict(compute())
-            arrays["seconds"] = np.array(time.perf_counter() - started)
-            with atomic(path) as partial, partial.open("wb") as file:
-                np.savez(file, **arrays)
-            stop.leave()
-        return arrays
-
     def batches(
         self,
         name: str,
@@ -156,27 +133,10 @@ class CheckpointTask:
         With ``enough`` they stop after the first batch that makes it true of those before it and itself:
         what other processes have computed beyond it is not used, so that the result is that of one process.
         """
-        todo, count = list(batches(total, size)), self.processes.world_size
-        if len(todo) < count:
-            print(f"{name}: {len(todo)} batches for {count} processes; a lower batch size shares them out")
+        shared, found = Parts(self.parts, self.processes), list[Part]()
         # Without an end to look for nobody waits before all is done.
-        stride = len(todo) if enough is None else count
-        parts: list[dict[str, np.ndarray]] = []
-        with tqdm(total=len(todo), desc=name, unit="batch", disable=not self.processes.is_main) as bar:
-            for first in range(0, len(todo), stride):
-                turn = range(first, min(first + stride, len(todo)))
-                for i in self.processes.own_batches(len(todo)):
-                    if i in turn:
-                        self.batch(name, i, lambda rows=todo[i]: compute(rows))  # type: ignore[misc]
-                        bar.update(min(count, len(todo) - bar.n))
-                self.processes.barrier()
-                for i in turn:
-                    parts.append(self.batch(name, i, lambda rows=todo[i]: compute(rows)))  # type: ignore[misc]
-                    if enough is not None and enough(_joined(parts)):
-                        return _joined(parts)
-        return _joined(parts)
-
-
-def _joined(parts: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
-    joined = {key: np.concatenate([p[key] for p in parts]) for key in parts[0] if key != "seconds"}
-    return {**joined, "seconds": np.sum([p["seconds"] for p in parts])}
+        for part in shared.each(name, list(batches(total, size)), compute, by_turns=enough is not None):
+            found.append(part)
+            if enough is not None and enough(joined(found)):
+                break
+        return joined(found)

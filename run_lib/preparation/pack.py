@@ -132,6 +132,7 @@ class _Packing:
             held = read_json(facts_file(self.path))
             if isinstance(held, dict) and held.get("packed") == wanted:
                 print(f"{self.path} is there already")
+                self._tidy(blocks)  # after a run that was killed just before
                 return
             raise ValueError(
                 f"{self.path} holds something else and is not overwritten: take another pack.path."
@@ -171,6 +172,10 @@ class _Packing:
                 done.seek(k)
                 done.write(b"\2" if found.corrupt else b"\1")
 
+    def _tidy(self, blocks: int) -> None:
+        for path in (self.done, self.plan, *(self._bad(k) for k in range(blocks))):
+            path.unlink(missing_ok=True)
+
     def _bad(self, block: int) -> Path:
         return self.unfinished.with_suffix(f".bad-{block}")
 
@@ -209,7 +214,6 @@ class _Packing:
         facts = {"classes": list(self.split.classes), "packed": read_json(self.plan)}
         write_json(facts_file(self.path), facts | ({"left_out": list(bad.values())} if bad else {}))
         os.replace(self.unfinished, self.path)
-        for path in (self.done, self.plan, *(self._bad(k) for k in range(blocks))):
-            path.unlink(missing_ok=True)
+        self._tidy(blocks)
         for reason in bad.values():
             print(f"left out: {reason}")

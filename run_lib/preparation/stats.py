@@ -10,12 +10,14 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from run_lib.config.preparing import PreparationPlan
 from run_lib.data.facts import FILE, place_of, scale, write_facts
 from run_lib.data.split import MissingSplitError, Split
+from run_lib.processes import Processes
 from run_lib.run import Run
+from run_lib.sample import batches
+from run_lib.sharing.parts import Part, Parts
 
 EXACT = 5000
 """Samples up to which every pair is compared."""
@@ -56,6 +58,27 @@ class Moments:
         if not images.is_floating_point():
             self.levels |= set(images.unique().tolist())
 
+    def as_part(self) -> Part:
+        """The same as plain arrays, as processes tell it each other."""
+        return {
+            "count": np.array(self.count),
+            "values": np.array(self.values),
+            "first": self.first.numpy(),
+            "second": self.second.numpy(),
+            "range": np.array([self.lowest, self.highest]),
+            "levels": np.array(sorted(self.levels), dtype=np.int64),
+        }
+
+    def add_part(self, part: Part) -> None:
+        """Some more samples, of which a process has told."""
+        self.count += int(part["count"])
+        self.values += int(part["values"])
+        self.first = self.first + torch.from_numpy(part["first"])
+        self.second = self.second + torch.from_numpy(part["second"])
+        lowest, highest = part["range"].tolist()
+        self.lowest, self.highest = min(self.lowest, lowest), max(self.highest, highest)
+        self.levels |= set(part["levels"].tolist())
+
     @property
     def mean(self) -> Tensor:
         """By channel."""
@@ -88,11 +111,26 @@ class Distance:
 def stats(plan: PreparationPlan, run: Run) -> None:
     """Measure the training split, print it and write it to ``stats.json`` beside the data.
 
+    Several processes share the samples, and then the pairs of those that are compared.
+
     Raises:
         ValueError: missing data, or samples that cannot be read.
     """
-    train = plan.data.load("train")
-    moments, distance = measure(train)
+    processes = Processes.from_environment()
+    parts = Parts.unfinished(parts_folder(run), "measured", processes)
+    with processes.process_group(), parts.until_written(anew=True):
+        train = plan.data.load("train")
+        moments, distance = measure(train, parts)
+        if processes.is_main:
+            _write(plan, run, train, moments, distance)
+
+
+def parts_folder(run: Run) -> Path:
+    """Where processes tell each other what they have measured; it is gone afterwards."""
+    return run.folder("stats")
+
+
+def _write(plan: PreparationPlan, run: Run, train: Split, moments: Moments, distance: Distance) -> None:
     one = scale(plan.data.levels, plan.data.centered, plan.data.dequantize)
     facts: dict[str, Any] = {
         "count": moments.count,
@@ -119,43 +157,66 @@ def stats(plan: PreparationPlan, run: Run) -> None:
     print(f"stats: {path}")
 
 
-def measure(split: Split) -> tuple[Moments, Distance]:
+def measure(split: Split, parts: Parts | None = None) -> tuple[Moments, Distance]:
     """Moments, and the largest distance: exact for small sets. Else every sample is seen once: the distance is at least
-    that of pairs of a sample, and at most twice the largest distance from one point."""
-    moments, count = Moments(), len(split)
-    exact = count <= EXACT
-    kept: list[Tensor] = []
-    center = radii = None
-    if not exact:
-        some = np.sort(np.random.default_rng(0).choice(count, SAMPLE // 2, replace=False))
-        sample = split.read(some).images.flatten(1)
-        center, kept, radii = sample.double().mean(0), [sample], torch.zeros(0, dtype=torch.float64)
-        far = sample[:0]
-    for _, images in tqdm(split.rows.chunks(), desc="measuring", leave=False):
+    that of pairs of a sample, and at most twice the largest distance from one point.
+
+    Args:
+        split: the samples.
+        parts: by which processes share them; None: there is one.
+    """
+    parts = parts or Parts()
+    exact, most = len(split) <= EXACT, SAMPLE // 2
+    sample = None if exact else _drawn(split, most)
+    center = None if sample is None else sample.double().mean(0)
+    farthest = torch.zeros(0, dtype=torch.float64)
+    """Of the samples that this process has seen, the largest radii: a sample of a lesser one is not told of."""
+
+    def scanned(rows: range) -> Part:
+        nonlocal farthest
+        images, moments = split.rows.read(rows), Moments()
         moments.add(images if images.ndim > 2 else images[..., None])
-        rows = images.flatten(1)
+        flat = images.flatten(1)
+        if center is None:
+            return {**moments.as_part(), "far": flat.numpy(), "radii": np.zeros(len(flat))}
+        radii = (flat.double() - center).norm(dim=1)
+        farthest = torch.cat([farthest, radii]).topk(min(most, len(farthest) + len(radii))).values
+        far = radii >= farthest[-1]
+        return {**moments.as_part(), "far": flat[far].numpy(), "radii": radii[far].numpy()}
+
+    moments, kept = Moments(), [] if sample is None else [sample]
+    far, radii = None, torch.zeros(0, dtype=torch.float64)
+    for part in parts.each("measuring", split.rows.pieces(), scanned, sized=False):
+        moments.add_part(part)
+        rows = torch.from_numpy(part["far"])
         if exact:
             kept.append(rows)
             continue
-        assert center is not None and radii is not None
-        radii = torch.cat([radii, (rows.double() - center).norm(dim=1)])
-        radii, order = radii.topk(min(SAMPLE // 2, len(radii)))
-        far = torch.cat([far, rows])[order]
-    if exact:
-        found = largest_distance(torch.cat(kept))
-        return moments, Distance(found, found)
-    assert radii is not None
-    return moments, Distance(largest_distance(torch.cat([kept[0], far])), 2 * float(radii.max()))
+        radii = torch.cat([radii, torch.from_numpy(part["radii"])])
+        radii, order = radii.topk(min(most, len(radii)))
+        far = (rows if far is None else torch.cat([far, rows]))[order]
+    least = largest_distance(torch.cat(kept if far is None else [*kept, far]), parts)
+    return moments, Distance(least, least if exact else 2 * float(radii.max()))
 
 
-def largest_distance(rows: Tensor) -> float:
-    """Between any two of some rows (N, D)."""
-    most = 0.0
-    for first in range(0, len(rows), 500):
-        some = rows[first : first + 500].double()
-        for second in range(first, len(rows), 500):
-            most = max(most, float(torch.cdist(some, rows[second : second + 500].double()).max()))
-    return most
+def _drawn(split: Split, count: int) -> Tensor:
+    """Some samples of a split, as rows (N, D)."""
+    some = np.sort(np.random.default_rng(0).choice(len(split), count, replace=False))
+    return split.read(some).images.flatten(1)
+
+
+def largest_distance(rows: Tensor, parts: Parts | None = None) -> float:
+    """Between any two of some rows (N, D), which all processes have."""
+
+    def compared(some: range) -> Part:
+        ours, most = rows[some.start : some.stop].double(), 0.0
+        for second in range(some.start, len(rows), len(some)):
+            most = max(most, float(torch.cdist(ours, rows[second : second + len(some)].double()).max()))
+        return {"most": np.array(most)}
+
+    todo = list(batches(len(rows), 500))
+    shared = (parts or Parts()).each("comparing", todo, compared, sized=False)
+    return max(float(part["most"]) for part in shared)
 
 
 def _counts(split: Split) -> dict[str, int]:

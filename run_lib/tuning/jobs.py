@@ -27,6 +27,7 @@ from run_lib.data.classes import numbered
 from run_lib.data.packed import read_array
 from run_lib.faults import MachineError
 from run_lib.files import atomic, read_json, write_json
+from run_lib.processes import Processes
 from run_lib.run import Run
 from run_lib.sample import LostSamplesError, batches, draw
 from run_lib.seeds import Use
@@ -73,7 +74,8 @@ class ScoreFiles:
                 tuple(held.get("lost", ())),
             )
         except (ValueError, KeyError, TypeError):
-            print(f"note: {path} is damaged: its set is scored again", file=sys.stderr)
+            if Processes.from_environment().is_main:
+                print(f"note: {path} is damaged: its set is scored again", file=sys.stderr)
             return None
 
     def write(self, candidate: Candidate, repeat: int, scored: Scored) -> None:
@@ -180,8 +182,9 @@ class SampleSet:
 
 def do(work: Work, tasks: list[SampleSet], processes: int) -> None:
     """Do the tasks, so many at a time; what is done is written, so that the rest can go on from there."""
+    is_main = Processes.from_environment().is_main
     with (
-        tqdm(total=len(tasks), desc="tuning", unit="set") as bar,
+        tqdm(total=len(tasks), desc="tuning", unit="set", disable=not is_main) as bar,
         finishing("every set that is begun") as stop,
     ):
         if min(processes, len(tasks)) <= 1:

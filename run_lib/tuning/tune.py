@@ -16,6 +16,7 @@ from run_lib.evaluation.report import IncompleteError
 from run_lib.files import write_json
 from run_lib.fingerprint import basis_of_samples, of_files
 from run_lib.ours import check_unused, record_of
+from run_lib.processes import Processes
 from run_lib.run import Run
 from run_lib.sample import LostSamplesError
 from run_lib.tuning.comparison import compare
@@ -29,16 +30,24 @@ def tune(plan: TuningPlan, run: Run) -> None:
     """Sweep ``tune.sweep``, or with ``tune.grid`` find and store an optimised time grid.
 
     Raises:
-        ValueError: a folder that holds another sweep.
+        ValueError: a folder that holds another sweep; workers of each of several processes.
         IncompleteError: all is done and written, but samples of a setting are not finite.
     """
-    if plan.sweep is None:
-        _find_grid(plan, run)
-    else:
-        _sweep(plan, plan.sweep, run)
+    processes, own = Processes.from_environment(), plan.settings.processes
+    if processes.world_size > 1 and own > 1:
+        raise ValueError(
+            f"the {processes.world_size} processes that were launched share the sets, and config.tune.processes={own} "
+            f"has one process start so many of its own: set it to 1, or start without torchrun."
+        )
+    with processes.process_group():
+        if plan.sweep is not None:
+            _sweep(plan, plan.sweep, run, processes)
+        elif processes.is_main:  # the others have nothing to do: each step of the search needs the one before
+            _find_grid(plan, run)
+        processes.barrier()
 
 
-def _sweep(plan: TuningPlan, sweep: Sweep, run: Run) -> None:
+def _sweep(plan: TuningPlan, sweep: Sweep, run: Run, processes: Processes) -> None:
     settings, data = plan.settings, plan.sampling.data
     scorer = build_scorer(plan.scorer, data, settings.num_samples)
     ranked_by = scorer.metric(settings.metric)
@@ -50,7 +59,9 @@ def _sweep(plan: TuningPlan, sweep: Sweep, run: Run) -> None:
     if _takes_stored_times(plan, sweep):
         of = of.with_parts(times=of_files([run.stored_grids()]) if run.stored_grids().is_file() else "none")
     folder = run.folder(settings.folder, "config.tune.folder")
-    _same_settings(folder / "settings.json", {**plan.depends_on, **of.parts})
+    with processes.main_first():
+        if processes.is_main:
+            _same_settings(folder / "settings.json", {**plan.depends_on, **of.parts})
     parts = ScoreFiles(folder / "parts")
     tasks = [
         SampleSet(candidate, repeat)
@@ -59,7 +70,10 @@ def _sweep(plan: TuningPlan, sweep: Sweep, run: Run) -> None:
         if parts.read(candidate, repeat) is None
     ]
     step = weights.step if run.checkpoints.latest() is not None else None
-    do(Work(plan.values, settings, run, step, parts), tasks, settings.processes)
+    processes.barrier()  # all have read what there is
+    own = [tasks[k] for k in processes.own_batches(len(tasks))]
+    do(Work(plan.values, settings, run, step, parts), own, settings.processes)
+    processes.barrier()
 
     metrics = len(scorer.metrics)
     rows = tuple(
@@ -72,16 +86,22 @@ def _sweep(plan: TuningPlan, sweep: Sweep, run: Run) -> None:
     result = SweepResult(
         sweep, scorer.metrics, ranked_by, rows, compare(losses, settings.confidence), settings.confidence
     )
-    write_table(result, folder)
-    draw_plot(result, folder / "plot.png")
-    if settings.rows:
-        draw_picture(sweep, parts, data, settings.rows, folder / "picture.png")
-    write_json(folder / "best.json", {change.field: change.value for change in result.best.changes})
-    _print(result, settings.repeats, folder)
+    if processes.is_main:
+        _write(result, plan, parts, folder)
     if any(row.failed for row in rows):
         raise IncompleteError(
             f"settings of the sweep have no score, and are none to choose. {_failures(rows)}"
         )
+
+
+def _write(result: SweepResult, plan: TuningPlan, parts: ScoreFiles, folder: Path) -> None:
+    settings, data = plan.settings, plan.sampling.data
+    write_table(result, folder)
+    draw_plot(result, folder / "plot.png")
+    if settings.rows:
+        draw_picture(result.sweep, parts, data, settings.rows, folder / "picture.png")
+    write_json(folder / "best.json", {change.field: change.value for change in result.best.changes})
+    _print(result, settings.repeats, folder)
 
 
 def _takes_stored_times(plan: TuningPlan, sweep: Sweep) -> bool:

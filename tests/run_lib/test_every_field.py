@@ -44,7 +44,10 @@ QUICK = ("train", "sample")
 
 @pytest.mark.parametrize(
     "mode",
-    [pytest.param(mode, marks=[pytest.mark.slow] * (mode not in QUICK)) for mode in (*PLANNED, *PREPARE, *ALIKE)],
+    [
+        pytest.param(mode, marks=[pytest.mark.slow] * (mode not in QUICK))
+        for mode in (*PLANNED, *PREPARE, *ALIKE)
+    ],
 )
 def test_every_field_in_every_mode(mode: str) -> None:
     assert wrong_effects(base(mode)) == []

@@ -95,8 +95,8 @@ def test_each_computes_its_share_and_reads_the_rest(
 
 def test_other_modes_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
-    error = program("--config", GAUSSIAN, "--mode", "sample").error
-    assert "--mode sample runs in one process, and WORLD_SIZE=2 were launched" in error
+    error = program("--config", GAUSSIAN, "--mode", "describe").error
+    assert "--mode describe runs in one process, and WORLD_SIZE=2 were launched" in error
 
 
 @pytest.mark.slow

@@ -305,8 +305,7 @@ def test_what_is_beyond_white_and_black_is_white_and_black(tmp_path: Path) -> No
     data = planned(tiny(), plans.sampling, {"data__uniform_dequantization": False}).data
     unit = torch.tensor([[1.0, 0.5], [0.0, 0.5]]).reshape(1, 1, 2, 2)
     back = torch.tensor([[1.5, 1.5], [-0.5, -0.5]]).reshape(1, 1, 2, 2)
-    errors = reconstructing._write(
-        data, tmp_path, ["a.png"], data.from_intensity(unit), data.from_intensity(back)
-    )
-    assert errors == [pytest.approx((0 + 0.5 + 0 + 0.5) / 4)]
+    found = reconstructing._outputs(data, data.from_intensity(unit), data.from_intensity(back))
+    reconstructing._write(tmp_path, ["a.png"], found["pixels"])
+    assert found["errors"].tolist() == [pytest.approx((0 + 0.5 + 0 + 0.5) / 4)]
     assert pixels_of(tmp_path / "reconstruction/a.png").tolist() == [[255, 255], [0, 0]]

@@ -1,0 +1,1 @@
+"""How several processes share a work: each does some of its batches."""
