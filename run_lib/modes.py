@@ -65,7 +65,7 @@ class Check(Mode):
         return (run.checkpoints.folder,)
 
     def work(self, plan: TrainingPlan, run: Run) -> None:
-        from run_lib.preparation.check import check
+        from run_lib.training.check import check
 
         check(plan, run)
 

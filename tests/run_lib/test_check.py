@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from run_lib.config.settings import TrainSettings
-from run_lib.preparation import check as checking
-from run_lib.preparation.check import most_kept
-from run_lib.preparation.room import MOST, extrapolated, largest, peak
+from run_lib.training import check as checking
+from run_lib.training.check import most_kept
+from run_lib.training.room import MOST, extrapolated, largest, peak
 from sde_lib.words import amount, duration
 from tests.run_lib.program import TINY, program, run
 

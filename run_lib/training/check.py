@@ -15,12 +15,12 @@ from run_lib.config.sampling import SamplingPlan
 from run_lib.config.settings import TrainSettings
 from run_lib.config.training import TrainingPlan
 from run_lib.data.batches import Batches
-from run_lib.preparation.room import MOST, extrapolated, free_memory, largest, peak
 from run_lib.run import Run
 from run_lib.sample import draw
 from run_lib.seeds import Use
 from run_lib.training.beginning import Beginning, begin
 from run_lib.training.rehearsal import same_draws, try_checkpoint, undone_step
+from run_lib.training.room import MOST, extrapolated, free_memory, largest, peak
 from run_lib.training.skipped_steps import say
 from run_lib.training.state import TrainState
 from run_lib.training.steps import backward, make_batches, validation_loss
