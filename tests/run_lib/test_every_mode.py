@@ -9,6 +9,9 @@ import os
 import re
 import shutil
 import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -25,7 +28,7 @@ from run_lib.processes import _ENDED, Processes
 from run_lib.seeds import Use
 from run_lib.sharing.parts import KEPT
 from tests.run_lib.pictures import random_pixels, save, truncated
-from tests.run_lib.program import TINY, program, run
+from tests.run_lib.program import ROOT, TINY, program, run
 from tests.run_lib.together import Job, together
 
 FEW: dict[str, Any] = {"sampling__num_samples": 11, "sampling__num_steps": 2}
@@ -154,20 +157,20 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def begun(trained: Path, *folders: Path) -> None:
     """Work directories with the weights."""
     for folder in folders:
-        (folder / "measured/large").mkdir(parents=True)
+        (folder / "measured").mkdir(parents=True)
         (folder / "checkpoints").symlink_to(trained / "checkpoints")
 
 
 def images(folder: Path, count: int = 7) -> Path:
-    """Grey images, of which the fifth cannot be read."""
+    """Grey images, of which one cannot be read."""
     for k in range(count):
         save(folder / f"{k}.png", random_pixels(k))
-    truncated(folder / "4.png", random_pixels(4))
+    truncated(folder / f"{count - 3}.png", random_pixels(4))
     return folder
 
 
 def test_two_processes_write_the_files_of_one(trained: Path, tmp_path: Path) -> None:
-    """All modes at one start of the processes; each says its lines once, and both end alike."""
+    """Modes of every kind at one start of the processes; each says its lines once, and both end alike."""
     given = {"input": images(tmp_path / "given"), "convert": True}
     reads, restores = ({f"{mode}__{k}": v for k, v in given.items()} for mode in ("reconstruct", "control"))
     asked = {
@@ -178,21 +181,14 @@ def test_two_processes_write_the_files_of_one(trained: Path, tmp_path: Path) -> 
         "control/inpaint": Work(Path(), mode="control", fields={
             **restores, "control__samples": 3, "sampling__num_steps": 2,
         }),
-        "control/interpolate": Work(Path(), mode="control", fields={
-            **restores, "control__task": "interpolate", "sampling__num_steps": 2,
-        }),
-        "tune": Work(Path(), mode="tune", fields={
-            "tune__sweep": "num_steps=2,3", "tune__num_samples": 70, "tune__repeats": 3, "sampling__batch_size": 70,
-        }),
         "packed": Work(Path(), mode="pack", constants={"run_lib.preparation.pack.BLOCK": 20_000}),
-        "measured": Work(Path(), mode="stats", fields={"data__root": "{folder}/measured"}),
-        "measured/large": Work(Path(), mode="stats", fields={"data__root": "{folder}/measured/large"}, constants={
+        "measured": Work(Path(), mode="stats", fields={"data__root": "{folder}/measured"}, constants={
             "run_lib.data.rows.CHUNK": 20_000,
             "run_lib.preparation.stats.EXACT": 100,
             "run_lib.preparation.stats.SAMPLE": 1_100,
         }),
     }  # fmt: skip
-    statuses = {"reconstruct": "1", "control/inpaint": "1", "control/interpolate": "1"}
+    statuses = {"reconstruct": "1", "control/inpaint": "1"}
     both = [
         (folder, *(replace(work, folder=tmp_path / f"{number}_{k}") for k in (1, 2)))
         for number, (folder, work) in enumerate(asked.items())
@@ -249,3 +245,84 @@ def test_packing_that_was_killed_goes_on_by_any_number(ranks: Sequence[int], tmp
     for count in (1, 3):
         assert content(tmp_path / str(count)) == content(tmp_path / "whole")
         assert f"going on with {tmp_path / str(count)}" in ends(tmp_path / str(count), count)[0][1]
+
+
+@pytest.mark.slow
+def test_three_processes_for_two_batches(trained: Path, tmp_path: Path) -> None:
+    """One has nothing to do, which is said; the files are those of one. A sweep has four sets, stats no batches."""
+    read = {"input": images(tmp_path / "given", 4), "convert": True}
+    few = "2 batches for 3 processes; a lower batch size shares them out"
+    works = [
+        (f"sampling: {few}", Work(tmp_path / "1", mode="sample", fields={"sampling__num_samples": 6})),
+        (f"reconstructing: {few}", Work(tmp_path / "2", mode="reconstruct", fields={
+            **{f"reconstruct__{k}": v for k, v in read.items()}, "reconstruct__batch_size": 2,
+        })),
+        (f"inpaint: {few}", Work(tmp_path / "3", mode="control", fields={
+            **{f"control__{k}": v for k, v in read.items()}, "control__samples": 2,
+        })),
+        ("1 image, ", Work(tmp_path / "4", mode="control", fields={
+            **{f"control__{k}": v for k, v in read.items()}, "control__task": "interpolate",
+        })),
+        ("best by", Work(tmp_path / "5", mode="tune", fields={
+            "tune__sweep": "num_steps=2,3", "tune__num_samples": 70, "tune__repeats": 2, "sampling__batch_size": 70,
+        })),
+        ("sigma_max", Work(tmp_path / "6", mode="stats", fields={"data__root": "{folder}/measured"})),
+    ]  # fmt: skip
+    alone = [replace(work, folder=tmp_path / f"{work.folder.name}_alone") for _, work in works]
+    begun(trained, *(work.folder for _, work in works), *(work.folder for work in alone))
+    for one in alone:
+        one.run()
+    together(3, [work for _, work in works])
+    for (said, work), one in zip(works, alone, strict=True):
+        assert content(work.folder) == content(one.folder)
+        first, *others = ends(work.folder, 3)
+        assert others == [first[:1]] * 2
+        assert any(line.startswith(said) for line in first)
+
+
+def torchrun(count: int, *arguments: object) -> subprocess.Popen[str]:
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(count)]
+    return subprocess.Popen(
+        [sys.executable, *launcher, "main.py", "--config", str(TINY), *map(str, arguments)],
+        cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"}, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+
+
+@pytest.mark.slow
+def test_a_signal_to_the_launcher_and_the_same_command(trained: Path, tmp_path: Path) -> None:
+    """Both finish their batches and say so once; one process goes on with what they have."""
+    begun(trained, tmp_path / "two", tmp_path / "one")
+    asked = ["--mode", "sample", "--config.sampling.num_samples=64", "--config.sampling.num_steps=100"]
+    launcher = torchrun(2, *asked, "--workdir", tmp_path / "two")
+    while not list((tmp_path / "two/samples").rglob("sampling_*.npz")):
+        assert launcher.poll() is None, launcher.communicate()
+        time.sleep(0.1)
+    launcher.send_signal(signal.SIGTERM)
+    _, err = launcher.communicate(timeout=60)
+    assert launcher.returncode != 0
+    assert err.count(f"stopped by SIGTERM: {KEPT}.") == 1
+    done = {path.name for path in (tmp_path / "two/samples").rglob("sampling_*.npz")}
+    assert 0 < len(done) < 16
+    with mock.patch.object(sample, "draw", mock.Mock(wraps=sample.draw)) as draw:
+        for folder in ("one", "two"):
+            draw.reset_mock()
+            assert program("--config", TINY, *asked, "--workdir", tmp_path / folder).status == 0
+    assert draw.call_count == 16 - len(done)
+    assert content(tmp_path / "two") == content(tmp_path / "one")
+
+
+@pytest.mark.slow
+def test_an_image_that_one_process_cannot_read_ends_both(tmp_path: Path) -> None:
+    """It is named once, and no temporary file stays."""
+    images(tmp_path / "given")
+    began = time.monotonic()
+    launcher = torchrun(
+        2, "--mode", "pack", "--workdir", tmp_path / "run", "--config.data.dataset=folder",
+        f"--config.data.root={tmp_path / 'given'}", "--config.data.levels=256", "--config.data.test_fraction=0.0",
+    )  # fmt: skip
+    _, err = launcher.communicate()
+    assert launcher.returncode == 1 and time.monotonic() - began < 60
+    assert err.count("4.png cannot be read") == 1
+    assert "traceback" not in err.lower().split("elastic")[0]
+    assert not list((tmp_path / "run").rglob(".partial-*"))
