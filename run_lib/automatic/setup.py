@@ -179,7 +179,7 @@ def choose_setup(
     )
     attention = chosen(
         "model.attn_resolutions",
-        "at 16 and 8 pixels or between, as improved-diffusion; the cost grows with the fourth power of the size",
+        "at 16 to 8 pixels, as improved-diffusion",
         tuple(size[1] >> n for n in range(len(multiples)) if size[1] >> n in ATTENDS),
     )
     precision = chosen(
@@ -219,8 +219,8 @@ def choose_setup(
     chosen("model.dropout", "none in a narrow network" if narrow else source, 0.0 if narrow else row.dropout)
     chosen(
         "optim.lr",
-        f"{model.lr:g} at {model.batch} images ({source}), with the square root of the batch"
-        + (f", and {NARROWEST}/{width} as wide" if narrow else ""),
+        f"{model.lr:g} at {model.batch} images ({source}), times the root of {images * accumulate}/{model.batch}"
+        + (f", times {NARROWEST}/{width} for the width" if narrow else ""),
         _rounded(model.lr * math.sqrt(images * accumulate / model.batch) * max(1, NARROWEST / width)),
     )
     millions = model.images if on_gpu else CPU_IMAGES

@@ -10,13 +10,13 @@ import pytest
 from PIL import Image
 
 from run_lib.automatic.machine import GIB, Machine
-from run_lib.automatic.setup import FIELDS
+from run_lib.automatic.setup import FIELDS, choose_setup
 from run_lib.config import automatic, plans
 from run_lib.config.configuration import read
 from run_lib.config.files import load_config_file
 from run_lib.training.checkpoints import Checkpoints
 from tests.run_lib.pictures import random_pixels
-from tests.run_lib.planned import planned
+from tests.run_lib.planned import planned, with_fields
 from tests.run_lib.program import ROOT, Outcome, program, run
 
 SIZES = (32, 64, 96, 128, 256)
@@ -158,3 +158,24 @@ def test_wrong_fields_are_refused_before_the_choice() -> None:
         ("model__ch_mult", "()", "config.model.ch_mult"),
     ):
         assert said in program("--config", config(32), "--mode", "describe", **{field: value}).error
+
+
+def test_the_choice_knows_all_that_it_depends_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Averages, batches of a step and shared weights; of what an ADM network's file leaves unset, the default."""
+    asked: list[tuple[Any, ...]] = []
+
+    def choose(size: Any, machine: Machine, given: Any, **more: Any) -> Any:
+        asked.append((size, given, more))
+        return choose_setup(size, machine, given, **more)
+
+    monkeypatch.setattr(automatic, "choose_setup", choose)
+    adm = load_config_file("adm/imagenet_64")
+    more = {"model__ema_rates": (0.99,), "model__ema_stds": (0.05, 0.1), "training__accumulate": 2,
+            "training__shard": True, "training__microbatch": "auto", "model__num_res_blocks": None,
+            "data__image_size": (64, 32), "device": "cpu"}  # fmt: skip
+    read(with_fields(adm, more))
+    ((size, given, context),) = asked
+    assert size == (64, 32)
+    assert context == {"accumulate": 2, "averages": 4, "shard": True}
+    assert (given["model.nf"], given["model.num_res_blocks"]) == (192, 2)
+    assert "training.microbatch" not in given
