@@ -17,23 +17,22 @@ from benchmarks.fashion_features import images
 
 EVALUATIONS = 20
 """Of the network, for a sample."""
-WARM, TIMED = 5, 20
-"""Steps by which a step's seconds are measured."""
+
+Sampler = Callable[[int], Tensor]
+"""Number of samples -> levels (N, 1, 28, 28), uint8."""
 
 
 @dataclass(frozen=True)
-class Trained:
-    """What a contender has after its seconds.
+class Contender:
+    """A program that can be trained.
 
     Attributes:
-        samplers: name -> number of samples -> levels (N, 1, 28, 28), uint8.
-        steps: that were taken.
-        seconds: that they took.
+        seconds: a number of training steps -> how long they take now.
+        train: steps -> its samplers after so many from the start, by name.
     """
 
-    samplers: dict[str, Callable[[int], Tensor]]
-    steps: int
-    seconds: float
+    seconds: Callable[[int], float]
+    train: Callable[[int], dict[str, Sampler]]
 
 
 def gflop(network: nn.Module, *inputs: Any) -> float:
@@ -56,21 +55,19 @@ def as_levels(x: Tensor) -> Tensor:
     return ((x.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
 
 
-def train_for(seconds: float, step: Callable[[int, int], None]) -> tuple[int, float]:
-    """Measure ``step(number, total)`` and take as many as the seconds allow; their number and seconds."""
-    for number in range(WARM):
-        step(number, WARM + TIMED)
-    begun = time.perf_counter()
-    for number in range(WARM, WARM + TIMED):
-        step(number, WARM + TIMED)
-    total = int(seconds * TIMED / (time.perf_counter() - begun))
-    begun = time.perf_counter()
-    for number in range(total):
-        step(number, total)
-    return total, time.perf_counter() - begun
+def timed(step: Callable[[int, int], None]) -> Callable[[int], float]:
+    """The seconds of so many of ``step(number, total)``."""
+
+    def seconds(count: int) -> float:
+        begun = time.perf_counter()
+        for number in range(count):
+            step(number, count)
+        return time.perf_counter() - begun
+
+    return seconds
 
 
-def diffusers(root: Path, seconds: float, seed: int, rate: float, target: float) -> Trained:
+def diffusers(root: Path, seed: int, rate: float, target: float) -> Contender:
     """``UNet2DModel`` with the width that comes nearest to the FLOPs, and its own schedulers."""
     import diffusers as library
     from diffusers.training_utils import EMAModel
@@ -115,12 +112,7 @@ def diffusers(root: Path, seconds: float, seed: int, rate: float, target: float)
         state["optimiser"].step()
         state["averages"].step(model.parameters())
 
-    model.train()
-    steps, taken = train_for(seconds, step)
-    state["averages"].copy_to(model.parameters())
-    model.eval()
-
-    def sampler(kind: str) -> Callable[[int], Tensor]:
+    def sampler(kind: str) -> Sampler:
         @torch.no_grad()
         def sample(count: int) -> Tensor:
             draws = torch.Generator().manual_seed(seed + 1)
@@ -137,10 +129,18 @@ def diffusers(root: Path, seconds: float, seed: int, rate: float, target: float)
         return sample
 
     kinds = ("DDIMScheduler", "DPMSolverMultistepScheduler", "UniPCMultistepScheduler")
-    return Trained({kind: sampler(kind) for kind in kinds}, steps, taken)
+
+    def train(steps: int) -> dict[str, Sampler]:
+        for number in range(steps):
+            step(number, steps)
+        state["averages"].copy_to(model.parameters())
+        model.eval()
+        return {kind: sampler(kind) for kind in kinds}
+
+    return Contender(timed(step), train)
 
 
-def smalldiffusion(root: Path, seconds: float, seed: int, rate: float, target: float) -> Trained:
+def smalldiffusion(root: Path, seed: int, rate: float, target: float) -> Contender:
     """``Unet`` as in its example (channel multiples 1, 1, 2, attention at 14), of the width nearest to the FLOPs."""
     import smalldiffusion as library
 
@@ -172,13 +172,7 @@ def smalldiffusion(root: Path, seconds: float, seed: int, rate: float, target: f
             for name, p in model.named_parameters():
                 averages[name].lerp_(p, 1 - decay)
 
-    model.train()
-    steps, taken = train_for(seconds, step)
-    with torch.no_grad():
-        for name, p in model.named_parameters():
-            p.copy_(averages[name])
-
-    def sampler(gam: float) -> Callable[[int], Tensor]:
+    def sampler(gam: float) -> Sampler:
         def sample(count: int) -> Tensor:
             torch.manual_seed(seed + 1)
             found = []
@@ -189,12 +183,20 @@ def smalldiffusion(root: Path, seconds: float, seed: int, rate: float, target: f
 
         return sample
 
-    return Trained({f"gam={gam}": sampler(gam) for gam in (1.6, 1.0, 2.0)}, steps, taken)
+    @torch.no_grad()
+    def train(steps: int) -> dict[str, Sampler]:
+        with torch.enable_grad():
+            for number in range(steps):
+                step(number, steps)
+        for name, p in model.named_parameters():
+            p.copy_(averages[name])
+        return {f"gam={gam}": sampler(gam) for gam in (1.6, 1.0, 2.0)}
+
+    return Contender(timed(step), train)
 
 
-Train = Callable[[Path, float, int, float, float], Trained]
-PEERS: dict[str, tuple[Train, tuple[float, ...]]] = {
+PEERS: dict[str, tuple[Callable[[Path, int, float, float], Contender], tuple[float, ...]]] = {
     "diffusers": (diffusers, (1e-4, 1e-3)),
     "smalldiffusion": (smalldiffusion, (7e-4, 2e-3)),
 }
-"""Name -> how it is trained, and the learning rates that are tried, that of its recipe first."""
+"""Name -> (folder of the data, seed, learning rate, GFLOP) -> contender; and the rates tried, its recipe's first."""

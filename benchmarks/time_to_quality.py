@@ -4,12 +4,13 @@
     pip install diffusers smalldiffusion
     python -m benchmarks.time_to_quality --root /usr/share/datasets/fashion-mnist --seconds 480 --seeds 3 --save
 
-Each trains for the same seconds of the same cores, one after another, seed by seed: the program by its command line
-and `configs/ddpm/fashion_mnist.py`; diffusers' `UNet2DModel` of as many FLOPs an image by the recipe of its
-unconditional training script (AdamW, cosine with warm-up, EMA with power 3/4), smalldiffusion's `Unet` by that of its
-example for these data. The number of steps that the seconds allow is measured first, so that schedules end. Both peers
-are trained with several learning rates with the first seed, their recipe's among them, and go on with the best; each is
-sampled by the best of its samplers, as the first seed shows. Samples have 20 evaluations.
+Each trains for as many steps as its seconds allow, so that schedules end: the seconds of a step are measured first,
+all contenders in turn, on a quiet machine, and kept (`speed.json`); the trainings themselves may then be interrupted,
+or run beside other work. The program is used by its command line, with `configs/ddpm/fashion_mnist.py`; diffusers'
+`UNet2DModel` of as many FLOPs an image by the recipe of its unconditional training script (AdamW, cosine with warm-up,
+EMA with power 3/4), smalldiffusion's `Unet` by that of its example for these data. Both peers are trained with several
+learning rates with the first seed, their recipe's among them, and go on with the best; each is sampled by the best of
+its samplers, as 500 samples of the first seed show. Samples have 20 evaluations.
 
 Scores are in the features of `benchmarks/fashion_features.py`: the Fréchet distance to the test images, and precision
 and recall among as many of them. Intervals are Student's t at 95 %; the difference is paired by seeds.
@@ -23,19 +24,20 @@ import os
 import platform
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Tensor
 
 from benchmarks.fashion_features import Classifier, accuracy, classifier, images
-from benchmarks.fashion_peers import PEERS, TIMED, WARM, Trained
+from benchmarks.fashion_peers import PEERS, Contender, Sampler
 from benchmarks.report import described, write_section
 from run_lib.evaluation.metrics import Gaussian, frechet_distance, precision_recall
 from run_lib.statistics import t_interval
@@ -43,6 +45,10 @@ from run_lib.statistics import t_interval
 ROOT = Path(__file__).parents[1]
 CONFIG = "configs/ddpm/fashion_mnist.py"
 OURS = "this program"
+TIMED, TURNS = 15, 3
+"""Steps whose seconds are measured at a time, and how often."""
+FEW = 500
+"""Samples by which a peer's sampler is chosen."""
 METRICS = ("Fréchet distance", "precision", "recall")
 
 
@@ -73,38 +79,61 @@ class Judge:
         return Scores(distance, found.precision.value, found.recall.value)
 
 
-def ours(root: Path, seconds: float, seed: int, folder: Path, settings: dict[str, Any]) -> Trained:
-    """The program's own command line; the seconds count the steps alone, as with the peers."""
+def ours(root: Path, seed: int, folder: Path, settings: dict[str, Any]) -> Contender:
+    """The program's own command line; what a start costs is not counted."""
 
-    def command(mode: str, workdir: Path, **further: Any) -> float:
+    def command(mode: str, workdir: Path, steps: int, **further: Any) -> None:
         flags = {
             "data.dataset": "idx",
             "data.root": root,
             "seed": seed,
             "device": "cpu",
+            "training.n_iters": steps,
             **settings,
             **further,
         }
-        begun = time.perf_counter()
         subprocess.run(
             [sys.executable, "main.py", "--config", CONFIG, "--mode", mode, "--workdir", str(workdir),
              *(f"--config.{name}={value}" for name, value in flags.items())],
             cwd=ROOT, check=True, stdout=subprocess.DEVNULL,
         )  # fmt: skip
-        return time.perf_counter() - begun
 
-    few, more = (
-        command("train", folder / f"speed{n}", **{"training.n_iters": n}) for n in (WARM, WARM + TIMED)
-    )
-    steps = int(seconds * TIMED / (more - few))
-    taken = command("train", folder / "run", **{"training.n_iters": steps}) - few
+    def seconds(count: int) -> float:
+        with TemporaryDirectory() as some:
+            command("train", Path(some), 2 * count, **{"training.log_freq": count})
+            events = EventAccumulator(f"{some}/tensorboard").Reload()
+            speed: float = events.Scalars("train/images_per_second")[-1].value
+            batch: int = json.loads(Path(some, "config.json").read_text())["training"]["batch_size"]
+            return count * batch / speed
 
-    def sample(count: int) -> Tensor:
-        command("sample", folder / "run", **{"sampling.num_samples": count, "training.n_iters": steps})
-        pixels = np.load(folder / "run/samples/samples.npz")["arr_0"]
-        return torch.from_numpy(pixels).reshape(count, 1, 28, 28)
+    def train(steps: int) -> dict[str, Sampler]:
+        command("train", folder, steps)
 
-    return Trained({"its configuration's": sample}, steps, taken)
+        def sample(count: int) -> Tensor:
+            command("sample", folder, steps, **{"sampling.num_samples": count})
+            pixels = np.load(folder / "samples/samples.npz")["arr_0"]
+            return torch.from_numpy(pixels).reshape(count, 1, 28, 28)
+
+        return {"its configuration's": sample}
+
+    return Contender(seconds, train)
+
+
+def speeds(file: Path, contenders: dict[str, Contender]) -> dict[str, float]:
+    """Seconds of a step of each, measured in turn where the file does not have them."""
+    if file.is_file():
+        held: dict[str, float] = json.loads(file.read_text())
+        return held
+    taken: dict[str, list[float]] = {name: [] for name in contenders}
+    for turn in range(TURNS + 1):
+        for name, one in contenders.items():
+            seconds = one.seconds(TIMED) / TIMED
+            if turn:  # the first one is for warming up
+                taken[name].append(seconds)
+    found = {name: float(np.median(values)) for name, values in taken.items()}
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(found, indent=1))
+    return found
 
 
 @dataclass(frozen=True)
@@ -116,7 +145,6 @@ class Entry:
         seed: of training and samples.
         sampler: of its own.
         steps: of its training.
-        seconds: that they took.
         scores: of ``METRICS``.
     """
 
@@ -124,7 +152,6 @@ class Entry:
     seed: int
     sampler: str
     steps: int
-    seconds: float
     scores: tuple[float, ...]
 
 
@@ -140,21 +167,26 @@ class Results:
         held = json.loads(file.read_text()) if file.is_file() else []
         return cls(file, [Entry(**{**one, "scores": tuple(one["scores"])}) for one in held])
 
-    def best(self, name: str) -> Entry:
-        """The set of the least Fréchet distance with the first seed."""
-        return min((e for e in self.entries if e.name == name and e.seed == 0), key=lambda e: e.scores[0])
+    def first(self, name: str) -> Entry:
+        """The set with the first seed, by the sampler that was chosen."""
+        return next(e for e in self.entries if e.name == name and e.seed == 0)
 
     def add(
-        self, name: str, seed: int, train: Callable[[], Trained], score: Callable[[Tensor], Scores], n: int
+        self, name: str, seed: int, steps: int, one: Callable[[], Contender], judge: Judge, samples: int
     ) -> None:
-        """Train and score what is not there: with the first seed every sampler, then the best."""
+        """Train and score what is not there: with the first seed, the sampler that does best with few samples."""
         if any(e.name == name and e.seed == seed for e in self.entries):
             return
-        trained = train()
-        for sampler in trained.samplers if seed == 0 else [self.best(name).sampler]:
-            scores = score(trained.samplers[sampler](n)).values
-            self.entries.append(Entry(name, seed, sampler, trained.steps, trained.seconds, scores))
-            print(self.entries[-1], flush=True)
+        samplers = one().train(steps)
+        if seed == 0 and len(samplers) > 1:
+            few = {sampler: judge.score(draw(FEW)).frechet for sampler, draw in samplers.items()}
+            print(name, few, flush=True)
+            chosen = min(few, key=lambda sampler: few[sampler])
+        else:
+            chosen = self.first(name).sampler if seed else next(iter(samplers))
+        scores = judge.score(samplers[chosen](samples)).values
+        self.entries.append(Entry(name, seed, chosen, steps, scores))
+        print(self.entries[-1], flush=True)
         self.file.parent.mkdir(parents=True, exist_ok=True)
         self.file.write_text(json.dumps([asdict(e) for e in self.entries], indent=1))
 
@@ -163,31 +195,43 @@ class Results:
         own = {e.seed: e.scores[0] for e in self.entries if e.name == OURS}
         lines = []
         for name in dict.fromkeys(e.name for e in self.entries):
-            best = self.best(name)
-            sets = [e for e in self.entries if e.name == name and e.sampler == best.sampler]
+            sets = [e for e in self.entries if e.name == name]
+            first = self.first(name)
             cells = [str(t_interval([e.scores[k] for e in sets], 0.95)) for k in range(len(METRICS))]
             less = "" if name == OURS else t_interval([e.scores[0] - own[e.seed] for e in sets], 0.95)
             lines.append(
-                f"| {name} | {best.sampler} | {best.steps} | {best.seconds:.0f} | {len(sets)} | {' | '.join(cells)} "
-                f"| {less} |"
+                f"| {name} | {first.sampler} | {first.steps} | {len(sets)} | {' | '.join(cells)} | {less} |"
             )
         return lines
 
 
 def compare(arguments: argparse.Namespace, judge: Judge) -> Results:
+    def own(seed: int) -> Contender:
+        settings = dict(one.split("=", 1) for one in arguments.set)
+        return ours(arguments.root, seed, arguments.folder / f"seed{seed}", settings)
+
+    def other(peer: str, seed: int, rate: float) -> Contender:
+        return PEERS[peer][0](arguments.root, seed, rate, arguments.gflop)
+
+    contenders = {OURS: own(0)} | {peer: other(peer, 0, rates[0]) for peer, (_, rates) in PEERS.items()}
+    steps = {
+        name: int(arguments.seconds / seconds)
+        for name, seconds in speeds(arguments.folder / "speed.json", contenders).items()
+    }
     results = Results.of(arguments.folder / "scores.json")
-    settings = dict(one.split("=", 1) for one in arguments.set)
     for seed in range(arguments.seeds):
-        folder, how = arguments.folder / f"seed{seed}", (arguments.root, arguments.seconds, seed)
-        results.add(OURS, seed, partial(ours, *how, folder, settings), judge.score, arguments.samples)
-        for peer, (train, rates) in PEERS.items():
+        for peer in [name for name in PEERS if name in arguments.only]:
+            rates = PEERS[peer][1]
             names = {f"{peer}, {rate:g}": rate for rate in rates}
             if seed:
-                best = min(names, key=lambda name: results.best(name).scores[0])
+                best = min(names, key=lambda name: results.first(name).scores[0])
                 names = {best: names[best]}
             for name, rate in names.items():
-                one = partial(train, *how, rate, arguments.gflop)
-                results.add(name, seed, one, judge.score, arguments.samples)
+                results.add(
+                    name, seed, steps[peer], partial(other, peer, seed, rate), judge, arguments.samples
+                )
+        if OURS in arguments.only:
+            results.add(OURS, seed, steps[OURS], partial(own, seed), judge, arguments.samples)
     return results
 
 
@@ -204,6 +248,7 @@ def main() -> None:
     parser.add_argument(
         "--set", action="append", default=[], metavar="FIELD=VALUE", help="of our configuration"
     )
+    parser.add_argument("--only", nargs="+", default=[*PEERS, OURS], help="contenders to train now")
     parser.add_argument("--save", action="store_true", help="into RESULTS.md")
     arguments = parser.parse_args()
     network = classifier(arguments.root, arguments.folder / "classifier.pt")
@@ -220,8 +265,8 @@ def main() -> None:
         f"{accuracy(network, arguments.root):.3f}; as many training images have a distance of {floor.frechet:.2f}, "
         f"precision {floor.precision:.3f}, recall {floor.recall:.3f}.",
         "",
-        f"| who, learning rate | sampler | steps | seconds | seeds | {' | '.join(METRICS)} | its distance less ours |",
-        "|---|---|---|---|---|---|---|---|---|",
+        f"| who, learning rate | sampler | steps | seeds | {' | '.join(METRICS)} | its distance less ours |",
+        "|---|---|---|---|---|---|---|---|",
         *results.rows(),
     ]
     print("\n".join(lines))

@@ -6,7 +6,7 @@ from configs.ddpm.digits import get_config as digits
 
 
 def get_config() -> ConfigDict:
-    config = digits()
+    config = digits(steps=930)
     config.training.sde = "ddpm"
     config.data.uniform_dequantization = False  # the bound is the probability of the levels themselves
     config.model.num_classes = 10

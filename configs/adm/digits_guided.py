@@ -6,7 +6,7 @@ from configs.ddpm.digits import get_config as digits
 
 
 def get_config() -> ConfigDict:
-    config = digits()
+    config = digits(steps=930)
     config.model.num_classes = 10
     config.training.label_dropout = 0.1
 

@@ -1,11 +1,14 @@
 """Handwritten digits, 8x8: good samples after two minutes of training on two cores."""
 
+from math import ceil
+
 from ml_collections import ConfigDict
 
 from configs.base import get_config as default
 
 
-def get_config() -> ConfigDict:
+def get_config(steps: int = 1_700) -> ConfigDict:
+    """The configuration of a training of so many steps."""
     config = default()
     data = config.data
     data.dataset = "digits"
@@ -29,19 +32,19 @@ def get_config() -> ConfigDict:
     model.ema_rate = 0.995
 
     training = config.training
-    training.n_iters = 930
+    training.n_iters = steps
     training.batch_size = 128
     training.times = "stratified"
-    training.snapshot_freq = 930
-    training.snapshot_freq_for_preemption = 310
-    training.eval_freq = 93
+    training.snapshot_freq = steps
+    training.snapshot_freq_for_preemption = ceil(steps / 3)
+    training.eval_freq = ceil(steps / 10)
 
     optim = config.optim
     optim.optimizer = "AdamW"
     optim.lr = 3e-3
     optim.beta2 = 0.99
     optim.weight_decay = 1e-2
-    optim.warmup = 47
+    optim.warmup = ceil(steps / 20)
     optim.schedule = "cosine"
 
     sampling = config.sampling

@@ -6,7 +6,7 @@ from configs.ddpm.digits import get_config as digits
 
 
 def get_config() -> ConfigDict:
-    config = digits()
+    config = digits(steps=930)
     config.training.sde = "edm"
     config.training.times = "log_normal"
     config.training.weighting = "edm"
