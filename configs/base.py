@@ -35,7 +35,7 @@ def get_config() -> ConfigDict:
     data.centered = True  # [-1, 1], else [0, 1]
     data.uniform_dequantization = False
     data.random_flip = True
-    data.augment = "none"  # none | flip | crop, of training samples
+    data.augment = "none"  # none | flip | crop | edm, of training samples
     data.num_workers = _unset(
         int
     )  # that read training data; unset: one a processor, at most 8, for image files

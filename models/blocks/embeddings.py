@@ -152,3 +152,28 @@ def check_classes(classes: ClassEmbedding | None, y: Tensor) -> None:
 
 def _without_classes() -> ValueError:
     return ValueError("this network knows no classes (num_classes is None), but got labels y.")
+
+
+def augmentation_embedding(num_labels: int, features: int) -> nn.Linear | None:
+    """A linear map of what was done to an image to the features of its time (Karras et al. 2022, appendix F.2), which
+    begins at zero; None: the network is told nothing of it."""
+    if not num_labels:
+        return None
+    layer = nn.Linear(num_labels, features, bias=False)
+    nn.init.zeros_(layer.weight)
+    return layer
+
+
+def plus_augmentation(features: Tensor, layer: nn.Linear | None, augment: Tensor | None) -> Tensor:
+    """The features of the time (B, F), with those of augmentation labels (B, L); without labels nothing was done.
+
+    Raises:
+        ValueError: labels for a network that knows none, or of another number.
+    """
+    if augment is None:
+        return features
+    if layer is None or augment.shape != (len(features), layer.in_features):
+        known = "none (augment_labels is 0)" if layer is None else f"{layer.in_features} a sample"
+        raise ValueError(f"augmentation labels of shape {tuple(augment.shape)}: this network knows {known}.")
+    told: Tensor = layer(augment.to(layer.weight.dtype))
+    return features + told

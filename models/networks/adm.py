@@ -15,6 +15,7 @@ from models.base import Network, register_model
 from models.blocks.block import ModuleList, Stage
 from models.blocks.conditioning import refuse_unknown
 from models.blocks.convolution import conv
+from models.blocks.embeddings import augmentation_embedding, plus_augmentation
 from models.blocks.frequency import FreeU
 from models.blocks.initialisation import zeroed
 from models.blocks.normalization import group_norm
@@ -76,6 +77,8 @@ class UNet(Network):
         freeu_backbone: FreeU's factors of the decoder's features, for each level from the lowest resolution
             up; applied in evaluation mode only. See ``models.blocks.frequency``.
         freeu_skip: FreeU's factors of the skip connections, likewise.
+        augment_labels: how many numbers say what augmentation did to a sample, keyword ``augment`` of ``forward``, (B,
+            augment_labels); without them nothing was done. 0: the network is told nothing of it.
 
     Raises:
         ValueError: settings that do not fit together.
@@ -108,6 +111,7 @@ class UNet(Network):
         use_checkpoint: bool = False,
         freeu_backbone: Sequence[float] = (),
         freeu_skip: Sequence[float] = (),
+        augment_labels: int = 0,
     ) -> None:
         super().__init__()
         make = BlockFactory(
@@ -132,6 +136,7 @@ class UNet(Network):
         self.freeu = FreeU(backbone=freeu_backbone, skip=freeu_skip, levels=levels)
 
         self.time_embed = time_embedding(channels)
+        self.augment_embed = augmentation_embedding(augment_labels, channels)
         if num_classes is not None:
             self.label_embed = nn.Embedding(num_classes, 4 * channels)
         self.conv_in = conv(dims, self._images * in_channels, int(channel_mult[0] * channels))
@@ -166,8 +171,16 @@ class UNet(Network):
     def first_input(self, x: Tensor, **cond: Any) -> Tensor:
         """The input of the first convolution, from the state and the conditioning (without ``y``)."""
 
-    def forward(self, x: Tensor, labels: Tensor, *, y: Tensor | None = None, **cond: Any) -> Tensor:
-        emb = self._embed(labels, y)
+    def forward(
+        self,
+        x: Tensor,
+        labels: Tensor,
+        *,
+        y: Tensor | None = None,
+        augment: Tensor | None = None,
+        **cond: Any,
+    ) -> Tensor:
+        emb = self._embed(labels, y, augment)
         skips = self._encode(self.first_input(x, **cond), emb)
         h = self.middle(skips[-1], emb)
         for level, stage in zip(self._decoder_levels, self.decoder, strict=True):
@@ -175,9 +188,17 @@ class UNet(Network):
         output: Tensor = self.conv_out(F.silu(self.norm_out(h)))
         return output
 
-    def features(self, x: Tensor, labels: Tensor, *, y: Tensor | None = None, **cond: Any) -> Features:
+    def features(
+        self,
+        x: Tensor,
+        labels: Tensor,
+        *,
+        y: Tensor | None = None,
+        augment: Tensor | None = None,
+        **cond: Any,
+    ) -> Features:
         """The output of every stage, in the order of evaluation; arguments of ``forward``."""
-        emb = self._embed(labels, y)
+        emb = self._embed(labels, y, augment)
         skips = self._encode(self.first_input(x, **cond), emb)
         down, h = tuple(skips), self.middle(skips[-1], emb)
         middle, up = h, []
@@ -189,9 +210,10 @@ class UNet(Network):
     def check_shape(self, shape: Sequence[int]) -> None:
         check_sample(shape, channels=self.in_channels, dims=self.dims, levels=self.levels)
 
-    def _embed(self, labels: Tensor, y: Tensor | None) -> Tensor:
+    def _embed(self, labels: Tensor, y: Tensor | None, augment: Tensor | None) -> Tensor:
         # The activation that every block begins with is the same for all; it is applied once.
-        emb = self.time_embed(time_features(labels, self.channels))
+        features = time_features(labels, self.channels)
+        emb = self.time_embed(plus_augmentation(features, self.augment_embed, augment))
         if self.num_classes is None:
             if y is not None:
                 raise ValueError(

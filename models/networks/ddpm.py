@@ -17,8 +17,10 @@ from models.blocks.convolution import Pointwise, conv, linear
 from models.blocks.embeddings import (
     ClassEmbedding,
     TimeEmbedding,
+    augmentation_embedding,
     check_classes,
     level_at,
+    plus_augmentation,
     plus_class,
     sinusoidal,
 )
@@ -82,6 +84,8 @@ class DDPM(Network):
             computes the rest again.
         num_classes: number of class labels that an embedding is learned for, keyword ``y`` of ``forward``;
             None for an unconditional network.
+        augment_labels: how many numbers say what augmentation did to a sample, keyword ``augment`` of ``forward``, (B,
+            augment_labels); without them nothing was done. 0: the network is told nothing of it.
 
     Raises:
         ValueError: a size that is none, ``scale_by_sigma`` without ``sigmas``, an unknown nonlinearity.
@@ -114,6 +118,7 @@ class DDPM(Network):
         time_endpoint: bool = True,
         use_checkpoint: bool = False,
         num_classes: int | None = None,
+        augment_labels: int = 0,
     ) -> None:
         super().__init__()
         if scale_by_sigma and sigmas is None:
@@ -141,6 +146,7 @@ class DDPM(Network):
                 act=act,
                 dense_out=linear(emb_channels, emb_channels, init_scale=1.0),
             )
+        self.augment_embedding = augmentation_embedding(augment_labels, channels)
         self.class_embedding = None if num_classes is None else ClassEmbedding(num_classes, emb_channels)
         told = conditional or num_classes is not None
 
@@ -222,7 +228,15 @@ class DDPM(Network):
         """Refuse class labels out of range; call it before a run, it waits for the device."""
         check_classes(self.class_embedding, y)
 
-    def forward(self, x: Tensor, labels: Tensor, *, y: Tensor | None = None, **cond: Any) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        labels: Tensor,
+        *,
+        y: Tensor | None = None,
+        augment: Tensor | None = None,
+        **cond: Any,
+    ) -> Tensor:
         """Evaluate the network (see ``Network``); ``labels`` (B,) may be fractions of an index."""
         refuse_unknown(cond, "y")
         time = None
@@ -233,7 +247,7 @@ class DDPM(Network):
                 cosines_first=self.time_cosines_first,
                 endpoint=self.time_endpoint,
             )
-            time = self.time_embedding(features)
+            time = self.time_embedding(plus_augmentation(features, self.augment_embedding, augment))
         emb = plus_class(time, self.class_embedding, y)
         h: Tensor = self.input_conv(x if self.centered else 2 * x - 1)
         skips = [h]

@@ -20,8 +20,10 @@ from models.blocks.embeddings import (
     ClassEmbedding,
     GaussianFourier,
     TimeEmbedding,
+    augmentation_embedding,
     check_classes,
     level_at,
+    plus_augmentation,
     plus_class,
     sinusoidal,
 )
@@ -89,6 +91,8 @@ class NCSNpp(Network):
             computes the rest again.
         num_classes: number of class labels that an embedding is learned for, keyword ``y`` of ``forward``;
             None for an unconditional network.
+        augment_labels: how many numbers say what augmentation did to a sample, keyword ``augment`` of ``forward``, (B,
+            augment_labels); without them nothing was done. 0: the network is told nothing of it.
 
     Raises:
         ValueError: a choice that is none, or ``scale_by_sigma`` without the sigmas it needs.
@@ -124,6 +128,7 @@ class NCSNpp(Network):
         sigmas: Sequence[float] | Tensor | None = None,
         use_checkpoint: bool = False,
         num_classes: int | None = None,
+        augment_labels: int = 0,
     ) -> None:
         super().__init__()
         given = (embedding, resblock, progressive, progressive_input, progressive_combine)
@@ -160,6 +165,7 @@ class NCSNpp(Network):
                 act=act,
                 dense_out=linear(emb_channels, emb_channels, init_scale=1.0),
             )
+        self.augment_embedding = augmentation_embedding(augment_labels, features)
         self.class_embedding = None if num_classes is None else ClassEmbedding(num_classes, emb_channels)
         told = conditional or num_classes is not None
 
@@ -275,10 +281,18 @@ class NCSNpp(Network):
         """Refuse class labels out of range; call it before a run, it waits for the device."""
         check_classes(self.class_embedding, y)
 
-    def forward(self, x: Tensor, labels: Tensor, *, y: Tensor | None = None, **cond: Any) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        labels: Tensor,
+        *,
+        y: Tensor | None = None,
+        augment: Tensor | None = None,
+        **cond: Any,
+    ) -> Tensor:
         """Evaluate the network (see ``Network``); with the Fourier embedding ``labels`` (B,) are sigma."""
         refuse_unknown(cond, "y")
-        emb = self._embed(labels, y)
+        emb = self._embed(labels, y, augment)
         skips = self._descend(x if self.centered else 2 * x - 1, emb)
         h = self.middle_attention(self.middle_in(skips[-1], emb), emb)
         h = self.middle_out(h, emb)
@@ -288,11 +302,11 @@ class NCSNpp(Network):
             h = h / sigma.to(h.dtype).reshape(-1, *[1] * (h.ndim - 1))
         return h
 
-    def _embed(self, labels: Tensor, y: Tensor | None) -> Tensor | None:
+    def _embed(self, labels: Tensor, y: Tensor | None, augment: Tensor | None) -> Tensor | None:
         time = None
         if self.time_embedding is not None:
             told = sinusoidal(labels, self.channels) if self.fourier is None else self.fourier(labels.log())
-            time = self.time_embedding(told)
+            time = self.time_embedding(plus_augmentation(told, self.augment_embedding, augment))
         return plus_class(time, self.class_embedding, y)
 
     def _descend(self, x: Tensor, emb: Tensor | None) -> list[Tensor]:

@@ -41,6 +41,11 @@ def build_loss(configuration: Configuration, model: NoiseModel, data: DataSpec) 
             f"training.objective={name!r} leaves learned variances untrained; take hybrid, rescaled_mse, "
             f"mse or a kl, or unset model.variance."
         )
+    if data.augment is not None and data.augment.of_values and loss.bounds:
+        raise ValueError(
+            f"training.objective={name!r} asks for the probability of the data's levels, between which turned and "
+            f"stretched images lie: set data.augment to 'flip', 'crop' or 'none'."
+        )
     if data.dequantize and loss.bounds:
         raise ValueError(
             f"training.objective={name!r} asks for the probability of the data's levels, between which "

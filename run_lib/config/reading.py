@@ -161,6 +161,7 @@ FIELDS: dict[str, Readers] = {
     },
     "data.uniform_dequantization": {**DATA, **by("stats")},
     "data.random_flip": TRAINING,
+    "data.augment": EVERY,  # a network that is told of it has weights for that
     "data.low_res_size": DATA,
     **dict.fromkeys(
         ("model.variance", "model.out_channels", "model.preconditioning", "model.num_classes"), EVERY

@@ -89,7 +89,17 @@ def _of_network(factory: Any) -> set[str]:
 
 
 NETWORK = frozenset(
-    {"in_channels", "out_channels", "image_size", "dims", "centered", "num_classes", "process", "sigmas"}
+    {
+        "in_channels",
+        "out_channels",
+        "image_size",
+        "dims",
+        "centered",
+        "num_classes",
+        "process",
+        "sigmas",
+        "augment_labels",
+    }
 )
 OPERATOR = frozenset({"shape", "seed", "known"})
 SDE_FIELDS = {"N": "model.num_scales", "schedule": "model.beta_schedule", "t_end": "sampling.t_end"}

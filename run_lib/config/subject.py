@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -178,6 +178,7 @@ def build_subject(configuration: Configuration, *, weights: bool = True) -> Subj
     shape = sample_shape(config.data)
     check_sizes(config, shape)
     rule = build_convention(configuration)
+    augment = _augmentation(configuration, shape)
     torch.manual_seed(stream_seed(config.seed, Use.INITIALISATION))
     network = build_network(
         configuration,
@@ -190,6 +191,7 @@ def build_subject(configuration: Configuration, *, weights: bool = True) -> Subj
         centered=config.data.centered,
         num_classes=network_classes(configuration),
         process=rule.sampling.process,
+        augment_labels=0 if augment is None else augment.num_labels,
     )
     check_labels_between(config, network)
     with configuration.choose("network").naming_fields():
@@ -203,7 +205,7 @@ def build_subject(configuration: Configuration, *, weights: bool = True) -> Subj
         network=network,
         training=training,
         sampling=sampling,
-        data=_data(configuration, shape, network),
+        data=_data(configuration, shape, network, augment),
         num_classes=config.model.num_classes,
         averages=Averages.of(config.model),
         start=Start.of(config),
@@ -305,7 +307,9 @@ def _model(setting: conventions.Setting, network: Network, values: ConfigDict) -
     return setting.model(network, variance=values.variance)
 
 
-def _data(configuration: Configuration, shape: tuple[int, ...], network: Network) -> DataSpec:
+def _data(
+    configuration: Configuration, shape: tuple[int, ...], network: Network, augment: Augmentation | None
+) -> DataSpec:
     section = configuration.values.data
     if section.levels == 1:
         raise ValueError(
@@ -336,7 +340,7 @@ def _data(configuration: Configuration, shape: tuple[int, ...], network: Network
         random_flip=section.random_flip,
         labelled=labelled,
         reading=Reading(section.num_workers, section.max_corrupt),
-        augment=_augmentation(configuration, shape),
+        augment=augment,
     )
 
 
@@ -344,12 +348,25 @@ def _augmentation(configuration: Configuration, shape: tuple[int, ...]) -> Augme
     chosen = configuration.find("augmentation")
     if chosen is None:
         return None
-    if len(shape) < 2:
+    found: Augmentation = chosen.build()
+    if len(shape) < 2 or (found.of_images and len(shape) != 3):
         raise ValueError(
             f"data.augment={chosen.name!r} has no meaning for data of shape {shape}; set it to 'none'."
         )
-    found: Augmentation = chosen.build()
+    if found.num_labels and "augment_labels" not in configuration.choose("network").takes:
+        raise ValueError(
+            f"data.augment={chosen.name!r} tells the network what was done to an image, and "
+            f"{configuration.values.model.name!r} cannot be told: take 'flip' or 'crop', or one of "
+            f"{', '.join(sorted(_told_of_augmentation()))}."
+        )
     return found
+
+
+def _told_of_augmentation() -> Iterator[str]:
+    """The networks that can be."""
+    for name in register_model:
+        if "augment_labels" in inspect.signature(register_model[name]).parameters:
+            yield name
 
 
 def _loader(dataset: Chosen, context: Mapping[str, Any], labelled: bool) -> Loader:

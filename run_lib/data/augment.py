@@ -1,35 +1,19 @@
-"""Augmentation: what is done to training samples at random, and never to samples that are evaluated."""
+"""What is done to training samples at random, and never to samples that are evaluated: mirrors and crops."""
 
 from __future__ import annotations
 
-import abc
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import torch
 from torch import Tensor
 
+from run_lib.data.augmentation import Augmentation, Augmented, register_augmentation
+from run_lib.data.non_leaky import NonLeaky
 from sde_lib.noise import Noise
-from sde_lib.registry import Registry
 from sde_lib.settings import Range
 
-
-class Augmentation(abc.ABC):
-    """Changes training samples at random. What it draws is each sample's own, a function of the seed and the sample's
-    place in training: it does not depend on how a batch is split."""
-
-    @abc.abstractmethod
-    def __call__(self, images: Tensor, noise: Noise) -> Tensor:
-        """Changed samples of the same shape and type.
-
-        Args:
-            images: levels or continuous data (B, C, ...).
-            noise: each sample's random stream.
-        """
-
-
-register_augmentation: Registry[type[Augmentation]] = Registry("augmentation")
-"""Augmentations by name; their settings are fields of ``config.data``."""
+__all__ = ["Augmentation", "Augmented", "Crops", "Flips", "NonLeaky", "register_augmentation"]
 
 
 @register_augmentation(name="flip")
@@ -43,13 +27,13 @@ class Flips(Augmentation):
 
     flip_axes: Literal["horizontal", "vertical", "both"] = "horizontal"
 
-    def __call__(self, images: Tensor, noise: Noise) -> Tensor:
+    def __call__(self, images: Tensor, noise: Noise) -> Augmented:
         axes = {"horizontal": (-1,), "vertical": (-2,), "both": (-1, -2)}[self.flip_axes]
         coins = noise.uniform((len(images), len(axes))) < 0.5
         for axis, mirrored in zip(axes, coins.T, strict=True):
             where = mirrored.reshape(-1, *[1] * (images.ndim - 1))
             images = torch.where(where, images.flip(axis), images)
-        return images
+        return Augmented(images)
 
 
 @register_augmentation(name="crop")
@@ -65,7 +49,7 @@ class Crops(Augmentation):
 
     crop_padding: Annotated[int, Range(least=1)] = 4
 
-    def __call__(self, images: Tensor, noise: Noise) -> Tensor:
+    def __call__(self, images: Tensor, noise: Noise) -> Augmented:
         axes = range(2, images.ndim)
         moves = (noise.uniform((len(images), len(axes))) * (2 * self.crop_padding + 1)).floor().long()
         for axis, move in zip(axes, moves.T - self.crop_padding, strict=True):
@@ -78,4 +62,4 @@ class Crops(Augmentation):
             place = size - 1 - (size - 1 - place).abs()
             shape = [len(images), *(size if k == axis else 1 for k in range(1, images.ndim))]
             images = torch.take_along_dim(images, place.reshape(shape), dim=axis)
-        return images
+        return Augmented(images)

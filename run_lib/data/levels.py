@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from models.exact.mixtures import ExactScore
-from run_lib.data.augment import Augmentation
+from run_lib.data.augmentation import Augmentation, Augmented
 from run_lib.data.batches import Batches, Parts, Reading
 from run_lib.data.classes import UNKNOWN, Numbering
 from run_lib.data.listing import announce
@@ -195,14 +195,17 @@ class DataSpec:
         values = images.to(dtype)
         return self._center((values + 0.5) / self.levels if self.dequantize else values / (self.levels - 1))
 
-    def training_batch(self, images: Tensor, noise: Noise) -> Tensor:
+    def training_batch(self, images: Tensor, noise: Noise) -> Augmented:
         """The input of a training step: the given levels augmented, dequantised, in the network's range."""
-        if self.augment is not None:
-            images = self.augment(images, noise)
+        if self.augment is not None and not self.augment.of_values:
+            images = self.augment(images, noise).images
         if self.random_flip:
             mirrored = noise.uniform((len(images), 1))[:, 0] < 0.5
             images = torch.where(mirrored[:, None, None, None], images.flip(-1), images)
-        return self.held_out_batch(images, noise)
+        x0 = self.held_out_batch(images, noise)
+        return (
+            self.augment(x0, noise) if self.augment is not None and self.augment.of_values else Augmented(x0)
+        )
 
     def held_out_batch(self, images: Tensor, noise: Noise) -> Tensor:
         """The input of a training step's loss on images that are evaluated: as they are, never mirrored."""

@@ -71,7 +71,8 @@ def training_losses(plan: TrainingPlan, batches: Batches, step: int, rows: range
     with subject.placement.autocast():
         labels = plan.task.training_labels(drawn.labels, noise)
         x0 = subject.data.training_batch(drawn.images, noise)
-        return _losses(plan, x0, labels, noise)
+        told = {} if x0.labels is None else {"augment": x0.labels}
+        return _losses(plan, x0.images, labels, noise, **told)
 
 
 def _streams(plan: TrainingPlan, use: Use, step: int, rows: range) -> Noise:
@@ -121,7 +122,8 @@ def validation_loss(plan: TrainingPlan, state: TrainState, held_out: Split) -> f
     return float(values[finite].mean())
 
 
-def _losses(plan: TrainingPlan, x0: Tensor, labels: Tensor, noise: Noise) -> Batch:
-    """The objective's losses of data in the network's range, with the conditioning of the task."""
-    losses = plan.objective.losses(x0, noise, **plan.task.network_conditions(x0, labels))
+def _losses(plan: TrainingPlan, x0: Tensor, labels: Tensor, noise: Noise, **told: Tensor) -> Batch:
+    """The objective's losses of data in the network's range, with the conditioning of the task and of what was done to
+    the data."""
+    losses = plan.objective.losses(x0, noise, **plan.task.network_conditions(x0, labels), **told)
     return Batch(losses, finite_rows(x0))

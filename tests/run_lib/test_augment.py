@@ -23,7 +23,7 @@ IMAGE = torch.arange(30, dtype=torch.uint8).reshape(1, 1, 5, 6)
 @pytest.mark.parametrize("axes", ["horizontal", "vertical", "both"])
 def test_flips_are_fair_coins(axes: str) -> None:
     """Each axis by a coin of its own, four standard errors; the whole image or nothing."""
-    flipped = Flips(axes)(IMAGE.repeat(COUNT, 1, 1, 1), Noise(0, range(COUNT)))  # type: ignore[arg-type]
+    flipped = Flips(axes)(IMAGE.repeat(COUNT, 1, 1, 1), Noise(0, range(COUNT))).images  # type: ignore[arg-type]
     kinds = {"horizontal": [(), (-1,)], "vertical": [(), (-2,)], "both": [(), (-1,), (-2,), (-1, -2)]}[axes]
     shares = [(flipped == IMAGE.flip(kind)).flatten(1).all(1).double().mean().item() for kind in kinds]
     each = 1 / len(kinds)
@@ -33,7 +33,7 @@ def test_flips_are_fair_coins(axes: str) -> None:
 
 def test_crops_are_windows_of_the_reflected_image() -> None:
     """Of numpy's reflection, all 3 x 3 windows as often, five standard errors."""
-    found = Crops(1)(IMAGE.repeat(COUNT, 1, 1, 1), Noise(0, range(COUNT)))
+    found = Crops(1)(IMAGE.repeat(COUNT, 1, 1, 1), Noise(0, range(COUNT))).images
     around = np.pad(IMAGE[0, 0].numpy(), 1, mode="reflect")
     windows = [torch.from_numpy(around[y : y + 5, x : x + 6].copy()) for y in range(3) for x in range(3)]
     shares = [(found[:, 0] == window).flatten(1).all(1).double().mean().item() for window in windows]
@@ -45,7 +45,7 @@ def test_crops_are_windows_of_the_reflected_image() -> None:
 def test_crops_of_signals_and_volumes(shape: tuple[int, ...]) -> None:
     """All channels move alike."""
     x = torch.arange(int(np.prod(shape))).reshape(1, *shape).float()
-    found = Crops(2)(x.repeat(50, *[1] * len(shape)), Noise(3, range(50)))
+    found = Crops(2)(x.repeat(50, *[1] * len(shape)), Noise(3, range(50))).images
     assert found.shape == (50, *shape)
     assert len({tuple(one.flatten().tolist()) for one in found}) > 4
     step = found[:, -1] - found[:, 0]
@@ -61,7 +61,7 @@ def test_a_samples_augmentation_does_not_depend_on_the_batch(augment: Flips | Cr
     images = torch.randint(0, 17, (12, 1, 8, 8), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
 
     def batch(rows: range) -> Tensor:
-        return spec.training_batch(images[rows.start : rows.stop], Noise(5, rows))
+        return spec.training_batch(images[rows.start : rows.stop], Noise(5, rows)).images
 
     whole = batch(range(12))
     assert torch.equal(torch.cat([batch(range(5)), batch(range(5, 12))]), whole)

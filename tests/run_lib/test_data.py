@@ -110,7 +110,7 @@ def test_training_batches_go_back_to_their_levels(levels: int, dequantize: bool)
     images = torch.randint(0, levels, (10, 1, 8, 8), generator=torch.Generator().manual_seed(0)).to(
         torch.uint8
     )
-    x = spec.training_batch(images, Noise(0, range(10)))
+    x = spec.training_batch(images, Noise(0, range(10))).images
     assert torch.equal(spec.to_levels(x), images)
     if not dequantize:
         assert torch.allclose(x.double(), 2 * images.double() / (levels - 1) - 1, atol=1e-6), (
@@ -126,7 +126,7 @@ def test_half_of_the_images_are_mirrored() -> None:
     """Image and its mirror image tell apart; a fair coin, 4 standard errors; the whole image or nothing."""
     spec = replace(SPEC, random_flip=True, dequantize=False)
     image = torch.arange(64, dtype=torch.uint8).reshape(1, 1, 8, 8) // 4
-    x = spec.to_levels(spec.training_batch(image.repeat(1000, 1, 1, 1), Noise(0, range(1000))))
+    x = spec.to_levels(spec.training_batch(image.repeat(1000, 1, 1, 1), Noise(0, range(1000))).images)
     mirrored = (x == image.flip(-1)).flatten(1).all(1)
     assert torch.equal(mirrored, ~(x == image).flatten(1).all(1))
     assert mirrored.double().mean().item() == pytest.approx(0.5, abs=4 * 0.5 / np.sqrt(1000))

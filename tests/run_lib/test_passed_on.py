@@ -210,7 +210,7 @@ def test_validation_is_of_the_averaged_weights_on_so_many_images_each_on_its_own
         total = 0.0
         for k, row in enumerate(rows[:count]):
             noise = Noise(stream_seed(subject.seed, Use.VALIDATION), [k], torch.device("cpu"))
-            x0 = subject.data.training_batch(data.images[row : row + 1], noise)
+            x0 = subject.data.training_batch(data.images[row : row + 1], noise).images
             total += float(plan.objective.losses(x0, noise).values)
         return total / count
 
