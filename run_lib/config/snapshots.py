@@ -39,7 +39,7 @@ def plan_preview(configuration: Configuration, samples: SamplingPlan) -> Samplin
     settings = samples.settings
     if preview.images is not None:
         settings = replace(settings, grid_size=preview.images)
-    samples = replace(samples, settings=settings, trajectory=0)
+    samples = replace(samples, settings=settings)
     if draws_by_own(configuration.values):
         return samples
     model = samples.sampler.model

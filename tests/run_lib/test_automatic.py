@@ -108,10 +108,11 @@ def test_a_run_goes_on_with_what_it_began_with(images: Path, tmp_path: Path, mem
 def test_a_record_without_checkpoints_binds_nobody(tmp_path: Path, memory: Any) -> None:
     """A run that found no room for its first step begins anew, with what is chosen then."""
     memory(64)
-    (tmp_path / "config.json").write_text(json.dumps({"model": {"nf": 192}}))
+    (tmp_path / "config.json").write_text(json.dumps({"model": {"nf": 192, "ch_mult": [1, 2]}}))
     assert read(load_config_file(str(config(32))), workdir=tmp_path).values.model.nf == 64
     checkpoint(tmp_path)
-    assert read(load_config_file(str(config(32))), workdir=tmp_path).values.model.nf == 192
+    model = read(load_config_file(str(config(32))), workdir=tmp_path).values.model
+    assert (model.nf, model.ch_mult) == (192, (1, 2))
     (tmp_path / "config.json").write_text("{")
     with pytest.raises(ValueError, match=r"config.json is no JSON .*, and config fields that are auto have"):
         read(load_config_file(str(config(32))), workdir=tmp_path)

@@ -127,6 +127,12 @@ def test_a_process_without_gaussian_marginals(monkeypatch: pytest.MonkeyPatch) -
     own = {"training__sde": "ornstein", "model__output": "score", "sampling__grid": "uniform"}
     found = preview({**SLOW, **own, "sampling__predictor": "euler_maruyama"})
     assert evaluations(found) == 20
+    with pytest.raises(
+        ValueError, match=r"config\.training\.preview_predictor='unipc' needs a process of the kind"
+    ):
+        preview(
+            {**SLOW, **own, "sampling__predictor": "euler_maruyama", "training__preview_predictor": "unipc"}
+        )
 
 
 LAWS = {
