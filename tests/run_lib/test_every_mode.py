@@ -222,6 +222,18 @@ def test_two_processes_write_the_files_of_one(trained: Path, tmp_path: Path) -> 
     assert content(stopped.folder / "samples") == content(tmp_path / "whole/samples")
 
 
+def test_processes_of_a_sweep_start_no_others(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun(trained, tmp_path / "run")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    asked = ("--config", TINY, "--mode", "tune", "--workdir", tmp_path / "run")
+    error = program(*asked, tune__sweep="num_steps=2,3", tune__num_samples=70, tune__processes=3).error
+    assert "the 2 processes that were launched share the sets, and config.tune.processes=3" in error
+    assert "set it to 1" in error
+    assert not (tmp_path / "run/tune").exists()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("ranks", [(1,), (0, 1)])
 def test_packing_that_was_killed_goes_on_by_any_number(ranks: Sequence[int], tmp_path: Path) -> None:
