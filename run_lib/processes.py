@@ -94,6 +94,15 @@ class Processes:
             self.barrier()
 
     @contextlib.contextmanager
+    def notes_once(self) -> Iterator[None]:
+        """A block in which all processes have the same notes to make, and the main one alone makes them."""
+        with contextlib.ExitStack() as stack:
+            if not self.is_main:
+                nowhere = stack.enter_context(open(os.devnull, "w"))
+                stack.enter_context(contextlib.redirect_stderr(nowhere))
+            yield
+
+    @contextlib.contextmanager
     def process_group(self, device: torch.device | None = None) -> Iterator[None]:
         """Join the process group, and leave it at the end of the block; within it only rank 0 prints.
 

@@ -14,6 +14,7 @@ from models.ema import EMA
 from run_lib.data.classes import Numbering
 from run_lib.files import write_json
 from run_lib.ours import check_links, inside, record_of
+from run_lib.processes import Processes
 from run_lib.training.checkpoints import Checkpoints
 from run_lib.training.profiles import Snapshots
 from run_lib.training.state import TrainState, Weights
@@ -105,6 +106,10 @@ class Run:
         Raises:
             ValueError: there is no such checkpoint; the message says how to make it.
         """
+        with Processes.from_environment().notes_once():
+            return self._weights(subject, step)
+
+    def _weights(self, subject: Subject, step: int | None) -> Weights:
         path = self._checkpoint(subject, step)
         network, averages = subject.network, subject.averages
         average = EMA(network, averages.ema_rate, averages.ema_warmup)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -76,14 +75,12 @@ def report_results(skipped: Sequence[Skipped], total: int, lost: Sequence[LostRe
         IncompleteError: a result is not finite; the exit status is 3.
         SystemExit: an image could not be read; it is 1.
     """
-    with contextlib.ExitStack() as stack:
-        if lost:  # what is not finite is the graver
-            stack.enter_context(contextlib.suppress(SystemExit))
-        if not Processes.from_environment().is_main:
-            stack.enter_context(contextlib.redirect_stderr(io.StringIO()))  # it is listed once
-        report_skipped(skipped, total)
-    if not lost:
-        return
+    with Processes.from_environment().notes_once():
+        if not lost:
+            report_skipped(skipped, total)
+            return
+        with contextlib.suppress(SystemExit):  # what is not finite is the graver
+            report_skipped(skipped, total)
     raise IncompleteError(
         f"{len(lost)} result{'s are' if len(lost) > 1 else ' is'} not finite and not written: those of "
         f"{listed(lost, SHOWN)}. The network's output is not finite, or the sampler diverges: "

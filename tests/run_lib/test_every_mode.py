@@ -174,7 +174,7 @@ def test_two_processes_write_the_files_of_one(trained: Path, tmp_path: Path) -> 
     given = {"input": images(tmp_path / "given"), "convert": True}
     reads, restores = ({f"{mode}__{k}": v for k, v in given.items()} for mode in ("reconstruct", "control"))
     asked = {
-        "samples": Work(Path(), mode="sample", fields=FEW),
+        "samples": Work(Path(), mode="sample", fields={**FEW, "model__beta_max": 15.0, "resume_anyway": True}),
         "reconstruct": Work(Path(), mode="reconstruct", fields={
             **reads, "reconstruct__num_steps": 2, "reconstruct__batch_size": 2,
         }),
@@ -206,6 +206,7 @@ def test_two_processes_write_the_files_of_one(trained: Path, tmp_path: Path) -> 
         assert any(path.startswith(folder) for path in content(work.folder))
         assert second == said[:1], "its status, and not a word"
         assert first == [line.replace(str(alone.folder), str(work.folder)) for line in said]
+    assert "is taken with model.beta_max=15.0" in "\n".join(ends(both[0][2].folder)[0])
     told = [end[1:] for end in ends(lost.folder)]
     assert [end[0] for end in ends(lost.folder)] == ["3", "3"]
     assert sorted(told) == [[], ["incomplete: 5 samples are lost, of index 1, 4, 5, 6, 7: of 1"]]
@@ -220,6 +221,18 @@ def test_two_processes_write_the_files_of_one(trained: Path, tmp_path: Path) -> 
     begun(trained, tmp_path / "whole")
     run(TINY, "sample", tmp_path / "whole", **stopped.fields)
     assert content(stopped.folder / "samples") == content(tmp_path / "whole/samples")
+
+
+def test_processes_of_a_sweep_start_no_others(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun(trained, tmp_path / "run")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    asked = ("--config", TINY, "--mode", "tune", "--workdir", tmp_path / "run")
+    error = program(*asked, tune__sweep="num_steps=2,3", tune__num_samples=70, tune__processes=3).error
+    assert "the 2 processes that were launched share the sets, and config.tune.processes=3" in error
+    assert "set it to 1" in error
+    assert not (tmp_path / "run/tune").exists()
 
 
 @pytest.mark.slow

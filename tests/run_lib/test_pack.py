@@ -105,6 +105,21 @@ def test_a_run_that_was_killed_goes_on(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 @pytest.mark.usefixtures("small_blocks")
+def test_a_run_that_was_killed_at_its_very_end_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file has its name, and what it was made by is still there; the next run takes it away."""
+    fields, out = write(tmp_path / "in"), tmp_path / "out"
+    whole = packing._Packing._tidy
+    monkeypatch.setattr(packing._Packing, "_tidy", lambda self, blocks: None)
+    work(fields, out)
+    assert (out / ".packing-train.done").is_file() and (out / ".packing-train.plan").is_file()
+    monkeypatch.setattr(packing._Packing, "_tidy", whole)
+    work(fields, out)
+    assert sorted(path.name for path in out.iterdir()) == ["train.json", "train.labels.npy", "train.npy"]
+
+
+@pytest.mark.usefixtures("small_blocks")
 def test_several_processes_write_rows_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The second of two, then the first: every block once, and the file is that of one process."""
     monkeypatch.setattr(Processes, "barrier", lambda self: None)
