@@ -1,6 +1,6 @@
 """Samples of the trained digits model at 10, 20 and 50 evaluations, against ancestral sampling's at 1000.
 
-    python main.py --config configs/ddpm/digits.py --mode train
+    python main.py --config configs/ddpm/digits.py --mode train --config.training.n_iters=930 --config.optim.warmup=47
     python -m benchmarks.digits_quality            writes its section of benchmarks/RESULTS.md
 
 Sets of 1000 samples of the same seeds under every sampler, scored in pixel space as ``--mode eval`` does. Sets
@@ -126,7 +126,7 @@ def written(interval: Interval, form: str) -> str:
 def section(parts: ScoreFiles, repeats: int) -> str:
     return f"""## Digits: few evaluations against a thousand
 
-`configs/ddpm/digits.py` as trained by the README's first command; up to {repeats} sets of 1000 samples, of the
+`configs/ddpm/digits.py` with `training.n_iters=930` and `optim.warmup=47`; up to {repeats} sets of 1000 samples, of the
 same seeds for every sampler, against all 1797 real images in pixel space. Intervals are Student's t at 95 % over the
 sets; the difference is paired, set by set. Grid `log_snr` unless named. The last column names the metrics
 whose mean is no worse than the far end of the reference's interval.
