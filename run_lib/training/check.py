@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import statistics
 import time
 from collections.abc import Callable
@@ -19,7 +18,7 @@ from run_lib.run import Run
 from run_lib.sample import draw
 from run_lib.seeds import Use
 from run_lib.training.beginning import Beginning, begin
-from run_lib.training.rehearsal import same_draws, try_checkpoint, undone_step
+from run_lib.training.rehearsal import free_disk, same_draws, try_checkpoint, undone_step
 from run_lib.training.room import MOST, extrapolated, free_memory, largest, peak
 from run_lib.training.skipped_steps import say
 from run_lib.training.state import TrainState
@@ -93,7 +92,7 @@ def check(plan: TrainingPlan, run: Run) -> None:
         kept = most_kept(settings, first)
         print(
             f"checkpoint   {amount(size)}, written and read in {duration(saving)}; at most {kept} are there at a "
-            f"time, {amount(kept * size)} of the {amount(_free_disk(run))} that the disk has"
+            f"time, {amount(kept * size)} of the {amount(free_disk(run.checkpoints.folder))} that the disk has"
         )
         evaluating = 0.0
         if start.held_out is not None:
@@ -216,10 +215,3 @@ def _fits(take: Callable[[int], int], count: int) -> bool:
     finally:
         torch.cuda.empty_cache()
     return True
-
-
-def _free_disk(run: Run) -> int:
-    there = next(
-        folder for folder in (run.checkpoints.folder, *run.checkpoints.folder.parents) if folder.exists()
-    )
-    return shutil.disk_usage(there).free

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import random
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from pathlib import Path
 
+import numpy as np
 import torch
 
 from run_lib.config.sampling import SamplingPlan
 from run_lib.config.training import TrainingPlan
 from run_lib.data.split import Split
+from run_lib.faults import MachineError
 from run_lib.files import partial_path
 from run_lib.run import Run
 from run_lib.sample import LostSamplesError, draw
@@ -20,6 +25,7 @@ from run_lib.training.checkpoints import read_checkpoint
 from run_lib.training.state import TrainState
 from run_lib.training.steps import backward, make_batches, validation_loss
 from run_lib.training.undo import KeptOptimizer
+from sde_lib.words import amount
 
 SECONDS = 5.0
 """That a rehearsal before a training may take."""
@@ -50,6 +56,7 @@ def rehearse(plan: TrainingPlan, state: TrainState, run: Run, held_out: Split | 
         forward = time.perf_counter() - begun
         if fits(4 * forward):
             with undone_step(small, state):
+                check_room(state, run)
                 if fits(state.bytes / SPEED):
                     try_checkpoint(state, run, plan)
         if plan.preview is not None and fits(forward):
@@ -64,9 +71,14 @@ def _small(plan: TrainingPlan, processes: int) -> TrainingPlan:
 
 @contextmanager
 def same_draws(device: torch.device) -> Iterator[None]:
-    """A block after which torch's generators are where they were."""
-    with torch.random.fork_rng([device] if device.type == "cuda" else []):
-        yield
+    """A block after which the generators of torch, numpy and Python are where they were."""
+    python, numpy = random.getstate(), np.random.get_state()
+    try:
+        with torch.random.fork_rng([device] if device.type == "cuda" else []):
+            yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(numpy)
 
 
 @contextmanager
@@ -85,6 +97,26 @@ def undone_step(plan: TrainingPlan, state: TrainState) -> Iterator[None]:
         optimizer.put_back(everything)
         batch.buffers.put_back(everything)
         state.optimizer.zero_grad(set_to_none=True)
+
+
+def check_room(state: TrainState, run: Run) -> None:
+    """Refuse a disk that has no room for a checkpoint.
+
+    Raises:
+        MachineError: with what there is, and what one takes.
+    """
+    free, size = free_disk(run.checkpoints.folder), state.bytes
+    if size > free:
+        raise MachineError(
+            f"a checkpoint of this training takes {amount(size)}, and {run.checkpoints.folder} has room for "
+            f"{amount(free)}. Free space there, or take another --workdir."
+        )
+
+
+def free_disk(folder: Path) -> int:
+    """Bytes that a folder has room for, which need not be there yet."""
+    there = next(one for one in (folder, *folder.parents) if one.exists())
+    return shutil.disk_usage(there).free
 
 
 def try_checkpoint(state: TrainState, run: Run, plan: TrainingPlan) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -81,15 +83,20 @@ def test_a_step_is_undone(tmp_path: Path) -> None:
     plan, run_ = planned(tiny(), plans.training), Run(tmp_path)
     state = run_.new_state(plan)
     before = [p.detach().clone() for p in state.network.parameters()]
-    torch.manual_seed(5)
-    wanted = torch.rand(3)
-    torch.manual_seed(5)
+
+    def drawn() -> tuple[float, float, float]:
+        return float(torch.rand(())), float(np.random.rand()), random.random()
+
+    states = torch.get_rng_state(), np.random.get_state(), random.getstate()
+    wanted = drawn()
+    torch.set_rng_state(states[0]), np.random.set_state(states[1]), random.setstate(states[2])
     with rehearsal.same_draws(torch.device("cpu")), undone_step(plan, state):
         moved = [not torch.equal(a, b) for a, b in zip(before, state.network.parameters(), strict=True)]
         assert sum(moved) > len(moved) / 2 and state.optimizer.state
+        drawn()
     assert all(torch.equal(a, b) for a, b in zip(before, state.network.parameters(), strict=True))
     assert not state.optimizer.state and all(p.grad is None for p in state.network.parameters())
-    assert torch.equal(torch.rand(3), wanted)
+    assert drawn() == wanted
 
 
 UNREADABLE = '''
@@ -119,6 +126,13 @@ def test_checkpoint_that_cannot_be_read(tmp_path: Path) -> None:
     )  # fmt: skip
     assert outcome.error.startswith("a checkpoint of this training could not be read again")
     assert [p for p in (tmp_path / "run").rglob("*") if p.is_file()] == []
+
+
+def test_disk_without_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a checkpoint is too large to be tried, too: it is measured."""
+    monkeypatch.setattr(rehearsal, "free_disk", lambda folder: 1000)
+    outcome = program("--config", TINY, "--mode", "train", "--workdir", tmp_path)
+    assert outcome.status == 1 and "checkpoints has room for 1000 bytes. Free space there" in outcome.err
 
 
 def test_samples_that_cannot_be_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
