@@ -20,6 +20,7 @@ SMALL = Path(__file__).with_name("small.py")
 TRAINED = tuple(name for name in NAMES if not name.startswith("toy/"))
 SECTIONS = {
     "train": ("training", "optim", "model", "data"),
+    "check": ("training", "optim", "model", "data"),
     "sample": ("sampling", "guidance"),
     "eval": ("eval", "sampling"),
     "all": ("sampling", "eval", "training", "optim"),
