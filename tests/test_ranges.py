@@ -75,6 +75,9 @@ FIELDS = {
 }
 """Fields of ``configs/base.py`` by the interval of their values: a square bracket's end belongs to it."""
 SETTINGS = {
+    "[0, 4]": """
+        edm.augment_scale edm.augment_stretch edm.augment_move
+    """,
     "[1, 65536]": """
         adm.num_heads adm.num_heads_upsample adm_encoder.num_heads adm_superres.num_heads
         adm_superres.num_heads_upsample
@@ -86,6 +89,7 @@ SETTINGS = {
         ddpm.channel_mult ddpmpp.channel_mult ncsnpp.channel_mult
     """,
     "[1, inf)": """
+        fast.images own.images
         adm.attention_resolutions adm_encoder.attention_resolutions adm_superres.attention_resolutions
         ddpm.attention_resolutions ddpmpp.attention_resolutions ncsn.num_scales
         ncsnpp.attention_resolutions ncsnv2_128.num_scales ncsnv2_256.num_scales ncsnv2_64.num_scales
@@ -125,6 +129,7 @@ SETTINGS = {
         adams.order
     """,
     "[0, 1]": """
+        edm.augment_p edm.augment_turn
         ddim.eta classifier_free.rescale mask_random.fraction random.fraction
     """,
     "[1, 4]": """
@@ -190,7 +195,7 @@ SETTINGS = {
         sampling.num_samples
     """,
     "[2, 1000000]": """
-        both.levels vlb.levels
+        both.levels vlb.levels fast.steps
     """,
 }
 """Settings of components likewise, each after the component's name."""

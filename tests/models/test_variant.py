@@ -31,6 +31,7 @@ def test_the_signature_is_the_classs_with_other_defaults_and_without_what_is_fix
         "centered": True,
         "use_checkpoint": False,
         "num_classes": None,
+        "augment_labels": 0,
     }
     assert get_type_hints(DDPMpp)["num_res_blocks"] is int
 

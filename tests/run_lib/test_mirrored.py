@@ -11,6 +11,7 @@ from torch import Tensor
 
 from models.ema import EMA
 from run_lib.config import plans
+from run_lib.data.augmentation import Augmented
 from run_lib.data.levels import DataSpec
 from run_lib.evaluation.evaluate import check
 from run_lib.evaluation.report import Report
@@ -34,9 +35,9 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> list[Tensor]:
     for name in ("training_batch", "held_out_batch"):
         real = getattr(DataSpec, name)
 
-        def batch(spec: DataSpec, images: Tensor, noise: Noise, real: Any = real) -> Tensor:
-            x: Tensor = real(spec, images, noise)
-            found.append(spec.to_levels(x))
+        def batch(spec: DataSpec, images: Tensor, noise: Noise, real: Any = real) -> Tensor | Augmented:
+            x: Tensor | Augmented = real(spec, images, noise)
+            found.append(spec.to_levels(x.images if isinstance(x, Augmented) else x))
             return x
 
         monkeypatch.setattr(DataSpec, name, batch)
