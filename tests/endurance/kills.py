@@ -45,6 +45,7 @@ import run_lib.convert
 import run_lib.editing.control
 import run_lib.editing.reconstruct
 import run_lib.evaluation.evaluate
+import run_lib.preparation.pack
 import run_lib.training.loop
 import run_lib.tuning.tune  # noqa: F401
 from run_lib.locks import FILE
@@ -71,14 +72,17 @@ CASES = {
     "control": ["control", "control.task=inpaint", "control.input=test", "control.num_images=24"],
     "reconstruct": ["reconstruct", "reconstruct.input=test", "reconstruct.num_images=24",
                     "reconstruct.batch_size=4"],
+    "pack": ["pack"],
+    "train, 2 shards": ["train", "training.n_iters=24", "training.snapshot_freq=8", "training.snapshot_sampling=True",
+                        "training.shard=True"],
 }  # fmt: skip
 """Mode and settings by the name of the case."""
 SHARES = {"tune, 2 processes": 0.25}
 """Kills beside one of the others: its interpreters take seconds to begin."""
-for _name, _shard in (("train, 2 ranks", False), ("train, 2 shards", True)):
-    CASES[_name] = [*CASES["train"], f"training.shard={_shard}"]
-RANKS = {"train, 2 ranks": 2, "train, 2 shards": 2}
-"""Processes that train together, of which a signal meets one, or all."""
+for _mode in ("train", "eval", "sample", "tune", "control", "reconstruct", "pack"):
+    CASES[f"{_mode}, 2 ranks"] = CASES[_mode]
+RANKS = {_name: 2 for _name in CASES if _name.endswith((", 2 ranks", ", 2 shards"))}
+"""Processes that share a work, of which a signal meets one, or all."""
 GRACE = 30.0
 """Seconds that torch's launcher gives the others when one has ended."""
 
@@ -203,6 +207,7 @@ def run_all(
     """Disturb runs of the cases in turn until so many signals have met one at work; None: until each of ``EACH`` has
     met one of each case."""
     torch.set_num_threads(1)
+    run_lib.preparation.pack.BLOCK = 2_000  # blocks enough to be met at one
     os.environ[MARK] = str(os.getpid())
     chance, tallies = random.Random(seed), {case: Tally() for case in cases}
     with tempfile.TemporaryDirectory() as name:
