@@ -68,6 +68,7 @@ MODES = {
     "times": "train", "optimizer": "train", "schedule": "train", "control task": "control", "mask": "control",
     "restoration": "control", "interpolation": "control", "inversion": "reconstruct", "flow": "eval", "bound": "eval",
     "trace": "eval", "dequantisation": "eval", "scorer": "tune", "data set": "train",
+    "preview": "train",
 }  # fmt: skip
 """Role -> the mode in which it is tried; of evaluations ``eval``, of the others ``sample``."""
 LEVELS = {"training.sde": "ddpm", "sampling.predictor": "ancestral_sampling", "sampling.grid": "uniform"}
@@ -126,6 +127,9 @@ def choosing(key: str, name: str, mode: str | None = None) -> Case:
     fields: dict[str, Any] = {role.field: True if role.switch else name}
     if key == "interpolation":
         fields |= {"control.task": "interpolate"}
+    if key == "preview":
+        # A sampler of few steps would be taken itself.
+        fields |= {"training.snapshot_sampling": True, "sampling.num_steps": 50}
     if key in ("flow", "bound", "trace", "dequantisation"):
         fields |= {"eval.enable_bpd": True}
     if kind == "evaluation" and name != "bpd":

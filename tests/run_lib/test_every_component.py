@@ -51,7 +51,7 @@ def test_the_work_does_not_touch_it(
 ) -> None:
     """A tuning plans its candidates anew, which is planning."""
     mode, unused, fields = WORKS[name]
-    workdir = tmp_path if mode == "train" else trained
+    workdir = tmp_path if mode in ("train", "check") else trained
     if mode == "control":
         fields = {**fields, "control.output": str(tmp_path / "out")}
     few = {path: value for path, value in FEW.items() if path.partition(".")[0] in ("device", mode)}
