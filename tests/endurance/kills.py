@@ -47,7 +47,7 @@ import run_lib.editing.reconstruct
 import run_lib.evaluation.evaluate
 import run_lib.preparation.pack
 import run_lib.training.loop
-import run_lib.tuning.tune  # noqa: F401
+import run_lib.tuning.tune
 from run_lib.locks import FILE
 from tests.endurance.written import differences, written
 
