@@ -100,9 +100,9 @@ class Parts:
             sized: whether users choose the size of a batch, and so are told where there are too few.
         """
         count = self.processes.world_size
-        if sized and len(todo) < count:
+        if sized and 0 < len(todo) < count:
             print(f"{name}: {len(todo)} batches for {count} processes; a lower batch size shares them out")
-        stride = count if by_turns or count == 1 else len(todo)
+        stride = count if by_turns or count == 1 else max(1, len(todo))
 
         def done(index: int, wanted: Sequence[str] | None = None) -> Part:
             return self.batch(name, todo[index].start, lambda: compute(todo[index]), wanted)

@@ -16,6 +16,7 @@ from torch.distributed import TCPStore
 
 from run_lib.evaluation.task import CheckpointTask
 from run_lib.processes import Processes, first_to_say
+from run_lib.sharing.parts import Parts
 from tests.run_lib.program import GAUSSIAN, ROOT, numbers, program
 
 
@@ -134,3 +135,14 @@ def test_two_processes_give_the_numbers_of_one(quick: bool, tmp_path: Path) -> N
     for name in one_report:
         assert one_report[name]["value"] == two_report[name]["value"]
         assert one_report[name]["stderr"] == two_report[name]["stderr"]
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_nothing_is_left_to_share(
+    count: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """All is done already, as where a run was killed at its very end."""
+    monkeypatch.setattr(Processes, "barrier", lambda _: None)
+    parts = Parts(tmp_path, Processes(rank=0, world_size=count))
+    assert list(parts.each("working", [], lambda rows: {})) == []
+    assert "a lower batch size" not in capsys.readouterr().out
