@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -49,6 +49,12 @@ class Basis:
     def with_parts(self, **further: str) -> Basis:
         """The same with further parts, their names without spaces."""
         return Basis({**self.parts, **further})
+
+    def key(self, settings: Mapping[str, Any], arithmetic: str) -> str:
+        """A name for results of these parts and settings, computed in some arithmetic."""
+        return self.with_parts(
+            settings=json.dumps(settings, sort_keys=True, default=str), arithmetic=arithmetic
+        ).hash
 
     def changed(self, other: Mapping[str, str]) -> list[str]:
         """The names of the parts that differ, or that only one of the two has."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 import zipfile
 from collections.abc import Iterable, Iterator, Sequence
@@ -158,11 +157,7 @@ def _sample(plan: SamplingPlan, run: Run, processes: Processes) -> None:
             "seed": plan.seed, "step": weights.step, **basis.parts, **deciding(plan.subject.record.values)
         }  # fmt: skip
         how = {**depends_on, "num_samples": settings.num_samples, "batch_size": settings.batch_size}
-        key = basis.with_parts(
-            settings=json.dumps(how, sort_keys=True, default=str),
-            arithmetic=plan.subject.placement.arithmetic,
-        ).hash
-        parts = Parts.unfinished(folder, key, processes)
+        parts = Parts.unfinished(folder, basis.key(how, plan.subject.placement.arithmetic), processes)
         with parts.until_written():
             if not processes.is_main:
                 for _ in generate():

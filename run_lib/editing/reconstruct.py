@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -87,14 +86,7 @@ def _reconstruct(plan: ReconstructionPlan, run: Run, processes: Processes) -> No
         if nfe is None and not todo:  # stopped just before the report, which the last batch completes
             todo = every[-1:]
         depends_on = {**plan.depends_on, "images": [*zip(inputs.names, found)], "size": settings.batch_size}
-        parts = Parts.unfinished(
-            folder,
-            of.with_parts(
-                settings=json.dumps(depends_on, sort_keys=True, default=str),
-                arithmetic=sampling.subject.placement.arithmetic,
-            ).hash,
-            processes,
-        )
+        parts = Parts.unfinished(folder, of.key(depends_on, sampling.subject.placement.arithmetic), processes)
 
         def compute(batch: range) -> Part:
             loaded = load(inputs, batch)

@@ -45,7 +45,7 @@ def begin(plan: TrainingPlan, run: Run, team: Team) -> Beginning:
         if data is not None:
             plan.task.check(data, f"the {split} split of {subject.data.name}")
     team.take(subject.network)
-    with team.main_first():  # what is damaged is set aside once
+    with team.processes.main_first(), team.processes.notes_once():  # what is damaged is set aside once
         state = run.new_state(plan, team)
         run.resume(state, subject)
         plan = agree_on_classes(plan, state)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import abc
-import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext, redirect_stderr
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -98,11 +97,6 @@ class Team:
         """Makes of the signal that this process was sent, or 0, one that any of them was sent; None: it is alone."""
         return None
 
-    @contextmanager
-    def main_first(self) -> Iterator[None]:
-        """A block that the main process has left when the others enter it, in silence."""
-        yield
-
 
 @dataclass
 class Several(Team, abc.ABC):
@@ -140,16 +134,6 @@ class Several(Team, abc.ABC):
     @property
     def heard(self) -> Callable[[int], int] | None:
         return self._meet
-
-    @contextmanager
-    def main_first(self) -> Iterator[None]:
-        if self.is_main:
-            yield
-            self._meet(0)
-            return
-        self._meet(0)
-        with open(os.devnull, "w") as nowhere, redirect_stderr(nowhere):  # it has been said
-            yield
 
     def _meet(self, number: int) -> int:
         """Wait for all processes; the largest of their numbers."""
