@@ -105,6 +105,11 @@ class Process(abc.ABC):
         check_settings(self)
 
     @property
+    def num_levels(self) -> int | None:
+        """Of a chain, whose times are the indices of so many levels; None: time is continuous."""
+        return None
+
+    @property
     def device(self) -> torch.device:
         """Where its tables lie, on which its times must lie too. A process with tables says so.
 

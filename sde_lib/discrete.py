@@ -51,8 +51,7 @@ class DiscreteDiffusion(nn.Module, GaussianProcess):
             raise ValueError(
                 "the levels of a chain must become strictly noisier: sigma/alpha > 0 and increasing."
             )
-        self.num_levels = len(alphas)
-        self.original_levels = self.num_levels if original_levels is None else original_levels
+        self.original_levels = len(alphas) if original_levels is None else original_levels
         self._prior_std, self._closing_std = prior_std, closing_std
         # Shifted by one, so that index -1 reads the clean level.
         self.register_buffer(
@@ -62,7 +61,7 @@ class DiscreteDiffusion(nn.Module, GaussianProcess):
             "sigmas", torch.cat([torch.zeros_like(sigmas[:1]), sigmas]).double(), persistent=False
         )
         if original is None:
-            original = torch.arange(self.num_levels, device=alphas.device)
+            original = torch.arange(len(alphas), device=alphas.device)
         self.register_buffer("original", original, persistent=False)
 
     @classmethod
@@ -92,6 +91,10 @@ class DiscreteDiffusion(nn.Module, GaussianProcess):
             original_levels=self.original_levels,
             closing_std=self._closing_std,
         )
+
+    @property
+    def num_levels(self) -> int:
+        return len(self.alphas) - 1
 
     @property
     def device(self) -> torch.device:

@@ -16,7 +16,6 @@ from run_lib.config.sampling import SamplingPlan
 from samplers.base import Predictor, register_predictor
 from samplers.pc import PCSampler, default_grid
 from sde_lib.base import Process
-from sde_lib.discrete import DiscreteDiffusion
 from sde_lib.grids import Quadratic
 from sde_lib.registry import unknown_name
 from sde_lib.respacing import kept_levels
@@ -45,11 +44,11 @@ def plan_preview(configuration: Configuration, samples: SamplingPlan) -> Samplin
     model = samples.sampler.model
     predictor = _predictor(preview, model.process)
     steps, grid = preview.steps, default_grid(model.process)
-    if isinstance(model.process, DiscreteDiffusion):
+    if (levels := model.process.num_levels) is not None:
         # UniPC on exact scores of a Gaussian: at equal steps in the root of the index the deviation is 1 to 3 % off, at
         # equal steps in the index 10 to 24 %. Those are as long next to the data as at the noise.
-        steps = min(steps, model.process.num_levels)
-        grid = Quadratic() if (steps - 1) ** 2 < model.process.num_levels else grid
+        steps = min(steps, levels)
+        grid = Quadratic() if (steps - 1) ** 2 < levels else grid
     sampler = PCSampler.of(model, predictor, num_steps=steps, grid=grid)
     return replace(samples, sampler=sampler, stored_grid=False)
 
