@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 
 def listed(items: Sequence[object], most: int, separator: str = ", ") -> str:
@@ -12,13 +13,11 @@ def listed(items: Sequence[object], most: int, separator: str = ", ") -> str:
 
 
 def duration(seconds: float) -> str:
-    """A time in words: ``0.012 s``, ``4 min 10 s``, ``3 h 5 min``, ``2 days 4 h``."""
+    """A time in words: ``0.012 s``, ``4 min 10 s``, ``3 h 5 min``, ``2 d 4 h``."""
     if seconds < 60:
         return f"{seconds:.2g} s" if seconds < 10 else f"{seconds:.0f} s"
-    units = (("days", 86_400), ("h", 3600), ("min", 60), ("s", 1))
-    (large, unit), (small, part) = next(
-        (one, following) for one, following in zip(units, units[1:], strict=False) if seconds >= one[1]
-    )
+    units = (("d", 86_400), ("h", 3600), ("min", 60), ("s", 1))
+    (large, unit), (small, part) = next(pair for pair in pairwise(units) if seconds >= pair[0][1])
     whole, rest = divmod(round(seconds / part), unit // part)
     return f"{whole} {large} {rest} {small}"
 

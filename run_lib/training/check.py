@@ -15,7 +15,7 @@ from run_lib.config.settings import TrainSettings
 from run_lib.config.training import TrainingPlan
 from run_lib.data.batches import Batches
 from run_lib.run import Run
-from run_lib.sample import draw
+from run_lib.sample import LostSamplesError, draw
 from run_lib.seeds import Use
 from run_lib.training.beginning import Beginning, begin
 from run_lib.training.rehearsal import free_disk, same_draws, try_checkpoint, undone_step
@@ -38,7 +38,7 @@ class Step:
 
     Attributes:
         reading, seconds: of reading a batch, and of everything.
-        bytes: at its height, beyond weights, averages and moments.
+        bytes: that it takes more at its height than there are between steps.
     """
 
     reading: float
@@ -81,7 +81,7 @@ def check(plan: TrainingPlan, run: Run) -> None:
         )
         print(
             f"step         {duration(step.seconds)}: {settings.samples_per_step / step.seconds:.4g} samples a second; "
-            f"{amount(step.bytes)} beyond weights, averages and moments"
+            f"{amount(step.bytes)} more at its height than between steps"
         )
         with undone_step(plan, state):
             begun = time.perf_counter()
@@ -106,17 +106,17 @@ def check(plan: TrainingPlan, run: Run) -> None:
                 f"sample       of {picture.nfe} evaluations in {duration(picture.one)}; a picture of {picture.images} "
                 f"in about {duration(picture.all)}"
             )
-        _room(start, step)
-    drawing = 0.0 if picture is None else picture.all
+        _room(start)
+    drawing, left = 0.0 if picture is None else picture.all, max(0, settings.n_iters - first)
     parts = {
-        "steps": step.seconds * (settings.n_iters - first),
+        "steps": step.seconds * left,
         "checkpoints": saving * _times(settings.saves, settings, first),
         "held-out losses": evaluating * _times(settings.evaluates, settings, first),
         "pictures": drawing * _times(settings.shows, settings, first),
     }
     told = ", ".join(f"{duration(seconds)} of {name}" for name, seconds in parts.items() if seconds)
     print(
-        f"training     {max(0, settings.n_iters - first)} steps in about {duration(sum(parts.values()))}: "
+        f"training     {left} steps in about {duration(sum(parts.values()))}: "
         f"{told or 'there is nothing left to do'}"
     )
 
@@ -136,19 +136,20 @@ def _times(when: Callable[[int], bool], settings: TrainSettings, first: int) -> 
 
 
 def _step(plan: TrainingPlan, state: TrainState) -> Step:
-    """Steps of the training, each undone; the first one is not timed, unless it takes long."""
-    settings, taken, used = plan.settings, list[float](), list[int]()
+    """Steps of the training, each undone; of the first one the memory counts, of the others the time."""
+    settings, taken = plan.settings, list[float]()
     with make_batches(plan) as batches:
         begun = time.perf_counter()
         batches.take(state.step, next(settings.microbatches()))
         reading = time.perf_counter() - begun
-        for step in range(state.step, state.step + 1 + STEPS):
+        used = peak(plan.subject.placement.device, partial(_void, plan, state, batches, state.step))
+        for step in range(state.step + 1, state.step + 1 + STEPS):
             begun = time.perf_counter()
-            used.append(peak(plan.subject.placement.device, partial(_void, plan, state, batches, step)))
+            _void(plan, state, batches, step)
             taken.append(time.perf_counter() - begun)
             if sum(taken) > PATIENCE:
                 break
-    return Step(reading, statistics.median(taken[1:] or taken), max(used))
+    return Step(reading, statistics.median(taken), used)
 
 
 def _void(plan: TrainingPlan, state: TrainState, batches: Batches, number: int) -> None:
@@ -164,22 +165,27 @@ def _void(plan: TrainingPlan, state: TrainState, batches: Batches, number: int) 
     state.optimizer.zero_grad(set_to_none=True)
 
 
-def _picture(plan: SamplingPlan, state: TrainState) -> Picture:
-    """A sample whole, and a batch of the picture in as few evaluations as there can be."""
+def _picture(plan: SamplingPlan, state: TrainState) -> Picture | None:
+    """A sample whole, and a batch of the picture in as few evaluations as there can be; None: they are lost, of which
+    training makes a warning, too."""
     settings, brief = plan.settings, replace(plan, sampler=plan.sampler.brief())
     size = min(settings.grid_size, settings.batch_size)
     state.network.eval()
-    with state.weights.averaged():
-        begun = time.perf_counter()
-        nfe = draw(plan, range(1), Use.PREVIEW).nfe
-        one = time.perf_counter() - begun
-        begun = time.perf_counter()
-        few = draw(brief, range(size), Use.PREVIEW).nfe
-        some = time.perf_counter() - begun
+    try:
+        with state.weights.averaged():
+            begun = time.perf_counter()
+            nfe = draw(plan, range(1), Use.PREVIEW).nfe
+            one = time.perf_counter() - begun
+            begun = time.perf_counter()
+            few = draw(brief, range(size), Use.PREVIEW).nfe
+            some = time.perf_counter() - begun
+    except LostSamplesError as error:
+        say(f"no picture of samples yet: {error}")
+        return None
     return Picture(one, some * nfe / few * settings.grid_size / size, settings.grid_size, nfe)
 
 
-def _room(start: Beginning, step: Step) -> None:
+def _room(start: Beginning) -> None:
     """Print the largest number of samples at a time that fits."""
     plan, state = start.plan, start.state
     device, size = plan.subject.placement.device, plan.settings.microbatch or plan.settings.batch_size

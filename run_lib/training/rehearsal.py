@@ -36,9 +36,9 @@ SPEED = 200e6
 def rehearse(plan: TrainingPlan, state: TrainState, run: Run, held_out: Split | None) -> None:
     """Do what a training does later, so that what cannot succeed fails now.
 
-    The held-out loss of four samples, a step of few samples, a checkpoint written and read, a sample of two network
-    evaluations: each where it leaves the whole within ``SECONDS``. Afterwards weights, moments, averages and buffers
-    are what they were, bit for bit, there is no file, and no random stream has moved.
+    A sample of two network evaluations, the held-out loss of four samples, a step of few samples, a checkpoint written
+    and read: each where it leaves the whole within ``SECONDS``, by what those before took. Afterwards weights, moments,
+    averages and buffers are what they were, bit for bit, there is no file, and no random stream has moved.
 
     Raises:
         ValueError, MachineError: as the training would, or a checkpoint has no room.
@@ -51,16 +51,15 @@ def rehearse(plan: TrainingPlan, state: TrainState, run: Run, held_out: Split | 
         return not (late if state.team.heard is None else state.team.heard(late))
 
     with same_draws(plan.subject.placement.device):
-        if held_out is not None:
+        if plan.preview is not None:
+            draw_briefly(plan.preview, state)
+        if held_out is not None and fits(2 * (time.perf_counter() - begun)):
             validation_loss(small, state, held_out)
-        forward = time.perf_counter() - begun
-        if fits(4 * forward):
+        if fits(4 * (time.perf_counter() - begun)):
             with undone_step(small, state):
                 check_room(state, run)
                 if fits(state.bytes / SPEED):
                     try_checkpoint(state, run, plan)
-        if plan.preview is not None and fits(forward):
-            draw_briefly(plan.preview, state)
 
 
 def _small(plan: TrainingPlan, processes: int) -> TrainingPlan:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import os
 import re
 import resource
 import sys
@@ -12,6 +11,8 @@ from contextlib import suppress
 from pathlib import Path
 
 import torch
+
+from run_lib.automatic.machine import main_memory
 
 MOST = 2**16
 """Samples at a time beyond which nobody looks."""
@@ -54,14 +55,15 @@ def extrapolated(small: tuple[int, int], large: tuple[int, int], free: int) -> i
 
 
 def free_memory(device: torch.device) -> int:
-    """Bytes that a device still has: of a CPU, those that the system can give without swapping."""
+    """Bytes that a device still has: of a CPU, those that the system can give without swapping, and its control groups
+    allow."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
     with suppress(OSError):
         found = re.search(r"MemAvailable:\s+(\d+) kB", Path("/proc/meminfo").read_text())
         if found:
-            return int(found[1]) * 1024
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+            return min(int(found[1]) * 1024, main_memory())
+    return main_memory()
 
 
 def peak(device: torch.device, work: Callable[[], None]) -> int:
@@ -77,9 +79,8 @@ def peak(device: torch.device, work: Callable[[], None]) -> int:
         torch.cuda.synchronize(device)
         return torch.cuda.max_memory_allocated(device) - before
     with suppress(OSError, AttributeError):
-        ctypes.CDLL(None).malloc_trim(
-            0
-        )  # what glibc keeps of memory that was given back would hide what is taken
+        # What glibc keeps of memory that was given back would hide what is taken.
+        ctypes.CDLL(None).malloc_trim(0)
     with suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
     before = _highest()

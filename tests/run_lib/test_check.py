@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from run_lib.config.settings import TrainSettings
+from run_lib.sample import LostSamplesError
 from run_lib.training import check as checking
 from run_lib.training.check import most_kept
 from run_lib.training.room import MOST, extrapolated, largest, peak
@@ -56,7 +57,7 @@ def test_checkpoints_that_are_there(tmp_path: Path) -> None:
 
 def test_words() -> None:
     assert [duration(s) for s in (0.0123, 5.04, 59, 61, 3700, 100_000)] == [
-        "0.012 s", "5 s", "59 s", "1 min 1 s", "1 h 2 min", "1 days 4 h"
+        "0.012 s", "5 s", "59 s", "1 min 1 s", "1 h 2 min", "1 d 4 h"
     ]  # fmt: skip
     assert [amount(b) for b in (512, 2048, 3.5 * 2**20, 2**50)] == [
         "512 bytes",
@@ -94,3 +95,24 @@ def test_check_meets_what_training_would(tmp_path: Path) -> None:
         for mode in ("check", "train")
     }
     assert len(errors) == 1 and "nowhere" in errors.pop()
+
+
+def test_lost_samples_are_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As they are to a training, whose weights may be no good yet."""
+
+    def lost(plan: object, indices: range, use: object) -> None:
+        raise LostSamplesError(indices)
+
+    monkeypatch.setattr(checking, "_room", lambda *_: None)
+    monkeypatch.setattr(checking, "draw", lost)
+    outcome = run(TINY, "check", tmp_path, training__snapshot_sampling=True)
+    assert "no picture of samples yet: 1 sample is lost" in outcome.err
+    assert "\ntraining     6 steps in about" in outcome.out
+
+
+def test_nothing_is_left_to_train(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a training that has gone beyond ``n_iters``."""
+    monkeypatch.setattr(checking, "_room", lambda *_: None)
+    run(TINY, "train", tmp_path)
+    out = run(TINY, "check", tmp_path, training__n_iters=4).out
+    assert out.endswith("training     0 steps in about 0 s: there is nothing left to do\n")

@@ -149,14 +149,15 @@ def test_samples_that_cannot_be_drawn(tmp_path: Path, monkeypatch: pytest.Monkey
     assert not (tmp_path / "config.json").exists()
 
 
-def test_what_takes_long_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without time left, no step, checkpoint or sample."""
-    done: list[str] = []
-    for name in ("backward", "try_checkpoint", "draw_briefly"):
-        monkeypatch.setattr(rehearsal, name, lambda *_, name=name: done.append(name))
+@pytest.mark.parametrize("sampling", [True, False])
+def test_what_takes_long_is_left_out(sampling: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a sample has taken all the time that there is, nothing comes after it."""
+    seen: list[str] = []
+    for name in ("draw_briefly", "validation_loss", "backward", "try_checkpoint"):
+        monkeypatch.setattr(rehearsal, name, lambda *_, name=name: seen.append(name))
     monkeypatch.setattr(rehearsal, "SECONDS", 0.0)
-    run(TINY, "train", tmp_path, training__n_iters=1, training__snapshot_sampling=True)
-    assert done == []
+    run(TINY, "train", tmp_path, training__n_iters=1, training__snapshot_sampling=sampling)
+    assert seen == ["draw_briefly"] * sampling
 
 
 def test_brief_samplers() -> None:
