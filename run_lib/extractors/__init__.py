@@ -1,0 +1,1 @@
+"""Maps from images to the features in which sets of images are compared."""

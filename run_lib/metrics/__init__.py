@@ -1,0 +1,1 @@
+"""Numbers of sets of images, from the features that an extractor makes of them."""
