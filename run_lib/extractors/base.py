@@ -33,7 +33,7 @@ class Extractor(abc.ABC):
     @property
     @abc.abstractmethod
     def protocol(self) -> Mapping[str, str]:
-        """All that its features depend on, in words, by name: ``weights`` (name and hash), ``resize`` (size and filter),
+        """All that its features depend on, in words, by name: ``weights`` (name, hash), ``resize`` (size, filter),
         ``range``. Numbers of other protocols are never taken for each other."""
 
     @abc.abstractmethod
