@@ -163,6 +163,13 @@ def get_config() -> ConfigDict:
     tune.grid = False  # find an optimised grid for the sampler and store it with the checkpoint, instead
     tune.pilot_samples = 64  # for which the grid is made
 
+    config.metrics = ConfigDict()  # settings of metrics, each in a block: metrics.kernel.subsets
+    config.extractors = ConfigDict()  # likewise of extractors
+
+    config.score = score = ConfigDict()
+    score.samples = ""  # a folder, .zip, .npz or .npy of images
+    score.reference = ""  # likewise, or statistics: docs/references.md
+
     config.eval = evaluation = ConfigDict()
     evaluation.enable_loss = False
     evaluation.enable_bpd = False
@@ -175,6 +182,12 @@ def get_config() -> ConfigDict:
     evaluation.bpd_dequantisation = "uniform"  # uniform | variational: learned on the training split
     evaluation.bpd_dataset = "test"  # train | test
     evaluation.dataset = _unset(str)  # the same, another spelling
+    # of samples, by enable_sampling and --mode score: pixels, fid, kid, is, sfid, ..., METRIC@EXTRACTOR: docs/metrics.md
+    evaluation.metrics = "pixels"
+    evaluation.by_class = False  # and of each class
+    evaluation.extractor_weights = ""  # a file or folder; of several extractors "inception=FILE,dinov2=FOLDER"
+    evaluation.extractor_batch = 64  # images that an extractor is given at a time
+    evaluation.features = "features"  # folder of features, which are made once; in the work directory
     evaluation.checkpoints = ()  # steps; empty: the latest
     evaluation.begin_ckpt = 0  # or a range of snapshots; 0: none
     evaluation.end_ckpt = 0

@@ -8,6 +8,7 @@ from ml_collections import ConfigDict
 
 from run_lib.config.choices import EDITS, MASKS
 from run_lib.config.mode import register_mode
+from run_lib.scoring.asked import asked
 from sde_lib.registry import snake_case
 
 DEFAULT_METHODS = {"inpaint": "replacement", "colorize": "replacement"}
@@ -75,6 +76,31 @@ def scorer(config: ConfigDict) -> str:
     """Of sets of samples: draws of an exact model have a density, and no other data set."""
     named: str | None = config.tune.scorer
     return named or ("modes" if snake_case(config.data.dataset) == "exact" else "data")
+
+
+def measures(config: ConfigDict) -> bool:
+    """Whether sets of images are scored: by an evaluation of samples or by ``--mode score``."""
+    return bool(config.eval.get("enable_sampling")) or config.mode.get("name") == "score"
+
+
+def metric(name: str) -> Callable[[ConfigDict], str | None]:
+    """A metric, where it is among those that are asked for."""
+
+    def chosen(config: ConfigDict) -> str | None:
+        wanted = asked(config.eval.metrics) if measures(config) else ()
+        return name if any(one.metric == name for one in wanted) else None
+
+    return chosen
+
+
+def extractor(name: str) -> Callable[[ConfigDict], str | None]:
+    """An extractor, where one of the metrics that are asked for is in its space."""
+
+    def chosen(config: ConfigDict) -> str | None:
+        wanted = asked(config.eval.metrics) if measures(config) else ()
+        return name if any(one.extractor == name for one in wanted) else None
+
+    return chosen
 
 
 def part_of_likelihood(

@@ -96,7 +96,7 @@ PREPARE = ("pack", "stats")
 """Work on data alone."""
 ALIKE = {"check": "train"}
 """A mode that does the work of another once, and reads what that one reads."""
-OURS = (*PLANNED, *PREPARE, *ALIKE, "list")
+OURS = (*PLANNED, *PREPARE, *ALIKE, "list", "score")
 """A mode of the user's own may read whatever is in no section of ours."""
 EVERY, WITH_WEIGHTS = by(*PLANNED), by(*NUMBERS)
 TRAINING = by("train", all=_trains)
@@ -108,6 +108,8 @@ MODEL = by("sample", "tune", "control", "reconstruct", train=_previews, eval=_dr
 SAMPLER = by("sample", "tune", train=draws_by_own, eval=_draws, all=generates, control=_steps)
 DATA = by("train", "sample", "eval", "all", "tune", "control", "reconstruct")
 
+MEASURES = by("eval", "all", "score")
+
 SECTIONS: dict[str, Readers] = {
     "control": by("control"),
     "reconstruct": by("reconstruct"),
@@ -116,6 +118,9 @@ SECTIONS: dict[str, Readers] = {
     "ema": by("ema"),
     "pack": by(*PREPARE),
     "eval": by("eval", "all"),
+    "score": by("score"),
+    "metrics": MEASURES,
+    "extractors": MEASURES,
     "sampling": SAMPLER,
     "guidance": MODEL,
     "optim": TRAINING,
@@ -148,6 +153,13 @@ FIELDS: dict[str, Readers] = {
     **dict.fromkeys(
         ("seed", "device", "tf32", "init_from", "init_from_ema", "resume_from", "resume_anyway"),
         WITH_WEIGHTS,
+    ),
+    **dict.fromkeys(
+        (
+            f"eval.{field}"
+            for field in ("metrics", "by_class", "extractor_weights", "extractor_batch", "features")
+        ),
+        MEASURES,
     ),
     "data.root": COMPONENTS["data set"],
     **dict.fromkeys(("data.image_size", "data.num_channels", "data.shape"), by(*PLANNED, *PREPARE)),
@@ -216,7 +228,7 @@ def reads(configuration: Configuration, path: str) -> bool:
     values, section = configuration.values, path.partition(".")[0]
     mode = ALIKE.get(configuration.mode, configuration.mode)
     if mode not in OURS:
-        return section not in ("control", "reconstruct", "tune", "convert", "ema", "pack", "eval")
+        return section not in ("control", "reconstruct", "tune", "convert", "ema", "pack", "eval", "score")
     if path in lent(values, mode):
         return True
     found: list[Readers] = []

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -32,8 +32,10 @@ from run_lib.config.choices import (
     inversions,
 )
 from run_lib.config.chosen import (
+    extractor,
     interpolation_method,
     mask,
+    metric,
     mode,
     objective,
     part_of_likelihood,
@@ -53,6 +55,9 @@ from run_lib.data.sources import CONTEXT as DATA_CONTEXT
 from run_lib.data.sources import register_dataset
 from run_lib.evaluation import builtin  # noqa: F401 - registers evaluations
 from run_lib.evaluation.base import register_evaluation
+from run_lib.extractors.base import CONTEXT as EXTRACTOR_CONTEXT
+from run_lib.extractors.base import register_extractor
+from run_lib.metrics.base import register_metric
 from run_lib.training.optimisers import register_optimizer, register_schedule
 from run_lib.training.tasks import register_task
 from run_lib.tuning import (
@@ -120,6 +125,7 @@ PC = "sampling.method='pc'"
 
 BPD = "eval.enable_bpd=True"
 BPD_CONTEXT = frozenset({"flow", "bound", "dequantisation"})
+EVALUATION_CONTEXT = {"bpd": BPD_CONTEXT, "sampling": frozenset({"scoring"})}
 EVALUATION_FIELDS = {
     "bpd": {name: f"eval.bpd_{name}" for name in ("num_images", "repeats", "quick", "target")},
     "accuracy": {"levels": "eval.accuracy_levels"},
@@ -310,24 +316,58 @@ def evaluation_role(name: str) -> Role:
         Names("evaluation", lambda: {name: register_evaluation[name]}),
         "eval",
         lambda config: name if config.eval.get(f"enable_{name}") else None,
-        BPD_CONTEXT if name == "bpd" else frozenset(),
+        EVALUATION_CONTEXT.get(name, frozenset()),
         EVALUATION_FIELDS.get(name, {}),
         switch=True,
     )
 
 
+@functools.cache
+def metric_role(name: str) -> Role:
+    """A metric among ``eval.metrics``."""
+    return Role(
+        "eval.metrics",
+        Names("metric", lambda: {name: register_metric[name]}),
+        "metrics",
+        metric(name),
+        under=f"eval.metrics={name + '@EXTRACTOR'!r}",
+    )
+
+
+@functools.cache
+def extractor_role(name: str) -> Role:
+    """An extractor that a metric among ``eval.metrics`` asks for."""
+    return Role(
+        "eval.metrics",
+        Names("extractor", lambda: {name: register_extractor[name]}),
+        "extractors",
+        extractor(name),
+        frozenset(EXTRACTOR_CONTEXT),
+        under=f"eval.metrics={'METRIC@' + name!r}",
+    )
+
+
+SEVERAL: dict[str, tuple[Registry[Any], Callable[[str], Role]]] = {
+    "evaluation": (register_evaluation, evaluation_role),
+    "metric": (register_metric, metric_role),
+    "extractor": (register_extractor, extractor_role),
+}
+"""What a configuration may choose several of: each component has a role of its own."""
+
+
 class Roles(Mapping[str, Role]):
-    """Roles by name: the fixed ones, and one for each registered evaluation."""
+    """Roles by name: the fixed ones, and one for each component of which several may be chosen."""
 
     def __getitem__(self, key: str) -> Role:
         kind, _, name = key.partition(" ")
-        if kind == "evaluation" and name in register_evaluation:
-            return evaluation_role(name)
+        if kind in SEVERAL and name in SEVERAL[kind][0]:
+            return SEVERAL[kind][1](name)
         return FIXED[key]
 
     def __iter__(self) -> Iterator[str]:
         yield from FIXED
-        yield from (f"evaluation {name}" for name in register_evaluation)
+        for kind, (registry, _) in SEVERAL.items():
+            yield from (f"{kind} {name}" for name in registry)
 
     def __len__(self) -> int:
         return sum(1 for _ in self)

@@ -1,0 +1,238 @@
+"""A set of images against a reference, by several metrics: each number with all that it was made by."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from run_lib.extractors.base import Extractor
+from run_lib.files import as_json, of_json
+from run_lib.metrics.base import Measured, Output, SetMetric, View
+from run_lib.scoring.asked import TITLES, Asked
+from run_lib.scoring.features import FeatureStore, Images, OnDisk
+from run_lib.scoring.known import Known
+from run_lib.sharing.parts import Part, Parts
+
+Reference: TypeAlias = Images | Mapping[str, Known]
+"""Images, or statistics by the name of the extractor that they are of."""
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A metric that is asked for, built.
+
+    Attributes:
+        asked: its names.
+        metric: what it does.
+    """
+
+    asked: Asked
+    metric: SetMetric
+
+    def title(self, extractor: Extractor, number: Measured) -> str:
+        """What a report calls one of its numbers: by the papers' name where they have one, else by the extractor's."""
+        whole = TITLES.get(self.asked.named) or f"{self.metric.title}, {extractor.title}"
+        if not number.name:
+            return whole
+        return f"{number.name}, {extractor.title}" if not self.asked.named else f"{whole}, {number.name}"
+
+    @property
+    def version(self) -> dict[str, str]:
+        """What its numbers depend on beside the images and the extractor."""
+        settings = {f.name: getattr(self.metric, f.name) for f in dataclasses.fields(self.metric)}  # type: ignore[arg-type]
+        said = ", ".join(f"{name}={value}" for name, value in settings.items())
+        return {"metric": f"{self.asked.metric}, version {self.metric.version}{f', {said}' if said else ''}"}
+
+
+@dataclass(frozen=True)
+class Scored:
+    """One number of a set of images.
+
+    Attributes:
+        title: in a report.
+        number: its value and error.
+        count: images that it is of.
+        protocol: all that it was made by, in words.
+        label: the class that it is of; None: all images.
+    """
+
+    title: str
+    number: Measured
+    count: int
+    protocol: Mapping[str, str]
+    label: int | None = None
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """What sets of images are scored by.
+
+    Attributes:
+        measures: the metrics.
+        extractors: built, by their registered names.
+        by_class: score each class, too, where both sets have classes.
+        seed: of whatever metrics draw.
+    """
+
+    measures: tuple[Measure, ...]
+    extractors: Mapping[str, Extractor]
+    by_class: bool
+    seed: int
+
+    def outputs(self, extractor: str) -> tuple[Output, ...]:
+        """What the metrics read of an extractor."""
+        found = {o for m in self.measures if m.asked.extractor == extractor for o in m.metric.outputs}
+        return tuple(sorted(found))
+
+    def check(self, count: int, reference: Reference | None) -> None:
+        """Refuse what cannot be measured, before any work.
+
+        Args:
+            count: images that will be scored.
+            reference: what they are held against; None: nothing.
+
+        Raises:
+            ValueError: outputs that an extractor does not have, too few images, a reference that is not enough.
+        """
+        for one in self.measures:
+            extractor, name = self.extractors[one.asked.extractor], one.asked.extractor
+            for output in one.metric.outputs:
+                if output not in extractor.dimensions:
+                    raise ValueError(
+                        f"{one.asked} reads {output}, and the extractor {name!r} gives "
+                        f"{', '.join(extractor.dimensions)}; take {one.asked.metric}@inception."
+                    )
+                least = one.metric.least(extractor.dimensions[output])
+                if count < least:
+                    raise ValueError(f"{one.asked} needs at least {least} images, and there are {count}.")
+            if not one.metric.needs_reference:
+                continue
+            if reference is None:
+                raise ValueError(f"{one.asked} compares with a reference, and none is given.")
+            if isinstance(reference, Images):
+                if reference.count < 2:
+                    raise ValueError(f"{reference.title} has {reference.count} images; {one.asked} needs 2.")
+            elif name not in reference:
+                raise ValueError(
+                    f"the reference has statistics of {', '.join(reference)}, and {one.asked} needs those of {name!r}."
+                )
+            elif one.metric.needs_rows:
+                raise ValueError(
+                    f"{one.asked} needs the reference image by image, and statistics are means and covariances: give "
+                    f"the images themselves."
+                )
+
+    def score(
+        self, images: Images, reference: Reference | None, store: FeatureStore, folder: Path
+    ) -> Iterator[Scored]:
+        """Every number of a set, processes sharing the metrics; those that are done are read from ``folder``."""
+        views = {name: self._views(name, images, reference, store) for name in self._used}
+        todo = [(measure, label) for measure in self.measures for label in self._labels(views, measure)]
+
+        def compute(rows: range) -> Part:
+            measure, label = todo[rows.start]
+            samples, real = (_of_class(view, label) for view in views[measure.asked.extractor])
+            assert samples is not None
+            found = measure.metric.measure(samples, real, self.seed)
+            return {"found": np.array(as_json([dataclasses.asdict(number) for number in found]))}
+
+        key = self._key(images, reference, todo)
+        parts = Parts(folder / key, store.processes)
+        each = [range(i, i + 1) for i in range(len(todo))]
+        for (measure, label), part in zip(
+            todo, parts.each("metrics", each, compute, sized=False), strict=True
+        ):
+            name = measure.asked.extractor
+            samples, real = (_of_class(view, label) for view in views[name])
+            assert samples is not None
+            protocol = self._protocol(measure, images, reference, samples, real)
+            for held in of_json(str(part["found"])):
+                number = Measured(**held)
+                title = measure.title(self.extractors[name], number)
+                yield Scored(
+                    title if label is None else f"{title}, class {label}",
+                    number,
+                    samples.count,
+                    protocol,
+                    label,
+                )
+
+    @property
+    def _used(self) -> list[str]:
+        return list(dict.fromkeys(measure.asked.extractor for measure in self.measures))
+
+    def _views(
+        self, name: str, images: Images, reference: Reference | None, store: FeatureStore
+    ) -> tuple[OnDisk, View | None]:
+        extractor, outputs = self.extractors[name], self.outputs(name)
+        samples = store.view(images, extractor, outputs)
+        if isinstance(reference, Images):
+            wanted = {
+                o
+                for m in self.measures
+                if m.asked.extractor == name and m.metric.needs_reference
+                for o in m.metric.outputs
+            }
+            return samples, store.view(reference, extractor, sorted(wanted)) if wanted else None
+        return samples, None if reference is None else reference.get(name)
+
+    def _labels(self, views: Mapping[str, tuple[OnDisk, View | None]], measure: Measure) -> list[int | None]:
+        samples, real = views[measure.asked.extractor]
+        found: list[int | None] = [None]
+        if (
+            self.by_class
+            and samples.labels is not None
+            and isinstance(real, OnDisk)
+            and real.labels is not None
+        ):
+            both = set(samples.labels.tolist()) & set(real.labels.tolist())
+            found += sorted(int(label) for label in both if label >= 0)
+        return found
+
+    def _protocol(
+        self, measure: Measure, images: Images, reference: Reference | None, samples: View, real: View | None
+    ) -> dict[str, str]:
+        found = {
+            **measure.version,
+            **self.extractors[measure.asked.extractor].protocol,
+            "images": f"{samples.count} of {images.title}",
+            **images.facts,
+            "seed of the metric": str(self.seed),
+        }
+        if real is not None:
+            title = reference.title if isinstance(reference, Images) else getattr(real, "title", "statistics")
+            found["reference"] = f"{real.count or 'an unknown number'} of {title}"
+            if isinstance(reference, Images):
+                found["reference's fingerprint"] = reference.fingerprint
+        return found
+
+    def _key(
+        self, images: Images, reference: Reference | None, todo: Sequence[tuple[Measure, int | None]]
+    ) -> str:
+        known: Any = None
+        if isinstance(reference, Images):
+            known = [reference.fingerprint, reference.count]
+        elif reference is not None:
+            known = {name: one.fingerprint for name, one in reference.items()}
+        made_from = {
+            "images": [images.fingerprint, images.count],
+            "reference": known,
+            "extractors": {name: dict(self.extractors[name].protocol) for name in self._used},
+            "todo": [[str(measure.asked), measure.version["metric"], label] for measure, label in todo],
+            "seed": self.seed,
+        }
+        return hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _of_class(view: View | None, label: int | None) -> View | None:
+    if label is None or view is None:
+        return view
+    assert isinstance(view, OnDisk)
+    return view.of_class(label)
