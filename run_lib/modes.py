@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from run_lib.config.evaluation import EvaluationPlan
     from run_lib.config.preparing import PreparationPlan
     from run_lib.config.sampling import SamplingPlan
+    from run_lib.config.scoring import ScorePlan
     from run_lib.config.training import TrainingPlan
     from run_lib.config.tuning import TuningPlan
     from run_lib.run import Run
@@ -336,6 +337,30 @@ class Stats(Mode):
         from run_lib.preparation.stats import stats
 
         stats(plan, run)
+
+
+@register_mode(name="score")
+@dataclass(frozen=True)
+class Score(Mode):
+    """Scores images of whatever program against a reference: FID and others; several processes share the work."""
+
+    needs_configuration: ClassVar[bool] = False
+    many_processes: ClassVar[bool] = True
+    kept: ClassVar[str] = "features that are made are kept, and the same command makes the rest"
+
+    def plan(self, configuration: Configuration) -> ScorePlan:
+        from run_lib.config.scoring import plan_score
+
+        return plan_score(configuration)
+
+    def writes(self, plan: ScorePlan, run: Run) -> Iterable[Path]:
+        folders = (run.folder("score"), run.folder(plan.scoring.features))
+        return folders if Processes.from_environment().is_main else ()
+
+    def work(self, plan: ScorePlan, run: Run) -> None:
+        from run_lib.scoring.score import score
+
+        score(plan, run)
 
 
 @register_mode(name="list")

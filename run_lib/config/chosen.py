@@ -8,7 +8,7 @@ from ml_collections import ConfigDict
 
 from run_lib.config.choices import EDITS, MASKS
 from run_lib.config.mode import register_mode
-from run_lib.scoring.asked import asked
+from run_lib.scoring.asked import PIXELS, asked
 from sde_lib.registry import snake_case
 
 DEFAULT_METHODS = {"inpaint": "replacement", "colorize": "replacement"}
@@ -78,29 +78,23 @@ def scorer(config: ConfigDict) -> str:
     return named or ("modes" if snake_case(config.data.dataset) == "exact" else "data")
 
 
-def measures(config: ConfigDict) -> bool:
-    """Whether sets of images are scored: by an evaluation of samples or by ``--mode score``."""
-    return bool(config.eval.get("enable_sampling")) or config.mode.get("name") == "score"
+def metrics(config: ConfigDict) -> str | tuple[str, ...]:
+    """What sets of images are measured by: samples of an evaluation, or what ``--mode score`` is given; else nothing."""
+    scores = config.mode.get("name") == "score"
+    if not scores and not config.eval.get("enable_sampling"):
+        return ()
+    named: str | tuple[str, ...] | None = config.eval.metrics
+    return named or ("fid" if scores else PIXELS)
 
 
 def metric(name: str) -> Callable[[ConfigDict], str | None]:
     """A metric, where it is among those that are asked for."""
-
-    def chosen(config: ConfigDict) -> str | None:
-        wanted = asked(config.eval.metrics) if measures(config) else ()
-        return name if any(one.metric == name for one in wanted) else None
-
-    return chosen
+    return lambda config: name if any(one.metric == name for one in asked(metrics(config))) else None
 
 
 def extractor(name: str) -> Callable[[ConfigDict], str | None]:
     """An extractor, where one of the metrics that are asked for is in its space."""
-
-    def chosen(config: ConfigDict) -> str | None:
-        wanted = asked(config.eval.metrics) if measures(config) else ()
-        return name if any(one.extractor == name for one in wanted) else None
-
-    return chosen
+    return lambda config: name if any(one.extractor == name for one in asked(metrics(config))) else None
 
 
 def part_of_likelihood(

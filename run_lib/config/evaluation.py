@@ -13,6 +13,7 @@ from run_lib.config.bound_model import build_bound_model
 from run_lib.config.configuration import Configuration
 from run_lib.config.guidance import build_request
 from run_lib.config.sampling import SamplingPlan
+from run_lib.config.scoring import plan_scoring
 from run_lib.config.settings import EvalSettings
 from run_lib.config.subject import Subject
 from run_lib.config.task import build_task
@@ -92,6 +93,7 @@ def plan_evaluation(
     trace, bound = _built(configuration, "trace"), _built(configuration, "bound")
     flow = _built(configuration, "flow", trace=trace)
     dequantisation = _built(configuration, "dequantisation")
+    scoring = plan_scoring(configuration)
     task = (
         build_task(configuration, subject, build_request(configuration))
         if sampling is None
@@ -105,7 +107,7 @@ def plan_evaluation(
         bound_model=None if bound is None else build_bound_model(subject.training, subject.data, bound),
         evaluations=tuple(
             configuration.choose(f"evaluation {name}").build(
-                flow=flow, bound=bound, dequantisation=dequantisation
+                flow=flow, bound=bound, dequantisation=dequantisation, scoring=scoring
             )
             for name in in_order(register_evaluation)
             if config.eval[f"enable_{name}"]

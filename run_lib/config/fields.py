@@ -108,7 +108,7 @@ HINTS: dict[str, Any] = {
     "eval.bpd_method": _one_of(BPD_METHODS),
     "eval.bpd_dataset": Split,
     "eval.dataset": Split | None,
-    "eval.metrics": str | tuple[str, ...],
+    "eval.metrics": str | tuple[str, ...] | None,
     "eval.extractor_batch": Count,
     "eval.checkpoints": tuple[Natural, ...],
     "eval.begin_ckpt": Annotated[int, Range(least=0, most=10**6)],

@@ -16,6 +16,7 @@ from sde_lib.settings import Range
 
 if TYPE_CHECKING:
     from run_lib.config.evaluation import EvaluationPlan
+    from run_lib.config.scoring import ScoringPlan
     from run_lib.evaluation.task import CheckpointTask
 
 
@@ -137,19 +138,26 @@ class BitsPerDim(Evaluation):
 @register_evaluation(name="sampling")
 @dataclass(frozen=True)
 class SampleQuality(Evaluation):
-    """Samples against data in pixel space: Fréchet distance, precision, recall and copies, with their floors.
+    """Samples against data, by the metrics of ``eval.metrics``: ``pixels`` are the Fréchet distance, precision, recall
+    and copies in pixel space, with their floors.
 
     Args:
-        num_samples: samples that are drawn.
+        scoring: what is measured.
+        num_samples: samples that are drawn, of each set.
+        repeats: sets of samples, each of seeds of its own; the numbers in pixel space are of the first.
+        reference: what metrics compare with: train, test, or the path of images or statistics.
     """
 
+    scoring: ScoringPlan
     num_samples: Annotated[int, Range(least=2, most=10**8)] = 50_000
+    repeats: Annotated[int, Range(least=1, most=10**4)] = 1
+    reference: str = "train"
 
     def check(self, plan: EvaluationPlan) -> None:
         if not plan.task.generates:
             raise ValueError("a classifier has no samples: set eval.enable_sampling to False.")
         dims = math.prod(plan.data.shape)
-        if self.num_samples <= dims:
+        if self.scoring.pixels and self.num_samples <= dims:
             raise ValueError(
                 f"eval.num_samples={self.num_samples} cannot give a covariance of {dims} coordinates; ask for more."
             )
@@ -160,7 +168,7 @@ class SampleQuality(Evaluation):
     def evaluate(self, task: CheckpointTask) -> None:
         from run_lib.evaluation.samples import evaluate_sampling
 
-        evaluate_sampling(task, self.num_samples)
+        evaluate_sampling(task, self)
 
 
 @register_evaluation(name="accuracy")

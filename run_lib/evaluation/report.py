@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,9 @@ class Number:
             (``run_lib.evaluation.likelihood_errors``); None where the draws cannot tell them apart.
         fingerprint: of all that it depends on (``run_lib.fingerprint``); empty: it was not recorded.
         arithmetic: precision and device that it was computed in; empty in reports of before.
+        protocol: of a metric of images, all that it was made by, in words.
+        low, high: a 95 % interval, where it is not the value and twice the standard error.
+        sets: of a mean over repeated sets of samples, the values of each.
     """
 
     name: str
@@ -49,6 +52,13 @@ class Number:
     stderr_probes: float | None = None
     fingerprint: str = ""
     arithmetic: str = ""
+    protocol: Mapping[str, str] = field(default_factory=dict)
+    low: float | None = None
+    high: float | None = None
+    sets: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "sets", tuple(self.sets))  # a file has lists
 
     def __str__(self) -> str:
         error = "" if self.stderr is None else f" +- {self.stderr:.2g}"

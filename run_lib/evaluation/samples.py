@@ -1,176 +1,128 @@
-"""Samples against data, in pixel space, with the numbers that real data would have."""
+"""Samples of a checkpoint against data: drawn once or several times, shown, and measured by what is asked for."""
 
 from __future__ import annotations
 
-from functools import partial
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
-import torch
-
-from run_lib.data.levels import DataSpec
-from run_lib.evaluation.metrics import (
-    Gaussian,
-    Labelled,
-    copies,
-    frechet_distance,
-    precision_recall,
-    recognised,
-)
+from run_lib.evaluation.pixels import frechet_name, measure_in_pixels
 from run_lib.evaluation.report import Number
+from run_lib.evaluation.sample_sets import PlannedSet, SampleSet
 from run_lib.evaluation.task import CheckpointTask
+from run_lib.fingerprint import fingerprint, of_split
+from run_lib.metrics.repeats import over_sets
 from run_lib.pictures import picture, save_png
-from run_lib.sample import draw
-from run_lib.seeds import Use, stream_seed
-from run_lib.statistics import bootstrap
+from run_lib.scoring.features import FeatureStore, Images
+from run_lib.scoring.measuring import Reference, Scored
+from run_lib.scoring.sources import open_reference
+
+if TYPE_CHECKING:
+    from run_lib.evaluation.builtin import SampleQuality
+
+SPLITS = ("train", "test")
 
 
-def evaluate_sampling(task: CheckpointTask, num_samples: int) -> None:
-    """Samples against data in pixel space: Frechet distance, precision and recall, copies; with their floors."""
-    plan = task.plan
-    if task.has(_frechet_name(plan.data)):
+def evaluate_sampling(task: CheckpointTask, quality: SampleQuality) -> None:
+    """Draw samples, write a picture of the first, and measure what is asked for; what is there already is not made."""
+    name = frechet_name(task.plan.data)
+    if quality.scoring.pixels and not task.has(name):
+        samples = _drawn(PlannedSet(task, quality.num_samples), name)
+        if samples is None:
+            return
+        measure_in_pixels(task, samples)
+    if quality.scoring.measures:
+        _score(task, quality)
+
+
+def _drawn(planned: PlannedSet, name: str) -> SampleSet | None:
+    """A set, and a picture of the first of it; None, and a word in the report, where some of it is lost."""
+    task = planned.task
+    samples = planned.draw()
+    if task.lose_samples(name, samples.lost):
+        return None
+    if task.processes.is_main and planned.number == 0:
+        shown = samples.rows.read(range(min(task.plan.samples.settings.grid_size, planned.num_samples)))
+        save_png(picture(shown, task.plan.data), task.parts.parent.parent / f"samples_{task.step}.png")
+    return samples
+
+
+def _score(task: CheckpointTask, quality: SampleQuality) -> None:
+    plan, data = quality.scoring, task.plan.data
+    reference = _reference(task, quality.reference)
+    rows = reference.rows if isinstance(reference, Images) else None
+    scoring = plan.build(data.shape, data.levels, rows, task.plan.device)
+    scoring.check(quality.num_samples, reference)
+    sets = [PlannedSet(task, quality.num_samples, number) for number in range(quality.repeats)]
+    key = scoring.key([one.fingerprint for one in sets], reference)
+    if task.has_measured(key):
         return
-    without = "what compares with test data"
-    held = {"train": plan.data.load("train"), "test": plan.data.load_if_any("test", without)}
+    store = FeatureStore(task.workdir / plan.features, task.processes, plan.batch_size)
+    scored: list[list[Scored]] = []
+    nfe = seconds = 0.0
+    for one in sets:
+        samples = _drawn(one, str(plan.measures[0].asked))
+        if samples is None:
+            return
+        images = Images(
+            f"samples of step {task.step}",
+            samples.rows,
+            one.fingerprint,
+            samples.labels,
+            _facts(task, samples),
+        )
+        nfe, seconds = samples.nfe, seconds + samples.seconds
+        scored.append(list(scoring.score(images, reference, store, task.parts)))
+    numbers = [number for held in zip(*scored, strict=True) for number in _numbers(task, held, key)]
+    task.report.add(*(replace(number, nfe=nfe, seconds=seconds) for number in numbers))
 
-    def drawn(rows: range) -> dict[str, np.ndarray]:
-        batch = draw(plan.samples, rows)
-        labels = np.zeros(0) if batch.labels is None else batch.labels.cpu().numpy()
-        return {"levels": batch.levels.numpy(), "nfe": np.full(len(rows), batch.nfe), "labels": labels}
 
-    none = {"levels": np.zeros((0, *plan.data.shape)), "nfe": np.zeros(0), "labels": np.zeros(0)}
-
-    def compute(rows: range) -> dict[str, np.ndarray]:
-        return task.samples(lambda: drawn(rows), like=none)
-
-    found = task.batches("samples", num_samples, plan.samples.settings.batch_size, compute)
-    if task.lose_samples(_frechet_name(plan.data), found["lost"]):
-        return
-    shown = torch.from_numpy(found["levels"][: plan.samples.settings.grid_size])
-    if task.processes.is_main:
-        save_png(picture(shown, plan.data), task.parts.parent.parent / f"samples_{task.step}.png")
-    fake = found["levels"].reshape(num_samples, -1).astype(np.float64)
-    real = {
-        name: Labelled(split.images.flatten(1).double().numpy(), split.labels.numpy())
-        for name, split in held.items()
-        if split is not None
-    }
-    train, test = real["train"], real.get("test")
-    nfe, seconds = float(found["nfe"].mean()), float(found["seconds"])
-    task.report.add(
-        *_sample_numbers(task, fake, train.features, None if test is None else test.features, nfe, seconds)
+def _numbers(task: CheckpointTask, sets: tuple[Scored, ...], key: str) -> list[Number]:
+    """One number of a single set; of several, their mean and, since papers report it, the least of the first three."""
+    one = sets[0]
+    held, protocol = one.number, {**one.protocol, "key": key}
+    made = task.number(one.title, held.value, held.stderr, count=one.count, unit=held.unit, note=held.note)
+    first = replace(made, protocol=protocol, low=held.low, high=held.high)
+    if len(sets) == 1:
+        return [first]
+    over = over_sets([each.number for each in sets])
+    mean = replace(
+        first,
+        value=over.mean,
+        stderr=over.stderr,
+        low=over.low,
+        high=over.high,
+        sets=over.values,
+        note="; ".join(note for note in (f"mean of {len(sets)} sets", over.note, held.note) if note),
     )
-    if found["labels"].size:
-        task.report.add(*_label_numbers(task, Labelled(fake, found["labels"]), train, test))
+    if over.least is None:
+        return [mean]
+    least = replace(
+        first, name=f"{one.title}, minimum of 3", value=over.least, stderr=None, low=None, high=None,
+        note="the least of three sets, as papers report it: biased downwards",
+    )  # fmt: skip
+    return [mean, least]
 
 
-def _label_numbers(
-    task: CheckpointTask, fake: Labelled, train: Labelled, test: Labelled | None
-) -> list[Number]:
-    """How many samples a classifier of the training pixels takes for the class that they were asked for."""
-    asked = recognised(train, fake)
-    lowest = min(asked.by_class, key=lambda k: asked.by_class[k].value)
-    worst, note = asked.by_class[lowest], "support vector classifier of the training pixels"
-    numbers = [
-        task.number(
-            "labels recognised",
-            asked.overall.value,
-            asked.overall.stderr,
-            count=len(fake.labels),
-            unit="",
-            note=note,
-        ),
-        task.number(
-            "labels recognised, least",
-            worst.value,
-            worst.stderr,
-            count=int((fake.labels == lowest).sum()),
-            unit="",
-            note=f"of class {lowest}",
-        ),
-    ]
-    if test is not None:
-        real = recognised(train, test).overall
-        count, what = len(test.labels), "reference: real test images"
-        numbers.append(
-            task.number("labels recognised/test", real.value, real.stderr, count=count, unit="", note=what)
+def _facts(task: CheckpointTask, samples: SampleSet) -> dict[str, str]:
+    """How samples were made, for the protocol of a number."""
+    plan = task.plan.samples
+    sampling = plan.subject.record.values["sampling"]
+    words = ("method", "predictor", "corrector", "grid", "num_steps", "respacing", "snr")
+    return {
+        "checkpoint": f"step {task.step}, weights {fingerprint(plan.subject.network)}",
+        "sampler": ", ".join(f"{word}={sampling[word]}" for word in words if sampling.get(word) is not None),
+        "evaluations": f"{samples.nfe:g} a sample",
+        "seed of the samples": str(plan.seed),
+        "levels": f"{plan.data.levels} (quantised)" if plan.data.levels else "continuous",
+    }
+
+
+def _reference(task: CheckpointTask, source: str) -> Reference:
+    """A split of the model's own data, or what a path names."""
+    data = task.plan.data
+    if source in SPLITS:
+        return Images.of_split(
+            data.load(source), f"the {source} split of {data.name}", of_split(data, source)
         )
-    return numbers
-
-
-def _frechet_name(data: DataSpec) -> str:
-    return "frechet/pixels" if len(data.shape) == 3 else "frechet/coordinates"
-
-
-def _sample_numbers(
-    task: CheckpointTask,
-    fake: np.ndarray,
-    train: np.ndarray,
-    test: np.ndarray | None,
-    nfe: float,
-    seconds: float,
-) -> list[Number]:
-    plan = task.plan
-    real, count = train if test is None else np.concatenate([train, test]), len(fake)
-    everything = Gaussian.fit(real)
-    rng = np.random.default_rng(stream_seed(plan.seed, Use.BOOTSTRAP))
-    fitted = rng.multivariate_normal(everything.mean, everything.covariance, size=count, method="eigh")
-
-    def distance(samples: np.ndarray) -> float:
-        return frechet_distance(Gaussian.fit(samples), everything)
-
-    error = bootstrap(distance, fake, stream_seed(plan.seed, Use.BOOTSTRAP))
-    ours = precision_recall(real, fake)
-    things = "images" if len(plan.data.shape) == 3 else "points"
-    unit = "squared levels" if plan.data.levels else "squared units of the data"
-    if plan.data.levels:
-        fitted = np.clip(fitted.round(), 0, plan.data.levels - 1)
-    space = f"{'PCA-20' if fake.shape[1] > 20 else 'coordinates'}, k=3"
-    number = partial(task.number, count=count, nfe=nfe, seconds=seconds)
-    numbers = [
-        number(_frechet_name(plan.data), distance(fake), error, unit=unit, note=f"to all real {things}"),
-        task.number(
-            "frechet/fitted Gaussian",
-            distance(fitted),
-            None,
-            count=count,
-            unit=unit,
-            note="reference: samples of it",
-        ),
-        number("precision", ours.precision.value, ours.precision.stderr, unit="", note=space),
-        number("recall", ours.recall.value, ours.recall.stderr, unit="", note=space),
-    ]
-    if test is None:
-        return numbers
-    of_test = precision_recall(train, test)
-    numbers[1:1] = [
-        task.number(
-            f"frechet/training {things} to test {things}",
-            frechet_distance(Gaussian.fit(train), Gaussian.fit(test)),
-            None,
-            count=len(test),
-            unit=unit,
-            note="reference",
-        )
-    ]
-    numbers[4:4] = [
-        task.number(
-            f"precision/test {things}",
-            of_test.precision.value,
-            of_test.precision.stderr,
-            count=len(test),
-            unit="",
-            note=f"reference: real test {things} against training {things}",
-        )
-    ]
-    if plan.data.levels:
-        copied = copies(fake, train, test)
-        numbers.append(
-            number(
-                "copies",
-                copied.value,
-                copied.stderr,
-                unit="",
-                note="nearer to a training image than 99.7 % of real test images",
-            )
-        )
-    return numbers
+    return open_reference(Path(source), data.shape, data.levels)

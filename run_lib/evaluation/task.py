@@ -49,6 +49,16 @@ class CheckpointTask:
         """Whether the report has the number already."""
         return self.report.has(name, self.step, self.config_hash, self.fingerprint)
 
+    @property
+    def workdir(self) -> Path:
+        """Of the run."""
+        return self.report.path.parents[1]
+
+    def has_measured(self, key: str) -> bool:
+        """Whether the report has the numbers of a measurement, by the key in their protocols."""
+        numbers = self.report.of(self.step, self.config_hash, self.fingerprint)
+        return any(number.protocol.get("key") == key for number in numbers)
+
     def lose(self, name: str, reasons: dict[int, str], what: str = "image") -> None:
         """Say in the report which images or samples, by index, are missing from a number and why."""
         self.report.lose(name, self.step, self.config_hash, reasons, self.fingerprint, what)

@@ -7,13 +7,14 @@ import contextlib
 import hashlib
 import json
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from torch import Tensor
 
 from run_lib.data.packed import PackedError, read_array
+from run_lib.data.rows import Rows
+from run_lib.data.split import Split
 from run_lib.extractors.base import Extractor
 from run_lib.files import atomic, write_json
 from run_lib.metrics.base import Output, View
@@ -31,19 +32,27 @@ class Images:
 
     Attributes:
         title: what they are, in words.
-        count: images.
+        rows: the images, as levels or continuous data.
         fingerprint: of all of them.
-        read: images of some indices (B, ...), as levels, or continuous data.
         labels: the class of each (N,); None where they are not known.
         facts: what a reader must know of them, by name.
     """
 
     title: str
-    count: int
+    rows: Rows
     fingerprint: str
-    read: Callable[[range], Tensor]
-    labels: np.ndarray | None
-    facts: Mapping[str, str]
+    labels: np.ndarray | None = None
+    facts: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def count(self) -> int:
+        return len(self.rows)
+
+    @classmethod
+    def of_split(cls, split: Split, title: str, fingerprint: str) -> Images:
+        """Those of a split of data, its labels where all are known."""
+        labels = split.labels.numpy()
+        return cls(title, split.rows, fingerprint, labels if len(labels) and (labels >= 0).all() else None)
 
 
 @dataclass(frozen=True)
@@ -131,7 +140,7 @@ class FeatureStore:
 
     def _make(self, images: Images, extractor: Extractor, outputs: tuple[Output, ...], place: Path) -> None:
         def compute(rows: range) -> Part:
-            found = extractor(images.read(rows), outputs)
+            found = extractor(images.rows.read(rows), outputs)
             for output, values in found.items():
                 if not np.isfinite(values).all():
                     bad = rows[int(np.flatnonzero(~np.isfinite(values).reshape(len(rows), -1).all(1))[0])]

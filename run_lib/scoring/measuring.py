@@ -143,7 +143,7 @@ class Scoring:
             found = measure.metric.measure(samples, real, self.seed)
             return {"found": np.array(as_json([dataclasses.asdict(number) for number in found]))}
 
-        key = self._key(images, reference, todo)
+        key = self.key([images.fingerprint], reference)
         parts = Parts(folder / key, store.processes)
         each = [range(i, i + 1) for i in range(len(todo))]
         for (measure, label), part in zip(
@@ -213,19 +213,24 @@ class Scoring:
                 found["reference's fingerprint"] = reference.fingerprint
         return found
 
-    def _key(
-        self, images: Images, reference: Reference | None, todo: Sequence[tuple[Measure, int | None]]
-    ) -> str:
+    def key(self, images: Sequence[str], reference: Reference | None) -> str:
+        """A name for all that the numbers of sets of images depend on.
+
+        Args:
+            images: the fingerprint of each set.
+            reference: what they are held against.
+        """
         known: Any = None
         if isinstance(reference, Images):
             known = [reference.fingerprint, reference.count]
         elif reference is not None:
             known = {name: one.fingerprint for name, one in reference.items()}
         made_from = {
-            "images": [images.fingerprint, images.count],
+            "images": list(images),
             "reference": known,
             "extractors": {name: dict(self.extractors[name].protocol) for name in self._used},
-            "todo": [[str(measure.asked), measure.version["metric"], label] for measure, label in todo],
+            "measures": [[str(measure.asked), measure.version["metric"]] for measure in self.measures],
+            "by class": self.by_class,
             "seed": self.seed,
         }
         return hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()[:16]

@@ -1,0 +1,1 @@
+"""Sets of images and statistics of other programs."""
