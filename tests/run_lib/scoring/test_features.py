@@ -18,6 +18,7 @@ from run_lib.fingerprint import of_rows
 from run_lib.metrics.base import Output
 from run_lib.processes import Processes
 from run_lib.scoring.features import FeatureStore, Images
+from run_lib.stopping import Stopped
 
 COUNT, BATCH = 23, 5
 
@@ -81,7 +82,7 @@ def test_are_made_once(store: FeatureStore, images: Images) -> None:
 
 
 def test_go_on_after_the_batches_that_are_done(store: FeatureStore, images: Images) -> None:
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(Stopped):
         store.view(images, Squares(most=2), ["features"])
     view = store.view(images, rest := Squares(), ["features"])
     assert len(rest.seen) == 3
