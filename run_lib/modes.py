@@ -349,9 +349,9 @@ class Score(Mode):
     kept: ClassVar[str] = "features that are made are kept, and the same command makes the rest"
 
     def plan(self, configuration: Configuration) -> ScorePlan:
-        from run_lib.config.scoring import plan_score
+        from run_lib.config import plans
 
-        return plan_score(configuration)
+        return plans.scoring(configuration)
 
     def writes(self, plan: ScorePlan, run: Run) -> Iterable[Path]:
         folders = (run.folder("score"), run.folder(plan.scoring.features))

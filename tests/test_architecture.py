@@ -78,13 +78,18 @@ STOREYS: dict[str, list[set[str]]] = {
             "evaluation.likelihood_errors",
             "evaluation.likelihoods",
             "evaluation.metrics",
+            "metrics",
             "evaluation.report",
             "evaluation.subset",
         },
-        {"training.formats", "training.profiles", "training.tasks", "tuning.scorers"},
+        {"training.formats", "training.profiles", "training.tasks", "tuning.scorers", "extractors"},
         {"training.warm_start", "tuning.stored_grids"},  # weights and times that a plan asks for
         {"run", "sample_folder"},  # the folders of a run
         {"sample"},  # the first of the loops, which the others draw samples by
+        {"references"},
+        {"scoring.asked", "scoring.features", "scoring.known"},
+        {"scoring.measuring"},
+        {"scoring.sources"},
         # Evaluations are chosen by a configuration, so they know plans by their types alone.
         {"evaluation.task"},
         {
@@ -94,10 +99,10 @@ STOREYS: dict[str, list[set[str]]] = {
             "evaluation.likelihood_references",
             "evaluation.loss",
             "evaluation.restoration",
-            "evaluation.samples",
+            "evaluation.sample_sets",
         },
-        {"evaluation.ode"},
-        {"evaluation.bound"},
+        {"evaluation.ode", "evaluation.pixels"},
+        {"evaluation.bound", "evaluation.samples"},
         {"evaluation.builtin"},
         {"config"},  # from a configuration to a plan
         {
@@ -109,6 +114,7 @@ STOREYS: dict[str, list[set[str]]] = {
             "describe",
             "post_hoc",
             "preparation",
+            "scoring",
         },  # the loops, each from its plan
         {"modes"},
     ],

@@ -58,6 +58,8 @@ def samples(workdir: Path, plugin: str, **settings: Any) -> np.ndarray:
         ("posterior", "tempered", "control.temperature=0.1"),
         ("data_set", "moons", "data.width=0.05"),
         ("scorer", "energy", "tune.power=1.0"),
+        ("metric", "energy_distance", "metrics.power=1.0"),
+        ("extractor", "histogram", "extractors.bins=8"),
         ("denoised_fn", "shrunk", "sampling.keep=0.9"),
         ("mode", "speed", "mode.calls=10"),
         ("evaluation", "bias", "eval.bias_samples=100"),
@@ -201,6 +203,26 @@ def test_scorer(folder: Path) -> None:
     (score,) = json.loads(part.with_suffix(".json").read_text())["scores"]
     assert score["metric"] == "energy"
     assert score["value"] == pytest.approx(2 * xy - xx - yy, rel=1e-6)
+
+
+def test_metric_in_the_space_of_an_extractor(folder: Path) -> None:
+    """The energy distance of the very features, by the settings of both."""
+    plugins = ",".join((copied("metric"), copied("extractor")))
+    scored: dict[str, Any] = {
+        "eval__enable_bpd": False,
+        "eval__num_samples": 40,
+        "eval__metrics": "energy_distance@histogram",
+        "metrics__power": 0.5,
+        "extractors__bins": 4,
+    }
+    run(TINY, "train", folder / "run")
+    run(TINY, "eval", folder / "run", plugins=plugins, **scored)
+    x, y = sorted((np.load(path) for path in folder.glob("run/features/*/features.npy")), key=len)
+    xy, xx, yy = ((cdist(a, b) ** 0.5).mean() for a, b in ((x, y), (x, x), (y, y)))
+    assert (len(x), len(y)) == (40, 1437)
+    assert (x.sum(1) == 1).all()
+    found = numbers(folder / "run")["energy distance, histogram"]
+    assert found["value"] == pytest.approx(2 * xy - xx - yy, rel=1e-6)
 
 
 def test_denoised_fn(folder: Path) -> None:

@@ -79,7 +79,7 @@ def scorer(config: ConfigDict) -> str:
 
 
 def metrics(config: ConfigDict) -> str | tuple[str, ...]:
-    """What sets of images are measured by: samples of an evaluation, or what ``--mode score`` is given; else nothing."""
+    """What sets of images are measured by: an evaluation's samples, or what ``--mode score`` is given; else nothing."""
     scores = config.mode.get("name") == "score"
     if not scores and not config.eval.get("enable_sampling"):
         return ()

@@ -18,6 +18,7 @@ from run_lib.config.evaluation import EvaluationPlan, plan_evaluation
 from run_lib.config.guidance import build_request
 from run_lib.config.preparing import PreparationPlan, plan_preparation
 from run_lib.config.sampling import SamplingPlan, plan_sampling
+from run_lib.config.scoring import ScorePlan, plan_score
 from run_lib.config.settings import EmaSettings
 from run_lib.config.subject import Subject, build_subject
 from run_lib.config.task import build_task
@@ -177,6 +178,11 @@ def post_hoc(configuration: Configuration) -> PostHocPlan:
 def preparation(configuration: Configuration) -> PreparationPlan:
     """The plan of ``--mode pack`` and ``--mode stats``: the data alone."""
     return plan_preparation(configuration)
+
+
+def scoring(configuration: Configuration) -> ScorePlan:
+    """The plan of ``--mode score``: images alone."""
+    return plan_score(configuration)
 
 
 def description(configuration: Configuration) -> DescriptionPlan:

@@ -6,9 +6,8 @@ below is filled with.
 
 from __future__ import annotations
 
-import functools
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -28,14 +27,11 @@ from run_lib.config.choices import (
     MASK_CHOICES,
     RESTORATION_METHODS,
     TRACE_CHOICES,
-    Names,
     inversions,
 )
 from run_lib.config.chosen import (
-    extractor,
     interpolation_method,
     mask,
-    metric,
     mode,
     objective,
     part_of_likelihood,
@@ -49,15 +45,11 @@ from run_lib.config.components import Role, choose
 from run_lib.config.methods import register_method
 from run_lib.config.mode import register_mode
 from run_lib.config.previews import register_preview
+from run_lib.config.several import SEVERAL
 from run_lib.data import formed, named  # noqa: F401 - register data sets
 from run_lib.data.augment import register_augmentation
 from run_lib.data.sources import CONTEXT as DATA_CONTEXT
 from run_lib.data.sources import register_dataset
-from run_lib.evaluation import builtin  # noqa: F401 - registers evaluations
-from run_lib.evaluation.base import register_evaluation
-from run_lib.extractors.base import CONTEXT as EXTRACTOR_CONTEXT
-from run_lib.extractors.base import register_extractor
-from run_lib.metrics.base import register_metric
 from run_lib.training.optimisers import register_optimizer, register_schedule
 from run_lib.training.tasks import register_task
 from run_lib.tuning import (
@@ -124,12 +116,6 @@ NETWORK_FIELDS = {
 PC = "sampling.method='pc'"
 
 BPD = "eval.enable_bpd=True"
-BPD_CONTEXT = frozenset({"flow", "bound", "dequantisation"})
-EVALUATION_CONTEXT = {"bpd": BPD_CONTEXT, "sampling": frozenset({"scoring"})}
-EVALUATION_FIELDS = {
-    "bpd": {name: f"eval.bpd_{name}" for name in ("num_images", "repeats", "quick", "target")},
-    "accuracy": {"levels": "eval.accuracy_levels"},
-}
 FLOW_FIELDS = {
     name: f"eval.bpd_{name}"
     for name in ("rtol", "atol", "solver", "max_steps", "truncation", "importance_weighted", "latents")
@@ -306,53 +292,6 @@ FIXED: dict[str, Role] = {
     "scorer": Role("tune.scorer", register_scorer, "tune", scorer, frozenset(SCORER_CONTEXT)),
 }
 """Roles that there are whatever plugins register."""
-
-
-@functools.cache
-def evaluation_role(name: str) -> Role:
-    """``eval.enable_NAME``, which switches one evaluation on."""
-    return Role(
-        f"eval.enable_{name}",
-        Names("evaluation", lambda: {name: register_evaluation[name]}),
-        "eval",
-        lambda config: name if config.eval.get(f"enable_{name}") else None,
-        EVALUATION_CONTEXT.get(name, frozenset()),
-        EVALUATION_FIELDS.get(name, {}),
-        switch=True,
-    )
-
-
-@functools.cache
-def metric_role(name: str) -> Role:
-    """A metric among ``eval.metrics``."""
-    return Role(
-        "eval.metrics",
-        Names("metric", lambda: {name: register_metric[name]}),
-        "metrics",
-        metric(name),
-        under=f"eval.metrics={name + '@EXTRACTOR'!r}",
-    )
-
-
-@functools.cache
-def extractor_role(name: str) -> Role:
-    """An extractor that a metric among ``eval.metrics`` asks for."""
-    return Role(
-        "eval.metrics",
-        Names("extractor", lambda: {name: register_extractor[name]}),
-        "extractors",
-        extractor(name),
-        frozenset(EXTRACTOR_CONTEXT),
-        under=f"eval.metrics={'METRIC@' + name!r}",
-    )
-
-
-SEVERAL: dict[str, tuple[Registry[Any], Callable[[str], Role]]] = {
-    "evaluation": (register_evaluation, evaluation_role),
-    "metric": (register_metric, metric_role),
-    "extractor": (register_extractor, extractor_role),
-}
-"""What a configuration may choose several of: each component has a role of its own."""
 
 
 class Roles(Mapping[str, Role]):

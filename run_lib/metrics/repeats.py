@@ -1,2 +1,4 @@
 """Numbers of repeated sets of samples of one sampler."""
+
+
 def over_sets(numbers): ...

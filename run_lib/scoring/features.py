@@ -151,7 +151,7 @@ class FeatureStore:
         todo = list(batches(images.count, self.batch_size))
         with parts.until_written():
             found = parts.each(
-                f"features of {'-'.join(outputs)}",
+                "-".join(outputs),
                 todo,
                 compute,
                 names=None if self.processes.is_main else (),

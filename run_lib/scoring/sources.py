@@ -10,7 +10,8 @@ from run_lib.fingerprint import of_rows
 from run_lib.scoring.features import Images
 from run_lib.scoring.known import Known
 from run_lib.scoring.measuring import Reference
-open_set=is_statistics=read_statistics=None
+
+open_set = is_statistics = read_statistics = None
 
 
 def open_images(path: Path, levels: int = 256) -> Images:
