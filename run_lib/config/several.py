@@ -1,4 +1,4 @@
-"""Components of which a configuration may choose several, each in a role of its own: evaluations, metrics, extractors."""
+"""What a configuration may choose several of, each in a role of its own: evaluations, metrics, extractors."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ def open_reference(path: Path, shape: tuple[int, ...], levels: int) -> Reference
     images = open_images(path, levels)
     if images.rows.shape != shape:
         raise ValueError(
-            f"{path} has images of {images.rows.shape}, and those that are scored are of {shape}: bring both to one size "
-            f"by the same program."
+            f"{path} has images of {images.rows.shape}, and those that are scored are of {shape}: bring both to one "
+            f"size by the same program."
         )
     return images
