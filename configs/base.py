@@ -123,6 +123,9 @@ def get_config() -> ConfigDict:
     config.pack = pack = ConfigDict()
     pack.path = ""  # folder to write to; default: packed, in the work directory
 
+    config.stats = stats = ConfigDict()
+    stats.extractors = ""  # write statistics of features beside the data, too: inception, or several
+
     config.reconstruct = reconstruct = ConfigDict()
     reconstruct.input = ""  # a folder of images, an .npz, test or train
     reconstruct.output = ""  # default: in the work directory

@@ -354,7 +354,7 @@ class Score(Mode):
         return plans.scoring(configuration)
 
     def writes(self, plan: ScorePlan, run: Run) -> Iterable[Path]:
-        folders = (run.folder("score"), run.folder(plan.scoring.features))
+        folders = (run.folder("score"), run.folder(plan.scoring.extraction.folder))
         return folders if Processes.from_environment().is_main else ()
 
     def work(self, plan: ScorePlan, run: Run) -> None:

@@ -8,7 +8,7 @@ from ml_collections import ConfigDict
 
 from run_lib.config.choices import EDITS, MASKS
 from run_lib.config.mode import register_mode
-from run_lib.scoring.asked import PIXELS, asked
+from run_lib.scoring.asked import PIXELS, asked, listed_names
 from sde_lib.registry import snake_case
 
 DEFAULT_METHODS = {"inpaint": "replacement", "colorize": "replacement"}
@@ -93,8 +93,18 @@ def metric(name: str) -> Callable[[ConfigDict], str | None]:
 
 
 def extractor(name: str) -> Callable[[ConfigDict], str | None]:
-    """An extractor, where one of the metrics that are asked for is in its space."""
-    return lambda config: name if any(one.extractor == name for one in asked(metrics(config))) else None
+    """An extractor, where one of the metrics that are asked for is in its space, or statistics are."""
+
+    def chosen(config: ConfigDict) -> str | None:
+        of_metrics = {one.extractor for one in asked(metrics(config))}
+        return name if name in of_metrics | set(statistics_of(config)) else None
+
+    return chosen
+
+
+def statistics_of(config: ConfigDict) -> tuple[str, ...]:
+    """The extractors in whose spaces ``--mode stats`` writes statistics."""
+    return listed_names(config.stats.extractors) if config.mode.get("name") == "stats" else ()
 
 
 def part_of_likelihood(

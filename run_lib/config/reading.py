@@ -109,6 +109,8 @@ SAMPLER = by("sample", "tune", train=draws_by_own, eval=_draws, all=generates, c
 DATA = by("train", "sample", "eval", "all", "tune", "control", "reconstruct")
 
 MEASURES = by("eval", "all", "score")
+EXTRACTS = {**MEASURES, **by("stats")}
+"""What scores images, or measures them by extractors."""
 
 SECTIONS: dict[str, Readers] = {
     "control": by("control"),
@@ -119,8 +121,9 @@ SECTIONS: dict[str, Readers] = {
     "pack": by(*PREPARE),
     "eval": by("eval", "all"),
     "score": by("score"),
+    "stats": by("stats"),
     "metrics": MEASURES,
-    "extractors": MEASURES,
+    "extractors": EXTRACTS,
     "sampling": SAMPLER,
     "guidance": MODEL,
     "optim": TRAINING,
@@ -154,13 +157,8 @@ FIELDS: dict[str, Readers] = {
         ("seed", "device", "tf32", "init_from", "init_from_ema", "resume_from", "resume_anyway"),
         WITH_WEIGHTS,
     ),
-    **dict.fromkeys(
-        (
-            f"eval.{field}"
-            for field in ("metrics", "by_class", "extractor_weights", "extractor_batch", "features")
-        ),
-        MEASURES,
-    ),
+    **dict.fromkeys(("eval.extractor_weights", "eval.extractor_batch", "eval.features"), EXTRACTS),
+    **dict.fromkeys(("eval.metrics", "eval.by_class"), MEASURES),
     "data.root": COMPONENTS["data set"],
     **dict.fromkeys(("data.image_size", "data.num_channels", "data.shape"), by(*PLANNED, *PREPARE)),
     "data.levels": {**DATA, **by(*PREPARE)},
@@ -228,7 +226,17 @@ def reads(configuration: Configuration, path: str) -> bool:
     values, section = configuration.values, path.partition(".")[0]
     mode = ALIKE.get(configuration.mode, configuration.mode)
     if mode not in OURS:
-        return section not in ("control", "reconstruct", "tune", "convert", "ema", "pack", "eval", "score")
+        return section not in (
+            "control",
+            "reconstruct",
+            "tune",
+            "convert",
+            "ema",
+            "pack",
+            "stats",
+            "eval",
+            "score",
+        )
     if path in lent(values, mode):
         return True
     found: list[Readers] = []

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -21,33 +20,25 @@ from run_lib.scoring.measuring import Measure, Scoring
 
 
 @dataclass(frozen=True)
-class ScoringPlan:
-    """What is measured, and where.
+class Extraction:
+    """Extractors that are chosen, and how their features are made.
 
     Attributes:
-        pixels: whether the numbers in pixel space are among it.
-        measures: the metrics in the spaces of extractors.
-        extractors: to be built when the reference is there.
+        chosen: by name.
         weights: file or folder of an extractor's weights, by its name; of any by the empty name.
-        by_class: whether each class is scored, too.
-        batch_size: images that an extractor is given at a time.
-        features: name of the folder of features.
-        seed: of what metrics draw.
+        batch_size: images that are given to one at a time.
+        folder: name of that of the features.
     """
 
-    pixels: bool
-    measures: tuple[Measure, ...]
-    extractors: Mapping[str, Chosen]
+    chosen: Mapping[str, Chosen]
     weights: Mapping[str, Path]
-    by_class: bool
     batch_size: int
-    features: str
-    seed: int
+    folder: str
 
     def build(
         self, shape: tuple[int, ...], levels: int, reference: Rows | None, device: torch.device
-    ) -> Scoring:
-        """The extractors for images of one kind, and the metrics in their spaces.
+    ) -> dict[str, Extractor]:
+        """The extractors for images of one kind.
 
         Args:
             shape: of an image.
@@ -58,17 +49,55 @@ class ScoringPlan:
         Raises:
             ValueError: weights that are missing, or an extractor that cannot take such images.
         """
-        built: dict[str, Extractor] = {}
-        for name, chosen in self.extractors.items():
-            context: dict[str, Any] = {
-                "shape": shape,
-                "levels": levels,
-                "reference": reference,
-                "device": device,
-                "weights": self.weights.get(name, self.weights.get("")),
-            }
-            built[name] = chosen.build(**context)
-        return Scoring(self.measures, built, self.by_class, self.seed)
+        return {
+            name: chosen.build(
+                shape=shape,
+                levels=levels,
+                reference=reference,
+                device=device,
+                weights=self.weights.get(name, self.weights.get("")),
+            )
+            for name, chosen in self.chosen.items()
+        }
+
+
+@dataclass(frozen=True)
+class ScoringPlan:
+    """What is measured, and where.
+
+    Attributes:
+        pixels: whether the numbers in pixel space are among it.
+        measures: the metrics in the spaces of extractors.
+        extraction: of the features.
+        by_class: whether each class is scored, too.
+        seed: of what metrics draw.
+    """
+
+    pixels: bool
+    measures: tuple[Measure, ...]
+    extraction: Extraction
+    by_class: bool
+    seed: int
+
+    def build(
+        self, shape: tuple[int, ...], levels: int, reference: Rows | None, device: torch.device
+    ) -> Scoring:
+        """The metrics, and their extractors for images of one kind (``Extraction.build``)."""
+        extractors = self.extraction.build(shape, levels, reference, device)
+        return Scoring(self.measures, extractors, self.by_class, self.seed)
+
+
+def plan_extraction(configuration: Configuration, names: Iterable[str]) -> Extraction:
+    """The extractors of some names.
+
+    Raises:
+        ValueError: weights of an extractor that is none of them.
+    """
+    section = configuration.values.eval
+    chosen = {name: configuration.choose(f"extractor {name}") for name in dict.fromkeys(names)}
+    return Extraction(
+        chosen, _weights(section.extractor_weights, tuple(chosen)), section.extractor_batch, section.features
+    )
 
 
 def plan_scoring(configuration: Configuration) -> ScoringPlan:
@@ -77,17 +106,13 @@ def plan_scoring(configuration: Configuration) -> ScoringPlan:
     Raises:
         ValueError: unknown names; weights of an extractor that no metric asks for.
     """
-    section, listed = configuration.values.eval, metrics(configuration.values)
+    listed = metrics(configuration.values)
     wanted = asked(listed)
-    names = dict.fromkeys(one.extractor for one in wanted)
     return ScoringPlan(
         pixels=PIXELS in listed_names(listed),
         measures=tuple(Measure(one, configuration.choose(f"metric {one.metric}").build()) for one in wanted),
-        extractors={name: configuration.choose(f"extractor {name}") for name in names},
-        weights=_weights(section.extractor_weights, tuple(names)),
-        by_class=section.by_class,
-        batch_size=section.extractor_batch,
-        features=section.features,
+        extraction=plan_extraction(configuration, (one.extractor for one in wanted)),
+        by_class=configuration.values.eval.by_class,
         seed=configuration.values.seed,
     )
 

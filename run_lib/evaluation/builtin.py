@@ -159,8 +159,8 @@ class SampleQuality(Evaluation):
         dims = math.prod(plan.data.shape)
         if self.scoring.pixels and self.num_samples <= dims:
             raise ValueError(
-                f"eval.num_samples={self.num_samples} cannot give a covariance of {dims} coordinates: ask for more than "
-                f"{dims}, or leave pixel space, by eval.metrics=frechet@pca or fid."
+                f"eval.num_samples={self.num_samples} cannot give a covariance of {dims} coordinates: ask for more "
+                f"than {dims}, or leave pixel space, by eval.metrics=frechet@pca or fid."
             )
 
     def needs(self, plan: EvaluationPlan) -> Collection[str]:

@@ -57,7 +57,7 @@ def _score(task: CheckpointTask, quality: SampleQuality) -> None:
     key = scoring.key([one.fingerprint for one in sets], reference)
     if task.has_measured(key):
         return
-    store = FeatureStore(task.workdir / plan.features, task.processes, plan.batch_size)
+    store = FeatureStore(task.workdir / plan.extraction.folder, task.processes, plan.extraction.batch_size)
     scored: list[list[Scored]] = []
     nfe = seconds = 0.0
     for one in sets:

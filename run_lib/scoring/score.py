@@ -42,7 +42,9 @@ def score(plan: ScorePlan, run: Run) -> None:
         scoring.check(images.count, reference)
         key = scoring.key([images.fingerprint], reference)
         if not report.of(0, plan.config_hash, key):
-            store = FeatureStore(run.folder(plan.scoring.features), processes, plan.scoring.batch_size)
+            store = FeatureStore(
+                run.folder(plan.scoring.extraction.folder), processes, plan.scoring.extraction.batch_size
+            )
             found = scoring.score(images, reference, store, folder / "parts")
             report.add(*(_number(plan, one, key) for one in found))
         for number in report.of(0, plan.config_hash, key):
