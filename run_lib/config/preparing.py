@@ -5,10 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from run_lib.config.chosen import statistics_of
 from run_lib.config.configuration import Configuration
+from run_lib.config.scoring import Extraction, plan_extraction
 from run_lib.config.subject import build_subject
 from run_lib.data.facts import facts_key
 from run_lib.data.levels import DataSpec
+from run_lib.placement import Placement
 
 
 @dataclass(frozen=True)
@@ -20,12 +23,16 @@ class PreparationPlan:
         root: where its files are.
         key: what its measurements are filed under.
         path: folder to write to; None: the work directory's, or beside the data.
+        extraction: of the features whose statistics are written, too.
+        placement: of the extractors.
     """
 
     data: DataSpec
     root: Path
     key: str
     path: Path | None
+    extraction: Extraction
+    placement: Placement
 
 
 def plan_preparation(configuration: Configuration) -> PreparationPlan:
@@ -33,4 +40,11 @@ def plan_preparation(configuration: Configuration) -> PreparationPlan:
     values = configuration.values
     subject = build_subject(configuration, weights=values.data.dataset == "exact")
     path = Path(values.pack.path) if values.pack.path else None
-    return PreparationPlan(subject.data, Path(values.data.root), facts_key(values.data), path)
+    return PreparationPlan(
+        data=subject.data,
+        root=Path(values.data.root),
+        key=facts_key(values.data),
+        path=path,
+        extraction=plan_extraction(configuration, statistics_of(values)),
+        placement=subject.placement,
+    )

@@ -14,6 +14,7 @@ from torch import Tensor
 from run_lib.config.preparing import PreparationPlan
 from run_lib.data.facts import FILE, place_of, scale, write_facts
 from run_lib.data.split import MissingSplitError, Split
+from run_lib.preparation.statistics import statistics
 from run_lib.processes import Processes
 from run_lib.run import Run
 from run_lib.sample import batches
@@ -123,6 +124,7 @@ def stats(plan: PreparationPlan, run: Run) -> None:
         moments, distance = measure(train, parts)
         if processes.is_main:
             _write(plan, run, train, moments, distance)
+        statistics(plan, run, processes)
 
 
 def parts_folder(run: Run) -> Path:

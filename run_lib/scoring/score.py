@@ -40,11 +40,10 @@ def score(plan: ScorePlan, run: Run) -> None:
         rows = reference.rows if isinstance(reference, Images) else None
         scoring = plan.scoring.build(shape, LEVELS, rows, plan.placement.device)
         scoring.check(images.count, reference)
+        extraction = plan.scoring.extraction
         key = scoring.key([images.fingerprint], reference)
         if not report.of(0, plan.config_hash, key):
-            store = FeatureStore(
-                run.folder(plan.scoring.extraction.folder), processes, plan.scoring.extraction.batch_size
-            )
+            store = FeatureStore(run.folder(extraction.folder), processes, extraction.batch_size)
             found = scoring.score(images, reference, store, folder / "parts")
             report.add(*(_number(plan, one, key) for one in found))
         for number in report.of(0, plan.config_hash, key):

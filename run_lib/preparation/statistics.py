@@ -1,0 +1,52 @@
+"""Statistics of the features of data, as references of ``--mode score`` and of other programs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from run_lib.config.preparing import PreparationPlan
+from run_lib.data.facts import place_of
+from run_lib.extractors.base import Extractor
+from run_lib.fingerprint import of_split
+from run_lib.processes import Processes
+from run_lib.references.statistics import write_score_sde, write_statistics
+from run_lib.run import Run
+from run_lib.scoring.features import FeatureStore, Images
+
+FOLDER = "statistics"
+
+
+def statistics(plan: PreparationPlan, run: Run, processes: Processes) -> None:
+    """Write the statistics of each split by each extractor that is asked for, ours and in score_sde's form.
+
+    Raises:
+        ValueError: weights that are missing, images that an extractor does not take.
+    """
+    if not plan.extraction.chosen:
+        return
+    data = plan.data
+    store = FeatureStore(run.folder(plan.extraction.folder), processes, plan.extraction.batch_size)
+    train = data.load("train")
+    built = plan.extraction.build(data.shape, data.levels, train.rows, plan.placement.device)
+    folder = place_of(plan.root).parent / FOLDER
+    for split in ("train", "test"):
+        if not data.has(split):
+            continue
+        images = Images.of_split(data.load(split), f"the {split} split of {data.name}", of_split(data, split))
+        for name, extractor in built.items():
+            _write(images, name, extractor, store, folder / f"{data.name}_{split}_{name}", processes)
+
+
+def _write(
+    images: Images, name: str, extractor: Extractor, store: FeatureStore, path: Path, processes: Processes
+) -> None:
+    outputs = tuple(extractor.dimensions)
+    view = store.view(images, extractor, outputs)
+    if not processes.is_main:
+        return
+    moments = {output: view.moments(output) for output in outputs if output != "logits"}
+    ours = path.with_name(f"{path.name}.npz")
+    write_statistics(ours, name, moments, {"images": images.title, **extractor.protocol})
+    theirs = path.with_name(f"{path.name}_stats.npz")
+    write_score_sde(theirs, view.rows("features"))
+    print(f"statistics: {ours}\n            {theirs} (as score_sde has them)")
