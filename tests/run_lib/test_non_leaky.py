@@ -135,6 +135,36 @@ def test_what_was_done_is_what_was_told(field: str, move: Any) -> None:
         assert float(spread) == pytest.approx(4 * float(scale) ** 2, rel=0.08, abs=0.2)
 
 
+def test_a_turn_is_by_the_angle_that_was_told() -> None:
+    """From right to down: a spot to the right of the middle is at the angle whose cosine and sine the labels have."""
+    size = 32
+    at = torch.arange(size) - (size - 1) / 2
+    y, x = torch.meshgrid(at, at, indexing="ij")
+    spot = (-((x - 6).square() + y.square()) / 4).exp().expand(64, 1, -1, -1)
+    turned = {**ONLY, "augment_turn": 1.0}
+    found = NonLeaky(augment_p=1.0, augment_mirror=False, augment_upside_down=False, **turned)(
+        spot, Noise(6, range(64))
+    )
+    assert found.labels is not None
+    seen = found.images[:, 0].where(found.images[:, 0] > 0.1, 0.0)  # without the filter's ripples far away
+    mass = seen / seen.sum((1, 2), keepdim=True)
+    place = torch.stack([(mass * x).sum((1, 2)), (mass * y).sum((1, 2))], dim=1)
+    torch.testing.assert_close(place, 6 * (found.labels[:, 3:5] + torch.tensor([1.0, 0.0])), atol=0.1, rtol=0)
+
+
+def test_half_of_the_stretches_are_along_the_axes_and_upside_down_can_be_left_out() -> None:
+    x = picture(8)
+    labels = NonLeaky(augment_p=1.0, augment_upside_down=False)(x, Noise(7, range(len(x)))).labels
+    assert labels is not None
+    assert float((labels[:, 6] == 0).double().mean()) == pytest.approx(0.5, abs=4 * 0.5 / 4000**0.5)
+    assert not labels[:, 1].any()
+
+
+def test_it_is_of_images_alone() -> None:
+    with pytest.raises(ValueError, match=r"data\.augment='edm' has no meaning for data of shape \(3, 16\)"):
+        planned(tiny(), plans.training, {"data__augment": "edm", "data__shape": (3, 16)})
+
+
 def test_nothing_happens_without_probability() -> None:
     x = picture(8)[:50]
     found = NonLeaky(augment_p=0.0, augment_mirror=False)(x, Noise(0, range(50)))
