@@ -1,1 +1,0 @@
-"""Sets of images and statistics of other programs."""
