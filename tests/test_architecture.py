@@ -80,8 +80,10 @@ STOREYS: dict[str, list[set[str]]] = {
             "evaluation.metrics",
             "evaluation.report",
             "evaluation.subset",
+            "metrics",
         },
-        {"training.formats", "training.profiles", "training.tasks", "tuning.scorers"},
+        {"extractors"},
+        {"references", "training.formats", "training.profiles", "training.tasks", "tuning.scorers"},
         {"training.warm_start", "tuning.stored_grids"},  # weights and times that a plan asks for
         {"run", "sample_folder"},  # the folders of a run
         {"sample"},  # the first of the loops, which the others draw samples by
