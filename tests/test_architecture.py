@@ -81,15 +81,16 @@ STOREYS: dict[str, list[set[str]]] = {
             "metrics",
             "evaluation.report",
             "evaluation.subset",
+            "metrics",
         },
-        {"training.formats", "training.profiles", "training.tasks", "tuning.scorers", "extractors"},
+        {"extractors"},
+        {"references", "training.formats", "training.profiles", "training.tasks", "tuning.scorers"},
         {"training.warm_start", "tuning.stored_grids"},  # weights and times that a plan asks for
         {"run", "sample_folder"},  # the folders of a run
         {"sample"},  # the first of the loops, which the others draw samples by
-        {"references"},
-        {"scoring.asked", "scoring.features", "scoring.known"},
+        {"scoring.asked", "scoring.features"},
+        {"scoring.references"},
         {"scoring.measuring"},
-        {"scoring.sources"},
         # Evaluations are chosen by a configuration, so they know plans by their types alone.
         {"evaluation.task"},
         {

@@ -64,7 +64,7 @@ class Declared:
 
 
 @final
-class _Operations:
+class Operations:
     """A stream that counts its reads: a pickle reads one byte for each operation."""
 
     def __init__(self, stream: IO[bytes]) -> None:
@@ -120,7 +120,7 @@ class _StorageType:
 # The C unpickler allocates its table of references for any index that a file states; this one does not.
 class _Unpickler(pickle._Unpickler):
     def __init__(self, stream: IO[bytes]) -> None:
-        super().__init__(_Operations(stream), encoding="utf-8")
+        super().__init__(Operations(stream), encoding="utf-8")
         self.declared = Declared()
 
     def find_class(self, module: str, name: str) -> Any:

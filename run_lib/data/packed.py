@@ -50,6 +50,21 @@ def read_arrays(
         raise PackedError("is damaged, encrypted, or no archive of arrays") from error
 
 
+def array_names(path: Path) -> tuple[str, ...]:
+    """Names of the arrays of an ``.npz``; of the arrays nothing is read.
+
+    Raises:
+        PackedError: it is no such archive.
+        OSError: it cannot be read.
+    """
+    _check_file(path)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return tuple(name.removesuffix(".npy") for name in archive.namelist())
+    except (zipfile.BadZipFile, NotImplementedError, EOFError) as error:
+        raise PackedError("is damaged, or no archive of arrays") from error
+
+
 def read_array(path: Path, *, mapped: bool = False) -> np.ndarray:
     """The array of an ``.npy``.
 

@@ -14,8 +14,8 @@ from run_lib.fingerprint import fingerprint, of_split
 from run_lib.metrics.repeats import over_sets
 from run_lib.pictures import picture, save_png
 from run_lib.scoring.features import FeatureStore, Images
-from run_lib.scoring.measuring import Reference, Scored
-from run_lib.scoring.sources import open_reference
+from run_lib.scoring.measuring import Scored
+from run_lib.scoring.references import Reference, open_reference
 
 if TYPE_CHECKING:
     from run_lib.evaluation.builtin import SampleQuality
@@ -50,7 +50,7 @@ def _drawn(planned: PlannedSet, name: str) -> SampleSet | None:
 def _score(task: CheckpointTask, quality: SampleQuality) -> None:
     plan, data = quality.scoring, task.plan.data
     reference = _reference(task, quality.reference)
-    rows = reference.rows if isinstance(reference, Images) else None
+    rows = None if reference.images is None else reference.images.rows
     scoring = plan.build(data.shape, data.levels, rows, task.plan.device)
     scoring.check(quality.num_samples, reference)
     sets = [PlannedSet(task, quality.num_samples, number) for number in range(quality.repeats)]
@@ -122,7 +122,6 @@ def _reference(task: CheckpointTask, source: str) -> Reference:
     """A split of the model's own data, or what a path names."""
     data = task.plan.data
     if source in SPLITS:
-        return Images.of_split(
-            data.load(source), f"the {source} split of {data.name}", of_split(data, source)
-        )
+        title = f"the {source} split of {data.name}"
+        return Reference(title, Images.of_split(data.load(source), title, of_split(data, source)))
     return open_reference(Path(source), data.shape, data.levels)

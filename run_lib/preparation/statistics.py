@@ -8,8 +8,10 @@ from run_lib.config.preparing import PreparationPlan
 from run_lib.data.facts import place_of
 from run_lib.extractors.base import Extractor
 from run_lib.fingerprint import of_split
+from run_lib.metrics.base import Output
+from run_lib.metrics.moments import Moments
 from run_lib.processes import Processes
-from run_lib.references.statistics import write_score_sde, write_statistics
+from run_lib.references.statistics import ABOUT, write_score_sde, write_statistics
 from run_lib.run import Run
 from run_lib.scoring.features import FeatureStore, Images
 
@@ -44,9 +46,9 @@ def _write(
     view = store.view(images, extractor, outputs)
     if not processes.is_main:
         return
-    moments = {output: view.moments(output) for output in outputs if output != "logits"}
+    moments: dict[Output, Moments] = {o: view.moments(o) for o in outputs if o != "logits"}
     ours = path.with_name(f"{path.name}.npz")
-    write_statistics(ours, name, moments, {"images": images.title, **extractor.protocol})
+    write_statistics(ours, name, moments, {ABOUT: images.title, **extractor.protocol}, images.labels)
     theirs = path.with_name(f"{path.name}_stats.npz")
-    write_score_sde(theirs, view.rows("features"))
+    write_score_sde(theirs, view.rows("features"), view.rows("logits") if "logits" in outputs else None)
     print(f"statistics: {ours}\n            {theirs} (as score_sde has them)")

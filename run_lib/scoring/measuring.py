@@ -8,7 +8,6 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -17,11 +16,8 @@ from run_lib.files import as_json, of_json
 from run_lib.metrics.base import Measured, Output, SetMetric, View
 from run_lib.scoring.asked import TITLES, Asked
 from run_lib.scoring.features import FeatureStore, Images, OnDisk
-from run_lib.scoring.known import Known
+from run_lib.scoring.references import Reference
 from run_lib.sharing.parts import Part, Parts
-
-Reference: TypeAlias = Images | Mapping[str, Known]
-"""Images, or statistics by the name of the extractor that they are of."""
 
 
 @dataclass(frozen=True)
@@ -116,46 +112,39 @@ class Scoring:
                 continue
             if reference is None:
                 raise ValueError(f"{one.asked} compares with a reference, and none is given.")
-            if isinstance(reference, Images):
-                if reference.count < 2:
-                    raise ValueError(f"{reference.title} has {reference.count} images; {one.asked} needs 2.")
-            elif name not in reference:
-                raise ValueError(
-                    f"the reference has statistics of {', '.join(reference)}, and {one.asked} needs those of {name!r}."
-                )
-            elif one.metric.needs_rows:
-                raise ValueError(
-                    f"{one.asked} needs the reference image by image, and statistics are means and covariances: give "
-                    f"the images themselves."
-                )
+            reference.check(str(one.asked), name, extractor, one.metric.outputs, rows=one.metric.needs_rows)
 
     def score(
         self, images: Images, reference: Reference | None, store: FeatureStore, folder: Path
     ) -> Iterator[Scored]:
         """Every number of a set, processes sharing the metrics; those that are done are read from ``folder``."""
-        views = {name: self._views(name, images, reference, store) for name in self._used}
-        todo = [(measure, label) for measure in self.measures for label in self._labels(views, measure)]
+        views = [self._views(measure, images, reference, store) for measure in self.measures]
+        todo = [(k, label) for k, pair in enumerate(views) for label in self._labels(*pair)]
 
         def compute(rows: range) -> Part:
-            measure, label = todo[rows.start]
-            samples, real = (_of_class(view, label) for view in views[measure.asked.extractor])
+            which, label = todo[rows.start]
+            samples, real = (_of_class(view, label) for view in views[which])
             assert samples is not None
-            found = measure.metric.measure(samples, real, self.seed)
+            found = self.measures[which].metric.measure(samples, real, self.seed)
             return {"found": np.array(as_json([dataclasses.asdict(number) for number in found]))}
 
-        key = self.key([images.fingerprint], reference)
-        parts = Parts(folder / key, store.processes)
+        parts = Parts(folder / self.key([images.fingerprint], reference), store.processes)
         each = [range(i, i + 1) for i in range(len(todo))]
-        for (measure, label), part in zip(
-            todo, parts.each("metrics", each, compute, sized=False), strict=True
-        ):
-            name = measure.asked.extractor
-            samples, real = (_of_class(view, label) for view in views[name])
+        for (which, label), part in zip(todo, parts.each("metrics", each, compute, sized=False), strict=True):
+            measure, (samples, real) = self.measures[which], (_of_class(view, label) for view in views[which])
             assert samples is not None
-            protocol = self._protocol(measure, images, reference, samples, real)
+            extractor = self.extractors[measure.asked.extractor]
+            protocol = {
+                **measure.version,
+                **extractor.protocol,
+                "images": f"{samples.count} of {images.title}",
+                **images.facts,
+                **({} if real is None or reference is None else reference.described(real)),
+                "seed of the metric": str(self.seed),
+            }
             for held in of_json(str(part["found"])):
                 number = Measured(**held)
-                title = measure.title(self.extractors[name], number)
+                title = measure.title(extractor, number)
                 yield Scored(
                     title if label is None else f"{title}, class {label}",
                     number,
@@ -164,27 +153,17 @@ class Scoring:
                     label,
                 )
 
-    @property
-    def _used(self) -> list[str]:
-        return list(dict.fromkeys(measure.asked.extractor for measure in self.measures))
-
     def _views(
-        self, name: str, images: Images, reference: Reference | None, store: FeatureStore
+        self, measure: Measure, images: Images, reference: Reference | None, store: FeatureStore
     ) -> tuple[OnDisk, View | None]:
-        extractor, outputs = self.extractors[name], self.outputs(name)
-        samples = store.view(images, extractor, outputs)
-        if isinstance(reference, Images):
-            wanted = {
-                o
-                for m in self.measures
-                if m.asked.extractor == name and m.metric.needs_reference
-                for o in m.metric.outputs
-            }
-            return samples, store.view(reference, extractor, sorted(wanted)) if wanted else None
-        return samples, None if reference is None else reference.get(name)
+        name, metric = measure.asked.extractor, measure.metric
+        extractor = self.extractors[name]
+        samples = store.view(images, extractor, self.outputs(name))
+        if reference is None or not metric.needs_reference:
+            return samples, None
+        return samples, reference.view(name, extractor, metric.outputs, store, rows=metric.needs_rows)
 
-    def _labels(self, views: Mapping[str, tuple[OnDisk, View | None]], measure: Measure) -> list[int | None]:
-        samples, real = views[measure.asked.extractor]
+    def _labels(self, samples: OnDisk, real: View | None) -> list[int | None]:
         found: list[int | None] = [None]
         if (
             self.by_class
@@ -196,23 +175,6 @@ class Scoring:
             found += sorted(int(label) for label in both if label >= 0)
         return found
 
-    def _protocol(
-        self, measure: Measure, images: Images, reference: Reference | None, samples: View, real: View | None
-    ) -> dict[str, str]:
-        found = {
-            **measure.version,
-            **self.extractors[measure.asked.extractor].protocol,
-            "images": f"{samples.count} of {images.title}",
-            **images.facts,
-            "seed of the metric": str(self.seed),
-        }
-        if real is not None:
-            title = reference.title if isinstance(reference, Images) else getattr(real, "title", "statistics")
-            found["reference"] = f"{real.count or 'an unknown number'} of {title}"
-            if isinstance(reference, Images):
-                found["reference's fingerprint"] = reference.fingerprint
-        return found
-
     def key(self, images: Sequence[str], reference: Reference | None) -> str:
         """A name for all that the numbers of sets of images depend on.
 
@@ -220,15 +182,10 @@ class Scoring:
             images: the fingerprint of each set.
             reference: what they are held against.
         """
-        known: Any = None
-        if isinstance(reference, Images):
-            known = [reference.fingerprint, reference.count]
-        elif reference is not None:
-            known = {name: one.fingerprint for name, one in reference.items()}
         made_from = {
             "images": list(images),
-            "reference": known,
-            "extractors": {name: dict(self.extractors[name].protocol) for name in self._used},
+            "reference": None if reference is None else reference.fingerprint,
+            "extractors": {name: dict(one.protocol) for name, one in self.extractors.items()},
             "measures": [[str(measure.asked), measure.version["metric"]] for measure in self.measures],
             "by class": self.by_class,
             "seed": self.seed,

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from run_lib.evaluation.report import Number, Report
 from run_lib.processes import Processes
 from run_lib.run import Run
-from run_lib.scoring.features import FeatureStore, Images
+from run_lib.scoring.features import FeatureStore
 from run_lib.scoring.measuring import Scored
-from run_lib.scoring.sources import open_images, open_reference
+from run_lib.scoring.references import open_images, open_reference
 
 if TYPE_CHECKING:
     from run_lib.config.scoring import ScorePlan
@@ -37,7 +37,7 @@ def score(plan: ScorePlan, run: Run) -> None:
         images = open_images(plan.samples)
         shape = images.rows.shape
         reference = None if plan.reference is None else open_reference(plan.reference, shape, LEVELS)
-        rows = reference.rows if isinstance(reference, Images) else None
+        rows = None if reference is None or reference.images is None else reference.images.rows
         scoring = plan.scoring.build(shape, LEVELS, rows, plan.placement.device)
         scoring.check(images.count, reference)
         extraction = plan.scoring.extraction
