@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from run_lib.data.sets import open_set
+from run_lib.references.sets import open_set
 from run_lib.extractors.base import Extractor
 from run_lib.fingerprint import of_arrays, of_rows
 from run_lib.metrics.base import NoRowsError, Output, View
