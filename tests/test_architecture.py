@@ -39,7 +39,7 @@ THIRD_PARTY = {
     "configs": {"ml_collections"},
 }
 HEAVY = ("matplotlib", "sklearn", "skimage", "tensorboard", "torch.utils.tensorboard", "torchvision", "torchmetrics",
-         "diffusers")  # fmt: skip
+         "diffusers", "torch_fidelity", "transformers")  # fmt: skip
 """Libraries that take longer to import than a message about a misspelt field may."""
 STOREYS: dict[str, list[set[str]]] = {
     "models": [
@@ -80,8 +80,9 @@ STOREYS: dict[str, list[set[str]]] = {
             "evaluation.metrics",
             "evaluation.report",
             "evaluation.subset",
+            "metrics",
         },
-        {"training.formats", "training.profiles", "training.tasks", "tuning.scorers"},
+        {"extractors", "training.formats", "training.profiles", "training.tasks", "tuning.scorers"},
         {"training.warm_start", "tuning.stored_grids"},  # weights and times that a plan asks for
         {"run", "sample_folder"},  # the folders of a run
         {"sample"},  # the first of the loops, which the others draw samples by
