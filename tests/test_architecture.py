@@ -39,7 +39,7 @@ THIRD_PARTY = {
     "configs": {"ml_collections"},
 }
 HEAVY = ("matplotlib", "sklearn", "skimage", "tensorboard", "torch.utils.tensorboard", "torchvision", "torchmetrics",
-         "diffusers")  # fmt: skip
+         "diffusers", "torch_fidelity", "transformers")  # fmt: skip
 """Libraries that take longer to import than a message about a misspelt field may."""
 STOREYS: dict[str, list[set[str]]] = {
     "models": [
