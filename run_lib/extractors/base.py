@@ -26,6 +26,12 @@ class Extractor(abc.ABC):
     title: ClassVar[str]
 
     @property
+    def published(self) -> bool:
+        """Whether it is the very one that papers' names such as FID stand for: the published weights, as they are
+        used there. Numbers of any other are not called by these names."""
+        return True
+
+    @property
     @abc.abstractmethod
     def dimensions(self) -> Mapping[Output, int]:
         """The outputs that it has, and the number of features of each."""

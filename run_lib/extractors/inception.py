@@ -115,9 +115,13 @@ class Inception(Extractor):
         found.load_into(network, PUBLISHED.title)
         self._network = network.requires_grad_(False).eval().to(device)
         self._device = device
-        self.genuine = found.hash.startswith(SHA256)
-        """Whether the weights are the published ones: only their distance is the FID of papers."""
-        self._words = found.words if self.genuine else f"{found.words}, not the published {SHA256}"
+        genuine = found.hash.startswith(SHA256)
+        self._published = genuine and resize == "tf1"
+        self._words = found.words if genuine else f"{found.words}, not the published {SHA256}"
+
+    @property
+    def published(self) -> bool:
+        return self._published
 
     @property
     def dimensions(self) -> Mapping[Output, int]:

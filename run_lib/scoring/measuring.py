@@ -34,10 +34,13 @@ class Measure:
 
     def title(self, extractor: Extractor, number: Measured) -> str:
         """What a report calls one of its numbers: by the papers' name where they have one, else by the extractor's."""
-        whole = TITLES.get(self.asked.named) or f"{self.metric.title}, {extractor.title}"
-        if not number.name:
-            return whole
-        return f"{number.name}, {extractor.title}" if not self.asked.named else f"{whole}, {number.name}"
+        papers = TITLES.get(self.asked.named) if extractor.published else None
+        space = extractor.title if extractor.published else f"{extractor.title}, not as published"
+        if number.name == "infinity":
+            return f"{papers}-infinity" if papers else f"{self.metric.title} at infinity, {space}"
+        if papers:
+            return f"{papers}, {number.name}" if number.name else papers
+        return f"{number.name or self.metric.title}, {space}"
 
     @property
     def version(self) -> dict[str, str]:

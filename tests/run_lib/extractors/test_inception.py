@@ -80,7 +80,7 @@ def test_grey_images_are_seen_in_three_channels_and_few_levels_in_8_bits(
 def test_its_protocol_is_of_weights_and_resize(weights: Path, ours: Inception, tmp_path: Path) -> None:
     """Random weights are never taken for the published ones, by which alone a distance is FID."""
     assert sha256(weights)[:16] in ours.protocol["weights"]
-    assert "not the published" in ours.protocol["weights"] and not ours.genuine
+    assert "not the published" in ours.protocol["weights"] and not ours.published
     clean = Inception(COLOUR, 256, CPU, weights, resize="clean")
     assert clean.protocol["resize"] != ours.protocol["resize"]
     assert not np.allclose(*(x(images(COLOUR), ["features"])["features"] for x in (ours, clean)))
