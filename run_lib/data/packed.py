@@ -7,8 +7,9 @@ import stat
 import zipfile
 import zlib
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 
@@ -79,7 +80,7 @@ def read_array(path: Path, *, mapped: bool = False) -> np.ndarray:
     """
     _check_file(path)
     with path.open("rb") as stream:
-        _check_header(stream, path.stat().st_size)
+        read_header(stream, path.stat().st_size)
     found: np.ndarray = np.load(path, mmap_mode="r" if mapped else None)
     return found
 
@@ -101,17 +102,37 @@ def _check_growth(size: int, members: list[zipfile.ZipInfo]) -> None:
 
 def _member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:
     with archive.open(member) as stream:
-        _check_header(stream, member.file_size)
+        read_header(stream, member.file_size)
     with archive.open(member) as stream:
         found: np.ndarray = np.lib.format.read_array(stream, allow_pickle=False)
     return found
 
 
-def _check_header(stream: IO[bytes], size: int) -> None:
-    """Refuse an array that does not fill its file of ``size`` bytes, or whose entries are no plain values."""
+@dataclass(frozen=True)
+class Header:
+    """What an array's file says of it before its values.
+
+    Attributes:
+        shape, dtype: of the array.
+        by_columns: whether its first index runs fastest.
+        start: bytes before the values.
+    """
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    by_columns: bool
+    start: int
+
+
+def read_header(stream: IO[bytes], size: int) -> Header:
+    """The header of an ``.npy`` of ``size`` bytes.
+
+    Raises:
+        PackedError: the array does not fill its file, or its entries are no plain values.
+    """
     formats = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
     try:
-        shape, _, dtype = formats[np.lib.format.read_magic(stream)](stream)
+        shape, by_columns, dtype = formats[np.lib.format.read_magic(stream)](stream)
     except (ValueError, KeyError, TypeError, SyntaxError, RecursionError, MemoryError) as error:
         raise PackedError("is no array that numpy writes of numbers") from error
     if dtype.hasobject:
@@ -121,3 +142,4 @@ def _check_header(stream: IO[bytes], size: int) -> None:
         raise PackedError(
             f"is damaged: its header declares {declared} bytes, shape {shape}, and it holds {holds}"
         )
+    return Header(shape, dtype, by_columns, stream.tell())

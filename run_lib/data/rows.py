@@ -127,7 +127,7 @@ class Mapped(Rows):
 
     @property
     def dtype(self) -> torch.dtype:
-        return _as_tensor(self.array[:0]).dtype
+        return as_tensor(self.array[:0]).dtype
 
     @property
     def costly(self) -> bool:
@@ -137,10 +137,10 @@ class Mapped(Rows):
         return len(self.array)
 
     def read(self, indices: Indices) -> Tensor:
-        return _as_tensor(self.array[np.asarray(indices, dtype=np.int64)])
+        return as_tensor(self.array[np.asarray(indices, dtype=np.int64)])
 
 
-def _as_tensor(array: np.ndarray) -> Tensor:
+def as_tensor(array: np.ndarray) -> Tensor:
     """A copy as torch computes with it: unsigned integers of 16 and 32 bits, which it hardly knows, become wider."""
     wider = {"u2": np.int32, "u4": np.int64, "u8": np.int64}.get(array.dtype.str[1:])
     return torch.from_numpy(np.array(array, dtype=wider or array.dtype.newbyteorder("=")))
