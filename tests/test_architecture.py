@@ -63,6 +63,7 @@ STOREYS: dict[str, list[set[str]]] = {
         {"placement", "processes", "seeds", "statistics", "data", "training.undo"},
         {"automatic", "locks", "training.checkpoints", "training.watch"},
         {"ours", "sharing", "training.team"},
+        {"metrics"},
         # What a configuration chooses from, and what plans are made of.
         {
             "pictures",
@@ -81,8 +82,12 @@ STOREYS: dict[str, list[set[str]]] = {
             "evaluation.report",
             "evaluation.subset",
         },
-        {"training.formats", "training.profiles", "training.tasks", "tuning.scorers"},
-        {"training.warm_start", "tuning.stored_grids"},  # weights and times that a plan asks for
+        {"training.formats", "training.profiles", "training.tasks", "tuning.scorers", "extractors"},
+        {
+            "training.warm_start",
+            "tuning.stored_grids",
+            "tuning.by_metrics",
+        },  # weights and times that a plan asks for
         {"run", "sample_folder"},  # the folders of a run
         {"sample"},  # the first of the loops, which the others draw samples by
         # Evaluations are chosen by a configuration, so they know plans by their types alone.

@@ -49,19 +49,21 @@ def tune(plan: TuningPlan, run: Run) -> None:
 
 def _sweep(plan: TuningPlan, sweep: Sweep, run: Run, processes: Processes) -> None:
     settings, data = plan.settings, plan.sampling.data
-    scorer = build_scorer(plan.scorer, data, settings.num_samples)
+    scorer = build_scorer(plan.scorer, data, settings.num_samples, plan.sampling.subject)
     ranked_by = scorer.metric(settings.metric)
 
     weights = run.weights(plan.sampling.subject)
     plan = numbered(plan, weights.numbering)
     with weights.averaged():
-        of = basis_of_samples(plan.sampling, ("train", "test") if "real" in plan.scorer.takes else ())
+        of = basis_of_samples(
+            plan.sampling, ("train", "test") if plan.scorer.takes & {"real", "spaces"} else ()
+        )
     if _takes_stored_times(plan, sweep):
         of = of.with_parts(times=of_files([run.stored_grids()]) if run.stored_grids().is_file() else "none")
     folder = run.folder(settings.folder, "config.tune.folder")
     with processes.main_first():
         if processes.is_main:
-            _same_settings(folder / "settings.json", {**plan.depends_on, **of.parts})
+            _same_settings(folder / "settings.json", {**plan.depends_on, **of.parts, **scorer.protocol})
     parts = ScoreFiles(folder / "parts")
     tasks = [
         SampleSet(candidate, repeat)
