@@ -63,6 +63,7 @@ STOREYS: dict[str, list[set[str]]] = {
         {"placement", "processes", "seeds", "statistics", "data", "training.undo"},
         {"automatic", "locks", "training.checkpoints", "training.watch"},
         {"ours", "sharing", "training.team"},
+        {"metrics"},
         # What a configuration chooses from, and what plans are made of.
         {
             "pictures",
@@ -78,14 +79,14 @@ STOREYS: dict[str, list[set[str]]] = {
             "evaluation.likelihood_errors",
             "evaluation.likelihoods",
             "evaluation.metrics",
-            "metrics",
             "evaluation.report",
             "evaluation.subset",
             "metrics",
         },
         {"extractors"},
         {"references", "training.formats", "training.profiles", "training.tasks", "tuning.scorers"},
-        {"training.warm_start", "tuning.stored_grids"},  # weights and times that a plan asks for
+        # Weights and times that a plan asks for, and scorers that take it.
+        {"training.warm_start", "tuning.stored_grids", "tuning.by_metrics"},
         {"run", "sample_folder"},  # the folders of a run
         {"sample"},  # the first of the loops, which the others draw samples by
         {"scoring.asked", "scoring.features"},

@@ -53,6 +53,7 @@ from run_lib.data.sources import register_dataset
 from run_lib.training.optimisers import register_optimizer, register_schedule
 from run_lib.training.tasks import register_task
 from run_lib.tuning import (
+    by_metrics,  # noqa: F401 - registers a scorer
     optimised_grid,  # noqa: F401 - registers a grid
     scorers,  # noqa: F401 - registers scorers
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,9 +16,11 @@ from run_lib.config.configuration import Configuration, read
 from run_lib.config.effects import check_effects
 from run_lib.config.sampling import SamplingPlan, plan_sampling
 from run_lib.config.settings import TuneSettings
-from run_lib.config.subject import build_subject
+from run_lib.config.spaces import metrics_in_spaces
+from run_lib.config.subject import Subject, build_subject
 from run_lib.config.sweep import Candidate, Sweep, parse_sweep
 from run_lib.data.levels import DataSpec
+from run_lib.tuning.by_metrics import InSpace
 from run_lib.tuning.scores import CONTEXT, Scorer
 
 IRRELEVANT = {
@@ -79,13 +82,14 @@ def choose_scorer(values: Mapping[str, Any]) -> Chosen:
     return read(ConfigDict(dict(values)), [], "tune").choose("scorer")
 
 
-def build_scorer(chosen: Chosen, data: DataSpec, count: int) -> Scorer:
+def build_scorer(chosen: Chosen, data: DataSpec, count: int, subject: Subject | None = None) -> Scorer:
     """The scorer that a configuration chooses, given what it names of ``CONTEXT``.
 
     Args:
         chosen: the scorer and its settings.
         data: the data set that samples are compared with.
         count: number of samples in each set that will be scored.
+        subject: whose seed and device metrics in the spaces of extractors take; None: there are none.
 
     Raises:
         ValueError: the scorer needs a density that is not known, or cannot score sets of this size.
@@ -103,11 +107,18 @@ def build_scorer(chosen: Chosen, data: DataSpec, count: int) -> Scorer:
         found = (data.load_if_any(split, "its part of the real data") for split in ("train", "test"))
         return np.concatenate([split.images.numpy() for split in found if split is not None])
 
+    def spaces() -> Callable[[str], tuple[InSpace, ...]]:
+        assert subject is not None, "a sweep has one"
+        return functools.partial(
+            metrics_in_spaces, data=data, seed=subject.seed, device=subject.placement.device
+        )
+
     context: dict[str, Callable[[], Any]] = {
         "data": lambda: data,
         "real": real,
         "modes": modes,
         "count": lambda: count,
+        "spaces": spaces,
     }
     scorer: Scorer = chosen.build(**{name: context[name]() for name in CONTEXT if name in chosen.takes})
     return scorer

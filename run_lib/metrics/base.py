@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import abc
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -14,6 +16,10 @@ from sde_lib.registry import Registry
 Output = Literal["features", "logits", "spatial"]
 """What an extractor can give of an image: a vector of features, scores of classes, features of a few channels of a map
 (sFID's)."""
+
+
+Goal = Literal["least", "greatest", "one"]
+"""Which value of a number is the best."""
 
 
 class NoRowsError(ValueError):
@@ -108,6 +114,8 @@ class SetMetric(abc.ABC):
         needs_rows: whether the reference must be there image by image; else its moments are enough.
         needs_reference: whether there must be a reference at all.
         title: of its numbers in tables, before the extractor's name.
+        goals: which value is the best, of each number that every measurement has and sets can be ranked by, by its
+            name; the first ranks unless another is asked for. Empty: sets cannot be ranked by it.
     """
 
     version: ClassVar[int] = 1
@@ -115,6 +123,7 @@ class SetMetric(abc.ABC):
     needs_rows: ClassVar[bool] = True
     needs_reference: ClassVar[bool] = True
     title: ClassVar[str]
+    goals: ClassVar[Mapping[str, Goal]] = MappingProxyType({})
 
     def least(self, dimensions: int) -> int:
         """Images without which it has no meaning, for features of so many dimensions."""

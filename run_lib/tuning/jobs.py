@@ -130,7 +130,9 @@ class Worker:
             self._turn_to(candidate)
             plan, tuning = self._plan, self._work.settings
             if self._scorer is None:
-                self._scorer = build_scorer(choose_scorer(self._work.values), plan.data, tuning.num_samples)
+                self._scorer = build_scorer(
+                    choose_scorer(self._work.values), plan.data, tuning.num_samples, plan.subject
+                )
             started, first = time.perf_counter(), repeat * tuning.num_samples
             try:
                 with self._weights.averaged():

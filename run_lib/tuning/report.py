@@ -37,7 +37,7 @@ def write_table(result: SweepResult, folder: Path) -> None:
             f"loss by {result.ranked_by.name} less the best's": None if row.failed else difference.mean,
             "of that +-": None if row.failed else difference.half,
             "best": i == result.comparison.best,
-            "as good as the best": row.candidate in result.as_good,
+            "as good as the best": result.comparison.equal[i],
             "nfe": row.nfe,
             "seconds": round(row.seconds, 3),
             "failed": row.failed,
@@ -52,7 +52,7 @@ def write_table(result: SweepResult, folder: Path) -> None:
         folder / "table.json",
         {
             "confidence": result.confidence,
-            "intervals": "Student's t over the seeds; differences are paired, seed by seed",
+            "intervals": "Student's t over the seeds; differences are paired, seed by seed, and bounded together",
             "ranked_by": asdict(result.ranked_by),
             "best": {change.field: change.value for change in best.changes},
             "as_good": [{change.field: change.value for change in c.changes} for c in as_good],
@@ -132,8 +132,12 @@ def _panel(axes: Axes, result: SweepResult, k: int) -> None:
         label=f"best by {result.ranked_by.name}",
     )
     if result.sweep.numeric and len(result.as_good) > 1:
-        ends = [float(c.changes[0].value) for c in result.as_good]
-        axes.axvspan(ends[0], ends[-1], color="crimson", alpha=0.08, label="cannot be told from it")
+        label = "cannot be told from it"
+        for run in result.runs:
+            ends = [float(c.changes[0].value) for c in run]
+            width = 1.0 if len(run) == 1 else None  # a value on its own is a line
+            axes.axvspan(ends[0], ends[-1], color="crimson", alpha=0.08, linewidth=width, label=label)
+            label = "_"
     axes.set_xlabel(field or "")
     axes.set_title(f"{metric.what}", fontsize=10)
     axes.grid(alpha=0.3)

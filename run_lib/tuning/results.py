@@ -8,7 +8,7 @@ import numpy as np
 
 from run_lib.config.sweep import Candidate, Sweep
 from run_lib.statistics import Interval, t_interval
-from run_lib.tuning.comparison import Comparison, run_around
+from run_lib.tuning.comparison import Comparison, runs
 from run_lib.tuning.scores import Metric
 
 
@@ -50,7 +50,7 @@ class SweepResult:
         ranked_by: the metric by which candidates are compared.
         rows: the scores of each candidate, in the order of the sweep.
         comparison: of the candidates by that metric; its indices are those of ``rows``.
-        confidence: the confidence of every interval.
+        confidence: of every interval of a mean, and of all differences to the best together.
     """
 
     sweep: Sweep
@@ -73,11 +73,16 @@ class SweepResult:
         return self.best.changes[0].value in (min(values), max(values))
 
     @property
+    def runs(self) -> list[list[Candidate]]:
+        """The candidates that cannot be told from the best: of one number's values, in their order, apart where one
+        that can lies between; else all in one, in the order of the sweep."""
+        order, equal = list(range(len(self.rows))), self.comparison.equal
+        if self.sweep.numeric:
+            order.sort(key=lambda i: self.rows[i].candidate[self.sweep.fields[0]])
+            return [[self.rows[i].candidate for i in run] for run in runs(equal, order)]
+        return [[self.rows[i].candidate for i in order if equal[i]]]
+
+    @property
     def as_good(self) -> list[Candidate]:
-        """The candidates that cannot be told from the best; of one number's values, those around it without a gap."""
-        equal = self.comparison.equal
-        if not self.sweep.numeric:
-            return [row.candidate for row, same in zip(self.rows, equal, strict=True) if same]
-        field = self.sweep.fields[0]
-        order = sorted(range(len(self.rows)), key=lambda i: self.rows[i].candidate[field])
-        return [self.rows[i].candidate for i in run_around(self.comparison.best, equal, order)]
+        """The candidates that cannot be told from the best, itself among them."""
+        return [candidate for run in self.runs for candidate in run]

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import abc
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
+from run_lib.metrics.base import Goal
 from sde_lib.registry import Registry, unknown_name
-
-Goal = Literal["least", "greatest", "one"]
-"""Which value of a metric is the best."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +52,12 @@ class Scorer(abc.ABC):
     def scores(self, samples: np.ndarray) -> tuple[Score, ...]:
         """One score for each of ``metrics``, of samples (N, ...) given as levels of the data."""
 
+    @property
+    def protocol(self) -> Mapping[str, str]:
+        """What its scores depend on beside the samples, the data and the configuration, in words, by name: hashes of
+        other files, versions."""
+        return {}
+
     def metric(self, name: str | None) -> Metric:
         """The metric of the given name; the first one without a name.
 
@@ -70,9 +74,10 @@ class Scorer(abc.ABC):
         )
 
 
-CONTEXT = ("data", "real", "modes", "count")
+CONTEXT = ("data", "real", "modes", "count", "spaces")
 """What the program gives a scorer that names it: the data set, all of its samples (N, ...), the modes of its density,
-and the number of samples in each set that will be scored."""
+the number of samples in each set that will be scored, and a function that has the metrics and extractors of such a
+list as ``eval.metrics`` (``tuning.by_metrics.InSpace``)."""
 
 register_scorer: Registry[type[Scorer]] = Registry("scorer")
 """Subclasses of ``Scorer``. Their constructors may name what ``CONTEXT`` lists, which the

@@ -49,19 +49,21 @@ def tune(plan: TuningPlan, run: Run) -> None:
 
 def _sweep(plan: TuningPlan, sweep: Sweep, run: Run, processes: Processes) -> None:
     settings, data = plan.settings, plan.sampling.data
-    scorer = build_scorer(plan.scorer, data, settings.num_samples)
+    scorer = build_scorer(plan.scorer, data, settings.num_samples, plan.sampling.subject)
     ranked_by = scorer.metric(settings.metric)
 
     weights = run.weights(plan.sampling.subject)
     plan = numbered(plan, weights.numbering)
     with weights.averaged():
-        of = basis_of_samples(plan.sampling, ("train", "test") if "real" in plan.scorer.takes else ())
+        of = basis_of_samples(
+            plan.sampling, ("train", "test") if plan.scorer.takes & {"real", "spaces"} else ()
+        )
     if _takes_stored_times(plan, sweep):
         of = of.with_parts(times=of_files([run.stored_grids()]) if run.stored_grids().is_file() else "none")
     folder = run.folder(settings.folder, "config.tune.folder")
     with processes.main_first():
         if processes.is_main:
-            _same_settings(folder / "settings.json", {**plan.depends_on, **of.parts})
+            _same_settings(folder / "settings.json", {**plan.depends_on, **of.parts, **scorer.protocol})
     parts = ScoreFiles(folder / "parts")
     tasks = [
         SampleSet(candidate, repeat)
@@ -171,6 +173,10 @@ def _failures(rows: Sequence[CandidateScores]) -> str:
     return "; ".join(failed)
 
 
+def _span(field: str, run: Sequence[Candidate]) -> str:
+    return f"{field} from {run[0][field]:g} to {run[-1][field]:g}" if len(run) > 1 else str(run[0])
+
+
 def _print(result: SweepResult, repeats: int, folder: Path) -> None:
     percent = f"{100 * result.confidence:g} %"
     width = max(len(str(row.candidate)) for row in result.rows)
@@ -185,16 +191,13 @@ def _print(result: SweepResult, repeats: int, folder: Path) -> None:
         print(
             f"{row.candidate!s:{width}}  {row.nfe:6g}  " + "  ".join(f"{c:>20}" for c in cells) + f"  {mark}"
         )
-    as_good = result.as_good
+    same = ", ".join(map(str, result.as_good))
     if result.sweep.numeric:
-        field = result.sweep.fields[0]
-        same = f"{field} from {as_good[0][field]:g} to {as_good[-1][field]:g}"
-    else:
-        same = ", ".join(map(str, as_good))
+        same = " and ".join(_span(result.sweep.fields[0], run) for run in result.runs)
     edge = "the best lies at the edge of the sweep: widen it\n" if result.at_the_edge else ""
     print(
         f"\nintervals: Student's t at {percent} over {repeats} seeds; 'as good': the paired difference to the best, "
-        f"seed by seed, is within its own\n"
+        f"seed by seed, may be zero, at {percent} for all settings together\n"
         f"best by {result.ranked_by.name}: {result.best}\n"
         f"cannot be told from it: {same}\n{edge}"
         f"  table      {folder / 'table.csv'}, table.json\n  plot       {folder / 'plot.png'}\n"

@@ -15,9 +15,10 @@ from matplotlib.figure import Figure
 from run_lib.config import plans
 from run_lib.config.sweep import Candidate, Change, Sweep
 from run_lib.pictures import picture, rows_of_images
-from run_lib.tuning import report
+from run_lib.tuning import report, tune
 from tests.run_lib.planned import planned
 from tests.run_lib.program import run
+from tests.run_lib.test_parts_of_estimates import swept
 from tests.run_lib.test_tune import FEW, LANGEVIN, table
 from tests.run_lib.tiny import get_config as tiny
 
@@ -63,6 +64,26 @@ def test_a_sweep_is_plotted_as_its_table_says(
         assert len(good) > 2, "with this confidence nothing can be told from the best"
         assert (span.get_x(), span.get_x() + span.get_width()) == pytest.approx((good[0], good[-1]))
         assert span.get_facecolor()[:3] == pytest.approx(to_rgb("crimson"))
+
+
+def test_values_apart_from_those_around_the_best_are_marked_and_named_apart(
+    figures: list[Figure], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """0.1 and 0.2 are equal, 0.3 is worse, 0.4 is as good again: a span and a line, one entry in the legend."""
+    result = swept("snr=0.1,0.2,0.3,0.4", [1, 1, 2, 1])
+    report.draw_plot(result, Path("unused"))
+    (axes,) = figures[0].axes
+    assert [(p.get_x(), p.get_x() + p.get_width()) for p in axes.patches] == [
+        (0.1, pytest.approx(0.2)),
+        (0.4, pytest.approx(0.4)),
+    ]
+    assert axes.patches[1].get_linewidth() == 1, "a span without width is seen by its edge"
+    labels = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert labels.count("cannot be told from it") == 1
+    tune._print(result, 2, Path("folder"))
+    out = capsys.readouterr().out
+    assert "cannot be told from it: snr from 0.1 to 0.2 and snr=0.4\n" in out
+    assert "at 90 % for all settings together" in out
 
 
 def test_a_variance_that_is_no_law_of_the_swept_field_has_no_law(

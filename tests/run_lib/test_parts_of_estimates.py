@@ -166,12 +166,12 @@ def swept(text: str, losses: list[float]) -> SweepResult:
         ([1, 1, 2], 0.1, True, [0.1, 0.2]),
         ([2, 1, 1], 0.2, False, [0.2, 0.3]),
         ([1, 1, 1], 0.1, True, [0.1, 0.2, 0.3]),
-        ([1, 2, 1], 0.1, True, [0.1]),
+        ([1, 2, 1], 0.1, True, [0.1, 0.3]),
         ([math.nan, 2, 1], 0.3, True, [0.3]),
     ],
 )
 def test_results_of_a_sweep(losses: list[float], best: float, edge: bool, as_good: list[float]) -> None:
-    """The least loss, the first of several; those around it that cannot be told from it, up to one that can."""
+    """The least loss, the first of several; those that cannot be told from it, wherever they lie."""
     found = swept("snr=0.1,0.2,0.3", losses)
     assert found.best["snr"] == best
     assert found.at_the_edge is edge

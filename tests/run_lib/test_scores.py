@@ -16,7 +16,7 @@ from run_lib.config.configuration import check_fields, read
 from run_lib.config.tuning import build_scorer
 from run_lib.data.levels import Arrays, DataSpec
 from run_lib.statistics import t_interval
-from run_lib.tuning.comparison import compare, run_around
+from run_lib.tuning.comparison import compare, runs
 from run_lib.tuning.scorers import AgainstData, AgainstModes
 from run_lib.tuning.scores import CONTEXT, Metric, Score, Scorer, register_scorer
 from sde_lib import VPSDE
@@ -191,11 +191,13 @@ def test_differences_are_paired() -> None:
 @pytest.mark.parametrize(
     ("equal", "expected"),
     [
-        ([True, True, True, True], [0, 1, 2, 3]),
-        ([True, False, True, True], [2, 3]),
-        ([False, False, True, False], [2]),
+        ([True, True, True, True], [[3, 2, 1, 0]]),
+        ([True, False, True, True], [[3, 2], [0]]),
+        ([False, False, True, False], [[2]]),
+        ([True, False, False, True], [[3], [0]]),
     ],
 )
-def test_interval_has_no_gap(equal: list[bool], expected: list[int]) -> None:
-    """What lies beyond a value that is worse is not in the interval around the best, 2."""
-    assert run_around(2, equal, range(4)) == expected
+def test_values_that_cannot_be_told_from_the_best_are_apart_where_a_worse_one_lies_between(
+    equal: list[bool], expected: list[list[int]]
+) -> None:
+    assert runs(equal, [3, 2, 1, 0]) == expected
