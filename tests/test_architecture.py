@@ -92,6 +92,7 @@ STOREYS: dict[str, list[set[str]]] = {
         {"scoring.asked", "scoring.features"},
         {"scoring.references"},
         {"scoring.measuring"},
+        {"scoring.nearest"},
         # Evaluations are chosen by a configuration, so they know plans by their types alone.
         {"evaluation.task"},
         {

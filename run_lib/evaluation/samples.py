@@ -15,6 +15,7 @@ from run_lib.metrics.repeats import over_sets
 from run_lib.pictures import picture, save_png
 from run_lib.scoring.features import FeatureStore, Images
 from run_lib.scoring.measuring import Scored
+from run_lib.scoring.nearest import show_nearest
 from run_lib.scoring.references import Reference, open_reference
 
 if TYPE_CHECKING:
@@ -73,6 +74,9 @@ def _score(task: CheckpointTask, quality: SampleQuality) -> None:
         )
         nfe, seconds = samples.nfe, seconds + samples.seconds
         scored.append(list(scoring.score(images, reference, store, task.parts)))
+        if task.processes.is_main and one.number == 0:
+            place = task.report.path.parent / f"nearest_{task.step}.png"
+            show_nearest(scoring, images, reference, store, data.levels, place)
     numbers = [number for held in zip(*scored, strict=True) for number in _numbers(task, held, key)]
     task.report.add(*(replace(number, nfe=nfe, seconds=seconds) for number in numbers))
 

@@ -113,6 +113,7 @@ class SetMetric(abc.ABC):
         outputs: of the extractor, that it reads.
         needs_rows: whether the reference must be there image by image; else its moments are enough.
         needs_reference: whether there must be a reference at all.
+        shows_nearest: whether a picture of the nearest samples and images goes with its numbers.
         title: of its numbers in tables, before the extractor's name.
         goals: which value is the best, of each number that every measurement has and sets can be ranked by, by its
             name; the first ranks unless another is asked for. Empty: sets cannot be ranked by it.
@@ -122,6 +123,7 @@ class SetMetric(abc.ABC):
     outputs: ClassVar[tuple[Output, ...]] = ("features",)
     needs_rows: ClassVar[bool] = True
     needs_reference: ClassVar[bool] = True
+    shows_nearest: ClassVar[bool] = False
     title: ClassVar[str]
     goals: ClassVar[Mapping[str, Goal]] = MappingProxyType({})
 

@@ -121,7 +121,7 @@ class Scoring:
         self, images: Images, reference: Reference | None, store: FeatureStore, folder: Path
     ) -> Iterator[Scored]:
         """Every number of a set, processes sharing the metrics; those that are done are read from ``folder``."""
-        views = [self._views(measure, images, reference, store) for measure in self.measures]
+        views = [self.views(measure, images, reference, store) for measure in self.measures]
         todo = [(k, label) for k, pair in enumerate(views) for label in self._labels(*pair)]
 
         def compute(rows: range) -> Part:
@@ -156,9 +156,10 @@ class Scoring:
                     label,
                 )
 
-    def _views(
+    def views(
         self, measure: Measure, images: Images, reference: Reference | None, store: FeatureStore
     ) -> tuple[OnDisk, View | None]:
+        """The images and the reference as a metric sees them; features that are there are not made again."""
         name, metric = measure.asked.extractor, measure.metric
         extractor = self.extractors[name]
         samples = store.view(images, extractor, self.outputs(name))

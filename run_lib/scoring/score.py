@@ -10,6 +10,7 @@ from run_lib.processes import Processes
 from run_lib.run import Run
 from run_lib.scoring.features import FeatureStore
 from run_lib.scoring.measuring import Scored
+from run_lib.scoring.nearest import show_nearest
 from run_lib.scoring.references import open_images, open_reference
 
 if TYPE_CHECKING:
@@ -46,6 +47,8 @@ def score(plan: ScorePlan, run: Run) -> None:
             store = FeatureStore(run.folder(extraction.folder), processes, extraction.batch_size)
             found = scoring.score(images, reference, store, folder / "parts")
             report.add(*(_number(plan, one, key) for one in found))
+            if processes.is_main:
+                show_nearest(scoring, images, reference, store, LEVELS, folder / "nearest.png")
         for number in report.of(0, plan.config_hash, key):
             print(f"{number.name:<28} {number}{'   ' + number.note if number.note else ''}")
         protocol = next(iter(report.of(0, plan.config_hash, key))).protocol
