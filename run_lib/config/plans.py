@@ -15,6 +15,7 @@ from run_lib.config.converting import ConversionPlan, plan_conversion
 from run_lib.config.editing import ControlPlan, ReconstructionPlan, plan_control, plan_reconstruction
 from run_lib.config.effects import check_effects, unused
 from run_lib.config.evaluation import EvaluationPlan, plan_evaluation
+from run_lib.config.extractor import ExtractorPlan, plan_extractor
 from run_lib.config.guidance import build_request
 from run_lib.config.preparing import PreparationPlan, plan_preparation
 from run_lib.config.sampling import SamplingPlan, plan_sampling
@@ -177,6 +178,11 @@ def post_hoc(configuration: Configuration) -> PostHocPlan:
 def preparation(configuration: Configuration) -> PreparationPlan:
     """The plan of ``--mode pack`` and ``--mode stats``: the data alone."""
     return plan_preparation(configuration)
+
+
+def extractor(configuration: Configuration) -> ExtractorPlan:
+    """The plan of ``--mode extractor``: the data, and how a classifier of them is trained."""
+    return plan_extractor(configuration)
 
 
 def description(configuration: Configuration) -> DescriptionPlan:
