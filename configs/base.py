@@ -126,6 +126,13 @@ def get_config() -> ConfigDict:
     config.stats = stats = ConfigDict()
     stats.extractors = ""  # write statistics of features beside the data, too: inception, or several
 
+    config.extractor = extractor = ConfigDict()
+    extractor.path = ""  # of the classifier's file; default: extractor.safetensors, in the work directory
+    extractor.n_iters = 3000  # steps of its training
+    extractor.batch_size = 128
+    extractor.lr = 2e-3  # the highest, of AdamW
+    extractor.features = 64  # width of the hidden layer, the space in which sets of images are compared
+
     config.reconstruct = reconstruct = ConfigDict()
     reconstruct.input = ""  # a folder of images, an .npz, test or train
     reconstruct.output = ""  # default: in the work directory

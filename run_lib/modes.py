@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from run_lib.config.converting import ConversionPlan
     from run_lib.config.editing import ControlPlan, ReconstructionPlan
     from run_lib.config.evaluation import EvaluationPlan
+    from run_lib.config.extractor import ExtractorPlan
     from run_lib.config.preparing import PreparationPlan
     from run_lib.config.sampling import SamplingPlan
     from run_lib.config.scoring import ScorePlan
@@ -361,6 +362,22 @@ class Score(Mode):
         from run_lib.scoring.score import score
 
         score(plan, run)
+
+
+@register_mode(name="extractor")
+@dataclass(frozen=True)
+class TrainExtractor(Mode):
+    """Trains a small classifier on the labelled data, in whose features sets of images are compared."""
+
+    def plan(self, configuration: Configuration) -> ExtractorPlan:
+        from run_lib.config import plans
+
+        return plans.extractor(configuration)
+
+    def work(self, plan: ExtractorPlan, run: Run) -> None:
+        from run_lib.preparation.extractor import train_extractor
+
+        train_extractor(plan, run)
 
 
 @register_mode(name="list")

@@ -24,6 +24,7 @@ class Use(enum.IntEnum):
     DEQUANTISATION = 13
     ORDER = 14
     DROPOUT = 15
+    EXTRACTOR = 16
 
 
 def step_seed(seed: int, use: Use, step: int) -> int:

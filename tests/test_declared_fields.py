@@ -138,7 +138,7 @@ def test_an_empty_work_directory() -> None:
     ("mode", "field"),
     [
         ("convert", "convert.path"), ("control", "control.output"), ("reconstruct", "reconstruct.output"),
-        ("pack", "pack.path"), ("tune", "tune.folder"), ("train", "data.root"),
+        ("pack", "pack.path"), ("extractor", "extractor.path"), ("tune", "tune.folder"), ("train", "data.root"),
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("blank", [" ", "\t\n"])

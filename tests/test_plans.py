@@ -27,8 +27,9 @@ from tests.run_lib.tiny import get_config as tiny
 EXACT = ("gaussian_2d", "gaussian_image", "gaussian_langevin", "mixture_2d", "mixture_image")
 MODES: dict[str, dict[str, Any]] = {
     "training": {}, "sampling": {}, "evaluation": {}, "complete": {}, "conversion": {}, "description": {},
-    "control": {}, "post_hoc": {}, "preparation": {}, "tuning": {"sampling__corrector": "langevin"},
-    "reconstruction": {"reconstruct__input": "test"}, "scoring": {"score__samples": "elsewhere"},
+    "control": {}, "post_hoc": {}, "preparation": {}, "extractor": {}, "tuning": {"sampling__corrector": "langevin"},
+    "reconstruction": {"reconstruct__input": "test"},
+    "scoring": {"score__samples": "elsewhere", "eval__metrics": "frechet@pixels"},
 }  # fmt: skip
 DISCRETE = {"training__sde": "ddpm", "sampling__predictor": "ancestral_sampling", "sampling__grid": "uniform"}
 CLASSIFIER = {

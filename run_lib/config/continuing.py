@@ -40,8 +40,9 @@ class Bearing(enum.Enum):
 MEANING, STATE, COURSE, EFFECT, FREE = Bearing
 
 SECTIONS = dict.fromkeys(
-    ("mode", "sampling", "guidance", "ema", "convert", "pack", "reconstruct", "control", "tune", "eval"), FREE
-)
+    ("mode", "sampling", "guidance", "ema", "convert", "pack", "extractor", "reconstruct", "control", "tune", "eval"),
+    FREE,
+)  # fmt: skip
 """Of every field in a section, but for those below."""
 
 FIELDS = {

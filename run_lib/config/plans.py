@@ -15,6 +15,7 @@ from run_lib.config.converting import ConversionPlan, plan_conversion
 from run_lib.config.editing import ControlPlan, ReconstructionPlan, plan_control, plan_reconstruction
 from run_lib.config.effects import check_effects, unused
 from run_lib.config.evaluation import EvaluationPlan, plan_evaluation
+from run_lib.config.extractor import ExtractorPlan, plan_extractor
 from run_lib.config.guidance import build_request
 from run_lib.config.preparing import PreparationPlan, plan_preparation
 from run_lib.config.sampling import SamplingPlan, plan_sampling
@@ -183,6 +184,11 @@ def preparation(configuration: Configuration) -> PreparationPlan:
 def scoring(configuration: Configuration) -> ScorePlan:
     """The plan of ``--mode score``: images alone."""
     return plan_score(configuration)
+
+
+def extractor(configuration: Configuration) -> ExtractorPlan:
+    """The plan of ``--mode extractor``: the data, and how a classifier of them is trained."""
+    return plan_extractor(configuration)
 
 
 def description(configuration: Configuration) -> DescriptionPlan:

@@ -92,7 +92,7 @@ def _told_levels(config: ConfigDict) -> bool:
 
 NUMBERS = ("train", "sample", "eval", "all", "tune", "control", "reconstruct", "convert", "ema")
 PLANNED = (*NUMBERS, "describe")
-PREPARE = ("pack", "stats")
+PREPARE = ("pack", "stats", "extractor")
 """Work on data alone."""
 ALIKE = {"check": "train"}
 """A mode that does the work of another once, and reads what that one reads."""
@@ -118,7 +118,8 @@ SECTIONS: dict[str, Readers] = {
     "tune": by("tune"),
     "convert": by("convert"),
     "ema": by("ema"),
-    "pack": by(*PREPARE),
+    "pack": by("pack", "stats"),
+    "extractor": by("extractor"),
     "eval": by("eval", "all"),
     "score": by("score"),
     "stats": by("stats"),
@@ -154,11 +155,12 @@ COMPONENTS: dict[str, Readers] = {
 FIELDS: dict[str, Readers] = {
     "plugins": by(*OURS),
     **dict.fromkeys(
-        ("seed", "device", "tf32", "init_from", "init_from_ema", "resume_from", "resume_anyway"),
+        ("init_from", "init_from_ema", "resume_from", "resume_anyway"),
         WITH_WEIGHTS,
     ),
     **dict.fromkeys(("eval.extractor_weights", "eval.extractor_batch", "eval.features"), EXTRACTS),
     **dict.fromkeys(("eval.metrics", "eval.by_class"), MEASURES),
+    **dict.fromkeys(("seed", "device", "tf32"), by(*NUMBERS, "extractor", "score", "stats")),
     "data.root": COMPONENTS["data set"],
     **dict.fromkeys(("data.image_size", "data.num_channels", "data.shape"), by(*PLANNED, *PREPARE)),
     "data.levels": {**DATA, **by(*PREPARE)},
@@ -173,9 +175,8 @@ FIELDS: dict[str, Readers] = {
     "data.random_flip": TRAINING,
     "data.augment": EVERY,  # a network that is told of it has weights for that
     "data.low_res_size": DATA,
-    **dict.fromkeys(
-        ("model.variance", "model.out_channels", "model.preconditioning", "model.num_classes"), EVERY
-    ),
+    **dict.fromkeys(("model.variance", "model.out_channels", "model.preconditioning"), EVERY),
+    "model.num_classes": by(*PLANNED, "extractor"),  # of some data sets, whether their classes are read
     "model.num_scales": by(*NUMBERS, describe=_told_levels),
     "model.used_ema_rate": by(*(mode for mode in NUMBERS if mode != "train")),
     "training.sde": by(*NUMBERS, describe=lambda c: _told(c, "process", "sigmas", "scale_by_sigma")),
@@ -226,7 +227,7 @@ def reads(configuration: Configuration, path: str) -> bool:
     values, section = configuration.values, path.partition(".")[0]
     mode = ALIKE.get(configuration.mode, configuration.mode)
     if mode not in OURS:
-        return section not in (
+        others = (
             "control",
             "reconstruct",
             "tune",
@@ -234,9 +235,11 @@ def reads(configuration: Configuration, path: str) -> bool:
             "ema",
             "pack",
             "stats",
+            "extractor",
             "eval",
             "score",
         )
+        return section not in others
     if path in lent(values, mode):
         return True
     found: list[Readers] = []

@@ -21,6 +21,7 @@ NOT_FROM_FILES = {
     "convert.path": "a path to write to",
     "tune.folder": "a path to write to",
     "pack.path": "a path to write to",
+    "extractor.path": "a path to write to",
 }
 """Fields that are only set on the command line, or by a configuration file, which is code by the user's own wish."""
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from run_lib.extractors.levels import check_samples, in_words
+
 
 @dataclass(frozen=True)
 class ColourOf8Bits:
@@ -42,14 +44,9 @@ class ColourOf8Bits:
         """Integer levels (B, C, H, W) as uint8 (B, 3, H, W).
 
         Raises:
-            ValueError: another number of channels, values that are no levels, or fractions.
+            ValueError: another shape, values that are no levels, or fractions.
         """
-        check_levels(images, self.levels)
-        if images.ndim != 4 or images.shape[1] != self.shape[0]:
-            raise ValueError(
-                f"extractor {self.reader!r} was made for images of {self.shape[0]} channels, (B, {self.shape[0]}, H, "
-                f"W), and got the shape {tuple(images.shape)}."
-            )
+        check_samples(images, self.shape, self.levels, self.reader)
         if self.levels != 256:
             most = self.levels - 1
             images = (images.long() * 510 + most) // (2 * most)  # level * 255 / most, halves rounded up
@@ -58,19 +55,8 @@ class ColourOf8Bits:
     @property
     def protocol(self) -> Mapping[str, str]:
         """What is done, in words."""
-        exact = "8 bits" if self.levels == 256 else f"{self.levels} levels, scaled and rounded to 8 bits"
-        return {"range": exact, "colour": "RGB" if self.shape[0] == 3 else "grey, in three channels"}
-
-
-def check_levels(images: Tensor, levels: int) -> None:
-    """Refuse values that are no levels.
-
-    Raises:
-        ValueError: fractions, or values outside 0 to ``levels`` - 1.
-    """
-    if images.is_floating_point():
-        raise ValueError(f"images must be integer levels from 0 to {levels - 1}, got {images.dtype}.")
-    if images.numel():
-        least, most = (int(one) for one in images.aminmax())
-        if least < 0 or most >= levels:
-            raise ValueError(f"images have values from {least} to {most}; levels are 0 to {levels - 1}.")
+        scaled = "" if self.levels == 256 else ", scaled and rounded to 8 bits"
+        return {
+            "range": in_words(self.levels) + scaled,
+            "colour": "RGB" if self.shape[0] == 3 else "grey, in three channels",
+        }

@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from run_lib.references.sets import open_set
 from run_lib.extractors.base import Extractor
 from run_lib.fingerprint import of_arrays, of_rows
 from run_lib.metrics.base import NoRowsError, Output, View
 from run_lib.metrics.moments import Moments
 from run_lib.references.reading import has_images, is_statistics, read_statistics
+from run_lib.references.sets import open_set
 from run_lib.references.statistics import ABOUT, Statistics
 from run_lib.scoring.features import FeatureStore, Images
 

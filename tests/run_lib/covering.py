@@ -48,6 +48,10 @@ UNUSED: dict[str, Unused] = {
         "DataSpec.random_flip DataSpec.augment DataSpec.centered DataSpec.dequantize Reading.num_workers"
     ),
     "stats": parts("DataSpec.random_flip DataSpec.augment DataSpec.reading"),
+    "extractor": parts(
+        "DataSpec.random_flip DataSpec.augment DataSpec.centered DataSpec.dequantize DataSpec.reading "
+        "Placement.precision"
+    ),
 }
 """Parts of a plan, class and field, that the mode's work does not touch: several modes share what holds them."""
 PREVIEWS = parts(f"{_FILES} Subject.sampling Averages.used_ema_rate")

@@ -33,7 +33,7 @@ def test_the_seed_of_each_use_of_randomness_is_its_own_for_ever() -> None:
     assert {use.name: use.value for use in Use} == {
         "INITIALISATION": 0, "TRAINING": 1, "VALIDATION": 2, "PREVIEW": 3, "SAMPLING": 4, "LIKELIHOOD": 5,
         "EVAL_LOSS": 6, "BOOTSTRAP": 7, "CONTROL": 8, "MEASUREMENT": 9, "OPERATOR": 10, "TUNING": 11, "PILOT": 12,
-        "DEQUANTISATION": 13, "ORDER": 14, "DROPOUT": 15,
+        "DEQUANTISATION": 13, "ORDER": 14, "DROPOUT": 15, "EXTRACTOR": 16,
     }  # fmt: skip
     assert len(Use.__members__) == len(Use), (
         "of two names for one number the second would be none of the uses"
@@ -129,7 +129,7 @@ def test_hashes_do_not_depend_on_the_order_of_what_is_hashed() -> None:
 def test_a_mode_of_ones_own_reads_all_but_what_other_modes_are_set_by() -> None:
     configuration = read(tiny(), [], "sample")
     own = replace(configuration, mode="mine")
-    for section in ("control", "reconstruct", "tune", "convert", "ema", "pack", "eval"):
+    for section in ("control", "reconstruct", "tune", "convert", "ema", "pack", "extractor", "eval"):
         assert reads(own, f"{section}.anything") is False
     for section in ("sampling", "training", "model", "data", "guidance", "optim", "mode", "seed"):
         assert reads(own, f"{section}.anything") is True

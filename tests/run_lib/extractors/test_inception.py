@@ -95,7 +95,7 @@ def test_its_protocol_is_of_weights_and_resize(weights: Path, ours: Inception, t
 @pytest.mark.parametrize(
     ("levels", "said"),
     [
-        (torch.zeros(2, 1, 20, 20, dtype=torch.uint8), "3 channels"),
+        (torch.zeros(2, 1, 20, 20, dtype=torch.uint8), r"shape \(3, 20, 20\), and got \(1, 20, 20\)"),
         (torch.full((2, 3, 20, 20), 256), "from 256 to 256"),
         (torch.full((2, 3, 20, 20), -1), "from -1 to -1"),
         (torch.zeros(2, 3, 20, 20), "integer levels"),
