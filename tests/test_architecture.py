@@ -81,7 +81,6 @@ STOREYS: dict[str, list[set[str]]] = {
             "evaluation.metrics",
             "evaluation.report",
             "evaluation.subset",
-            "metrics",
         },
         {"extractors"},
         {"references", "training.formats", "training.profiles", "training.tasks", "tuning.scorers"},

@@ -61,10 +61,3 @@ weights that a user names (``Path | None``)."""
 
 register_extractor: Registry[type[Extractor]] = Registry("extractor")
 """Extractors by name: ``frechet@pixels`` asks for ``pixels``."""
-
-
-def _ours() -> None:
-    from run_lib.extractors import builtin  # noqa: F401 - registers extractors
-
-
-register_extractor.provided_by(_ours)
