@@ -169,7 +169,7 @@ def _sample(plan: SamplingPlan, run: Run, processes: Processes) -> None:
             write_samples(folder / "samples.npz", generate(), settings.num_samples, labels)
             if settings.png:
                 rows = ChannelsFirst(open_array(folder / "samples.npz", "arr_0"))
-                place.write_images(rows, plan.data.levels, labels if settings.png_by_class else None)
+                place.write_images(rows, labels if settings.png_by_class else None)
             seconds = time.perf_counter() - started
             save_png(picture(torch.stack(shown), plan.data), folder / "samples.png")
             if plan.trajectory:

@@ -93,15 +93,14 @@ class SampleFolder:
                 os.replace(self.path / file, place / file)
         return place
 
-    def write_images(self, rows: Rows, levels: int, labels: Tensor | None) -> None:
-        """Write each sample as a PNG, grey or in colour; black is level 0 and white the highest.
+    def write_images(self, rows: Rows, labels: Tensor | None) -> None:
+        """Write each sample as a PNG, grey or in colour, whose values are the levels.
 
         PNGs that are there are of the same samples, since those of others are moved, and maybe in other folders: they
         are removed.
 
         Args:
-            rows: levels (C, H, W) of 1 or 3 channels.
-            levels: how many there are.
+            rows: levels (C, H, W) of 1 or 3 channels, uint8.
             labels: the class of each, whose number names its folder; None: there are no folders.
 
         Raises:
@@ -111,8 +110,7 @@ class SampleFolder:
             (self.path / file).unlink()
         digits = max(_DIGITS, len(str(len(rows) - 1)))  # of one width: names and numbers have one order
         for some, images in rows.chunks():
-            pixels = (images.numpy().astype(np.int64) * 255 + (levels - 1) // 2) // (levels - 1)
-            for index, image in zip(some, pixels.astype(np.uint8), strict=True):
+            for index, image in zip(some, images.numpy(), strict=True):
                 place = "" if labels is None else f"{int(labels[index]):0{_DIGITS}d}/"
                 plain = image[0] if len(image) == 1 else np.ascontiguousarray(image.transpose(1, 2, 0))
                 save_png(plain, self.path / IMAGES / f"{place}{index:0{digits}d}.png")

@@ -94,7 +94,9 @@ def _array(path: Path, count: int | None, shape: tuple[int, ...] | None) -> Iter
 def _samples(case: Case, folder: Path) -> Iterator[str]:
     at, from_file = folder / "run/samples", any(path == "sampling" for path, _ in case.fields)
     count = None if from_file else int(_value(case, "sampling.num_samples"))
-    yield from _array(at / "samples.npz", count, _shape(case))
+    shape = _shape(case)
+    written = (*shape[1:], shape[0]) if shape is not None and len(shape) == 3 else shape
+    yield from _array(at / "samples.npz", count, written)
     yield from _json(at / "samples.json")
     json.loads((at / "settings.json").read_text())
     with Image.open(at / "samples.png") as picture:

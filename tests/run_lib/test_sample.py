@@ -102,7 +102,11 @@ def test_picture_and_arrays_hold_the_same_pixels(tmp_path: Path) -> None:
     second = picture[2:50, 52:100]
     assert np.array_equal(
         second,
-        np.round(images[1, ..., 0] / 16 * 255).astype(np.uint8).repeat(6, 0).repeat(6, 1)[..., None].repeat(3, 2),
+        np.round(images[1, ..., 0] / 16 * 255)
+        .astype(np.uint8)
+        .repeat(6, 0)
+        .repeat(6, 1)[..., None]
+        .repeat(3, 2),
     )
     # Another run of the sampler made the trajectory: its last frame is the picture.
     frames = sorted((tmp_path / "samples/trajectory").iterdir())

@@ -46,12 +46,12 @@ def levels(folder: Path) -> np.ndarray:
 
 
 def test_a_png_of_each_sample(trained: Path) -> None:
-    """Level k of 17 is k / 16 of white; the names are the samples' numbers."""
+    """Their values are the levels, as those of a data set's files are; the names are the samples' numbers."""
     found = sampled(trained)
     assert list(found) == [f"{i:05d}.png" for i in range(12)]
     for image, pixels in zip(found.values(), levels(trained), strict=True):
-        np.testing.assert_array_equal(image, np.round(pixels[..., 0] / 16 * 255))
-    read = open_set(trained / "samples/png").images.numpy()
+        np.testing.assert_array_equal(image, pixels[..., 0])
+    read = open_set(trained / "samples/png", levels=17).images.numpy()
     np.testing.assert_array_equal(read, np.stack(list(found.values()))[:, None])
 
 
@@ -98,7 +98,7 @@ def test_an_interruption_is_made_good(trained: Path, monkeypatch: pytest.MonkeyP
         patched.setattr(sample_folder, "save_png", few)
         rows = InMemory(torch.from_numpy(levels(trained)).permute(0, 3, 1, 2))
         with pytest.raises(KeyboardInterrupt):
-            SampleFolder(trained / "samples").write_images(rows, 17, torch.arange(12))
+            SampleFolder(trained / "samples").write_images(rows, torch.arange(12))
     assert len(list((trained / "samples/png").rglob("*.png"))) == 3
     again = sampled(trained, seed=7)
     assert again.keys() == whole.keys()
@@ -112,7 +112,7 @@ def test_colour_and_many_samples_have_names_of_one_width(
     monkeypatch.setattr(sample_folder, "save_png", lambda pixels, path: written.update({path.name: pixels}))
     images = torch.zeros(100_001, 3, 1, 2, dtype=torch.uint8)
     images[9] = torch.tensor([[[1, 2]], [[30, 40]], [[255, 0]]])
-    SampleFolder(tmp_path).write_images(InMemory(images), 256, None)
+    SampleFolder(tmp_path).write_images(InMemory(images), None)
     assert list(written) == sorted(written) and len(written) == 100_001
     np.testing.assert_array_equal(written["000009.png"], [[[1, 30, 255], [2, 40, 0]]])
 
