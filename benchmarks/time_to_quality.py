@@ -112,7 +112,7 @@ def ours(root: Path, seed: int, folder: Path, settings: dict[str, Any]) -> Conte
         def sample(count: int) -> Tensor:
             command("sample", folder, steps, **{"sampling.num_samples": count})
             pixels = np.load(folder / "samples/samples.npz")["arr_0"]
-            return torch.from_numpy(pixels).reshape(count, 1, 28, 28)
+            return torch.from_numpy(pixels).reshape(count, 28, 28, 1).movedim(-1, 1)
 
         return {"its configuration's": sample}
 

@@ -105,6 +105,8 @@ def get_config() -> ConfigDict:
     sampling.batch_size = 64
     sampling.seed = _unset(int)  # of the samples; config.seed unless set
     sampling.grid_size = 64  # samples in the picture
+    sampling.png = False  # write each sample as a PNG, too
+    sampling.png_by_class = False  # and those of each class into a folder
 
     config.guidance = guidance = ConfigDict()
     guidance.name = "none"  # classifier | classifier_free, or a registered log-probability or loss

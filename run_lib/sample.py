@@ -15,12 +15,14 @@ import torch
 from torch import Tensor
 
 from run_lib.data.classes import numbered
+from run_lib.data.layouts import ChannelsFirst, as_written
+from run_lib.data.streamed import open_array
 from run_lib.files import atomic, write_json
 from run_lib.fingerprint import basis_of_samples
 from run_lib.pictures import picture, save_gif, save_png
 from run_lib.processes import Processes
 from run_lib.run import Run
-from run_lib.sample_folder import SampleFolder, deciding
+from run_lib.sample_folder import IMAGES, SampleFolder, deciding
 from run_lib.seeds import Use, stream_seed
 from run_lib.sharing.parts import Part, Parts
 from run_lib.tuning.stored_grids import with_stored_grid
@@ -105,7 +107,7 @@ class _Batches(Iterable[range]):
 
 
 def sample(plan: SamplingPlan, run: Run) -> None:
-    """Write ``samples/samples.npz``, a picture of the first samples and, on request, their trajectory.
+    """Write ``samples/samples.npz``, a picture of the first samples and, on request, PNGs of all and their trajectory.
 
     Several processes share the batches. Samples of other settings that are there are moved to ``samples/earlier`` when
     all of the new ones are drawn.
@@ -143,7 +145,7 @@ def _sample(plan: SamplingPlan, run: Run, processes: Processes) -> None:
             if processes.is_main and not part["lost"].size:
                 nfe = int(part["nfe"])
                 shown.extend(torch.from_numpy(part["levels"][: max(0, settings.grid_size - len(shown))]))
-                yield part["levels"]
+                yield as_written(part["levels"])
         if lost:  # within the writing of the file, which then is none
             parts.remove()
             raise LostSamplesError(list(lost), next(iter(lost.values())))
@@ -163,12 +165,11 @@ def _sample(plan: SamplingPlan, run: Run, processes: Processes) -> None:
                 for _ in generate():
                     pass
                 return
-            write_samples(
-                folder / "samples.npz",
-                generate(),
-                settings.num_samples,
-                plan.task.sampling_labels(settings.num_samples),
-            )
+            labels = plan.task.sampling_labels(settings.num_samples)
+            write_samples(folder / "samples.npz", generate(), settings.num_samples, labels)
+            if settings.png:
+                rows = ChannelsFirst(open_array(folder / "samples.npz", "arr_0"))
+                place.write_images(rows, labels if settings.png_by_class else None)
             seconds = time.perf_counter() - started
             save_png(picture(torch.stack(shown), plan.data), folder / "samples.png")
             if plan.trajectory:
@@ -188,6 +189,8 @@ def _sample(plan: SamplingPlan, run: Run, processes: Processes) -> None:
         f"{settings.num_samples} samples, {nfe} network evaluations each, in {seconds:.1f} s\n"
         f"  samples    {folder / 'samples.npz'}\n  picture    {folder / 'samples.png'}"
     )
+    if settings.png:
+        print(f"  images     {folder / IMAGES}/")
     if moved is not None:
         print(f"  earlier    {moved}, of other settings")
 

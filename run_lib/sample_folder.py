@@ -5,13 +5,19 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from torch import Tensor
+
+from run_lib.data.rows import Rows
 from run_lib.files import write_json
 from run_lib.ours import mark, record_of, somebody_elses
+from run_lib.pictures import save_png
 
 RECORD = "settings.json"
 """Everything that the samples depend on."""
@@ -20,9 +26,13 @@ EARLIER = "earlier"
 _FACTS = "samples.json"
 _FILES = ("samples.npz", "samples.png", _FACTS, "trajectory.gif")
 _FRAMES = "trajectory"
+IMAGES = "png"
+"""The folder of a PNG of each sample: ``00000.png``, or in a folder for each class."""
+_DIGITS = 5
+_IMAGE = re.compile(rf"{IMAGES}/(\d{{{_DIGITS},}}/)?\d{{{_DIGITS},}}\.png")
 _UNMARKED = ("count", "nfe", "seconds", "seed", "step", "config_hash")
 _SECTIONS = ("plugins", "data", "model", "sampling", "guidance", "components")
-_NO_EFFECT = {"sampling": ("batch_size",)}
+_NO_EFFECT = {"sampling": ("batch_size", "png", "png_by_class")}
 
 
 @dataclass(frozen=True)
@@ -83,9 +93,36 @@ class SampleFolder:
                 os.replace(self.path / file, place / file)
         return place
 
+    def write_images(self, rows: Rows, labels: Tensor | None) -> None:
+        """Write each sample as a PNG, grey or in colour, whose values are the levels.
+
+        PNGs that are there are of the same samples, since those of others are moved, and maybe in other folders: they
+        are removed.
+
+        Args:
+            rows: levels (C, H, W) of 1 or 3 channels, uint8.
+            labels: the class of each, whose number names its folder; None: there are no folders.
+
+        Raises:
+            MachineError: the disk is full, or fails.
+        """
+        for file in self._images():
+            (self.path / file).unlink()
+        digits = max(_DIGITS, len(str(len(rows) - 1)))  # of one width: names and numbers have one order
+        for some, images in rows.chunks():
+            for index, image in zip(some, images.numpy(), strict=True):
+                place = "" if labels is None else f"{int(labels[index]):0{_DIGITS}d}/"
+                plain = image[0] if len(image) == 1 else np.ascontiguousarray(image.transpose(1, 2, 0))
+                save_png(plain, self.path / IMAGES / f"{place}{index:0{digits}d}.png")
+
+    def _images(self) -> list[Path]:
+        files = (self.path / IMAGES).glob("**/*.png")
+        return sorted(f for f in (f.relative_to(self.path) for f in files) if _IMAGE.fullmatch(f.as_posix()))
+
     def _written(self) -> Iterator[Path]:
         yield from (Path(name) for name in _FILES if name != _FACTS)
         yield from (f.relative_to(self.path) for f in sorted((self.path / _FRAMES).glob("frame_*.png")))
+        yield from self._images()
         yield Path(_FACTS)
 
 

@@ -143,7 +143,7 @@ def restored(workdir: Path, plugin: str, **control: Any) -> tuple[np.ndarray, fl
     run(IMAGE, "control", workdir, plugins=copied(plugin), sampling__num_steps=20, **fields)
     with np.load(workdir / "out/results.npz") as held:
         residual = json.loads((workdir / "out/report.json").read_text())["mean"]["residual"]
-        return np.asarray(held["arr_0"])[0] - image[0], float(residual)
+        return np.asarray(held["arr_0"])[0].transpose(2, 0, 1) - image[0], float(residual)
 
 
 def test_operator(folder: Path) -> None:

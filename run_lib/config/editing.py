@@ -21,7 +21,17 @@ MOST_SAMPLES = 2**20
 DECIDING = ("data", "model", "guidance", "sampling", "reconstruct", "plugins")
 """Parts of a configuration on which reconstructions depend; of training, the process alone."""
 _NO_EFFECT = {
-    "sampling": {"num_samples", "batch_size", "seed", "grid_size", "trajectory", "predictor", "corrector"},
+    "sampling": {
+        "num_samples",
+        "batch_size",
+        "seed",
+        "grid_size",
+        "trajectory",
+        "png",
+        "png_by_class",
+        "predictor",
+        "corrector",
+    },
     "reconstruct": {"output", "num_images", "batch_size"},
 }
 """Fields of them on which none depends."""

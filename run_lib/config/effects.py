@@ -58,6 +58,7 @@ IDLE: dict[str, tuple[Callable[[ConfigDict], bool], str]] = {
         lambda c: c.sampling.corrector == "none",
         "a corrector, and sampling.corrector is 'none': set it, to langevin for example",
     ),
+    "sampling.png_by_class": (lambda c: not c.sampling.png, "sampling.png=True"),
     "training.loss_scale": (lambda c: c.training.precision != "float16", "training.precision='float16'"),
     "training.loss_scale_growth": (
         lambda c: c.training.precision != "float16",

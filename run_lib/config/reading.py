@@ -192,7 +192,10 @@ FIELDS: dict[str, Readers] = {
     "sampling.chain": {**MODEL, **by(eval=generates)},
     **dict.fromkeys(("sampling.clip_denoised", "sampling.dynamic_threshold"), MODEL),
     "sampling.base_samples": DATA,
-    **dict.fromkeys(("sampling.num_samples", "sampling.trajectory"), by("sample", all=generates)),
+    **dict.fromkeys(
+        ("sampling.num_samples", "sampling.trajectory", "sampling.png", "sampling.png_by_class"),
+        by("sample", all=generates),
+    ),
     "sampling.batch_size": {**SAMPLER, **by("control", train=_previews)},
     "sampling.seed": {**SAMPLER, **by(train=_previews)},
     "sampling.grid": {**SAMPLER, **by(eval=generates)},  # an optimised one is loaded with the weights

@@ -14,6 +14,7 @@ from run_lib.config.settings import SampleSettings
 from run_lib.config.subject import Subject
 from run_lib.config.task import build_task
 from run_lib.data.classes import numbered
+from run_lib.data.layouts import CHANNELS
 from run_lib.data.levels import DataSpec
 from run_lib.training.tasks import TrainingTask
 from samplers.ode import ODESampler
@@ -74,6 +75,9 @@ def plan_sampling(configuration: Configuration, subject: Subject) -> SamplingPla
     """
     section = configuration.values.sampling
     guidance = build_guidance(configuration, subject)
+    if section.png:
+        classes = guidance.requested.num_classes if section.png_by_class else None
+        _check_images(subject.data, classes)
     subject = numbered(subject, guidance.requested.numbering)
     return SamplingPlan(
         subject=subject,
@@ -84,3 +88,22 @@ def plan_sampling(configuration: Configuration, subject: Subject) -> SamplingPla
         stored_grid=section.grid == "optimised" and section.method == "pc",
         trajectory=(section.trajectory or 0) if section.method == "pc" else 0,
     )
+
+
+def _check_images(data: DataSpec, classes: int | None) -> None:
+    """Refuse data whose samples are no images of 8 bits, or have no classes.
+
+    Args:
+        data: of the samples.
+        classes: how many there are, where each gets a folder; None: it gets none.
+    """
+    if len(data.shape) != 3 or data.shape[0] not in CHANNELS or not 2 <= data.levels <= 256:
+        kind = f"{data.levels} levels" if data.levels else "continuous values"
+        raise ValueError(
+            f"config.sampling.png=True writes images of 1 or 3 channels and at most 256 levels, and samples have the "
+            f"shape {data.shape} and {kind}: leave it unset; samples.npz has them."
+        )
+    if classes == 0:
+        raise ValueError(
+            "config.sampling.png_by_class=True makes a folder for each class, and samples have none: leave it unset."
+        )

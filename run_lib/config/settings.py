@@ -74,6 +74,8 @@ class SampleSettings(Settings):
     batch_size: int
     seed: int | None
     grid_size: int
+    png: bool
+    png_by_class: bool
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,16 @@ from run_lib.config.parsing import kinds_of
 from sde_lib.registry import unknown_name
 
 Value = float | int | bool | str
-NOT_OF_THE_SAMPLER = ("num_samples", "batch_size", "seed", "grid_size", "trajectory", "base_samples")
+NOT_OF_THE_SAMPLER = (
+    "num_samples",
+    "batch_size",
+    "seed",
+    "grid_size",
+    "trajectory",
+    "png",
+    "png_by_class",
+    "base_samples",
+)
 MOST_CANDIDATES = 10_000
 FORM = "write field=a,b,c, or a range field=first:last:count, or field=first:last:count:log"
 

@@ -24,7 +24,7 @@ from run_lib.tuning.by_metrics import InSpace
 from run_lib.tuning.scores import CONTEXT, Scorer
 
 IRRELEVANT = {
-    "sampling": ("num_samples", "grid_size", "trajectory"),
+    "sampling": ("num_samples", "grid_size", "trajectory", "png", "png_by_class"),
     "tune": ("sweep", "repeats", "metric", "confidence", "processes", "folder", "grid", "pilot_samples"),
 }
 """Fields that do not change the score of a set."""

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from run_lib.data.labels import no_labels
+from run_lib.data.layouts import has_channels_last
 from run_lib.data.packed import PackedError, read_arrays
 from run_lib.data.split import Arrays
 
@@ -18,8 +19,8 @@ def read_archive(path: Path, where: str, shape: tuple[int, ...], levels: int) ->
     Args:
         path: of the archive.
         where: the setting that names it and its value, for messages.
-        shape: (C, H, W) of the images that are wanted. An array of another shape whose last axis has C entries is
-            taken as (N, H, W, C).
+        shape: (C, H, W) of the images that are wanted. An array whose shape is (N, H, W, C), or another than theirs
+            with C entries in its last axis, has the channels last.
         levels: number of values of a pixel; 0 for continuous data.
 
     Raises:
@@ -43,7 +44,7 @@ def read_archive(path: Path, where: str, shape: tuple[int, ...], levels: int) ->
         if len(labels) != len(images):
             raise ValueError(f"{where} has {len(images)} images and {len(labels)} labels.")
         labels = labels.astype(np.int64)
-    if images.ndim == 4 and images.shape[1:] != shape and images.shape[-1] == shape[0]:
+    if has_channels_last(images.shape[1:], shape):
         images = images.transpose(0, 3, 1, 2)
     found = torch.from_numpy(images)
     return Arrays(found, no_labels(len(images)) if labels is None else torch.from_numpy(labels))

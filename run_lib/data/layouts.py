@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 from torch import Tensor
 
 from run_lib.data.rows import Indices, OfOthers, Rows
@@ -57,6 +58,11 @@ def has_channels_last(found: tuple[int, ...], wanted: tuple[int, ...]) -> bool:
         return False
     channels, *size = wanted
     return found == (*size, channels) or (found != wanted and found[-1] == channels)
+
+
+def as_written(samples: np.ndarray) -> np.ndarray:
+    """Samples as files of ours have them: images (B, C, H, W) with their channels last, others as they are."""
+    return samples.transpose(0, 2, 3, 1) if samples.ndim == 4 else samples
 
 
 def channels_first(rows: Rows, where: str) -> Rows:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from run_lib.data.inputs import Skipped, output_names
+from run_lib.data.layouts import as_written
 from run_lib.data.levels import DataSpec
 from run_lib.editing.output_folder import FILE
 from run_lib.evaluation.fidelity import Fidelity, fidelity, mean
@@ -165,7 +166,7 @@ class ResultFiles:
         with atomic(self.folder / "results.npz") as partial, partial.open("wb") as file:
             np.savez_compressed(
                 file,
-                arr_0=torch.stack([x for row in rows for x in row.results]).numpy(),
+                arr_0=as_written(torch.stack([x for row in rows for x in row.results]).numpy()),
                 images=np.array([row.name for row in rows for _ in row.results]),
             )
         save_png(self._picture(rows[: self.most_rows]), self.folder / "grid.png")

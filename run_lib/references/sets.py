@@ -16,11 +16,12 @@ from run_lib.data.forms import UnreadableError, is_plain, opened
 from run_lib.data.images import Fitting, ImageReader
 from run_lib.data.labels import no_labels
 from run_lib.data.layouts import channels_first
+from run_lib.data.levels import CheckLevels
 from run_lib.data.listing import announce, left_out_sentence, list_images, what_was_read
 from run_lib.data.packed import PackedError, array_names, read_arrays
 from run_lib.data.packed_split import open_packed
 from run_lib.data.places import Folder, InArchive
-from run_lib.data.rows import ImageFiles, Rows
+from run_lib.data.rows import Checked, ImageFiles, Rows
 from run_lib.data.split import Split
 from run_lib.data.streamed import open_array
 from run_lib.data.zips import read_zip
@@ -67,12 +68,12 @@ def _opened(path: Path, levels: int) -> tuple[Split, int]:
         if not listing.names:
             others = left_out_sentence(listing.left_out)
             raise ValueError(f"there are no images in {path}/{f': {others}' if others else ''}.")
-        return _files(image_files(listing, Folder(path), _UNKNOWN), levels)
+        return _files(image_files(listing, Folder(path), _UNKNOWN), path, levels)
     if not path.exists():
         raise ValueError(f"there is no {path}: name a folder, a .zip, an .npz or an .npy of images.")
     match path.suffix.lower():
         case ".zip":
-            return _files(read_zip(path, _UNKNOWN)[0], levels)
+            return _files(read_zip(path, _UNKNOWN)[0], path, levels)
         case ".npz":
             found = _archive(path)
         case ".npy":
@@ -162,16 +163,12 @@ class _Seen:
             self.copies += len(self._known) == before
 
 
-def _files(found: Split, levels: int) -> tuple[Split, int]:
+def _files(found: Split, path: Path, levels: int) -> tuple[Split, int]:
     """Image files, read as their headers say; and how many of the files equal an earlier one byte by byte.
 
     Raises:
         ValueError: files that cannot be read, of several sizes, or of a form that must be converted.
     """
-    if levels not in (256, 65536):
-        raise ValueError(
-            f"image files have 256 levels or 65536, and {levels} are asked for: give an .npz or .npy."
-        )
     rows = found.rows
     assert isinstance(rows, ImageFiles), "image files are read by name"
     seen, sizes, colour, looked = _Seen(), dict[tuple[int, int], str](), False, list[str]()
@@ -199,7 +196,10 @@ def _files(found: Split, levels: int) -> tuple[Split, int]:
     for name in looked:
         if reason := reader.refusal(rows.place.file(name)):
             raise ValueError(f"{rows.place.where(name)} {reason}: save it as a plain PNG, or take it out.")
-    return replace(found, rows=replace(rows, reader=reader)), seen.copies
+    read: Rows = replace(rows, reader=reader)
+    if levels not in (256, 65536):  # of which files have other values
+        read = Checked(read, CheckLevels(str(path), levels))
+    return replace(found, rows=read), seen.copies
 
 
 def _contents(rows: ImageFiles) -> Iterator[tuple[str, InArchive]]:

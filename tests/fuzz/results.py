@@ -65,6 +65,12 @@ def _shape(case: Case) -> tuple[int, ...] | None:
     return tuple(data.shape) or (data.num_channels, *size)
 
 
+def _written(case: Case) -> tuple[int, ...] | None:
+    """The shape of a sample in files: images have their channels last."""
+    shape = _shape(case)
+    return (*shape[1:], shape[0]) if shape is not None and len(shape) == 3 else shape
+
+
 def _not_finite(value: Any, where: str) -> Iterator[str]:
     if isinstance(value, dict):
         for key, held in value.items():
@@ -94,7 +100,7 @@ def _array(path: Path, count: int | None, shape: tuple[int, ...] | None) -> Iter
 def _samples(case: Case, folder: Path) -> Iterator[str]:
     at, from_file = folder / "run/samples", any(path == "sampling" for path, _ in case.fields)
     count = None if from_file else int(_value(case, "sampling.num_samples"))
-    yield from _array(at / "samples.npz", count, _shape(case))
+    yield from _array(at / "samples.npz", count, _written(case))
     yield from _json(at / "samples.json")
     json.loads((at / "settings.json").read_text())
     with Image.open(at / "samples.png") as picture:
@@ -175,7 +181,7 @@ def _control(case: Case, folder: Path) -> Iterator[str]:
         return
     report = json.loads(made[-1].read_text())
     yield from _not_finite(report, "report.json")
-    yield from _array(made[-1].with_name("results.npz"), report.get("count"), _shape(case))
+    yield from _array(made[-1].with_name("results.npz"), report.get("count"), _written(case))
 
 
 def _reconstruction(case: Case, folder: Path) -> Iterator[str]:

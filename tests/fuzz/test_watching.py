@@ -90,7 +90,7 @@ def _sampled(folder: Path, samples: np.ndarray) -> Path:
 
 def test_results_that_are_none(tmp_path: Path) -> None:
     """Three samples of 8x8 are asked for."""
-    case, right = Case("toy/gaussian_image", "sample"), np.zeros((3, 1, 8, 8), np.float32)
+    case, right = Case("toy/gaussian_image", "sample"), np.zeros((3, 8, 8, 1), np.float32)
     _sampled(tmp_path / "right", right)
     assert wrong_result(case, tmp_path / "right") == ""
     _sampled(tmp_path / "few", right[:2])

@@ -24,7 +24,7 @@ def parts(text: str) -> Unused:
 
 
 _WEIGHTS_AVERAGED = "Placement.precision DataSpec.random_flip DataSpec.augment DataSpec.reading"
-_FILES = "SampleSettings.num_samples SamplingPlan.trajectory"
+_FILES = "SampleSettings.num_samples SampleSettings.png SampleSettings.png_by_class SamplingPlan.trajectory"
 UNUSED: dict[str, Unused] = {
     "train": parts("Subject.sampling Averages.used_ema_rate"),
     "check": parts("Subject.sampling Averages.used_ema_rate"),

@@ -43,8 +43,9 @@ def done(workdir: Path, task: str, *, config: Path = CONFIG, **overrides: object
 
 
 def results(folder: Path) -> np.ndarray:
+    """(N, C, H, W); the file has the channels last."""
     with np.load(folder / "results.npz") as held:
-        array: np.ndarray = held["arr_0"]
+        array: np.ndarray = held["arr_0"].transpose(0, 3, 1, 2)
         return array
 
 

@@ -29,7 +29,7 @@ def test_results_are_of_the_class_that_is_asked_for(how: dict[str, object], tmp_
     run(config, "control", tmp_path / "run", **fields, **how, sampling__num_steps=20)
     (found,) = (tmp_path / "run/control").rglob("results.npz")
     with np.load(found) as held:
-        lower = held["arr_0"][0, 0, 4:]
+        lower = held["arr_0"][0, 4:, :, 0]
     distances = np.square(lower - GLYPHS[:, 4:]).mean((1, 2))
     assert distances.argmin() == 1
     assert distances[1] < 0.1  # the modes' own variance is 0.01, and the glyphs are 0.6 apart

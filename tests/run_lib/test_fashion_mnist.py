@@ -37,6 +37,6 @@ def test_trains_and_samples(family: str, tmp_path: Path) -> None:
     out = run(path, "sample", tmp_path / "run", **fields).out
     assert "11 samples, 20 network evaluations each" in out
     with np.load(tmp_path / "run/samples/samples.npz") as held:
-        assert (held["arr_0"].shape, held["arr_0"].dtype) == ((11, 1, 28, 28), np.uint8)
+        assert (held["arr_0"].shape, held["arr_0"].dtype) == ((11, 28, 28, 1), np.uint8)
         labels = held["arr_1"].tolist() if "arr_1" in held else None
     assert labels == ([*range(10), 0] if family == "adm" else None)

@@ -52,6 +52,8 @@ FOLDERS = {
     "samples": ("sample", GAUSSIAN, "run/samples", {"samples.npz": "mine"}, {}),
     "samples, settings": ("sample", GAUSSIAN, "run/samples", {"settings.json": "{}"}, {}),
     "samples, frames": ("sample", GAUSSIAN, "run/samples", {"trajectory/frame_0000.png": "mine"}, {}),
+    "samples, images": ("sample", GAUSSIAN, "run/samples", {"png/00000.png": "mine"}, {}),
+    "samples, images of a class": ("sample", GAUSSIAN, "run/samples", {"png/00001/00000.png": "mine"}, {}),
     "tune": ("tune", GAUSSIAN, "run/tune", {"table.csv": "mine"}, {}),
     "tune, settings": ("tune", GAUSSIAN, "run/tune", {"settings.json": '{"theme": "dark"}'}, {}),
     "eval": ("eval", GAUSSIAN, "run/eval", {"parts/a.npz": "mine", "table.csv": "mine"}, {}),

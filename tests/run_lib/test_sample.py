@@ -95,14 +95,18 @@ def test_picture_and_arrays_hold_the_same_pixels(tmp_path: Path) -> None:
     run(TINY, "sample", tmp_path, sampling__trajectory=2)
     images = samples(tmp_path)
     assert images.dtype == np.uint8
-    assert images.shape == (6, 1, 8, 8)
+    assert images.shape == (6, 8, 8, 1)
     assert images.max() <= 16
     picture = np.asarray(Image.open(tmp_path / "samples/samples.png"))
     assert picture.shape == (2 * 50 + 2, 2 * 50 + 2, 3), "four samples of 48 pixels and a margin of 2"
     second = picture[2:50, 52:100]
     assert np.array_equal(
         second,
-        np.round(images[1, 0] / 16 * 255).astype(np.uint8).repeat(6, 0).repeat(6, 1)[..., None].repeat(3, 2),
+        np.round(images[1, ..., 0] / 16 * 255)
+        .astype(np.uint8)
+        .repeat(6, 0)
+        .repeat(6, 1)[..., None]
+        .repeat(3, 2),
     )
     # Another run of the sampler made the trajectory: its last frame is the picture.
     frames = sorted((tmp_path / "samples/trajectory").iterdir())

@@ -186,7 +186,7 @@ def test_super_resolution_from_an_npz_of_another_model(tmp_path: Path) -> None:
     settings = {**SUPERRES, "model__num_classes": 10, "sampling__base_samples": tmp_path / "base.npz"}
     run(TINY, "sample", tmp_path, **settings)
     with np.load(tmp_path / "samples" / "samples.npz") as found:
-        assert found["arr_0"].shape == (6, 1, 8, 8)
+        assert found["arr_0"].shape == (6, 8, 8, 1)
         assert found["arr_1"].tolist() == [7, 2, 9, 7, 2, 9]
 
 
