@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from run_lib.files import read_record, write_json
 from run_lib.fingerprint import Basis
+
+NORMAL = 1.959964
+"""Standard errors to either side of the mean that hold 95 % of a normal distribution."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,21 @@ class Number:
     stderr_probes: float | None = None
     fingerprint: str = ""
     arithmetic: str = ""
+
+    @property
+    def half(self) -> float | None:
+        """Half of the 95 % interval of a normal estimate; None: it has no error."""
+        return None if self.stderr is None or not math.isfinite(self.stderr) else NORMAL * self.stderr
+
+    @property
+    def family(self) -> str:
+        """What its name has in common with those of its references."""
+        return self.name.partition("/")[0]
+
+    @property
+    def is_reference(self) -> bool:
+        """Whether others are read against it: real data, a floor, a simple fit."""
+        return self.note.startswith("reference")
 
     def __str__(self) -> str:
         error = "" if self.stderr is None else f" +- {self.stderr:.2g}"
@@ -154,6 +173,10 @@ class Report:
             for held in bases
         )
         return f"{self.path}: {len(stale)} numbers of step {step} are of {', '.join(reasons)}; they are made anew"
+
+    def made_from(self, fingerprint: str) -> Mapping[str, str]:
+        """The parts of what numbers of a fingerprint depend on, each with its own; empty: they were not recorded."""
+        return self._bases[fingerprint].parts if fingerprint in self._bases else {}
 
     def add(self, *numbers: Number) -> None:
         """Add numbers, or replace them, and write the file."""
