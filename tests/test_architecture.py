@@ -110,6 +110,7 @@ STOREYS: dict[str, list[set[str]]] = {
             "post_hoc",
             "preparation",
         },  # the loops, each from its plan
+        {"pages"},  # of what the loops have written
         {"modes"},
     ],
 }
