@@ -46,7 +46,7 @@ def main(argv: list[str]) -> None:
     kind = register_mode[_MODE.value]
     line.check_arguments(kind)
     refuse_several(_MODE.value, kind.many_processes)
-    workdir = work_directory(_WORKDIR.value, name)
+    workdir = work_directory(_WORKDIR.value, name, kind.workdir)
     configuration = read(config, given, _MODE.value, line.arguments, workdir)
     # What works is imported once the command line is known to be right.
     from run_lib.config.subject import build_placement

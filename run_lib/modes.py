@@ -112,8 +112,10 @@ class Evaluate(Mode):
 
     def work(self, plan: EvaluationPlan, run: Run) -> None:
         from run_lib.evaluation.evaluate import evaluate
+        from run_lib.pages.page import reported
 
-        evaluate(plan, run)
+        with reported(run.workdir):
+            evaluate(plan, run)
 
 
 @register_mode(name="all")
@@ -139,7 +141,10 @@ class Everything(Mode):
         return (*(folder for part, folder in parts if part is not None), run.evaluation)
 
     def work(self, plan: plans.CompletePlan, run: Run) -> None:
-        with Processes.from_environment().process_group(plan.evaluation.subject.placement.device):
+        from run_lib.pages.page import reported
+
+        group = Processes.from_environment().process_group(plan.evaluation.subject.placement.device)
+        with group, reported(run.workdir):
             self._all(plan, run)
 
     def _all(self, plan: plans.CompletePlan, run: Run) -> None:
@@ -185,9 +190,11 @@ class Tune(Mode):
         return (folder,) if Processes.from_environment().is_main else ()
 
     def work(self, plan: TuningPlan, run: Run) -> None:
+        from run_lib.pages.page import reported
         from run_lib.tuning.tune import tune
 
-        tune(plan, run)
+        with reported(run.workdir):
+            tune(plan, run)
 
 
 @register_mode(name="control")
@@ -210,8 +217,10 @@ class Control(Mode):
 
     def work(self, plan: ControlPlan, run: Run) -> None:
         from run_lib.editing.control import control
+        from run_lib.pages.page import reported
 
-        control(plan, run)
+        with reported(run.workdir):
+            control(plan, run)
 
 
 @register_mode(name="reconstruct")
@@ -378,6 +387,29 @@ class TrainExtractor(Mode):
         from run_lib.preparation.extractor import train_extractor
 
         train_extractor(plan, run)
+
+
+@register_mode(name="compare")
+@dataclass(frozen=True)
+class Compare(Mode):
+    """Writes a page of several runs, ``--mode compare RUN RUN ...``: numbers, curves, samples, settings that differ."""
+
+    needs_configuration: ClassVar[bool] = False
+    takes_arguments: ClassVar[bool] = True
+    workdir: ClassVar[Path | None] = Path()
+
+    def plan(self, configuration: Configuration) -> plans.ComparisonPlan:
+        from run_lib.config import plans
+
+        return plans.comparison(configuration)
+
+    def writes(self, plan: plans.ComparisonPlan, run: Run) -> Iterable[Path]:
+        return ()  # a page is one file, and whole at any time
+
+    def work(self, plan: plans.ComparisonPlan, run: Run) -> None:
+        from run_lib.pages.compare import compare
+
+        compare(plan.runs, run)
 
 
 @register_mode(name="list")

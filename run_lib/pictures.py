@@ -46,13 +46,20 @@ def picture(samples: Tensor, data: DataSpec) -> np.ndarray:
 
 
 def _image_grid(samples: Tensor, data: DataSpec) -> np.ndarray:
+    return _framed(_intensities(samples, data), math.ceil(math.sqrt(len(samples))))
+
+
+def row_of_images(samples: Tensor, data: DataSpec) -> np.ndarray:
+    """A picture of images side by side, uint8 (H, W, 3)."""
+    return _framed(_intensities(samples, data), len(samples))
+
+
+def _intensities(samples: Tensor, data: DataSpec) -> Tensor:
     x = samples.cpu().float()
     if data.levels:
-        x = x / (data.levels - 1)
-    else:
-        low, high = float(x.min()), float(x.max())
-        x = (x - low) / max(high - low, 1e-12)
-    return _framed(x, math.ceil(math.sqrt(len(x))))
+        return x / (data.levels - 1)
+    low, high = float(x.min()), float(x.max())
+    return (x - low) / max(high - low, 1e-12)
 
 
 def rows_of_images(rows: Sequence[Sequence[Tensor]]) -> np.ndarray:

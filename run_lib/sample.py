@@ -19,10 +19,10 @@ from run_lib.data.layouts import ChannelsFirst, as_written
 from run_lib.data.streamed import open_array
 from run_lib.files import atomic, write_json
 from run_lib.fingerprint import basis_of_samples
-from run_lib.pictures import picture, save_gif, save_png
+from run_lib.pictures import picture, row_of_images, save_gif, save_png
 from run_lib.processes import Processes
 from run_lib.run import Run
-from run_lib.sample_folder import IMAGES, SampleFolder, deciding
+from run_lib.sample_folder import CLASSES, IMAGES, SampleFolder, deciding
 from run_lib.seeds import Use, stream_seed
 from run_lib.sharing.parts import Part, Parts
 from run_lib.tuning.stored_grids import with_stored_grid
@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 
 SHOWN = 20
 """Lost samples that a message names."""
+ROW = 10
+"""Samples of a class in its picture."""
 NOT_FINITE = (
     "a value became NaN or infinite; the network's output is not finite, or the sampler diverges: look at the "
     "weights, take more sampling.num_steps or another sampler."
@@ -172,6 +174,12 @@ def _sample(plan: SamplingPlan, run: Run, processes: Processes) -> None:
                 place.write_images(rows, labels if settings.png_by_class else None)
             seconds = time.perf_counter() - started
             save_png(picture(torch.stack(shown), plan.data), folder / "samples.png")
+            if labels is not None and len(plan.data.shape) == 3:
+                for number in labels[: len(shown)].unique().tolist():
+                    of_class = torch.stack([x for x, y in zip(shown, labels.tolist()) if y == number])
+                    save_png(
+                        row_of_images(of_class[:ROW], plan.data), folder / CLASSES / f"class_{number:04d}.png"
+                    )
             if plan.trajectory:
                 _write_trajectory(plan, folder)
             write_json(
@@ -183,6 +191,7 @@ def _sample(plan: SamplingPlan, run: Run, processes: Processes) -> None:
                     "seed": plan.seed,
                     "step": weights.step,
                     "config_hash": plan.subject.record.hash,
+                    **({"classes": list(names)} if (names := plan.data.numbering.names) else {}),
                 },
             )
     print(

@@ -23,6 +23,8 @@ RECORD = "settings.json"
 """Everything that the samples depend on."""
 EARLIER = "earlier"
 """The folder of samples of other settings, one folder for each."""
+CLASSES = "classes"
+"""The folder of a picture for each class."""
 _FACTS = "samples.json"
 _FILES = ("samples.npz", "samples.png", _FACTS, "trajectory.gif")
 _FRAMES = "trajectory"
@@ -121,7 +123,8 @@ class SampleFolder:
 
     def _written(self) -> Iterator[Path]:
         yield from (Path(name) for name in _FILES if name != _FACTS)
-        yield from (f.relative_to(self.path) for f in sorted((self.path / _FRAMES).glob("frame_*.png")))
+        for folder, names in ((_FRAMES, "frame_*.png"), (CLASSES, "class_*.png")):
+            yield from (f.relative_to(self.path) for f in sorted((self.path / folder).glob(names)))
         yield from self._images()
         yield Path(_FACTS)
 

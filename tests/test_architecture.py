@@ -118,6 +118,7 @@ STOREYS: dict[str, list[set[str]]] = {
             "preparation",
             "scoring",
         },  # the loops, each from its plan
+        {"pages"},  # of what the loops have written
         {"modes"},
     ],
 }

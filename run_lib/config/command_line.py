@@ -170,15 +170,15 @@ def _check_path(path: str) -> None:
         raise ValueError(unknown_field(f"config.{section}", name, known_fields()[section]))
 
 
-def work_directory(given: str | None, config: str) -> Path:
-    """The folder that ``--workdir`` names; without it ``default_workdir``.
+def work_directory(given: str | None, config: str, modes: Path | None) -> Path:
+    """The folder that ``--workdir`` names; without it the mode's, and where it has none ``default_workdir``.
 
     Raises:
         ValueError: an empty name.
     """
     if given is not None and not given.strip():
         raise ValueError("--workdir is empty: name a folder, or leave the flag out.")
-    return default_workdir(config) if given is None else Path(given)
+    return Path(given) if given is not None else modes or default_workdir(config)
 
 
 def default_workdir(config: str) -> Path:

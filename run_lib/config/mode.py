@@ -22,6 +22,7 @@ class Mode(abc.ABC):
         takes_arguments: whether words may follow the flags; otherwise they are refused.
         many_processes: whether torchrun may start it as several processes.
         uses_workdir: whether it works in the work directory, which is made.
+        workdir: the work directory where none is named; None: one of the configuration's name.
         kept: what an interruption leaves and how to go on, as a sentence without its full stop.
     """
 
@@ -29,6 +30,7 @@ class Mode(abc.ABC):
     takes_arguments: ClassVar[bool] = False
     many_processes: ClassVar[bool] = False
     uses_workdir: ClassVar[bool] = True
+    workdir: ClassVar[Path | None] = None
     kept: ClassVar[str] = "the same command begins anew"
 
     @abc.abstractmethod
@@ -45,10 +47,6 @@ class Mode(abc.ABC):
         Modes that write to different folders may run beside one another, such as an evaluation beside a training.
         """
         return (run.workdir,) if self.uses_workdir else ()
-
-    def workdir(self, default: Path) -> Path:
-        """The work directory, where none is named."""
-        return default
 
 
 register_mode: Registry[type[Mode]] = Registry("mode")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TypeVar
 
 from ml_collections import ConfigDict
@@ -73,6 +74,17 @@ class CompletePlan:
     training: TrainingPlan | None
     sampling: SamplingPlan | None
     evaluation: EvaluationPlan
+
+
+@dataclass(frozen=True)
+class ComparisonPlan:
+    """What comparing runs needs.
+
+    Attributes:
+        runs: their work directories.
+    """
+
+    runs: tuple[Path, ...]
 
 
 def make_plan(
@@ -146,6 +158,27 @@ def tuning(configuration: Configuration) -> TuningPlan:
         "a classifier has no samples, so its sampler cannot be tuned: take a training.task that generates.",
     )
     return plan_tuning(configuration, plan_sampling(configuration, build_subject(configuration)))
+
+
+def comparison(configuration: Configuration) -> ComparisonPlan:
+    """The plan of ``--mode compare``.
+
+    Raises:
+        ValueError: fewer than two work directories, one twice, one that is no folder.
+    """
+    runs = tuple(Path(name) for name in configuration.arguments)
+    if len(runs) < 2:
+        raise ValueError(
+            f"--mode compare takes the work directories of two runs or more, and was given {len(runs)}: "
+            f"python main.py --mode compare RUN RUN"
+        )
+    seen: dict[Path, Path] = {}
+    for path in runs:
+        if not path.is_dir():
+            raise ValueError(f"{path} is no folder: give work directories of runs, as --workdir named them.")
+        if (same := seen.setdefault(path.resolve(), path)) is not path:
+            raise ValueError(f"{path} is the same run as {same}: give each once.")
+    return ComparisonPlan(runs)
 
 
 def control(configuration: Configuration) -> ControlPlan:

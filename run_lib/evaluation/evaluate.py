@@ -9,6 +9,7 @@ from run_lib.config.evaluation import EvaluationPlan, in_order
 from run_lib.data.classes import in_quotes, numbered
 from run_lib.data.listing import announce
 from run_lib.evaluation.base import Evaluation, register_evaluation
+from run_lib.evaluation.checkpoints import write_checkpoints
 from run_lib.evaluation.report import IncompleteError, Lost, Report
 from run_lib.evaluation.task import CheckpointTask
 from run_lib.fingerprint import Basis, basis_of, basis_of_samples
@@ -92,6 +93,8 @@ def evaluate(plan: EvaluationPlan, run: Run) -> None:
                     one.evaluate(CheckpointTask(loaded, weights, report, parts, processes, of.hash))
             _summary(report, weights.step, config_hash, of.hash, plan.subject.placement.arithmetic)
             lost += report.lost(weights.step, config_hash, of.hash)
+        if processes.is_main:
+            write_checkpoints(report, config_hash, run.workdir / "tensorboard" / run.eval_folder)
         print(f"report: {report.path}")
     if lost:
         samples = [one for one in lost if one.what == "sample"]

@@ -39,14 +39,14 @@ def references(task: CheckpointTask, data: Split, shown: np.ndarray) -> list[Num
                 None,
                 count=0,
                 unit="bits/dim",
-                note="log2(levels)",
+                note="reference: log2(levels)",
             ),
             task.number(
                 f"bpd/pixel histograms, {split}",
                 *_histogram_bpd(plan.data.load("train"), data, plan.data.levels),
                 count=len(data),
                 unit="bits/dim",
-                note="independent pixels, fitted to the training split",
+                note="reference: independent pixels, fitted to the training split",
             ),
         ]
     return numbers

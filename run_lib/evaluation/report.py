@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -9,6 +10,9 @@ from typing import Any
 
 from run_lib.files import read_record, write_json
 from run_lib.fingerprint import Basis
+
+NORMAL = 1.959964
+"""Standard errors to either side of the mean that hold 95 % of a normal distribution."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,23 @@ class Number:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "sets", tuple(self.sets))  # a file has lists
+
+    @property
+    def half(self) -> float | None:
+        """Half of the 95 % interval, of a normal estimate where it is not known otherwise; None: it has no error."""
+        if self.low is not None and self.high is not None:
+            return (self.high - self.low) / 2
+        return None if self.stderr is None or not math.isfinite(self.stderr) else NORMAL * self.stderr
+
+    @property
+    def family(self) -> str:
+        """What its name has in common with those of its references."""
+        return self.name.partition("/")[0]
+
+    @property
+    def is_reference(self) -> bool:
+        """Whether others are read against it: real data, a floor, a simple fit."""
+        return self.note.startswith("reference")
 
     def __str__(self) -> str:
         error = "" if self.stderr is None else f" +- {self.stderr:.2g}"
@@ -164,6 +185,10 @@ class Report:
             for held in bases
         )
         return f"{self.path}: {len(stale)} numbers of step {step} are of {', '.join(reasons)}; they are made anew"
+
+    def made_from(self, fingerprint: str) -> Mapping[str, str]:
+        """The parts of what numbers of a fingerprint depend on, each with its own; empty: they were not recorded."""
+        return self._bases[fingerprint].parts if fingerprint in self._bases else {}
 
     def add(self, *numbers: Number) -> None:
         """Add numbers, or replace them, and write the file."""

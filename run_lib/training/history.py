@@ -81,7 +81,8 @@ class History:
         for losses, name in ((self.training, "training"), (self.held_out, "held-out, averaged weights")):
             if losses:
                 steps = sorted(losses)
-                axes.plot(steps, [losses[step] for step in steps], label=name, linewidth=1)
+                alone = "o" if len(steps) == 1 else ""  # there is no line through one point
+                axes.plot(steps, [losses[step] for step in steps], alone, label=name, linewidth=1)
         if any(0 < v < math.inf for v in (*self.training.values(), *self.held_out.values())):
             axes.set_yscale("log")
         axes.grid(alpha=0.3)

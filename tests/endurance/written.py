@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -41,7 +42,13 @@ def _content(path: Path) -> Any:
         rows = [line.split(",") for line in path.read_text().splitlines()]
         kept = [i for i, name in enumerate(rows[0]) if name != "seconds"]
         return [[row[i] for i in kept] for row in rows] if len({len(row) for row in rows}) == 1 else rows
+    if path.suffix == ".html":
+        return _OF_THE_MOMENT.sub("", path.read_text(encoding="utf-8"))
     return path.read_bytes()
+
+
+_OF_THE_MOMENT = re.compile(r'<(span|code) class="(?:seconds|command)">.*?</\1>', re.DOTALL)
+"""Of a page: how long a number took, and the command, which names the folder."""
 
 
 def _plain(value: Any) -> Any:

@@ -1,0 +1,152 @@
+"""Numbers of several runs beside one another: which differ beyond their intervals, and which is best."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from run_lib.evaluation.report import Number
+from run_lib.pages.found import Evaluated
+
+LEVEL = 0.05
+"""Probability that a number is marked as best of runs that are equal."""
+SMALLER = frozenset(
+    {"loss", "bpd", "vlb", "frechet", "fid", "sfid", "kid", "kernel", "mmd", "sliced_wasserstein"}
+)
+LARGER = frozenset({"nats", "precision", "recall", "density", "coverage", "inception_score", "accuracy"})
+"""Numbers that are the better the smaller or the larger they are, by their names before a slash or an at sign."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A run that is compared.
+
+    Attributes:
+        name: on the page.
+        evaluated: its evaluation.
+        numbers: of its last checkpoint, by name.
+    """
+
+    name: str
+    evaluated: Evaluated
+    numbers: dict[str, Number]
+
+    @classmethod
+    def of(cls, name: str, evaluated: Evaluated) -> Candidate:
+        """The run's last checkpoint, under the configuration that was evaluated last."""
+        steps = list(evaluated.groups().values())[-1]
+        return cls(name, evaluated, {number.name: number for number in steps[max(steps)]})
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A number of one run less that of another.
+
+    Attributes:
+        value: the difference.
+        stderr: its standard error; None: one of the two has none.
+        paired: whether both are means over the same images, so that what these share cancels.
+    """
+
+    value: float
+    stderr: float | None
+    paired: bool
+
+    def beyond(self, comparisons: int) -> bool:
+        """Whether zero lies outside the interval, of one of so many comparisons (Bonferroni)."""
+        return self.stderr is not None and abs(self.value) > normal_quantile(comparisons) * self.stderr
+
+
+def normal_quantile(comparisons: int) -> float:
+    """Standard errors to either side that make intervals of so many comparisons hold together at ``1 - LEVEL``."""
+    import scipy.special  # takes a while to import
+
+    return float(scipy.special.ndtri(1 - LEVEL / (2 * comparisons)))
+
+
+def direction(name: str) -> int:
+    """1: larger is better; -1: smaller is; 0: neither is known."""
+    family = name.partition("/")[0].partition("@")[0]
+    return 1 if family in LARGER else -1 if family in SMALLER else 0
+
+
+def difference(name: str, one: Candidate, other: Candidate) -> Difference:
+    """The number of one run less the other's."""
+    a, b = one.numbers[name], other.numbers[name]
+    if _same_data(one, other, name):
+        ours, theirs = by_image(one, name), by_image(other, name)
+        if ours is not None and theirs is not None and np.array_equal(ours.images, theirs.images):
+            apart = ours.values - theirs.values
+            apart = apart[np.isfinite(apart)]
+            if len(apart) > 1:
+                return Difference(float(apart.mean()), float(apart.std(ddof=1) / math.sqrt(len(apart))), True)
+    together = None if a.half is None or b.half is None else math.hypot(a.stderr or 0.0, b.stderr or 0.0)
+    return Difference(a.value - b.value, together, False)
+
+
+def _same_data(one: Candidate, other: Candidate, name: str) -> bool:
+    """Whether a number of both is of data of one fingerprint, of one seed and of as many images."""
+    a, b = one.numbers[name], other.numbers[name]
+    made_from = (run.evaluated.report.made_from(run.numbers[name].fingerprint) for run in (one, other))
+    ours, theirs = (
+        {part: of for part, of in parts.items() if part.startswith("data")} for parts in made_from
+    )
+    return bool(ours) and ours == theirs and (a.seed, a.count) == (b.seed, b.count)
+
+
+@dataclass(frozen=True)
+class ByImage:
+    """Values (N,) of which a number is the mean, and which images (N,) they are of, in rising order."""
+
+    images: np.ndarray
+    values: np.ndarray
+
+
+def by_image(run: Candidate, name: str) -> ByImage | None:
+    """The values of which a number is the mean; None: they are not kept one by one."""
+    number = run.numbers[name]
+    family, _, split = name.partition("/")
+    if family == "loss":
+        parts = run.evaluated.folder / "parts" / f"{number.step}-{number.fingerprint}"
+        if not (files := sorted(parts.glob("loss_*.npz"))):
+            return None
+        values = np.concatenate([_array(file, "loss") for file in files])
+        return ByImage(np.arange(len(values)), values)
+    nats, file = (
+        run.numbers.get(f"nats/{split}"),
+        run.evaluated.folder / f"likelihood_{split}_{number.step}.npz",
+    )
+    if family not in ("nats", "bpd") or nats is None or not file.is_file():
+        return None
+    logp, images = _array(file, "logp"), _array(file, "index")
+    if len(logp) != 1 or not number.stderr or not nats.stderr:  # of several draws, which may be no plain mean
+        return None
+    order, finite = np.argsort(images), np.isfinite(logp[0])
+    scale = number.stderr / nats.stderr  # bits/dim are nats on another scale
+    return ByImage(images[order], (number.value - scale * (logp[0] - logp[0][finite].mean()))[order])
+
+
+def _array(path: Path, name: str) -> np.ndarray:
+    with np.load(path) as held:
+        found: np.ndarray = held[name].astype(np.float64)
+    return found
+
+
+def best(name: str, runs: Sequence[Candidate]) -> Candidate | None:
+    """The run whose number is better than every other's, beyond the interval of the difference; None: none is.
+
+    All pairs are held to one level together: the best was chosen by its number.
+    """
+    sign = direction(name)
+    have = [run for run in runs if name in run.numbers and math.isfinite(run.numbers[name].value)]
+    if not sign or len(have) < 2 or any(run.numbers[name].is_reference for run in have):
+        return None
+    first = max(have, key=lambda run: sign * run.numbers[name].value)
+    pairs = len(list(itertools.combinations(have, 2)))
+    rest = [run for run in have if run is not first]
+    return first if all(difference(name, first, run).beyond(pairs) for run in rest) else None
