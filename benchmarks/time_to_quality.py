@@ -39,7 +39,9 @@ from torch import Tensor
 from benchmarks.fashion_features import Classifier, accuracy, classifier, images
 from benchmarks.fashion_peers import PEERS, Contender, Sampler
 from benchmarks.report import described, write_section
-from run_lib.evaluation.metrics import Gaussian, frechet_distance, precision_recall
+from run_lib.metrics.gaussians import frechet_distance
+from run_lib.metrics.moments import Moments
+from run_lib.metrics.precision_recall import precision_recall
 from run_lib.statistics import t_interval
 
 ROOT = Path(__file__).parents[1]
@@ -74,7 +76,7 @@ class Judge:
 
     def score(self, pixels: Tensor) -> Scores:
         fake = self.network.of(pixels)
-        distance = frechet_distance(Gaussian.fit(self.real), Gaussian.fit(fake))
+        distance = frechet_distance(Moments.of(self.real), Moments.of(fake))
         found = precision_recall(self.real[: len(fake)], fake, dimensions=fake.shape[1])
         return Scores(distance, found.precision.value, found.recall.value)
 

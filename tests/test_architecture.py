@@ -38,8 +38,8 @@ THIRD_PARTY = {
     "likelihood": {"torch", "numpy", "scipy"},
     "configs": {"ml_collections"},
 }
-HEAVY = ("matplotlib", "sklearn", "skimage", "tensorboard", "torch.utils.tensorboard", "torchvision", "torchmetrics",
-         "diffusers", "torch_fidelity", "transformers")  # fmt: skip
+HEAVY = ("matplotlib", "sklearn", "skimage", "tensorboard", "torch.utils.tensorboard", "torchvision", "torch_fidelity",
+         "diffusers", "transformers")  # fmt: skip
 """Libraries that take longer to import than a message about a misspelt field may."""
 STOREYS: dict[str, list[set[str]]] = {
     "models": [
@@ -78,7 +78,7 @@ STOREYS: dict[str, list[set[str]]] = {
             "evaluation.fidelity",
             "evaluation.likelihood_errors",
             "evaluation.likelihoods",
-            "evaluation.metrics",
+            "metrics",
             "evaluation.report",
             "evaluation.subset",
         },

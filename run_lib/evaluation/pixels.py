@@ -7,17 +7,14 @@ from functools import partial
 import numpy as np
 
 from run_lib.data.levels import DataSpec
-from run_lib.evaluation.metrics import (
-    Gaussian,
-    Labelled,
-    copies,
-    frechet_distance,
-    precision_recall,
-    recognised,
-)
 from run_lib.evaluation.report import Number
 from run_lib.evaluation.sample_sets import SampleSet
 from run_lib.evaluation.task import CheckpointTask
+from run_lib.metrics.gaussians import frechet_distance
+from run_lib.metrics.moments import Moments
+from run_lib.metrics.neighbours import copies
+from run_lib.metrics.precision_recall import precision_recall
+from run_lib.metrics.recognition import Labelled, recognised
 from run_lib.seeds import Use, stream_seed
 from run_lib.statistics import bootstrap
 
@@ -92,12 +89,12 @@ def _sample_numbers(
 ) -> list[Number]:
     plan = task.plan
     real, count = train if test is None else np.concatenate([train, test]), len(fake)
-    everything = Gaussian.fit(real)
+    everything = Moments.of(real)
     rng = np.random.default_rng(stream_seed(plan.seed, Use.BOOTSTRAP))
     fitted = rng.multivariate_normal(everything.mean, everything.covariance, size=count, method="eigh")
 
     def distance(rows: np.ndarray) -> float:
-        return frechet_distance(Gaussian.fit(rows), everything)
+        return frechet_distance(Moments.of(rows), everything)
 
     error = bootstrap(distance, fake, stream_seed(plan.seed, Use.BOOTSTRAP))
     ours = precision_recall(real, fake)
@@ -126,7 +123,7 @@ def _sample_numbers(
     numbers[1:1] = [
         task.number(
             f"frechet/training {things} to test {things}",
-            frechet_distance(Gaussian.fit(train), Gaussian.fit(test)),
+            frechet_distance(Moments.of(train), Moments.of(test)),
             None,
             count=len(test),
             unit=unit,

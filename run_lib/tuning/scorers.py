@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from models.exact.mixtures import Modes
-from run_lib.evaluation.metrics import Gaussian, frechet_distance, precision_recall
+from run_lib.metrics.gaussians import frechet_distance
+from run_lib.metrics.moments import Moments
+from run_lib.metrics.precision_recall import precision_recall
 from run_lib.tuning.features import register_features
 from run_lib.tuning.scores import Metric, Score, Scorer, as_rows, register_scorer
 
@@ -37,13 +39,13 @@ class AgainstData(Scorer):
                 f"config.tune.num_samples={count} cannot give a covariance of {self._real.shape[1]} features; "
                 f"ask for more, or for fewer features (tune.features='pca')."
             )
-        self._fitted = Gaussian.fit(self._real)
+        self._fitted = Moments.of(self._real)
 
     def scores(self, samples: np.ndarray) -> tuple[Score, ...]:
         fake = self._features(as_rows(samples))
         near = precision_recall(self._real, fake)
         return (
-            Score("frechet", frechet_distance(Gaussian.fit(fake), self._fitted)),
+            Score("frechet", frechet_distance(Moments.of(fake), self._fitted)),
             Score("precision", near.precision.value),
             Score("recall", near.recall.value),
         )
@@ -71,7 +73,7 @@ class AgainstModes(Scorer):
         mean = self._weights @ self._means
         spread = np.diag(self._weights @ self._stds**2)
         between = (self._means * self._weights[:, None]).T @ self._means - np.outer(mean, mean)
-        self._moments = Gaussian(mean, spread + between)
+        self._moments = Moments(mean, spread + between)
 
     def scores(self, samples: np.ndarray) -> tuple[Score, ...]:
         x = as_rows(samples)
@@ -80,7 +82,7 @@ class AgainstModes(Scorer):
         mode = log_joint.argmax(1)
         shares = np.bincount(mode, minlength=len(self._weights)) / len(x)
         found = {
-            FRECHET: lambda: frechet_distance(Gaussian.fit(x), self._moments),
+            FRECHET: lambda: frechet_distance(Moments.of(x), self._moments),
             WEIGHTS: lambda: 0.5 * np.abs(shares - self._weights).sum(),
             VARIANCE: lambda: squares[np.arange(len(x)), mode].mean(),
         }

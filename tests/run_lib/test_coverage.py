@@ -9,7 +9,9 @@ import pytest
 import scipy.stats
 
 from run_lib.evaluation.likelihood_errors import spread
-from run_lib.evaluation.metrics import Gaussian, frechet_distance, precision_recall
+from run_lib.metrics.gaussians import frechet_distance
+from run_lib.metrics.moments import Moments
+from run_lib.metrics.precision_recall import precision_recall
 from run_lib.statistics import bootstrap, mean, proportion, t_interval
 
 NORMAL = 2 * scipy.stats.norm.cdf(2) - 1
@@ -75,10 +77,10 @@ def test_likelihoods_over_images_draws_and_probes() -> None:
 @pytest.mark.parametrize(("shift", "most"), [(0.5, NORMAL), (0.0, 1.0)])
 def test_frechet_distances_over_samples(shift: float, most: float) -> None:
     """Of the mean distance of so many samples; 20 resamplings tell the error to 16 %. Near zero the bar is too wide."""
-    rng, reference = np.random.default_rng(3), Gaussian(np.zeros(2), np.eye(2))
+    rng, reference = np.random.default_rng(3), Moments(np.zeros(2), np.eye(2))
 
     def distance(samples: np.ndarray) -> float:
-        return frechet_distance(Gaussian.fit(samples), reference)
+        return frechet_distance(Moments.of(samples), reference)
 
     sets = [rng.normal(shift, 1.0, (200, 2)) for _ in range(120)]
     values = np.array([distance(s) for s in sets])

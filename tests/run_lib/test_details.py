@@ -11,7 +11,7 @@ from torch import nn
 
 from run_lib.config.listing import _without_settings
 from run_lib.data.levels import Arrays
-from run_lib.evaluation.metrics import Labelled, recognised
+from run_lib.metrics.recognition import Labelled, recognised
 from run_lib.training.labels import LabelDropout, RequestedClasses
 from run_lib.training.loop import _preview
 from run_lib.training.steps import backward, make_batches
