@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import abc
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import ClassVar
 
 import numpy as np
 
-from run_lib.metrics.base import Measured, NoRowsError, Output, SetMetric, View, register_metric
+from run_lib.metrics.base import Goal, Measured, NoRowsError, Output, SetMetric, View, register_metric
 from run_lib.metrics.checked import check_count, checked_moments, checked_rows, different_lengths
 from run_lib.metrics.gaussians import Target
 from run_lib.metrics.moments import BLOCK, Moments
@@ -26,6 +28,7 @@ class OfMoments(SetMetric):
     """The Fréchet distance of an output's Gaussians."""
 
     needs_rows = False
+    goals: ClassVar[Mapping[str, Goal]] = MappingProxyType({"": "least"})
 
     @property
     @abc.abstractmethod

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Annotated, ClassVar
 
 import numpy as np
 import torch
 
-from run_lib.metrics.base import Measured, Output, SetMetric, View, register_metric
+from run_lib.metrics.base import Goal, Measured, Output, SetMetric, View, register_metric
 from run_lib.metrics.checked import checked_rows
 from sde_lib.settings import Range
 
@@ -27,6 +29,7 @@ class InceptionScore(SetMetric):
     """
 
     title: ClassVar[str] = "Inception Score"
+    goals: ClassVar[Mapping[str, Goal]] = MappingProxyType({"": "greatest"})
     outputs: ClassVar[tuple[Output, ...]] = ("logits",)
     needs_rows: ClassVar[bool] = False
     needs_reference: ClassVar[bool] = False

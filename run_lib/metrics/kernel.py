@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Annotated, ClassVar
 
 import numpy as np
 from torch import Tensor
 
-from run_lib.metrics.base import Measured, SetMetric, View, register_metric
+from run_lib.metrics.base import Goal, Measured, SetMetric, View, register_metric
 from run_lib.metrics.checked import checked_pair
 from run_lib.metrics.discrepancy import discrepancy
 from sde_lib.settings import Range
@@ -40,6 +42,7 @@ class KernelDistance(SetMetric):
     """
 
     title: ClassVar[str] = "kernel distance"
+    goals: ClassVar[Mapping[str, Goal]] = MappingProxyType({"": "least"})
 
     subsets: Annotated[int, Range(least=1, most=10**6)] = 100
     subset_size: Annotated[int, Range(least=0, most=10**6)] = 1000
@@ -91,6 +94,7 @@ class GaussianDiscrepancy(SetMetric):
     """
 
     title: ClassVar[str] = "MMD"
+    goals: ClassVar[Mapping[str, Goal]] = MappingProxyType({"": "least"})
 
     bandwidth: Annotated[float, Range(above=0)] = 10.0
     scale: Annotated[float, Range(above=0)] = 1000.0

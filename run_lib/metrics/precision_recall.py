@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Annotated, ClassVar
 
 import numpy as np
 
 from run_lib.metrics.balls import ROUNDING, balls_around, deepest
-from run_lib.metrics.base import Measured, SetMetric, View, register_metric
+from run_lib.metrics.base import Goal, Measured, SetMetric, View, register_metric
 from run_lib.metrics.checked import checked_pair
 from run_lib.metrics.halves import LISTED, halving_error, listed_neighbours, radii_within
 from run_lib.metrics.nearest import nearest_within
@@ -81,6 +83,7 @@ class ImprovedPrecisionRecall(SetMetric):
     """
 
     title: ClassVar[str] = "precision and recall"
+    goals: ClassVar[Mapping[str, Goal]] = MappingProxyType({"precision": "greatest", "recall": "greatest"})
 
     neighbours: Annotated[int, Range(least=1, most=1000)] = 3
 

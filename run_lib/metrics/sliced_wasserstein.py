@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Annotated, ClassVar
 
 import numpy as np
 
-from run_lib.metrics.base import Measured, SetMetric, View, register_metric
+from run_lib.metrics.base import Goal, Measured, SetMetric, View, register_metric
 from run_lib.metrics.checked import checked_pair
 from run_lib.metrics.moments import BLOCK
 from sde_lib.settings import Range
@@ -62,6 +64,7 @@ class SlicedWasserstein(SetMetric):
     """
 
     title: ClassVar[str] = "sliced Wasserstein distance"
+    goals: ClassVar[Mapping[str, Goal]] = MappingProxyType({"": "least"})
 
     directions: Annotated[int, Range(least=1, most=10**6)] = 512
 

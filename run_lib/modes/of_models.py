@@ -1,4 +1,4 @@
-"""The modes of the program, by name.
+"""The modes of the program that work with a model.
 
 Plans and loops are imported by the mode that runs: a mistake on the command line is told before them.
 """
@@ -20,10 +20,7 @@ if TYPE_CHECKING:
     from run_lib.config.converting import ConversionPlan
     from run_lib.config.editing import ControlPlan, ReconstructionPlan
     from run_lib.config.evaluation import EvaluationPlan
-    from run_lib.config.extractor import ExtractorPlan
-    from run_lib.config.preparing import PreparationPlan
     from run_lib.config.sampling import SamplingPlan
-    from run_lib.config.scoring import ScorePlan
     from run_lib.config.training import TrainingPlan
     from run_lib.config.tuning import TuningPlan
     from run_lib.run import Run
@@ -301,130 +298,3 @@ class Convert(Mode):
         from run_lib.convert import convert
 
         convert(plan, run)
-
-
-@register_mode(name="pack")
-@dataclass(frozen=True)
-class Pack(Mode):
-    """Writes a data set as one mapped file for each split, with labels and names; several processes share the work."""
-
-    many_processes: ClassVar[bool] = True
-    kept: ClassVar[str] = "the blocks that are written are kept, and the same command writes the rest"
-
-    def plan(self, configuration: Configuration) -> PreparationPlan:
-        from run_lib.config import plans
-
-        return plans.preparation(configuration)
-
-    def writes(self, plan: PreparationPlan, run: Run) -> Iterable[Path]:
-        return (plan.path or run.folder("packed"),) if Processes.from_environment().is_main else ()
-
-    def work(self, plan: PreparationPlan, run: Run) -> None:
-        from run_lib.preparation.pack import pack
-
-        pack(plan, run)
-
-
-@register_mode(name="stats")
-@dataclass(frozen=True)
-class Stats(Mode):
-    """Measures a data set: classes, levels, moments, the largest distance; several processes share the work."""
-
-    many_processes: ClassVar[bool] = True
-
-    def plan(self, configuration: Configuration) -> PreparationPlan:
-        from run_lib.config import plans
-
-        return plans.preparation(configuration)
-
-    def writes(self, plan: PreparationPlan, run: Run) -> Iterable[Path]:
-        from run_lib.preparation.stats import parts_folder
-
-        processes = Processes.from_environment()
-        return (parts_folder(run),) if processes.world_size > 1 and processes.is_main else ()
-
-    def work(self, plan: PreparationPlan, run: Run) -> None:
-        from run_lib.preparation.stats import stats
-
-        stats(plan, run)
-
-
-@register_mode(name="score")
-@dataclass(frozen=True)
-class Score(Mode):
-    """Scores images of whatever program against a reference: FID and others; several processes share the work."""
-
-    needs_configuration: ClassVar[bool] = False
-    many_processes: ClassVar[bool] = True
-    kept: ClassVar[str] = "features that are made are kept, and the same command makes the rest"
-
-    def plan(self, configuration: Configuration) -> ScorePlan:
-        from run_lib.config import plans
-
-        return plans.scoring(configuration)
-
-    def writes(self, plan: ScorePlan, run: Run) -> Iterable[Path]:
-        folders = (run.folder("score"), run.folder(plan.scoring.extraction.folder))
-        return folders if Processes.from_environment().is_main else ()
-
-    def work(self, plan: ScorePlan, run: Run) -> None:
-        from run_lib.scoring.score import score
-
-        score(plan, run)
-
-
-@register_mode(name="extractor")
-@dataclass(frozen=True)
-class TrainExtractor(Mode):
-    """Trains a small classifier on the labelled data, in whose features sets of images are compared."""
-
-    def plan(self, configuration: Configuration) -> ExtractorPlan:
-        from run_lib.config import plans
-
-        return plans.extractor(configuration)
-
-    def work(self, plan: ExtractorPlan, run: Run) -> None:
-        from run_lib.preparation.extractor import train_extractor
-
-        train_extractor(plan, run)
-
-
-@register_mode(name="compare")
-@dataclass(frozen=True)
-class Compare(Mode):
-    """Writes a page of several runs, ``--mode compare RUN RUN ...``: numbers, curves, samples, settings that differ."""
-
-    needs_configuration: ClassVar[bool] = False
-    takes_arguments: ClassVar[bool] = True
-    workdir: ClassVar[Path | None] = Path()
-
-    def plan(self, configuration: Configuration) -> plans.ComparisonPlan:
-        from run_lib.config import plans
-
-        return plans.comparison(configuration)
-
-    def writes(self, plan: plans.ComparisonPlan, run: Run) -> Iterable[Path]:
-        return ()  # a page is one file, and whole at any time
-
-    def work(self, plan: plans.ComparisonPlan, run: Run) -> None:
-        from run_lib.pages.compare import compare
-
-        compare(plan.runs, run)
-
-
-@register_mode(name="list")
-@dataclass(frozen=True)
-class List(Mode):
-    """Prints what can be chosen, or one component's settings: ``--mode list``, ``--mode list unipc``."""
-
-    needs_configuration: ClassVar[bool] = False
-    takes_arguments: ClassVar[bool] = True
-    uses_workdir: ClassVar[bool] = False
-
-    def plan(self, configuration: Configuration) -> str:
-        from run_lib.config.listing import listing
-
-        return listing(configuration.arguments)
-
-    def work(self, plan: str, run: Run) -> None:
-        print(plan)
