@@ -78,7 +78,6 @@ STOREYS: dict[str, list[set[str]]] = {
             "evaluation.fidelity",
             "evaluation.likelihood_errors",
             "evaluation.likelihoods",
-            "metrics",
             "evaluation.report",
             "evaluation.subset",
         },
