@@ -9,8 +9,8 @@ import numpy as np
 
 from run_lib.metrics.nearest import Nearest
 
-HALVINGS = 50
-"""How often the sets are halved: they tell the standard error to 10 %."""
+HALVINGS = 30
+"""How often the sets are halved, which tells the standard error to 13 %."""
 LISTED = 64
 """Candidates for each image that are remembered: the chance that none of more is in a half is nil."""
 
