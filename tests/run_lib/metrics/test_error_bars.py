@@ -84,7 +84,7 @@ def test_frechet_distances_of_the_references_own_law_are_known_better_than_told(
 def test_kernel_distances(metric: SetMetric, shift: float) -> None:
     """Near zero too, where pairs and not single samples decide. Of a cube the errors of small sets vary: 0.9 at least,
     as of a variance of 20 values."""
-    found = drawn(metric, lambda rng: shift + rng.normal(size=(120, 3)), 150)
+    found = drawn(metric, lambda rng: shift + rng.normal(size=(120, 3)), 100)
     assert covers(found[""], 0.9, 0.985)
 
 
@@ -99,7 +99,7 @@ def test_inception_scores() -> None:
 def test_what_is_counted_of_near_neighbours(metric: SetMetric, width: float) -> None:
     """Precision by Agresti and Coull, density a mean, recall and coverage by halves. Of narrow samples each ball holds
     several images of the reference, and recall varies by twice what independent images would."""
-    for name, found in drawn(metric, lambda rng: width * rng.normal(size=(150, 3)), 60).items():
+    for name, found in drawn(metric, lambda rng: width * rng.normal(size=(150, 3)), 40).items():
         assert covers(found, 0.92, 1.0 if name == "precision" else 0.98), name
 
 
