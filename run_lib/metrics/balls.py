@@ -38,25 +38,25 @@ def balls_around(
 
 
 def deepest(points: np.ndarray, centres: np.ndarray, radii: np.ndarray, k: int) -> Nearest:
-    """The k balls, all of them where there are fewer, in which each point (N, D) lies deepest.
+    """The k balls in which each point (N, D) lies deepest, in units of their radii; all of them where there are fewer.
 
     Returns:
-        Distances from the balls' centres in units of their radii.
+        Distances from their centres, and which balls they are, the deepest first.
     """
     k = min(k, len(centres))
     distances, indices = np.empty((len(points), k)), np.empty((len(points), k), dtype=np.int64)
     # A ball without extent holds what is at its centre alone.
-    scale = torch.from_numpy(np.maximum(radii, np.finfo(np.float64).tiny ** 0.25) ** -2)
+    units = torch.from_numpy(np.maximum(radii, np.finfo(np.float64).tiny ** 0.25))
     for first, block in _blocks(points):
         best = torch.empty(len(block), 0, dtype=torch.float64)
         where = torch.empty(len(block), 0, dtype=torch.int64)
         for start, other in _blocks(centres):
-            squares = _squares(block, other) * scale[start : start + len(other)]
+            squares = _squares(block, other) / units[start : start + len(other)].square()
             found = squares.topk(min(k, len(other)), largest=False)
             both, order = torch.cat([best, found.values], 1).sort(dim=1)
             where = torch.cat([where, found.indices + start], 1).gather(1, order)[:, :k]
             best = both[:, :k]
-        distances[first : first + len(block)] = best.sqrt().numpy()
+        distances[first : first + len(block)] = (best.sqrt() * units[where]).numpy()
         indices[first : first + len(block)] = where.numpy()
     return Nearest(distances, indices)
 

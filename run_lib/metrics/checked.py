@@ -52,7 +52,8 @@ def checked_moments(view: View, output: Output, title: str) -> Moments:
     Raises:
         ValueError: they are not finite.
     """
-    moments = view.moments(output)
+    with np.errstate(invalid="ignore", over="ignore"):
+        moments = view.moments(output)
     if not (np.isfinite(moments.mean).all() and np.isfinite(moments.covariance).all()):
         raise ValueError(
             f"{title}: the {output} have moments that are not finite (NaN or infinite); "

@@ -12,7 +12,7 @@ import numpy as np
 from run_lib.metrics.balls import ROUNDING, balls_around
 from run_lib.metrics.base import Goal, Measured, SetMetric, View, register_metric
 from run_lib.metrics.checked import checked_pair
-from run_lib.metrics.halves import LISTED, halving_error, listed_neighbours, radii_within
+from run_lib.metrics.halves import LISTED, listed_neighbours, radii_within, share
 from run_lib.metrics.nearest import nearest, nearest_within
 from run_lib.statistics import mean
 from sde_lib.settings import Range
@@ -50,11 +50,6 @@ class DensityCoverage(SetMetric):
             inside = (found.distances < radii[:, None]) & ours[found.indices]
             return float(inside.any(1)[theirs].mean())
 
-        everything = np.ones(len(fake), dtype=bool), np.ones(len(real), dtype=bool)
-        error = None
-        if min(len(real), len(fake)) >= 4 * (k + 1):
-            error = halving_error(len(fake), len(real), seed, coverage)
+        reached = share(len(fake), len(real), k, seed, coverage)
         note = f"k={k}"
-        return Measured("density", *density, note=note), Measured(
-            "coverage", coverage(*everything), error, note=note
-        )
+        return Measured("density", *density, note=note), Measured("coverage", *reached, note=note)

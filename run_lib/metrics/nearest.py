@@ -16,7 +16,7 @@ class Nearest:
     """The nearest neighbours of points.
 
     Attributes:
-        distances: (N, k), ascending, float64.
+        distances: (N, k), float64, ascending of nearest neighbours.
         indices: (N, k), in the other set.
     """
 

@@ -12,7 +12,7 @@ import numpy as np
 from run_lib.metrics.balls import ROUNDING, balls_around, deepest
 from run_lib.metrics.base import Goal, Measured, SetMetric, View, register_metric
 from run_lib.metrics.checked import checked_pair
-from run_lib.metrics.halves import LISTED, halving_error, listed_neighbours, radii_within
+from run_lib.metrics.halves import LISTED, listed_neighbours, radii_within, share
 from run_lib.metrics.nearest import nearest_within
 from run_lib.statistics import Estimate, proportion
 from sde_lib.settings import Range
@@ -95,20 +95,12 @@ class ImprovedPrecisionRecall(SetMetric):
         fake, real = checked_pair(samples, reference, "features", self.least(0), self.title)
         precision = proportion(Manifold.of(real, k).covers(fake))
         neighbours = nearest_within(fake, min(listed_neighbours(k), len(fake) - 1))
-        radii = neighbours.distances[:, k - 1]
-        balls = deepest(real, fake, radii, LISTED)
-        # Of the distances in units of a ball's radius, those to the balls of either half.
-        distances = balls.distances * radii[balls.indices]
+        balls = deepest(real, fake, neighbours.distances[:, k - 1], LISTED)
 
         def recall(ours: np.ndarray, theirs: np.ndarray) -> float:
             reach = radii_within(neighbours, ours, k)[balls.indices] * (1 + ROUNDING)
-            return float(((distances <= reach) & ours[balls.indices]).any(1)[theirs].mean())
+            return float(((balls.distances <= reach) & ours[balls.indices]).any(1)[theirs].mean())
 
-        everything = np.ones(len(fake), dtype=bool), np.ones(len(real), dtype=bool)
-        error = None
-        if min(len(real), len(fake)) >= 4 * (k + 1):
-            error = halving_error(len(fake), len(real), seed, recall)
+        reached = share(len(fake), len(real), k, seed, recall)
         note = f"k={k}"
-        return Measured("precision", *precision, note=note), Measured(
-            "recall", recall(*everything), error, note=note
-        )
+        return Measured("precision", *precision, note=note), Measured("recall", *reached, note=note)

@@ -77,7 +77,9 @@ def test_neighbours_against_all_distances(rows: int, monkeypatch: pytest.MonkeyP
     among = np.linalg.norm(a[:, None] - a, axis=2) + np.diag(np.full(50, np.inf))
     assert nearest_within(a, 4).distances == pytest.approx(np.sort(among, 1)[:, :4], rel=1e-10)
     units = RNG.uniform(0.5, 2, 40)
-    assert deepest(a, b, units, 3).distances == pytest.approx(np.sort(table / units, 1)[:, :3], rel=1e-10)
+    deep = deepest(a, b, units, 3)
+    assert (deep.indices == (table / units).argsort(1)[:, :3]).all()
+    assert deep.distances == pytest.approx(np.take_along_axis(table, deep.indices, 1), rel=1e-10)
     assert (balls_around(a, b, units) == (table <= units).sum(1)).all()
 
 
@@ -106,6 +108,17 @@ def test_recall_with_many_balls_around_every_image() -> None:
     real = view(RNG.normal(size=(100, 2)))
     precision, recall = ImprovedPrecisionRecall(neighbours=60).measure(fake, real, 0)
     assert (precision.value, recall.value) == (0, 1)
+
+
+def test_samples_that_are_all_alike_recall_nothing() -> None:
+    """Balls without extent hold their own image alone: of the reference, that which all samples copy."""
+    real = view(RNG.normal(size=(40, 3)))
+    fake = view(np.repeat(real.rows("features")[:1], 40, 0))
+    precision, recall = ImprovedPrecisionRecall().measure(fake, real, 0)
+    assert (precision.value, recall.value) == (1, 1 / 40)
+    density, coverage = DensityCoverage().measure(fake, real, 0)
+    assert density.value >= 1 / 5
+    assert coverage.value < 0.5
 
 
 def test_nearest_neighbours_of_copies_and_of_others() -> None:
