@@ -99,6 +99,9 @@ class TrainExtractor(Mode):
 
         return plans.extractor(configuration)
 
+    def writes(self, plan: ExtractorPlan, run: Run) -> Iterable[Path]:
+        return () if plan.path else (run.workdir,)
+
     def work(self, plan: ExtractorPlan, run: Run) -> None:
         from run_lib.preparation.extractor import train_extractor
 

@@ -19,7 +19,7 @@ from run_lib.config.files import load_config_file
 from run_lib.data.labels import NO_LABEL
 from run_lib.extractors.classifier import ClassifierFeatures, Training
 from run_lib.extractors.convolutional import Classifier
-from run_lib.preparation.extractor import rate, shifted
+from run_lib.preparation.extractor import Labelled, fit, rate, shifted
 from tests.run_lib.extractors.fake import CPU
 from tests.run_lib.planned import planned
 from tests.run_lib.program import TINY, program, run, written
@@ -93,6 +93,34 @@ def test_the_file_says_what_it_was_trained_on(trained: Path) -> None:
     assert (held.data, held.shape, held.levels, held.classes) == ("digits", SHAPE, 17, 10)
     assert (held.n_iters, held.seed, held.features) == (200, 42, 64)
     assert held.images + held.test_images == len(load_digits().target)
+
+
+def test_images_are_centred_and_scaled_by_the_training_split(trained: Path) -> None:
+    """By channel, of all of its images where they are few."""
+    levels = planned(load_config_file(str(TINY)), plans.preparation).data.load("train").images.double()
+    held = load_file(trained / "extractor.safetensors")
+    assert held["mean"].item() == pytest.approx(levels.mean().item(), rel=1e-6)
+    assert held["std"].item() == pytest.approx(levels.std().item(), rel=1e-6)
+
+
+def test_training_draws_from_its_seed_alone_and_sees_shifted_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = planned(load_config_file(str(TINY)), plans.extractor, {"extractor__n_iters": 3})
+    train = Labelled.of(plan.data.load("train"))
+    seen: list[Tensor] = []
+
+    def noted(images: Tensor, rng: np.random.Generator) -> Tensor:
+        seen.append(shifted(images, rng))
+        return seen[-1]
+
+    monkeypatch.setattr("run_lib.preparation.extractor.shifted", noted)
+    networks = []
+    for seed in (0, 1):
+        torch.manual_seed(seed)
+        networks.append(fit(plan, train, 10))
+    first, second = (network.state_dict() for network in networks)
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    assert len(seen) == 6
+    assert not networks[0].training
 
 
 @pytest.mark.parametrize(

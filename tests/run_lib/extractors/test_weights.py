@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import urllib.request
+import hashlib
+import sys
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -10,7 +11,7 @@ import pytest
 import torch
 
 from run_lib.extractors import clip, dinov2, inception
-from run_lib.extractors.weights import Published, Weights, release, sha256
+from run_lib.extractors.weights import Published, Weights, from_hub, release, sha256
 from tests.run_lib.extractors.fake import COLOUR, CPU, Evil
 
 PUBLISHED = {"inception": inception.PUBLISHED, "dinov2": dinov2.PUBLISHED, "clip": clip.PUBLISHED}
@@ -83,7 +84,7 @@ def test_a_release_is_fetched_once_and_its_hash_compared(
     source.rename(named)
     found = release(named.as_uri())()
     assert found.read_bytes() == b"weights" and found.is_relative_to(tmp_path / "torch")
-    monkeypatch.setattr(urllib.request, "urlopen", lambda *args, **kwargs: pytest.fail("fetched again"))
+    monkeypatch.setattr("torch.hub.urlopen", lambda *args, **kwargs: pytest.fail("fetched again"))
     assert release(named.as_uri())() == found
 
 
@@ -94,6 +95,75 @@ def test_a_release_of_another_hash_is_not_kept(tmp_path: Path, monkeypatch: pyte
     with pytest.raises(ValueError, match="invalid hash value"):
         published.find(None)
     assert not [path for path in (tmp_path / "torch").rglob("*") if path.is_file()]
+
+
+class Hub:
+    """Hugging Face's hub, its files by their names: each is kept under the SHA-256 that it is said to have."""
+
+    def __init__(self, folder: Path, files: dict[str, bytes], said: str | None = None) -> None:
+        self.folder, self.files, self.said = folder, files, said
+
+    def download(self, repository: str, name: str) -> str:
+        from huggingface_hub.errors import EntryNotFoundError
+
+        if name not in self.files:
+            raise EntryNotFoundError(name)
+        blob = self.folder / "blobs" / (self.said or hashlib.sha256(self.files[name]).hexdigest())
+        blob.parent.mkdir(parents=True, exist_ok=True)
+        blob.write_bytes(self.files[name])
+        link = self.folder / repository / name
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.unlink(missing_ok=True)
+        link.symlink_to(blob)
+        return str(link)
+
+
+@pytest.mark.parametrize(
+    ("files", "found"),
+    [
+        (("config.json", "a.safetensors", "a.bin"), "a.safetensors"),
+        (("config.json", "a.bin"), "a.bin"),
+        (("config.json",), "me/mine has none of a.safetensors, a.bin"),
+        (("a.bin",), "config.json"),
+    ],
+)
+def test_the_first_file_that_the_hub_has(
+    files: tuple[str, ...], found: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("huggingface_hub")
+    hub = Hub(tmp_path, {name: name.encode() for name in files})
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", hub.download)
+    published = Published(
+        "Mine", ("a.safetensors", "a.bin"), "there", from_hub("me/mine", ("a.safetensors", "a.bin"))
+    )
+    if {"config.json", found} <= set(files):
+        assert published.find(None) == tmp_path / "me/mine" / found
+    else:
+        with pytest.raises(ValueError, match=f"cannot be fetched .*{found}"):
+            published.find(None)
+
+
+def test_a_file_whose_hash_is_not_the_hubs_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("huggingface_hub")
+    hub = Hub(tmp_path, {"config.json": b"{}", "a.bin": b"a"}, said="0" * 64)
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", hub.download)
+    with pytest.raises(ValueError, match=r"a\.bin is damaged: the hub states another SHA-256"):
+        Published("Mine", ("a.bin",), "there", from_hub("me/mine", ("a.bin",))).find(None)
+
+
+@pytest.mark.parametrize(
+    ("library", "kind"),
+    [("torch_fidelity", inception.Inception), ("transformers", dinov2.DINOv2), ("transformers", clip.CLIP)],
+)
+def test_a_missing_library_is_named(library: str, kind: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in sys.modules if name.partition(".")[0] == library]:
+        monkeypatch.setitem(sys.modules, name, None)
+    monkeypatch.setitem(sys.modules, library, None)
+    with pytest.raises(ValueError, match=r"pip install 'score-pc\[metrics\]'") as error:
+        kind(COLOUR, 256, CPU, None)
+    assert library.replace("_", "-") in str(error.value)
 
 
 def test_what_the_file_would_run_is_not_run(tmp_path: Path) -> None:
