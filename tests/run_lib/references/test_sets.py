@@ -115,10 +115,11 @@ def test_classes_of_folders_archives_and_arrays(tmp_path: Path) -> None:
 
 def test_grey_files_among_coloured_ones(tmp_path: Path) -> None:
     folder = write_files(tmp_path / "out", COLOUR)
-    Image.fromarray(GREY[0, ..., 0]).save(folder / "00000.png")
-    found = open_set(folder)
-    np.testing.assert_array_equal(found.images[0].numpy(), first(GREY.repeat(3, -1))[0])
-    np.testing.assert_array_equal(found.images[1:].numpy(), first(COLOUR)[1:])
+    for index in (0, 5):
+        Image.fromarray(GREY[index, ..., 0]).save(folder / f"{index:05d}.png")
+    found = open_set(folder).images.numpy()
+    np.testing.assert_array_equal(found[[0, 5]], first(GREY.repeat(3, -1))[[0, 5]])
+    np.testing.assert_array_equal(found[1:5], first(COLOUR)[1:5])
 
 
 @pytest.mark.parametrize("form", ["folder", "zip", "npz of ADM", "npz, compressed", "npy"])
@@ -256,6 +257,8 @@ def test_levels_of_other_numbers(tmp_path: Path) -> None:
     np.testing.assert_array_equal(found.images.numpy(), first(GREY % 17))
     with pytest.raises(ValueError, match="out has values up to 16"):
         _ = open_set(tmp_path / "out", levels=16).images
+    with pytest.raises(ValueError, match=r"00000\.png is of 8 bits a channel"):
+        open_set(tmp_path / "out", levels=65536)
 
 
 MEASURED = """
