@@ -261,6 +261,25 @@ def test_levels_of_other_numbers(tmp_path: Path) -> None:
         open_set(tmp_path / "out", levels=65536)
 
 
+@pytest.mark.parametrize("shape", [(2,), (3, 9), (5, 4, 3), (3, 5, 4)])
+def test_continuous_data_of_any_shape(shape: tuple[int, ...], tmp_path: Path) -> None:
+    """Points, signals, and images in either layout."""
+    values = np.random.default_rng(2).normal(size=(6, *shape)).astype(np.float32)
+    expected = values.transpose(0, 3, 1, 2) if shape == (5, 4, 3) else values
+    for path in (saved(np.save, tmp_path / "a.npy", values), saved(np.savez, tmp_path / "a.npz", values)):
+        np.testing.assert_array_equal(open_set(path, levels=0).images.numpy(), expected)
+    values[3] = np.nan
+    with pytest.raises(ValueError, match="image 3 has values that are NaN"):
+        open_set(saved(np.save, tmp_path / "a.npy", values), levels=0)
+
+
+def test_levels_are_no_continuous_data(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="holds uint8, and the data are continuous: save floats"):
+        open_set(saved(np.save, tmp_path / "a.npy", COLOUR), levels=0)
+    with pytest.raises(ValueError, match="has image files, and the data are continuous"):
+        open_set(write_files(tmp_path / "out", COLOUR), levels=0)
+
+
 MEASURED = """
 import resource, sys
 from pathlib import Path
