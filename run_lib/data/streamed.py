@@ -71,20 +71,16 @@ class Streamed(Rows):
 
     def read(self, indices: Indices) -> Tensor:
         wanted = np.asarray(indices, dtype=np.int64)
-        order = np.argsort(wanted, kind="stable")
-        found = np.empty((len(wanted), *self.shape), self.header.dtype)
+        places, back = np.unique(wanted, return_inverse=True)
+        found = np.empty((len(places), *self.shape), self.header.dtype)
         size = math.prod(self.shape) * self.header.dtype.itemsize
-        last, values = -1, b""
         try:
-            for place in order.tolist():
-                index = int(wanted[place])
-                if index != last:
-                    self._stream.seek(self.header.start + index * size)
-                    last, values = index, self._stream.read(size)
-                found[place] = np.frombuffer(values, self.header.dtype).reshape(self.shape)
+            for row, place in enumerate(places.tolist()):
+                self._stream.seek(self.header.start + place * size)
+                found[row] = np.frombuffer(self._stream.read(size), self.header.dtype).reshape(self.shape)
         except (zipfile.BadZipFile, zlib.error, EOFError, ValueError) as error:
             raise UnreadableError(f"{self.path}: {self.name} is damaged.") from error
-        return as_tensor(found)
+        return as_tensor(found[back])
 
 
 def open_array(path: Path, name: str) -> Rows:

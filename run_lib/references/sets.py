@@ -42,7 +42,8 @@ def open_set(path: Path, levels: int = 256) -> Split:
         path: of a folder of image files in which each subfolder is a class; of a zip of such files, with StyleGAN's
             and EDM's labels if it has them; of an ``.npz`` with ``arr_0`` (labels in ``arr_1``), ``samples`` or
             ``images``; or of an ``.npy``. Arrays are (N, H, W, C), (N, C, H, W) or (N, H, W); see ``channels_first``.
-        levels: number of values of a pixel, from 0 on.
+        levels: number of values of a pixel, from 0 on; 0: continuous data, arrays of floats (N, ...), which need be
+            no images.
 
     Raises:
         ValueError: there are fewer than two images, or images of several sizes, of other channels than grey or
@@ -80,7 +81,8 @@ def _opened(path: Path, levels: int) -> tuple[Split, int]:
             found = open_packed(path, "integers (N, H, W, C) or (N, C, H, W)")
         case _:
             raise ValueError(f"{path} is no folder, .zip, .npz or .npy: sets of images are read from these.")
-    rows = channels_first(found.rows, str(path))
+    images = levels > 0 or len(found.rows.shape) == 3
+    rows = channels_first(found.rows, str(path)) if images else found.rows
     return replace(found, rows=rows), _check_values(rows, path, levels)
 
 
@@ -128,6 +130,8 @@ def _check_levels(images: Tensor, some: range, path: Path, levels: int) -> None:
             raise ValueError(
                 f"{path}: image {some[int(bad.nonzero()[0])]} has values that are NaN or infinite."
             )
+        if not levels:
+            return
         least, most = float(images.min()), float(images.max())
         top = levels - 1
         scaled = f"x * {top}" if 0 <= least <= most <= 1 else f"(x + 1) * {top / 2:g}"
@@ -136,6 +140,8 @@ def _check_levels(images: Tensor, some: range, path: Path, levels: int) -> None:
             f"{path} holds {str(images.dtype)[6:]} from {least:.4g} to {most:.4g}, and images are scored as levels 0 "
             f"to {top}: save numpy.rint({scaled}).astype('uint{8 if levels <= 256 else 16}')."
         )
+    if not levels:
+        raise ValueError(f"{path} holds {str(images.dtype)[6:]}, and the data are continuous: save floats.")
     if images.dtype == torch.bool:
         raise ValueError(f"{path} holds truth values; save integers 0 to {levels - 1}.")
     # Compared as Python's integers: torch would wrap the number of levels to the type of the images.
@@ -169,6 +175,8 @@ def _files(found: Split, path: Path, levels: int) -> tuple[Split, int]:
     Raises:
         ValueError: files that cannot be read, of several sizes, or of a form that must be converted.
     """
+    if not levels:
+        raise ValueError(f"{path} has image files, and the data are continuous: save floats as .npy or .npz.")
     rows = found.rows
     assert isinstance(rows, ImageFiles), "image files are read by name"
     seen, sizes, colour, looked = _Seen(), dict[tuple[int, int], str](), False, list[str]()

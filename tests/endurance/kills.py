@@ -65,7 +65,7 @@ can look for its parent, which takes half a minute where other work has the proc
 CASES = {
     "train": ["train", "training.n_iters=24", "training.snapshot_freq=8", "training.snapshot_sampling=True"],
     "eval": ["eval", "eval.enable_loss=True"],
-    "sample": ["sample", "sampling.num_samples=40", "sampling.trajectory=2"],
+    "sample": ["sample", "sampling.num_samples=40", "sampling.trajectory=2", "sampling.png=True"],
     "tune": ["tune", "tune.sweep=num_steps=2,4", "tune.repeats=3", "tune.num_samples=80"],
     "tune, 2 processes": ["tune", "tune.sweep=num_steps=2,4", "tune.repeats=2", "tune.num_samples=80",
                           "tune.processes=2"],

@@ -6,6 +6,7 @@ import collections
 import io
 import os
 import pickle
+import pickletools
 from pathlib import Path
 from typing import Any
 
@@ -130,6 +131,7 @@ HOSTILE = {
     "load": Reduces(np.load, ("x",)),
     "objects": np.array([runs], dtype=object),
     "fields": np.zeros(1, dtype=[("a", "f4")]),
+    "fields of a plain type": Reduces(np.dtype, ("f8", False, True), (3, "<", None, ("a",), {}, -1, -1, 0)),
 }  # fmt: skip
 
 
@@ -141,7 +143,11 @@ def test_nothing_of_a_hostile_pickle_runs(what: str, protocol: int) -> None:
     with pytest.raises(ValueError, match=r"^stats\.pkl is refused: it is a pickle that names \S+") as caught:
         read(content)
     assert str(caught.value).count("\n") == 0
-    if what not in ("objects", "fields"):  # where it is allowed, it stands for itself
+    if what not in (
+        "objects",
+        "fields",
+        "fields of a plain type",
+    ):  # where it is allowed, it stands for itself
         read(content, allowed=anything)
     assert not RAN
 
@@ -163,6 +169,8 @@ def test_what_is_not_known_stands_for_itself_where_that_is_allowed() -> None:
         read(pickle.dumps(Settings()), allowed=lambda asked: asked == "other")
 
 
+ONES = pickle.dumps(np.ones(2), 2)
+"""Its last operations remember the state and fill the array by it."""
 OPERATIONS = {
     "an extension": b"\x80\x02\x82\x01.",
     "a persistent id": b"Pwhere\n.",
@@ -171,11 +179,16 @@ OPERATIONS = {
     "a state for a name": b"cnumpy\nndarray\n}b.",
     "a call of a name without a maker": b"cnumpy\nndarray\n)R.",
     "a call of a number": b"I1\n)R.",
-    "an array that is filled twice": pickle.dumps(np.ones(2), 2)[:-1] + b"h\0b.",
+    "an array that is filled twice": ONES[:-1] + b"h" + ONES[-3:-2] + b"b.",
     "appended to a number": b"I1\nI2\na.",
     "an entry of a list": b"]I1\nI2\ns.",
     "added to a list": b"\x80\x04](I1\n\x90.",
     "a key that is a list": b"}]I1\ns.",
+    "a nested key": b"}K\1\x85\x85Ns.",
+    "nested keys": b"(K\1\x85\x85Nd.",
+    "a nested member": pickle.dumps({((1,),)}, 4),
+    "a nested member of a frozen set": pickle.dumps(frozenset({((1,),)}), 4),
+    "keywords": b"\x80\x04cother\nThing\n)}X\1\0\0\0aK\1s\x92.",
     "nothing": b"",
     "no stop": b"]",
     "an empty stack": b".",
@@ -200,29 +213,68 @@ def test_a_truncated_pickle_is_an_error_wherever_it_ends() -> None:
             read(content[:end])
 
 
+def sized(content: bytes) -> bytes:
+    """Bytes as a pickle has them, after their number."""
+    return len(content).to_bytes(4, "little") + content
+
+
 def test_sizes_that_a_file_merely_states_take_no_memory() -> None:
     """Each would take more than 2**40 bytes, or longer than any test."""
     huge = (2**60).to_bytes(8, "little")
     array = pickle.dumps(np.ones(2), 2)
     tensor = pickle.dumps(torch.ones(300), 4)
     shape = tensor.rindex(b"M\x2c\x01")
-    for content in (
-        b"\x80\x04\x8e" + huge + b".",  # bytes
-        b"\x80\x05\x96" + huge + b".",  # a bytearray
-        array.replace(b"K\x02\x85", b"J\xff\xff\xff\x7f\x85"),  # an array of 2**31 - 1 numbers
-        tensor[:shape] + b"M\xff\xff" + tensor[shape + 3 :],  # a tensor that its storage does not hold
-        tensor.replace(b"M,\x01Nt", b"J\xff\xff\xff\x7fNt"),  # a storage that is not there
-        b"}K\x01\x85" + b"2\x86" * 200 + b"Ns.",  # a key whose hash is that of 2**200 numbers
+    storage = next(held for _, held, _ in pickletools.genops(tensor) if isinstance(held, bytes))
+    larger = storage.replace(b"M,\x01Nt", b"J\xff\xff\xff\x7fNt")
+    for content, said in (
+        (b"\x80\x04\x8e" + huge + b".", "truncated"),  # bytes
+        (b"\x80\x05\x96" + huge + b".", "truncated"),  # a bytearray
+        (array.replace(b"K\x02\x85", b"J\xff\xff\xff\x7f\x85"), r"an array of shape \(2147483647,\)"),
+        (tensor[:shape] + b"M\xff\xff" + tensor[shape + 3 :], "its storage is too small"),
+        (tensor.replace(sized(storage), sized(larger)), "a storage that is larger than what it holds"),
+        (b"}K\x01\x85" + b"2\x86" * 200 + b"Ns.", "truncated"),  # a key whose hash is that of 2**200 numbers
     ):
-        with pytest.raises(ValueError, match=r"^stats\.pkl "):
+        with pytest.raises(ValueError, match=said):
             read(content)
     assert read(b"\x80\x04\x95" + huge + b"].") == []  # a frame
     assert read(b"]r\xff\xff\xff\xff.") == []  # a place among the objects that are remembered
 
 
+def test_types_that_are_no_numbers_are_named() -> None:
+    with pytest.raises(ValueError, match=r"names numpy\.dtype\('O8'\)"):
+        read(pickle.dumps(np.array([1, "a"], dtype=object)))
+    with pytest.raises(ValueError, match=r"names a kind of array that is not numpy's own"):
+        read(pickle.dumps(np.ones((1, 1)).view(np.recarray)), allowed=anything)
+
+
+def test_instances_of_old_protocols_stand_for_themselves() -> None:
+    for content in (
+        b"(K\1iother\nThing\n.",
+        b"(cother\nThing\nK\1o.",
+        b"\x80\x04cother\nThing\nK\1\x85}\x92.",
+    ):
+        found = read(content, allowed=anything)
+        assert (found.name, found.arguments) == ("other.Thing", (1,))
+
+
+def test_a_state_dictionary_has_attributes_of_its_own() -> None:
+    written = torch.nn.Linear(2, 1).state_dict()
+    found = read(pickle.dumps(written))
+    assert list(found) == list(written) and torch.equal(found["weight"], written["weight"])
+
+
+def test_too_little_memory_is_no_fault_of_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_memory(*_: Any) -> Any:
+        raise MemoryError
+
+    monkeypatch.setattr("run_lib.references.pickles._Interpreter.load", no_memory)
+    with pytest.raises(MemoryError):
+        read(b"].")
+
+
 def test_endless_objects_are_counted() -> None:
     with pytest.raises(ValueError, match="more than 4000000 objects"):
-        read(b"]0" * 2_000_001 + b"].")
+        read(b"\x80\x04\x95" + (4_000_004).to_bytes(8, "little") + b"]0" * 2_000_001 + b"].")
 
 
 def test_files_that_are_none(tmp_path: Path) -> None:

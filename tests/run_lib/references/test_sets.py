@@ -115,10 +115,11 @@ def test_classes_of_folders_archives_and_arrays(tmp_path: Path) -> None:
 
 def test_grey_files_among_coloured_ones(tmp_path: Path) -> None:
     folder = write_files(tmp_path / "out", COLOUR)
-    Image.fromarray(GREY[0, ..., 0]).save(folder / "00000.png")
-    found = open_set(folder)
-    np.testing.assert_array_equal(found.images[0].numpy(), first(GREY.repeat(3, -1))[0])
-    np.testing.assert_array_equal(found.images[1:].numpy(), first(COLOUR)[1:])
+    for index in (0, 5):
+        Image.fromarray(GREY[index, ..., 0]).save(folder / f"{index:05d}.png")
+    found = open_set(folder).images.numpy()
+    np.testing.assert_array_equal(found[[0, 5]], first(GREY.repeat(3, -1))[[0, 5]])
+    np.testing.assert_array_equal(found[1:5], first(COLOUR)[1:5])
 
 
 @pytest.mark.parametrize("form", ["folder", "zip", "npz of ADM", "npz, compressed", "npy"])
@@ -256,6 +257,27 @@ def test_levels_of_other_numbers(tmp_path: Path) -> None:
     np.testing.assert_array_equal(found.images.numpy(), first(GREY % 17))
     with pytest.raises(ValueError, match="out has values up to 16"):
         _ = open_set(tmp_path / "out", levels=16).images
+    with pytest.raises(ValueError, match=r"00000\.png is of 8 bits a channel"):
+        open_set(tmp_path / "out", levels=65536)
+
+
+@pytest.mark.parametrize("shape", [(2,), (3, 9), (5, 4, 3), (3, 5, 4)])
+def test_continuous_data_of_any_shape(shape: tuple[int, ...], tmp_path: Path) -> None:
+    """Points, signals, and images in either layout."""
+    values = np.random.default_rng(2).normal(size=(6, *shape)).astype(np.float32)
+    expected = values.transpose(0, 3, 1, 2) if shape == (5, 4, 3) else values
+    for path in (saved(np.save, tmp_path / "a.npy", values), saved(np.savez, tmp_path / "a.npz", values)):
+        np.testing.assert_array_equal(open_set(path, levels=0).images.numpy(), expected)
+    values[3] = np.nan
+    with pytest.raises(ValueError, match="image 3 has values that are NaN"):
+        open_set(saved(np.save, tmp_path / "a.npy", values), levels=0)
+
+
+def test_levels_are_no_continuous_data(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="holds uint8, and the data are continuous: save floats"):
+        open_set(saved(np.save, tmp_path / "a.npy", COLOUR), levels=0)
+    with pytest.raises(ValueError, match="has image files, and the data are continuous"):
+        open_set(write_files(tmp_path / "out", COLOUR), levels=0)
 
 
 MEASURED = """

@@ -222,7 +222,10 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
         {"protocol": np.array("{}"), "count": np.array(2)},
         "a protocol that is none of ours",
     ),
-    "no count": ({"protocol": np.array("{}"), "count": np.array(-2)}, "none of ours"),
+    "no count": (
+        {"protocol": np.array('{"extractor": "pca", "protocol": {}}'), "count": np.array(-2)},
+        "a count that is no number of images",
+    ),
     "nothing of ours": (
         {"protocol": np.array('{"extractor": "pca", "protocol": {}}'), "count": np.array(2)},
         "no means and covariances",
@@ -261,15 +264,19 @@ FILES: dict[str, tuple[Callable[[Path], object], str]] = {
     "text.pt": (lambda path: path.write_text("no archive"), "none of torch-fidelity's"),
     "code.pt": (lambda path: torch.save({"mu": print}, path), r"names (__builtin__|builtins)\.print"),
     "other.pt": (lambda path: torch.save([1], path), "holds a list"),
+    "compressed.pt": (
+        lambda path: path.write_bytes(npz_bytes(compressed=True)),
+        "which torch.save never writes",
+    ),
     "archive.pt": (lambda path: path.write_bytes(npz_bytes()), "none that torch.save wrote"),
 }
 
 
-def npz_bytes() -> bytes:
+def npz_bytes(compressed: bool = False) -> bytes:
     import io
 
     stream = io.BytesIO()
-    np.savez(stream, a=MEAN)
+    (np.savez_compressed if compressed else np.savez)(stream, a=np.zeros(999))
     return stream.getvalue()
 
 
