@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html.parser
+import os
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -348,3 +349,38 @@ def test_nearest_neighbours_have_a_section(tmp_path: Path) -> None:
     coloured(tmp_path / "eval/nearest_60.png", 0x123)
     page = Elements(write_page(tmp_path).read_text())
     assert re.search("nearest to them: nearest_60", " ".join(str(i["alt"]) for i in page.of("img")))
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("eval/report.json", '{"numbers": [{"name": 3}]}'),
+        ("eval/report.json", '{"numbers": 5}'),
+        ("samples/samples.json", '{"count": "many"}'),
+        ("tune/table.json", '{"rows": []}'),
+        ("tune/table.json", "[1"),
+        ("control/inpaint/report.json", '{"mean": 3}'),
+    ],
+)
+def test_odd_contents_are_named(name: str, content: str, tmp_path: Path) -> None:
+    """The page has everything else."""
+    everything(tmp_path)
+    (tmp_path / name).write_text(content)
+    text = Elements(write_page(tmp_path).read_text()).text
+    assert re.search(rf"Not read {re.escape(str(tmp_path / name))} ", text.replace("  ", " "))
+
+
+def test_numbers_of_odd_kinds_are_not_shown(tmp_path: Path) -> None:
+    evaluated(tmp_path, number("precision", 0.5, count="many"))
+    text = Elements(write_page(tmp_path).read_text()).text
+    assert "report.json has numbers whose entries are of another kind" in text
+
+
+def test_nobody_waits_for_a_pipe(tmp_path: Path) -> None:
+    evaluated(tmp_path, number("precision", 0.5))
+    os.mkfifo(tmp_path / "eval/samples_60.png")
+    os.mkfifo(tmp_path / "config.json")
+    assert (
+        "samples_60.png cannot be shown: it is no regular file"
+        in Elements(write_page(tmp_path).read_text()).text
+    )
