@@ -18,8 +18,10 @@ LEVEL = 0.05
 SMALLER = frozenset(
     {"loss", "bpd", "vlb", "frechet", "fid", "sfid", "kid", "kernel", "mmd", "sliced_wasserstein"}
 )
-LARGER = frozenset({"nats", "precision", "recall", "density", "coverage", "inception_score", "accuracy"})
+LARGER = frozenset({"precision", "recall", "density", "coverage", "inception_score", "accuracy"})
 """Numbers that are the better the smaller or the larger they are, by their names before a slash or an at sign."""
+MEANS = frozenset({"loss", "bpd", "nats", "vlb", "accuracy"})
+"""Numbers that are means over images; others, such as a Frechet distance, are biased by how many these are."""
 
 
 @dataclass(frozen=True)
@@ -71,8 +73,18 @@ def normal_quantile(comparisons: int) -> float:
 
 def direction(name: str) -> int:
     """1: larger is better; -1: smaller is; 0: neither is known."""
-    family = name.partition("/")[0].partition("@")[0]
-    return 1 if family in LARGER else -1 if family in SMALLER else 0
+    return 1 if _kind(name) in LARGER else -1 if _kind(name) in SMALLER else 0
+
+
+def _kind(name: str) -> str:
+    return name.partition("/")[0].partition("@")[0]
+
+
+def comparable(name: str, runs: Sequence[Candidate]) -> bool:
+    """Whether a number of the runs is of one unit, and of as many images where these bias it."""
+    held = [run.numbers[name] for run in runs if name in run.numbers]
+    counts = {0} if _kind(name) in MEANS else {number.count for number in held}
+    return len(counts) == 1 and len({number.unit for number in held}) == 1
 
 
 def difference(name: str, one: Candidate, other: Candidate) -> Difference:
@@ -144,7 +156,12 @@ def best(name: str, runs: Sequence[Candidate]) -> Candidate | None:
     """
     sign = direction(name)
     have = [run for run in runs if name in run.numbers and math.isfinite(run.numbers[name].value)]
-    if not sign or len(have) < 2 or any(run.numbers[name].is_reference for run in have):
+    if (
+        not sign
+        or len(have) < 2
+        or not comparable(name, have)
+        or any(run.numbers[name].is_reference for run in have)
+    ):
         return None
     first = max(have, key=lambda run: sign * run.numbers[name].value)
     pairs = len(list(itertools.combinations(have, 2)))

@@ -181,8 +181,8 @@ class Found:
         ):
             self.controlled.append(read_record(path, lambda content: Controlled.of(folder, content)))
             return
-        if isinstance(content := read_json(path), dict) and "numbers" not in content:
-            return  # of another mode
+        if os.path.lexists(folder / "settings.json"):
+            return  # of a mode that the page has no part for
         report = Report(path, writes=False)
         if not all(_is_sound(number) for number in report):
             raise ValueError("has numbers whose entries are of another kind.")

@@ -113,6 +113,14 @@ def test_best_is_best_of_all_beyond_the_errors(
     assert found is (None if winner is None else runs[winner])
 
 
+def test_other_numbers_of_samples_are_not_compared(tmp_path: Path) -> None:
+    """They bias a Frechet distance; a mean over images they do not."""
+    for name, compared in (("frechet/pixels", False), ("loss/test", True)):
+        one = candidate(tmp_path / f"{name} one", number(name, 5.0, 0.01, count=300))
+        other = candidate(tmp_path / f"{name} other", number(name, 3.0, 0.01, count=1000))
+        assert best(name, [one, other]) is (other if compared else None)
+
+
 def test_equal_runs_have_no_best(tmp_path: Path) -> None:
     """Of four equal runs one is marked in at most 5 % of comparisons, all together: of 1000, to within 2 x 0.7 %."""
     made = candidate(tmp_path, number("recall", 0.0))
