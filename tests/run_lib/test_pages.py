@@ -14,6 +14,8 @@ from PIL import Image
 
 from run_lib.config.mode import register_mode
 from run_lib.evaluation.report import IncompleteError, Number
+from run_lib.files import write_json
+from run_lib.ours import mark
 from run_lib.pages.markup import Markup, escaped, tag
 from run_lib.pages.numbers import families, interval, table_of
 from run_lib.pages.page import MARK, reported, write_page
@@ -384,3 +386,10 @@ def test_nobody_waits_for_a_pipe(tmp_path: Path) -> None:
         "samples_60.png cannot be shown: it is no regular file"
         in Elements(write_page(tmp_path).read_text()).text
     )
+
+
+def test_reports_of_other_modes_are_left_alone(tmp_path: Path) -> None:
+    """``reconstruct`` writes one too, beside its settings."""
+    for name, content in (("settings.json", {**mark("reconstruct")}), ("report.json", {"images": 3})):
+        write_json(tmp_path / "reconstruct" / name, content)
+    assert not Elements(write_page(tmp_path).read_text()).of("h2")
