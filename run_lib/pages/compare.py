@@ -137,7 +137,7 @@ def _differences(name: str, runs: Sequence[Candidate]) -> Iterator[tuple[str, st
     pairs = list(itertools.combinations(have, 2))
     if not comparable(name, have):
         counts = ", ".join(f"{run.name} {run.numbers[name].count:,}" for run in have)
-        yield "not compared", f"they are of other numbers of images ({counts}) or units"
+        yield "not compared", f"they are not measured in one way; images: {counts}"
         return
     for one, other in pairs:
         found = difference(name, one, other)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,12 +17,20 @@ from run_lib.pages.found import Evaluated
 LEVEL = 0.05
 """Probability that a number is marked as best of runs that are equal."""
 SMALLER = frozenset(
-    {"loss", "bpd", "vlb", "frechet", "fid", "sfid", "kid", "kernel", "mmd", "sliced_wasserstein"}
+    {
+        "loss", "bpd", "nats", "vlb", "frechet", "fid", "fid-infinity", "sfid", "kid", "mmd", "fd-dinov2", "kd-dinov2", "clip-mmd", "fr\u00e9chet distance",
+        "fr\u00e9chet distance at infinity", "spatial fr\u00e9chet distance", "kernel distance",
+        "sliced wasserstein distance",
+    }
+)  # fmt: skip
+LARGER = frozenset(
+    {"precision", "recall", "density", "coverage", "inception score", "accuracy", "labels recognised"}
 )
-LARGER = frozenset({"precision", "recall", "density", "coverage", "inception_score", "accuracy"})
-"""Numbers that are the better the smaller or the larger they are, by their names before a slash or an at sign."""
+"""Numbers that are the better the smaller or the larger they are, by what stands before a slash, a comma or an @."""
 MEANS = frozenset({"loss", "bpd", "nats", "vlb", "accuracy"})
 """Numbers that are means over images; others, such as a Frechet distance, are biased by how many these are."""
+HOW = ("metric", "weights", "resize", "range", "reference")
+"""Entries of a protocol that say how samples are measured, and not what they are."""
 
 
 @dataclass(frozen=True)
@@ -77,14 +86,17 @@ def direction(name: str) -> int:
 
 
 def _kind(name: str) -> str:
-    return name.partition("/")[0].partition("@")[0]
+    return re.split("[/@,]", name.lower())[0]
 
 
 def comparable(name: str, runs: Sequence[Candidate]) -> bool:
-    """Whether a number of the runs is of one unit, and of as many images where these bias it."""
+    """Whether a number of the runs is measured in one way: unit, extractor, reference, and, where these bias it, as
+    many images."""
     held = [run.numbers[name] for run in runs if name in run.numbers]
     counts = {0} if _kind(name) in MEANS else {number.count for number in held}
-    return len(counts) == 1 and len({number.unit for number in held}) == 1
+    protocols = [getattr(number, "protocol", {}) for number in held]
+    measured = {tuple(str(protocol.get(key, "")) for key in HOW) for protocol in protocols}
+    return len(counts) == len(measured) == len({number.unit for number in held}) == 1
 
 
 def difference(name: str, one: Candidate, other: Candidate) -> Difference:

@@ -281,8 +281,10 @@ def _is_sound(number: Number) -> bool:
     }
     real = (number.value, number.nfe, number.seconds)
     errors = (number.stderr, number.stderr_images, number.stderr_draws, number.stderr_probes)
-    return all(isinstance(entry, kind) for kind, entries in kinds.items() for entry in entries) and all(
-        isinstance(entry, int | float) for entry in (*real, *(error for error in errors if error is not None))
+    return (
+        all(isinstance(entry, kind) for kind, entries in kinds.items() for entry in entries)
+        and all(isinstance(entry, int | float) for entry in (*real, *(e for e in errors if e is not None)))
+        and isinstance(getattr(number, "protocol", {}), Mapping)
     )
 
 

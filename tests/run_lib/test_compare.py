@@ -19,7 +19,7 @@ from run_lib.pages.found import Found
 from tests.run_lib.chromium import needs_browser, seen
 from tests.run_lib.pages import BASIS, coloured, evaluated, number, sampled, trained
 from tests.run_lib.program import program
-from tests.run_lib.test_pages import Elements
+from tests.run_lib.test_pages import Elements, WithProtocol
 
 
 def candidate(workdir: Path, *given: Number, basis: Basis = BASIS) -> Candidate:
@@ -100,8 +100,9 @@ def test_likelihoods_are_paired_image_by_image(tmp_path: Path) -> None:
     ("name", "values", "winner"),
     [
         ("frechet/pixels", (5.0, 3.0, 4.5), 1),
-        ("frechet@inception", (5.0, 3.0, 4.5), 1),
-        ("precision", (0.5, 0.3, 0.45), 0),
+        ("FID", (5.0, 3.0, 4.5), 1),
+        ("Fr\u00e9chet distance, DINOv2, class 3", (5.0, 3.0, 4.5), 1),
+        ("precision, Inception", (0.5, 0.3, 0.45), 0),
         ("frechet/pixels", (3.1, 3.0, 4.5), None),
         ("unheard of", (5.0, 3.0, 4.5), None),
         ("frechet/pixels", (5.0, math.nan, 3.0), 2),
@@ -123,6 +124,19 @@ def test_other_numbers_of_samples_are_not_compared(tmp_path: Path) -> None:
         one = candidate(tmp_path / f"{name} one", number(name, 5.0, 0.01, count=300))
         other = candidate(tmp_path / f"{name} other", number(name, 3.0, 0.01, count=1000))
         assert best(name, [one, other]) is (other if compared else None)
+
+
+def test_other_extractors_are_not_compared(tmp_path: Path) -> None:
+    """Nor other references; another sampler is what runs are compared for."""
+    one, other = (
+        candidate(tmp_path / name, number("FID", value, 0.01))
+        for name, value in (("one", 5.0), ("other", 3.0))
+    )
+    for key, compared in (("weights", False), ("reference", False), ("sampler", True)):
+        for run, said in ((one, "this"), (other, "that")):
+            plain = {name: value for name, value in vars(run.numbers["FID"]).items() if name != "protocol"}
+            run.numbers["FID"] = WithProtocol(**plain, protocol={key: said})
+        assert best("FID", [one, other]) is (other if compared else None)
 
 
 def test_equal_runs_are_told_apart_in_five_of_a_hundred(tmp_path: Path) -> None:

@@ -151,7 +151,8 @@ class WithProtocol(Number):
 def test_a_number_opens_to_its_protocol() -> None:
     """Value, error, images, step, seed, fingerprint; and what a protocol says besides."""
     plain = number("precision", 0.205, 0.0128, fingerprint="ba72341c5a494f13")
-    made = WithProtocol(**{**vars(plain), "protocol": {"extractor": "pixels, hash 1f2e", "split": "test"}})
+    given = {name: value for name, value in vars(plain).items() if name != "protocol"}
+    made = WithProtocol(**given, protocol={"extractor": "pixels, hash 1f2e", "split": "test"})
     text = Elements(table_of([made], "Numbers")).text
     for told in (
         "0.205",
