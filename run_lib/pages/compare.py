@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from run_lib.evaluation.checkpoints import names_of
 from run_lib.evaluation.report import Number
-from run_lib.pages.differences import Candidate, best, difference, normal_quantile
+from run_lib.pages.differences import Candidate, best, comparable, difference, normal_quantile
 from run_lib.pages.found import Found
 from run_lib.pages.images import drawn, shown
 from run_lib.pages.markup import Markup, details, facts, joined, table, tag
@@ -135,6 +135,10 @@ def _differences(name: str, runs: Sequence[Candidate]) -> Iterator[tuple[str, st
     """Each pair's difference with its interval, and whether it is paired."""
     have = [run for run in runs if name in run.numbers and math.isfinite(run.numbers[name].value)]
     pairs = list(itertools.combinations(have, 2))
+    if not comparable(name, have):
+        counts = ", ".join(f"{run.name} {run.numbers[name].count:,}" for run in have)
+        yield "not compared", f"they are not measured in one way; images: {counts}"
+        return
     for one, other in pairs:
         found = difference(name, one, other)
         text = plain(found.value)

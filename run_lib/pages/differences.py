@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,10 +17,20 @@ from run_lib.pages.found import Evaluated
 LEVEL = 0.05
 """Probability that a number is marked as best of runs that are equal."""
 SMALLER = frozenset(
-    {"loss", "bpd", "vlb", "frechet", "fid", "sfid", "kid", "kernel", "mmd", "sliced_wasserstein"}
+    {
+        "loss", "bpd", "nats", "vlb", "frechet", "fid", "fid-infinity", "sfid", "kid", "mmd", "fd-dinov2", "kd-dinov2", "clip-mmd", "fr\u00e9chet distance",
+        "fr\u00e9chet distance at infinity", "spatial fr\u00e9chet distance", "kernel distance",
+        "sliced wasserstein distance",
+    }
+)  # fmt: skip
+LARGER = frozenset(
+    {"precision", "recall", "density", "coverage", "inception score", "accuracy", "labels recognised"}
 )
-LARGER = frozenset({"nats", "precision", "recall", "density", "coverage", "inception_score", "accuracy"})
-"""Numbers that are the better the smaller or the larger they are, by their names before a slash or an at sign."""
+"""Numbers that are the better the smaller or the larger they are, by what stands before a slash, a comma or an @."""
+MEANS = frozenset({"loss", "bpd", "nats", "vlb", "accuracy"})
+"""Numbers that are means over images; others, such as a Frechet distance, are biased by how many these are."""
+HOW = ("metric", "weights", "resize", "range", "reference")
+"""Entries of a protocol that say how samples are measured, and not what they are."""
 
 
 @dataclass(frozen=True)
@@ -71,8 +82,21 @@ def normal_quantile(comparisons: int) -> float:
 
 def direction(name: str) -> int:
     """1: larger is better; -1: smaller is; 0: neither is known."""
-    family = name.partition("/")[0].partition("@")[0]
-    return 1 if family in LARGER else -1 if family in SMALLER else 0
+    return 1 if _kind(name) in LARGER else -1 if _kind(name) in SMALLER else 0
+
+
+def _kind(name: str) -> str:
+    return re.split("[/@,]", name.lower())[0]
+
+
+def comparable(name: str, runs: Sequence[Candidate]) -> bool:
+    """Whether a number of the runs is measured in one way: unit, extractor, reference, and, where these bias it, as
+    many images."""
+    held = [run.numbers[name] for run in runs if name in run.numbers]
+    counts = {0} if _kind(name) in MEANS else {number.count for number in held}
+    protocols = [getattr(number, "protocol", {}) for number in held]
+    measured = {tuple(str(protocol.get(key, "")) for key in HOW) for protocol in protocols}
+    return len(counts) == len(measured) == len({number.unit for number in held}) == 1
 
 
 def difference(name: str, one: Candidate, other: Candidate) -> Difference:
@@ -144,7 +168,12 @@ def best(name: str, runs: Sequence[Candidate]) -> Candidate | None:
     """
     sign = direction(name)
     have = [run for run in runs if name in run.numbers and math.isfinite(run.numbers[name].value)]
-    if not sign or len(have) < 2 or any(run.numbers[name].is_reference for run in have):
+    if (
+        not sign
+        or len(have) < 2
+        or not comparable(name, have)
+        or any(run.numbers[name].is_reference for run in have)
+    ):
         return None
     first = max(have, key=lambda run: sign * run.numbers[name].value)
     pairs = len(list(itertools.combinations(have, 2)))

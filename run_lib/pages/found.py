@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -12,7 +12,8 @@ from typing import Any
 
 from run_lib.evaluation.checkpoints import by_checkpoint
 from run_lib.evaluation.report import Number, Report
-from run_lib.files import read_json
+from run_lib.faults import naming
+from run_lib.files import read_json, read_record
 from run_lib.ours import MADE_BY, record_of
 
 DEPTH = 3
@@ -59,11 +60,28 @@ class Tuned:
 
     Attributes:
         folder: of its table.
-        table: content of ``table.json``.
+        rows: a setting and its scores, each, by the heads of the table.
+        best: field and value of the best setting.
+        ranked_by: the score by which it is.
+        confidence: of the intervals, in (0, 1).
+        intervals: what they are, in words.
     """
 
     folder: Path
-    table: Mapping[str, Any]
+    rows: list[dict[str, Any]]
+    best: dict[str, Any]
+    ranked_by: str
+    confidence: float
+    intervals: str
+
+    @classmethod
+    def of(cls, folder: Path, content: Any) -> Tuned:
+        """Of ``table.json``; raises what ``read_record`` expects of other content."""
+        first, *rest = (dict(row) for row in content["rows"])
+        best, ranked_by = dict(content["best"]), str(content["ranked_by"]["name"])
+        return cls(
+            folder, [first, *rest], best, ranked_by, float(content["confidence"]), str(content["intervals"])
+        )
 
 
 @dataclass(frozen=True)
@@ -72,12 +90,46 @@ class Controlled:
 
     Attributes:
         folder: of the report.
-        settings, report: content of ``settings.json`` and ``report.json``.
+        mean, measurement: scores of the results and of the measurement, by name.
+        images: scores of the results of each image, which is ``image``.
+        skipped: number of images that could not be read.
     """
 
     folder: Path
-    settings: Mapping[str, Any]
-    report: Mapping[str, Any]
+    mean: dict[str, Any]
+    measurement: dict[str, Any]
+    images: list[dict[str, Any]]
+    skipped: int
+
+    @classmethod
+    def of(cls, folder: Path, content: Any) -> Controlled:
+        """Of ``report.json``; raises what ``read_record`` expects of other content."""
+        images = [dict(image) for image in content["images"]]
+        mean, measurement = dict(content["mean"]), dict(content.get("measurement", {}))
+        return cls(folder, mean, measurement, images, len(content.get("skipped", ())))
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """What is known of the samples.
+
+    Attributes:
+        count: of them.
+        nfe: network evaluations for each.
+        step: of the checkpoint.
+        classes: their names; empty: none are known.
+    """
+
+    count: int
+    nfe: float
+    step: int
+    classes: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, content: Any) -> Sampled:
+        """Of ``samples.json``; raises what ``read_record`` expects of other content."""
+        classes = tuple(str(name) for name in content.get("classes", ()))
+        return cls(int(content["count"]), float(content["nfe"]), int(content["step"]), classes)
 
 
 @dataclass
@@ -86,11 +138,13 @@ class Found:
 
     Attributes:
         workdir: the work directory.
+        sampled: the samples; None: there are none.
         evaluated, tuned, controlled: by mode, in the order of their folders' names.
         unread: why files with the names of ours are not on the page.
     """
 
     workdir: Path
+    sampled: Sampled | None = None
     evaluated: list[Evaluated] = field(default_factory=list)
     tuned: list[Tuned] = field(default_factory=list)
     controlled: list[Controlled] = field(default_factory=list)
@@ -100,29 +154,43 @@ class Found:
     def of(cls, workdir: Path) -> Found:
         """Look into a work directory. What is not of ours, or damaged, is named in ``unread``."""
         found = cls(workdir)
+        found._take(workdir / "samples" / "samples.json", found._samples)
         for folder in folders(workdir, DEPTH):
-            for name, take in (("report.json", found._report), ("table.json", found._table)):
-                if not (folder / name).is_file():
-                    continue
-                try:
-                    take(folder)
-                except (ValueError, OSError) as error:
-                    found.unread.append(str(error))
+            found._take(folder / "report.json", found._report)
+            found._take(folder / "table.json", found._table)
         return found
 
-    def _report(self, folder: Path) -> None:
-        settings = record_of(folder / "settings.json", "control", ("task", "control", "sampling", "step"))
-        if settings is None:
-            report = Report(folder / "report.json", writes=False)
-            if any(True for _ in report):
-                self.evaluated.append(Evaluated(folder, report))
+    def _take(self, path: Path, take: Callable[[Path], None]) -> None:
+        if not path.is_file():
             return
-        self.controlled.append(
-            Controlled(folder, settings, _mapping(folder / "report.json", ("images", "mean")))
-        )
+        try:
+            with naming(path):
+                take(path)
+        except ValueError as error:
+            text = str(error)
+            self.unread.append(text if str(path) in text else f"{path} {text}")
 
-    def _table(self, folder: Path) -> None:
-        self.tuned.append(Tuned(folder, _mapping(folder / "table.json", ("rows", "ranked_by", "best"))))
+    def _samples(self, path: Path) -> None:
+        self.sampled = read_record(path, Sampled.of)
+
+    def _report(self, path: Path) -> None:
+        folder = path.parent
+        if (
+            record_of(folder / "settings.json", "control", ("task", "control", "sampling", "step"))
+            is not None
+        ):
+            self.controlled.append(read_record(path, lambda content: Controlled.of(folder, content)))
+            return
+        if os.path.lexists(folder / "settings.json"):
+            return  # of a mode that the page has no part for
+        report = Report(path, writes=False)
+        if not all(_is_sound(number) for number in report):
+            raise ValueError("has numbers whose entries are of another kind.")
+        if any(True for _ in report):
+            self.evaluated.append(Evaluated(folder, report))
+
+    def _table(self, path: Path) -> None:
+        self.tuned.append(read_record(path, lambda content: Tuned.of(path.parent, content)))
 
     @property
     def samples(self) -> Path:
@@ -141,7 +209,8 @@ class Found:
     @property
     def classes(self) -> list[str]:
         """Names of the classes; empty: none are known."""
-        named = (self.sampled.get("classes"), *(one.report.classes for one in self.evaluated))
+        drawn = self.sampled.classes if self.sampled else ()
+        named = (drawn, *(one.report.classes for one in self.evaluated))
         return next(([str(name) for name in names] for names in named if names), [])
 
     @cached_property
@@ -153,11 +222,6 @@ class Found:
     def sampling(self) -> Mapping[str, Any]:
         """The record of the samples; empty: there are none."""
         return _record(self.samples / "settings.json")
-
-    @cached_property
-    def sampled(self) -> Mapping[str, Any]:
-        """What is known of the samples: count, evaluations, step; empty: there are none."""
-        return _record(self.samples / "samples.json")
 
     @property
     def settings(self) -> dict[str, str]:
@@ -202,19 +266,26 @@ def _record(path: Path) -> Mapping[str, Any]:
     return held if isinstance(held, dict) else {}
 
 
-def _mapping(path: Path, entries: tuple[str, ...]) -> Mapping[str, Any]:
-    """A JSON file of ours.
-
-    Raises:
-        ValueError: it is another's, or damaged.
-    """
-    try:
-        held = read_json(path)
-    except ValueError as error:
-        raise ValueError(f"{path} {error}") from error
-    if not isinstance(held, dict) or not all(entry in held for entry in entries):
-        raise ValueError(f"{path} is no report of ours: it lacks {', '.join(entries)}")
-    return held
+def _is_sound(number: Number) -> bool:
+    """Whether the entries of a number that was read are of their kinds."""
+    kinds: dict[type, tuple[object, ...]] = {
+        int: (number.count, number.step, number.seed),
+        str: (
+            number.name,
+            number.unit,
+            number.note,
+            number.config_hash,
+            number.fingerprint,
+            number.arithmetic,
+        ),
+    }
+    real = (number.value, number.nfe, number.seconds)
+    errors = (number.stderr, number.stderr_images, number.stderr_draws, number.stderr_probes)
+    return (
+        all(isinstance(entry, kind) for kind, entries in kinds.items() for entry in entries)
+        and all(isinstance(entry, int | float) for entry in (*real, *(e for e in errors if e is not None)))
+        and isinstance(getattr(number, "protocol", {}), Mapping)
+    )
 
 
 def _flat(value: Any, name: str = "") -> Iterator[tuple[str, str]]:

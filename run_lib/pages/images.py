@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import stat
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,14 +31,20 @@ def shown(path: Path, alt: str, caption: object = None, *, within: Path) -> Mark
     """
     name = path.relative_to(within).as_posix()
     try:
+        facts = path.stat()
+        if not stat.S_ISREG(facts.st_mode):  # a pipe would be waited for
+            raise OSError("it is no regular file")
+        if facts.st_size > MOST_BYTES:
+            megabytes = f"{facts.st_size / 2**20:.0f} MB"
+            return tag(
+                "p", f"{name} is of {megabytes}, too much for a page: look at the file.", class_="warning"
+            )
         content = path.read_bytes()
         with Image.open(io.BytesIO(content), formats=["PNG"]) as image:
             size = image.size
     except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:
-        return tag("p", f"{name} cannot be shown: {error}", class_="warning")
-    if len(content) > MOST_BYTES:
-        megabytes = f"{len(content) / 2**20:.0f} MB"
-        return tag("p", f"{name} is of {megabytes}, too much for a page: look at the file.", class_="warning")
+        why = "it is no PNG" if isinstance(error, UnidentifiedImageError) else str(error)
+        return tag("p", f"{name} cannot be shown: {why}", class_="warning")
     return figure(content, "png", alt, alt if caption is None else caption, size)
 
 

@@ -93,7 +93,7 @@ def _protocol(number: Number) -> list[tuple[str, object]]:
         ("images or samples", f"{number.count:,}" if number.count else ""),
         ("step", number.step),
         ("seed", number.seed),
-        ("evaluations", f"{number.nfe:g} of the network for each" if number.nfe else "none of a network"),
+        ("network evaluations", f"{number.nfe:g} for each" if number.nfe else "none"),
         ("computed in", number.arithmetic),
         ("seconds", tag("span", f"{number.seconds:.3g}", class_="seconds") if number.seconds else ""),
         ("configuration", tag("code", number.config_hash)),

@@ -127,13 +127,10 @@ def _by_step(steps: Steps, label: str) -> Markup:
 def _samples(found: Found) -> Markup | None:
     parts: list[Markup] = []
     if (path := found.samples / "samples.png").is_file():
-        facts_of = found.sampled
-        told = [
-            f"the first of {facts_of['count']:,} samples" if "count" in facts_of else "samples",
-            f"{facts_of['nfe']:g} network evaluations each" if "nfe" in facts_of else "",
-            f"checkpoint of step {facts_of['step']:,}" if "step" in facts_of else "",
-        ]
-        caption = ", ".join(part for part in told if part)
+        caption = "samples"
+        if (of := found.sampled) is not None:
+            each = f"{of.nfe:g} network evaluations each, checkpoint of step {of.step:,}"
+            caption = f"the first of {of.count:,} samples, {each}"
         parts.append(shown(path, f"Grid of samples: {caption}", caption, within=found.workdir))
     for one in found.evaluated:
         pictures = [path for path in one.pictures if path not in one.nearest]
@@ -196,24 +193,22 @@ def _tuned(found: Found) -> Markup | None:
 
 
 def _sweep(one: Tuned, found: Found) -> Markup:
-    content, rows = one.table, []
     hidden = ("by_seed", "lost", "failed", "best", "as good as the best", "seconds")
-    heads = [str(key) for key in content["rows"][0] if key not in hidden]
-    for row in content["rows"]:
+    heads = [str(key) for key in one.rows[0] if key not in hidden]
+    rows = []
+    for row in one.rows:
         word = "failed" if row.get("failed") else "best" if row.get("best") else ""
         word = word or ("as good" if row.get("as good as the best") else "")
         rows.append([*(_cell(row.get(head)) for head in heads), word])
-    best = ", ".join(f"{name}={value}" for name, value in content["best"].items())
-    ranked = _of(content, "ranked_by").get("name", "")
+    best = ", ".join(f"{name}={value}" for name, value in one.best.items())
     numeric = frozenset(range(1, len(heads)))
-    percent = f"{100 * float(content.get('confidence', 0.95)):g} %"
     return joined(
         tag("h3", one.folder.relative_to(found.workdir).as_posix()),
         tag(
             "p",
-            f"Best by {ranked}: ",
+            f"Best by {one.ranked_by}: ",
             tag("strong", best),
-            f". Intervals of {percent}; {content.get('intervals')}.",
+            f". Intervals of {100 * one.confidence:g} %; {one.intervals}.",
         ),
         *(
             shown(one.folder / name, alt, within=found.workdir)
@@ -239,16 +234,12 @@ def _controlled(found: Found) -> Markup | None:
 def _restored(one: Controlled, found: Found) -> Markup:
     names = {"psnr": "PSNR, dB", "ssim": "SSIM", "residual": "residual", "nfe": "evaluations"}
     heads = ["", *names.values()]
-    measured, mean = _of(one.report, "measurement"), _of(one.report, "mean")
-    rows: list[list[object]] = [["mean of the results", *(_cell(mean.get(key)) for key in names)]]
-    if any(value is not None for value in measured.values()):
-        rows.append(["the measurement as it is", *(_cell(measured.get(key)) for key in names)])
+    rows: list[list[object]] = [["mean of the results", *(_cell(one.mean.get(key)) for key in names)]]
+    if any(value is not None for value in one.measurement.values()):
+        rows.append(["the measurement as it is", *(_cell(one.measurement.get(key)) for key in names)])
     numeric = frozenset(range(1, len(heads)))
-    images = [
-        [image.get("image"), *(_cell(image.get(key)) for key in names)] for image in one.report["images"]
-    ]
+    images = [[image.get("image"), *(_cell(image.get(key)) for key in names)] for image in one.images]
     what = one.folder.relative_to(found.workdir).as_posix()
-    skipped = one.report.get("skipped") or ()
     return joined(
         tag("h3", what),
         shown(
@@ -259,7 +250,7 @@ def _restored(one: Controlled, found: Found) -> Markup:
         if (one.folder / "grid.png").is_file()
         else None,
         table(heads, rows, f"Scores of {what}", numeric=numeric),
-        tag("p", f"{len(skipped)} images could not be read.", class_="warning") if skipped else None,
+        tag("p", f"{one.skipped} images could not be read.", class_="warning") if one.skipped else None,
         details(
             "image by image"
             if len(images) <= MOST_IMAGES

@@ -43,7 +43,7 @@ tr.best th, tr.best td, td.best { font-weight: 650; }
 .numbers th { width: 45%; } .note { max-width: 30rem; color: var(--quiet); font-weight: 400; font-size: .8rem;
   line-height: 1.4; padding-left: 1.05rem; }
 .settings { columns: 19rem; column-gap: 2rem; padding: 0; list-style: none; font-size: .8rem; }
-.settings li { break-inside: avoid; padding: .12rem 0 .12rem 1rem; text-indent: -1rem; }
+.settings li { break-inside: avoid; line-height: 1.35; padding: .12rem 0 .12rem 1rem; text-indent: -1rem; }
 svg.bar { display: block; width: 9rem; height: 1.3rem; overflow: visible; }
 svg.bar line { stroke: var(--bar); stroke-width: 2; } svg.bar circle { fill: var(--bar); }
 svg.bar .floor { stroke: var(--floor); stroke-dasharray: 2 2; stroke-width: 1.5; }
@@ -57,7 +57,7 @@ dl { display: grid; grid-template-columns: minmax(6rem, max-content) 1fr; gap: .
   font-size: .875rem; font-weight: 400; }
 dt { color: var(--quiet); } dd { margin: 0; min-width: 0; }
 .side { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 17rem), 1fr)); gap: 0 1.5rem; }
-.classes { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 13rem), 1fr)); gap: .2rem 1.2rem; }
+.classes { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 18rem), 1fr)); gap: .2rem 1.2rem; }
 .classes figure { margin: .4rem 0; }
 .control { display: none; align-items: center; gap: .8rem; max-width: 32rem; }
 .control input { flex: 1; min-width: 0; accent-color: var(--accent); height: 2rem; }
@@ -79,11 +79,12 @@ footer { margin-top: 3rem; padding-top: .9rem; border-top: 1px solid var(--line)
   nav, .live .control { display: none; }
   h2, h3, summary { break-after: avoid; } figure, tr, dl { break-inside: avoid; }
   h2 { margin-top: 1.6rem; }
-  img { max-height: 200mm; width: auto; }
+  img { max-height: 110mm; width: auto; }
   .frames { grid-template-columns: repeat(6, 1fr); } .frames img { width: 100%; }
   .scroll { overflow: visible; }
-  .numbers dl { grid-template-columns: repeat(2, max-content 1fr); max-width: none; font-size: 7.5pt;
-    gap: .1rem .7rem; }
+  .numbers dl { display: block; min-width: 0; max-width: none; font-size: 7.5pt; line-height: 1.35; }
+  .numbers dt, .numbers dd { display: inline; } .numbers dt::after { content: "\\a0"; }
+  .numbers dd::after { content: "; "; } .numbers dd:last-child::after { content: "."; }
   .settings { columns: 2; font-size: 7pt; }
 }
 """

@@ -47,8 +47,10 @@ def _content(path: Path) -> Any:
     return path.read_bytes()
 
 
-_OF_THE_MOMENT = re.compile(r'<(span|code) class="(?:seconds|command)">.*?</\1>', re.DOTALL)
-"""Of a page: how long a number took, and the command, which names the folder."""
+_OF_THE_MOMENT = re.compile(
+    r'<(span|code|p) class="(?:seconds|command|eyebrow)">.*?</\1>|<(title|h1)>.*?</\2>', re.DOTALL
+)
+"""Of a page: the seconds that a number took, and the command and the headings, which name the folder."""
 
 
 def _plain(value: Any) -> Any:

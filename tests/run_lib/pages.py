@@ -24,11 +24,11 @@ def number(name: str, value: float, stderr: float | None = None, step: int = 60,
     return Number(name, value, stderr, step=step, **{**given, "fingerprint": BASIS.hash, **more})
 
 
-def evaluated(workdir: Path, *numbers: Number, folder: str = "eval", classes: tuple[str, ...] = ()) -> Report:
+def evaluated(workdir: Path, *numbers: Number, classes: tuple[str, ...] = (), basis: Basis = BASIS) -> Report:
     """A report of numbers."""
-    report = Report(workdir / folder / "report.json")
+    report = Report(workdir / "eval" / "report.json")
     report.classes = list(classes)
-    report.begin(60, CONFIG, BASIS)
+    report.begin(60, CONFIG, basis)
     report.add(*numbers)
     return report
 

@@ -237,6 +237,7 @@ def test_which_checkpoints(asked: dict[str, Any], steps: list[int], trained: Pat
     report = json.loads((trained / folder / "report.json").read_text())["numbers"]
     assert [n["step"] for n in report] == steps
     assert len({n["value"] for n in report}) == len(steps), "other weights, other numbers"
+    assert (trained / folder / "checkpoints.csv").is_file() == (len(steps) > 1)
 
 
 def test_checkpoint_that_is_not_there(trained: Path) -> None:

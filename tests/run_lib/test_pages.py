@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html.parser
+import os
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +14,8 @@ from PIL import Image
 
 from run_lib.config.mode import register_mode
 from run_lib.evaluation.report import IncompleteError, Number
+from run_lib.files import write_json
+from run_lib.ours import mark
 from run_lib.pages.markup import Markup, escaped, tag
 from run_lib.pages.numbers import families, interval, table_of
 from run_lib.pages.page import MARK, reported, write_page
@@ -148,7 +151,8 @@ class WithProtocol(Number):
 def test_a_number_opens_to_its_protocol() -> None:
     """Value, error, images, step, seed, fingerprint; and what a protocol says besides."""
     plain = number("precision", 0.205, 0.0128, fingerprint="ba72341c5a494f13")
-    made = WithProtocol(**{**vars(plain), "protocol": {"extractor": "pixels, hash 1f2e", "split": "test"}})
+    given = {name: value for name, value in vars(plain).items() if name != "protocol"}
+    made = WithProtocol(**given, protocol={"extractor": "pixels, hash 1f2e", "split": "test"})
     text = Elements(table_of([made], "Numbers")).text
     for told in (
         "0.205",
@@ -348,3 +352,45 @@ def test_nearest_neighbours_have_a_section(tmp_path: Path) -> None:
     coloured(tmp_path / "eval/nearest_60.png", 0x123)
     page = Elements(write_page(tmp_path).read_text())
     assert re.search("nearest to them: nearest_60", " ".join(str(i["alt"]) for i in page.of("img")))
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("eval/report.json", '{"numbers": [{"name": 3}]}'),
+        ("eval/report.json", '{"numbers": 5}'),
+        ("samples/samples.json", '{"count": "many"}'),
+        ("tune/table.json", '{"rows": []}'),
+        ("tune/table.json", "[1"),
+        ("control/inpaint/report.json", '{"mean": 3}'),
+    ],
+)
+def test_odd_contents_are_named(name: str, content: str, tmp_path: Path) -> None:
+    """The page has everything else."""
+    everything(tmp_path)
+    (tmp_path / name).write_text(content)
+    text = Elements(write_page(tmp_path).read_text()).text
+    assert re.search(rf"Not read {re.escape(str(tmp_path / name))} ", text.replace("  ", " "))
+
+
+def test_numbers_of_odd_kinds_are_not_shown(tmp_path: Path) -> None:
+    evaluated(tmp_path, number("precision", 0.5, count="many"))
+    text = Elements(write_page(tmp_path).read_text()).text
+    assert "report.json has numbers whose entries are of another kind" in text
+
+
+def test_nobody_waits_for_a_pipe(tmp_path: Path) -> None:
+    evaluated(tmp_path, number("precision", 0.5))
+    os.mkfifo(tmp_path / "eval/samples_60.png")
+    os.mkfifo(tmp_path / "config.json")
+    assert (
+        "samples_60.png cannot be shown: it is no regular file"
+        in Elements(write_page(tmp_path).read_text()).text
+    )
+
+
+def test_reports_of_other_modes_are_left_alone(tmp_path: Path) -> None:
+    """``reconstruct`` writes one too, beside its settings."""
+    for name, content in (("settings.json", {**mark("reconstruct")}), ("report.json", {"images": 3})):
+        write_json(tmp_path / "reconstruct" / name, content)
+    assert not Elements(write_page(tmp_path).read_text()).of("h2")
