@@ -21,7 +21,7 @@ from run_lib.evaluation.task import CheckpointTask
 from run_lib.pictures import picture, save_png
 from run_lib.sample import draw
 from run_lib.seeds import Use, stream_seed
-from run_lib.statistics import bootstrap
+from run_lib.statistics import bootstrap, share
 
 
 def evaluate_sampling(task: CheckpointTask, num_samples: int) -> None:
@@ -69,7 +69,9 @@ def _label_numbers(
     """How many samples a classifier of the training pixels takes for the class that they were asked for."""
     asked = recognised(train, fake)
     lowest = min(asked.by_class, key=lambda k: asked.by_class[k].value)
-    worst, note = asked.by_class[lowest], "support vector classifier of the training pixels"
+    count = int((fake.labels == lowest).sum())
+    worst = share(round(asked.by_class[lowest].value * count), count, among=len(asked.by_class))
+    note = "support vector classifier of the training pixels"
     numbers = [
         task.number(
             "labels recognised",
@@ -83,7 +85,7 @@ def _label_numbers(
             "labels recognised, least",
             worst.value,
             worst.stderr,
-            count=int((fake.labels == lowest).sum()),
+            count=count,
             unit="",
             note=f"of class {lowest}",
         ),

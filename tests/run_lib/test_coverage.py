@@ -10,7 +10,7 @@ import scipy.stats
 
 from run_lib.evaluation.likelihood_errors import spread
 from run_lib.evaluation.metrics import Gaussian, frechet_distance, precision_recall
-from run_lib.statistics import bootstrap, mean, proportion, t_interval
+from run_lib.statistics import bootstrap, mean, proportion, share, t_interval
 
 NORMAL = 2 * scipy.stats.norm.cdf(2) - 1
 """0.954: of a normal estimate with a known error."""
@@ -36,6 +36,24 @@ def test_shares_at_every_truth(count: int) -> None:
     ]
     assert min(covered) >= 0.919
     assert 0.95 < np.mean(covered) < 0.99
+
+
+@pytest.mark.parametrize(
+    ("among", "count", "least"), [(2, 50, 0.93), (10, 50, 0.88), (10, 100, 0.93), (10, 360, 0.92)]
+)
+def test_the_least_of_several_shares_at_every_truth(among: int, count: int, least: float) -> None:
+    """Exactly: of equal classes, where selection misleads most, the least has k hits with a probability of
+    P(all have k or more) - P(all have more)."""
+    small = np.geomspace(1e-4, 0.5, 50)
+    truths, hits = np.concatenate([small, 1 - small]), np.arange(count + 1)
+    found = [share(k, count, among) for k in hits.tolist()]
+    value, error = (np.array([getattr(f, name) for f in found]) for name in ("value", "stderr"))
+    covered = []
+    for p in truths:
+        all_have = scipy.stats.binom.sf(hits - 1, count, p) ** among
+        of_least = all_have - np.append(all_have[1:], 0.0)
+        covered.append(float((of_least * (np.abs(value - p) <= 2 * error)).sum()))
+    assert min(covered) >= least
 
 
 def test_means_and_students_intervals() -> None:
