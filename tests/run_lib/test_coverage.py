@@ -10,7 +10,9 @@ import scipy.stats
 
 from run_lib.evaluation.likelihood_errors import spread
 from run_lib.evaluation.metrics import Gaussian, frechet_distance, precision_recall
+from run_lib.evaluation.subset import MINIMUM, precise_enough
 from run_lib.statistics import bootstrap, mean, proportion, share, t_interval
+from sde_lib.noise import Noise
 
 NORMAL = 2 * scipy.stats.norm.cdf(2) - 1
 """0.954: of a normal estimate with a known error."""
@@ -63,6 +65,30 @@ def test_means_and_students_intervals() -> None:
     assert within([abs(i.mean - 3) <= i.half for i in intervals], 0.95, 0.95)
     many = [mean(row) for row in rng.exponential(size=(1000, 200))]
     assert within([abs(m.value - 1) <= 2 * m.stderr for m in many], 0.93, NORMAL)
+
+
+def test_losses_at_stratified_times_have_bars_that_are_too_wide() -> None:
+    """t + e with t one of 200 equal parts of [0, 1] for each value: the means scatter by the 0.1 of e alone, and
+    independent times would add 1 / sqrt(12) to a value's standard deviation."""
+    values = [
+        Noise(seed, range(200)).strata().numpy() + 0.1 * np.random.default_rng(seed).normal(size=200)
+        for seed in range(200)
+    ]
+    told = np.mean([mean(v).stderr for v in values]) * math.sqrt(200)
+    assert told == pytest.approx(math.sqrt(0.01 + 1 / 12), rel=0.01)
+    assert np.std([v.mean() for v in values]) * math.sqrt(200) == pytest.approx(0.1, rel=0.2)
+
+
+def test_means_that_stop_when_they_are_precise_enough() -> None:
+    """One value after another, from 32 on: at 36 on average, and at 68."""
+    rng = np.random.default_rng(7)
+    for target in (0.17, 0.12):
+        hits = []
+        for row in rng.normal(size=(500, 400)):
+            count = next(n for n in range(MINIMUM, 400) if precise_enough(row[:n], target))
+            found = mean(row[:count])
+            hits.append(abs(found.value) <= 2 * found.stderr)
+        assert within(hits, 0.935, NORMAL)
 
 
 def test_peak_signal_to_noise_ratios() -> None:
