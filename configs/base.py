@@ -194,11 +194,13 @@ def get_config() -> ConfigDict:
     evaluation.bpd_dequantisation = "uniform"  # uniform | variational: learned on the training split
     evaluation.bpd_dataset = "test"  # train | test
     evaluation.dataset = _unset(str)  # the same, another spelling
-    # of samples, by enable_sampling and --mode score: pixels, fid, kid, is, sfid, ..., METRIC@EXTRACTOR: docs/metrics.md;
-    # unset: pixels, and fid where a path is scored
+    # of samples, by enable_sampling and --mode score: pixels, fid, kid, is, sfid, ..., METRIC@EXTRACTOR;
+    # unset: pixels, and fid where a path is scored: docs/scoring.md
     evaluation.metrics = _unset(str)
     evaluation.by_class = False  # and of each class
-    evaluation.extractor_weights = ""  # a file or folder; of several extractors "inception=FILE,dinov2=FOLDER"
+    evaluation.extractor_weights = (
+        ""  # a file or folder; of several extractors "inception=FILE,dinov2=FOLDER"
+    )
     evaluation.extractor_batch = 64  # images that an extractor is given at a time
     evaluation.features = "features"  # folder of features, which are made once; in the work directory
     evaluation.checkpoints = ()  # steps; empty: the latest

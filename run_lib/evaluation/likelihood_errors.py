@@ -8,8 +8,10 @@ own, and y_i its mean over r:
     probes      the part of ``draws`` that probes make, from their spread within each y_ir; needs 2 probes;
     images      sqrt(together^2 - draws^2): what would be left with infinitely many draws.
 
-With importance weights y_i = log mean_r exp(w_ir), whose error over draws is the delta method's, the relative
-standard error of the mean weight.
+With importance weights y_i = log mean_r exp(w_ir), whose error over draws is the jackknife's (Tukey 1958), with y_i(r)
+of all repeats but r: (R - 1) / R sum_r (y_i(r) - mean_r y_i(r))^2 is its square. The delta method's, the relative error
+of the mean weight, is a third too small for two weights whose logarithms scatter by one, and never more than one nat,
+however widely they scatter.
 """
 
 from __future__ import annotations
@@ -59,18 +61,32 @@ def spread(
         top = values.max(0)
         weights = np.exp(values - top)
         per_image = top + np.log(weights.mean(0))
-        relative = weights.var(0, ddof=1) / weights.mean(0) ** 2 if repeats > 1 else None
+        variance = _jackknife(values) if repeats > 1 else None
     else:
         per_image = values.mean(0)
-        relative = values.var(0, ddof=1) if repeats > 1 else None
+        variance = values.var(0, ddof=1) / repeats if repeats > 1 else None
     probes = _root(float(np.square(probe_errors).mean()) / (repeats * count))
-    if relative is not None:
-        draws = _root(float(relative.mean()) / (repeats * count))
+    if variance is not None:
+        draws = _root(float(variance.mean()) / count)
     else:
         draws = None if noisy else probes
     value, together = mean(per_image)
     images = None if draws is None else _root(max(together**2 - draws**2, 0.0))
     return Spread(value, together, images, draws, probes)
+
+
+def _jackknife(values: np.ndarray) -> np.ndarray:
+    """Variance of each image's log mean weight over draws, (N,), from log-weights (R, N), R at least 2.
+
+    Sums of the other weights are added up in logarithms from both ends, since taking one that outweighs the others off
+    the sum of all would leave rounding errors.
+    """
+    repeats, none = len(values), np.full((1, values.shape[1]), -np.inf)
+    before = np.logaddexp.accumulate(values, axis=0)[:-1]
+    after = np.logaddexp.accumulate(values[::-1], axis=0)[-2::-1]
+    others = np.logaddexp(np.concatenate([none, before]), np.concatenate([after, none]))
+    found: np.ndarray = (repeats - 1) * others.var(0)
+    return found
 
 
 def _root(square: float) -> float | None:

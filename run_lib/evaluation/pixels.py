@@ -16,7 +16,7 @@ from run_lib.metrics.neighbours import copies
 from run_lib.metrics.precision_recall import precision_recall
 from run_lib.metrics.recognition import Labelled, recognised
 from run_lib.seeds import Use, stream_seed
-from run_lib.statistics import bootstrap
+from run_lib.statistics import bootstrap, share
 
 
 def measure_in_pixels(task: CheckpointTask, samples: SampleSet) -> None:
@@ -48,7 +48,9 @@ def _label_numbers(
     """How many samples a classifier of the training pixels takes for the class that they were asked for."""
     asked = recognised(train, fake)
     lowest = min(asked.by_class, key=lambda k: asked.by_class[k].value)
-    worst, note = asked.by_class[lowest], "support vector classifier of the training pixels"
+    count = int((fake.labels == lowest).sum())
+    worst = share(round(asked.by_class[lowest].value * count), count, among=len(asked.by_class))
+    note = "support vector classifier of the training pixels"
     numbers = [
         task.number(
             "labels recognised",
@@ -62,7 +64,7 @@ def _label_numbers(
             "labels recognised, least",
             worst.value,
             worst.stderr,
-            count=int((fake.labels == lowest).sum()),
+            count=count,
             unit="",
             note=f"of class {lowest}",
         ),

@@ -9,10 +9,12 @@ import pytest
 import scipy.stats
 
 from run_lib.evaluation.likelihood_errors import spread
+from run_lib.evaluation.subset import MINIMUM, precise_enough
 from run_lib.metrics.gaussians import frechet_distance
 from run_lib.metrics.moments import Moments
 from run_lib.metrics.precision_recall import precision_recall
-from run_lib.statistics import bootstrap, mean, proportion, t_interval
+from run_lib.statistics import bootstrap, mean, proportion, share, t_interval
+from sde_lib.noise import Noise
 
 NORMAL = 2 * scipy.stats.norm.cdf(2) - 1
 """0.954: of a normal estimate with a known error."""
@@ -40,6 +42,24 @@ def test_shares_at_every_truth(count: int) -> None:
     assert 0.95 < np.mean(covered) < 0.99
 
 
+@pytest.mark.parametrize(
+    ("among", "count", "least"), [(2, 50, 0.93), (10, 50, 0.88), (10, 100, 0.93), (10, 360, 0.92)]
+)
+def test_the_least_of_several_shares_at_every_truth(among: int, count: int, least: float) -> None:
+    """Exactly: of equal classes, where selection misleads most, the least has k hits with a probability of
+    P(all have k or more) - P(all have more)."""
+    small = np.geomspace(1e-4, 0.5, 50)
+    truths, hits = np.concatenate([small, 1 - small]), np.arange(count + 1)
+    found = [share(k, count, among) for k in hits.tolist()]
+    value, error = (np.array([getattr(f, name) for f in found]) for name in ("value", "stderr"))
+    covered = []
+    for p in truths:
+        all_have = scipy.stats.binom.sf(hits - 1, count, p) ** among
+        of_least = all_have - np.append(all_have[1:], 0.0)
+        covered.append(float((of_least * (np.abs(value - p) <= 2 * error)).sum()))
+    assert min(covered) >= least
+
+
 def test_means_and_students_intervals() -> None:
     rng = np.random.default_rng(0)
     draws = rng.normal(3.0, 2.0, size=(1000, 5))
@@ -47,6 +67,30 @@ def test_means_and_students_intervals() -> None:
     assert within([abs(i.mean - 3) <= i.half for i in intervals], 0.95, 0.95)
     many = [mean(row) for row in rng.exponential(size=(1000, 200))]
     assert within([abs(m.value - 1) <= 2 * m.stderr for m in many], 0.93, NORMAL)
+
+
+def test_losses_at_stratified_times_have_bars_that_are_too_wide() -> None:
+    """t + e with t one of 200 equal parts of [0, 1] for each value: the means scatter by the 0.1 of e alone, and
+    independent times would add 1 / sqrt(12) to a value's standard deviation."""
+    values = [
+        Noise(seed, range(200)).strata().numpy() + 0.1 * np.random.default_rng(seed).normal(size=200)
+        for seed in range(200)
+    ]
+    told = np.mean([mean(v).stderr for v in values]) * math.sqrt(200)
+    assert told == pytest.approx(math.sqrt(0.01 + 1 / 12), rel=0.01)
+    assert np.std([v.mean() for v in values]) * math.sqrt(200) == pytest.approx(0.1, rel=0.2)
+
+
+def test_means_that_stop_when_they_are_precise_enough() -> None:
+    """One value after another, from 32 on: at 36 on average, and at 68."""
+    rng = np.random.default_rng(7)
+    for target in (0.17, 0.12):
+        hits = []
+        for row in rng.normal(size=(500, 400)):
+            count = next(n for n in range(MINIMUM, 400) if precise_enough(row[:n], target))
+            found = mean(row[:count])
+            hits.append(abs(found.value) <= 2 * found.stderr)
+        assert within(hits, 0.935, NORMAL)
 
 
 def test_peak_signal_to_noise_ratios() -> None:
@@ -74,6 +118,18 @@ def test_likelihoods_over_images_draws_and_probes() -> None:
     assert all(within(of, 0.935, NORMAL) for of in hits.values())
 
 
+@pytest.mark.parametrize("repeats", [2, 5])
+@pytest.mark.parametrize("spread_of_weights", [0.3, 2.0, 15.0])
+def test_importance_weights_over_draws(repeats: int, spread_of_weights: float) -> None:
+    """Of the expected log mean weight of as many draws, for these images; found from other draws of the same law."""
+    rng, images = np.random.default_rng(6), 100
+    weights = spread_of_weights * rng.normal(size=(600, repeats, images))
+    many = spread_of_weights * rng.normal(size=(repeats, 10**6))
+    truth = float((np.logaddexp.reduce(many) - math.log(repeats)).mean())
+    found = [spread(w, np.zeros_like(w), noisy=True, importance_weighted=True) for w in weights]
+    assert within([abs(f.value - truth) <= 2 * (f.draws or 0) for f in found], 0.91, 0.97)
+
+
 @pytest.mark.parametrize(("shift", "most"), [(0.5, NORMAL), (0.0, 1.0)])
 def test_frechet_distances_over_samples(shift: float, most: float) -> None:
     """Of the mean distance of so many samples; 20 resamplings tell the error to 16 %. Near zero the bar is too wide."""
@@ -86,6 +142,19 @@ def test_frechet_distances_over_samples(shift: float, most: float) -> None:
     values = np.array([distance(s) for s in sets])
     errors = np.array([bootstrap(distance, s, seed) for seed, s in enumerate(sets)])
     assert within([bool(h) for h in np.abs(values - values.mean()) <= 2 * errors], 0.9, most)
+
+
+def test_frechet_distances_in_many_dimensions_have_bars_that_are_too_wide() -> None:
+    """A resampled set has fewer different samples, and the distance of few samples in 64 dimensions is mostly bias. The
+    error of 200 samples is told as more than twice what it is: 2.7 times, which 20 sets tell to 16 %."""
+    rng, reference = np.random.default_rng(5), Gaussian(np.zeros(64), np.eye(64))
+
+    def distance(samples: np.ndarray) -> float:
+        return frechet_distance(Moments.of(samples), reference)
+
+    sets = [rng.normal(0.1, 1.0, (200, 64)) for _ in range(20)]
+    spread_of_sets = np.std([distance(s) for s in sets], ddof=1)
+    assert 2 < np.mean([bootstrap(distance, s, k) for k, s in enumerate(sets[:6])]) / spread_of_sets < 4
 
 
 def test_precision_over_samples_and_recall_over_data() -> None:

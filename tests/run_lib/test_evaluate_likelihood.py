@@ -59,11 +59,17 @@ def test_what_draws_cannot_tell_is_not_told() -> None:
 
 
 def test_importance_weights_and_their_error() -> None:
-    """Two images with weights 1 and 3 each: log 2; the mean weight's relative error is sqrt(2) / 2 / sqrt(2)."""
+    """Two images with weights 1 and 3 each: log 2; without one of the weights log 3 or 0, so that the jackknife's
+    variance of each is (log 3)^2 / 4. Weights of which one outweighs all others leave the second largest without it."""
     y = np.log(np.array([[1.0, 3.0], [3.0, 1.0]]))
     found = spread(y, np.zeros_like(y), noisy=True, importance_weighted=True)
     assert found.value == pytest.approx(math.log(2))
-    assert found.draws == pytest.approx(math.sqrt(0.5 / 2 / 2))
+    assert found.draws == pytest.approx(math.sqrt(math.log(3) ** 2 / 4 / 2))
+    assert spread(y[:1], y[:1], noisy=True, importance_weighted=True).draws is None
+    far = spread(np.array([[0.0], [-60.0], [-50.0]]), np.zeros((3, 1)), noisy=True, importance_weighted=True)
+    without = np.array([-50.0, 0, 0])
+    without[:] += np.log([1 + math.exp(-10), 1, 1])
+    assert far.draws == pytest.approx(math.sqrt(2 * without.var()))
 
 
 def test_a_stop_wants_images_enough_and_counts_the_good_ones() -> None:

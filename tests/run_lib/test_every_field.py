@@ -113,7 +113,9 @@ def test_every_role_and_section_has_its_readers() -> None:
     known = base_fields() | {p for role in ROLES.values() for n in role.choices for p in role.fields(n)}
     assert FIELDS.keys() <= known
     assert {path for path in base_fields() if "." not in path} <= FIELDS.keys()
-    assert set(OURS) == {name for name in register_mode if register_mode[name].__module__.startswith("run_lib.modes.")}
+    assert set(OURS) == {
+        name for name in register_mode if register_mode[name].__module__.startswith("run_lib.modes.")
+    }
 
 
 # What is refused -----------------------------------------------------------------------------------

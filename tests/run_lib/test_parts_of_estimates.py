@@ -78,7 +78,7 @@ def test_errors_of_likelihoods() -> None:
         np.log([[1.0, 2.0], [3.0, 2.0]]), np.zeros((2, 2)), noisy=True, importance_weighted=True
     )
     assert weighted.value == pytest.approx(math.log(2))
-    assert weighted.draws == pytest.approx(math.sqrt(0.25 / 4)), "relative variances 2 / 4 and 0"
+    assert weighted.draws == pytest.approx(math.log(3) / 2 / 2), "variances (log 3)^2 / 4 and 0"
 
 
 def test_fidelity_of_small_and_of_equal_images() -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from run_lib.statistics import bootstrap, mean, proportion, t_interval
+from run_lib.statistics import bootstrap, mean, proportion, share, t_interval
 
 RNG = np.random.default_rng(0)
 
@@ -34,6 +34,14 @@ def test_proportion() -> None:
     assert found.value == 0.25
     assert found.stderr == pytest.approx(math.sqrt(3 / 8 * 5 / 8 / 8))
     assert proportion(np.ones(96, dtype=bool)) == (1.0, pytest.approx(0.0139999, rel=1e-4))
+
+
+def test_share_that_was_selected() -> None:
+    """Alone it is a proportion. Of ten, z = 2.8373 has a tenth of the probability beyond two: of 3 hits of 4,
+    z^2 = 8.0503, q = (3 + 4.0251) / 12.0503 = 0.58299, and half of z sqrt(q (1 - q) / 12.0503) is 0.20150."""
+    assert share(1, 4) == proportion(np.array([True, False, False, False]))
+    assert math.erfc(2.8373 / math.sqrt(2)) == pytest.approx(math.erfc(math.sqrt(2)) / 10, rel=1e-3)
+    assert share(3, 4, among=10) == (0.75, pytest.approx(0.20150, rel=1e-4))
 
 
 def test_interval_is_students() -> None:
