@@ -147,7 +147,7 @@ def test_frechet_distances_over_samples(shift: float, most: float) -> None:
 def test_frechet_distances_in_many_dimensions_have_bars_that_are_too_wide() -> None:
     """A resampled set has fewer different samples, and the distance of few samples in 64 dimensions is mostly bias. The
     error of 200 samples is told as more than twice what it is: 2.7 times, which 20 sets tell to 16 %."""
-    rng, reference = np.random.default_rng(5), Gaussian(np.zeros(64), np.eye(64))
+    rng, reference = np.random.default_rng(5), Moments(np.zeros(64), np.eye(64))
 
     def distance(samples: np.ndarray) -> float:
         return frechet_distance(Moments.of(samples), reference)
