@@ -168,6 +168,7 @@ def get_config() -> ConfigDict:
     tune.num_samples = 1000  # of each set
     tune.metric = _unset(str)  # by which values are ranked; unset: the first that the data allow
     tune.scorer = _unset(str)  # of sets of samples; unset: modes where the density is known, else data
+    tune.metrics = "frechet@pixels"  # of scorer='metrics', as eval.metrics; the first ranks
     tune.confidence = 0.95
     tune.processes = 1
     tune.folder = "tune"  # in the work directory

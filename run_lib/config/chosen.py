@@ -80,6 +80,9 @@ def scorer(config: ConfigDict) -> str:
 
 def metrics(config: ConfigDict) -> str | tuple[str, ...]:
     """What sets of images are measured by: an evaluation's samples, or what ``--mode score`` is given; else nothing."""
+    if config.mode.get("name") == "tune":
+        by_metrics = config.tune.scorer == "metrics" and not config.tune.grid
+        return config.tune.metrics if by_metrics else ()
     scores = config.mode.get("name") == "score"
     if not scores and not config.eval.get("enable_sampling"):
         return ()

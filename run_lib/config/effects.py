@@ -40,6 +40,7 @@ IDLE: dict[str, tuple[Callable[[ConfigDict], bool], str]] = {
         ),
         _SWEEPS,
     ),
+    "tune.metrics": (lambda c: c.tune.scorer != "metrics", "tune.scorer='metrics'"),
     "tune.pilot_samples": (lambda c: not c.tune.grid, "tune.grid=True"),
     "init_from_ema": (lambda c: not c.init_from, "init_from"),
     "data.image_size": (lambda c: len(c.data.shape) > 0, "data.shape=(), which says the whole shape"),

@@ -104,6 +104,7 @@ HINTS: dict[str, Any] = {
     "tune.num_samples": Annotated[int, Range(least=2, most=10**8)],
     "tune.metric": str | None,
     "tune.scorer": str | None,
+    "tune.metrics": str | tuple[str, ...],
     "tune.confidence": Annotated[float, Range(above=0, below=1)],
     "tune.processes": Annotated[int, Range(least=1, most=2**10)],
     "tune.rows": Annotated[int, Range(least=0, most=10**3)],

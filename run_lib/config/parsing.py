@@ -18,6 +18,7 @@ EITHER: dict[str, tuple[type, ...]] = {
     "device": (str,),
     "ema.std": (float, tuple),
     "eval.metrics": (tuple, str),
+    "tune.metrics": (tuple, str),
 }
 """Fields of ``configs/base.py`` that take values of more types than their default's."""
 SWITCH = {"true": True, "false": False, "1": True, "0": False, "yes": True, "no": False}

@@ -109,7 +109,8 @@ SAMPLER = by("sample", "tune", train=draws_by_own, eval=_draws, all=generates, c
 DATA = by("train", "sample", "eval", "all", "tune", "control", "reconstruct")
 
 MEASURES = by("eval", "all", "score")
-EXTRACTS = {**MEASURES, **by("stats")}
+SCORES = {**MEASURES, **by("tune")}
+EXTRACTS = {**SCORES, **by("stats")}
 """What scores images, or measures them by extractors."""
 
 SECTIONS: dict[str, Readers] = {
@@ -123,7 +124,7 @@ SECTIONS: dict[str, Readers] = {
     "eval": by("eval", "all"),
     "score": by("score"),
     "stats": by("stats"),
-    "metrics": MEASURES,
+    "metrics": SCORES,
     "extractors": EXTRACTS,
     "sampling": SAMPLER,
     "guidance": MODEL,

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from ml_collections import ConfigDict
 
 from models.exact.mixtures import Modes
@@ -15,9 +15,10 @@ from run_lib.config.components import Chosen
 from run_lib.config.configuration import Configuration, read
 from run_lib.config.effects import check_effects
 from run_lib.config.sampling import SamplingPlan, plan_sampling
+from run_lib.config.scoring import plan_scoring
 from run_lib.config.settings import TuneSettings
 from run_lib.config.spaces import metrics_in_spaces
-from run_lib.config.subject import Subject, build_subject
+from run_lib.config.subject import build_subject
 from run_lib.config.sweep import Candidate, Sweep, parse_sweep
 from run_lib.data.levels import DataSpec
 from run_lib.tuning.by_metrics import InSpace
@@ -77,19 +78,35 @@ def plan_tuning(configuration: Configuration, sampling: SamplingPlan) -> TuningP
     return TuningPlan(sampling, settings, scorer, sweep, values, depends_on)
 
 
-def choose_scorer(values: Mapping[str, Any]) -> Chosen:
-    """The scorer of a configuration given as plain data, from which other processes build their own."""
-    return read(ConfigDict(dict(values)), [], "tune").choose("scorer")
+def scorer_of(values: Mapping[str, Any], data: DataSpec, count: int, device: torch.device) -> Scorer:
+    """The scorer of a configuration given as plain data, from which other processes build their own.
+
+    Args:
+        values: the configuration.
+        data: the data set that samples are compared with.
+        count: number of samples in each set that will be scored.
+        device: on which extractors compute.
+
+    Raises:
+        ValueError: as of ``build_scorer``.
+    """
+    configuration = read(ConfigDict(dict(values)), [], "tune")
+    scoring = plan_scoring(configuration)
+    return build_scorer(
+        configuration.choose("scorer"), data, count, lambda: metrics_in_spaces(scoring, data, device)
+    )
 
 
-def build_scorer(chosen: Chosen, data: DataSpec, count: int, subject: Subject | None = None) -> Scorer:
+def build_scorer(
+    chosen: Chosen, data: DataSpec, count: int, spaces: Callable[[], tuple[InSpace, ...]] = tuple
+) -> Scorer:
     """The scorer that a configuration chooses, given what it names of ``CONTEXT``.
 
     Args:
         chosen: the scorer and its settings.
         data: the data set that samples are compared with.
         count: number of samples in each set that will be scored.
-        subject: whose seed and device metrics in the spaces of extractors take; None: there are none.
+        spaces: metrics in the spaces of extractors, built where they are asked for.
 
     Raises:
         ValueError: the scorer needs a density that is not known, or cannot score sets of this size.
@@ -106,12 +123,6 @@ def build_scorer(chosen: Chosen, data: DataSpec, count: int, subject: Subject | 
     def real() -> np.ndarray:
         found = (data.load_if_any(split, "its part of the real data") for split in ("train", "test"))
         return np.concatenate([split.images.numpy() for split in found if split is not None])
-
-    def spaces() -> Callable[[str], tuple[InSpace, ...]]:
-        assert subject is not None, "a sweep has one"
-        return functools.partial(
-            metrics_in_spaces, data=data, seed=subject.seed, device=subject.placement.device
-        )
 
     context: dict[str, Callable[[], Any]] = {
         "data": lambda: data,

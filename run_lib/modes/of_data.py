@@ -84,9 +84,11 @@ class Score(Mode):
         return folders if Processes.from_environment().is_main else ()
 
     def work(self, plan: ScorePlan, run: Run) -> None:
+        from run_lib.pages.page import reported
         from run_lib.scoring.score import score
 
-        score(plan, run)
+        with reported(run.workdir):
+            score(plan, run)
 
 
 @register_mode(name="extractor")

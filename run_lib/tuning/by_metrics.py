@@ -105,20 +105,15 @@ def features(
 
 @register_scorer(name="metrics")
 class ByMetrics(Scorer):
-    """Metrics of sets of images, each in the space of an extractor, against the training images.
-
-    Args:
-        metrics: those of eval.metrics, separated by commas, the one that ranks first: frechet@pixels,kernel@pca.
+    """Metrics of sets of images, each in the space of an extractor, against the training images: ``tune.metrics``.
 
     Raises:
-        ValueError: an unknown metric or extractor; a metric that no set can be ranked by, that an extractor has no
-            output for, or that needs more samples than a set has.
+        ValueError: a metric that no set can be ranked by, that an extractor has no output for, or that needs more
+            samples than a set has.
     """
 
-    def __init__(
-        self, spaces: Callable[[str], Sequence[InSpace]], count: int, metrics: str = "frechet@pixels"
-    ) -> None:
-        self._measures = tuple(spaces(metrics))
+    def __init__(self, spaces: Sequence[InSpace], count: int) -> None:
+        self._measures = tuple(spaces)
         for one in self._measures:
             one.check(count)
         self.metrics = tuple(

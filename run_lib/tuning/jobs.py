@@ -22,7 +22,7 @@ from tqdm import tqdm
 from run_lib.config.sampling import SamplingPlan
 from run_lib.config.settings import TuneSettings
 from run_lib.config.sweep import Candidate
-from run_lib.config.tuning import build_scorer, choose_scorer, plan_candidate
+from run_lib.config.tuning import plan_candidate, scorer_of
 from run_lib.data.classes import numbered
 from run_lib.data.packed import read_array
 from run_lib.faults import MachineError
@@ -130,9 +130,7 @@ class Worker:
             self._turn_to(candidate)
             plan, tuning = self._plan, self._work.settings
             if self._scorer is None:
-                self._scorer = build_scorer(
-                    choose_scorer(self._work.values), plan.data, tuning.num_samples, plan.subject
-                )
+                self._scorer = scorer_of(self._work.values, plan.data, tuning.num_samples, plan.device)
             started, first = time.perf_counter(), repeat * tuning.num_samples
             try:
                 with self._weights.averaged():

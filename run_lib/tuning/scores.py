@@ -76,8 +76,8 @@ class Scorer(abc.ABC):
 
 CONTEXT = ("data", "real", "modes", "count", "spaces")
 """What the program gives a scorer that names it: the data set, all of its samples (N, ...), the modes of its density,
-the number of samples in each set that will be scored, and a function that has the metrics and extractors of such a
-list as ``eval.metrics`` (``tuning.by_metrics.InSpace``)."""
+the number of samples in each set that will be scored, and the metrics of ``tune.metrics`` in the spaces of their
+extractors (``tuning.by_metrics.InSpace``)."""
 
 register_scorer: Registry[type[Scorer]] = Registry("scorer")
 """Subclasses of ``Scorer``. Their constructors may name what ``CONTEXT`` lists, which the

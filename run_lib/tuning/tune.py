@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from run_lib.config.sweep import Candidate, Sweep
-from run_lib.config.tuning import TuningPlan, build_scorer
+from run_lib.config.tuning import TuningPlan, scorer_of
 from run_lib.data.classes import numbered
 from run_lib.evaluation.report import IncompleteError
 from run_lib.files import write_json
@@ -49,7 +49,7 @@ def tune(plan: TuningPlan, run: Run) -> None:
 
 def _sweep(plan: TuningPlan, sweep: Sweep, run: Run, processes: Processes) -> None:
     settings, data = plan.settings, plan.sampling.data
-    scorer = build_scorer(plan.scorer, data, settings.num_samples, plan.sampling.subject)
+    scorer = scorer_of(plan.values, data, settings.num_samples, plan.sampling.device)
     ranked_by = scorer.metric(settings.metric)
 
     weights = run.weights(plan.sampling.subject)
