@@ -94,8 +94,8 @@ def _archive(path: Path) -> Split:
         name = next((name for name in IMAGES if name in names), names[0] if len(names) == 1 else "")
         if not name:
             raise ValueError(
-                f"{path} has the arrays {listed(list(map(shown, names)), 12) or 'none'}, and none of {', '.join(IMAGES)}: "
-                f"save images by numpy.savez(path, arr_0=images)."
+                f"{path} has the arrays {listed(list(map(shown, names)), 12) or 'none'}, and none of "
+                f"{', '.join(IMAGES)}: save images by numpy.savez(path, arr_0=images)."
             )
         rows = open_array(path, name)
         held = next(iter(read_arrays(path, [name for name in LABELS if name in names][:1]).values()), None)
