@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import stat
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterable
@@ -133,7 +134,9 @@ def read_header(stream: IO[bytes], size: int) -> Header:
     formats = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
     try:
         shape, by_columns, dtype = formats[np.lib.format.read_magic(stream)](stream)
-    except (ValueError, KeyError, TypeError, SyntaxError, RecursionError, MemoryError) as error:
+    except (
+        ValueError, KeyError, TypeError, SyntaxError, RecursionError, MemoryError, tokenize.TokenError
+    ) as error:  # fmt: skip
         raise PackedError("is no array that numpy writes of numbers") from error
     if dtype.hasobject:
         raise PackedError("holds Python objects, and arrays hold numbers")

@@ -93,7 +93,9 @@ def open_array(path: Path, name: str) -> Rows:
     found = Streamed(path, name)
     try:
         header = found.header
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, zlib.error) as error:
+    except (
+        zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, KeyError, zlib.error
+    ) as error:  # fmt: skip
         raise PackedError("is damaged, encrypted, or no archive of arrays") from error
     if not header.shape or header.dtype.kind not in "biuf":
         raise PackedError(

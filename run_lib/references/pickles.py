@@ -42,6 +42,12 @@ class StandIn:
     entries: list[tuple[Any, Any]] = field(default_factory=list)
 
 
+def shown(name: object) -> str:
+    """A name from a file for a message: short, and in one line."""
+    text = str(name)[:80]
+    return text if text.isprintable() else repr(text)
+
+
 _BUFFERS = (pickle.NEXT_BUFFER, pickle.READONLY_BUFFER)
 """Operations on memory that is handed over beside a pickle."""
 
@@ -68,7 +74,7 @@ class _Interpreter(pickle._Unpickler):
     def find_class(self, module: str, name: str) -> Named:
         full = f"{module}.{name}"
         if full not in NAMES and not self._allowed(full):
-            raise ForeignError(full)
+            raise ForeignError(shown(full))
         return Named(full)
 
     def persistent_load(self, pid: Any) -> Any:

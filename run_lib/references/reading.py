@@ -16,9 +16,10 @@ from run_lib.data.packed import PackedError, array_names, read_arrays
 from run_lib.faults import naming
 from run_lib.metrics.base import Output
 from run_lib.metrics.moments import Moments
-from run_lib.references.pickles import read_pickle, unpickled
+from run_lib.references.pickles import read_pickle, shown, unpickled
 from run_lib.references.rebuilt import Named
 from run_lib.references.statistics import OUTPUTS, Statistics, as_protocol, checked_moments, checked_rows
+from sde_lib.words import listed
 
 PICKLES, TORCH = (".pkl", ".pickle"), (".pt", ".pth")
 OF_EDM2 = {"fid": "inception", "fd_dinov2": "dinov2"}
@@ -71,7 +72,8 @@ def read_statistics(path: Path) -> tuple[Statistics, ...]:
         read = _form(names)
         if read is None:
             raise ValueError(
-                f"{path} has the arrays {', '.join(names)}, and no statistics: files that are read are {_KNOWN}."
+                f"{path} has the arrays {listed(list(map(shown, names)), 12)}, and no statistics: files that are "
+                f"read are {_KNOWN}."
             )
         return (read(path),)
 
@@ -162,7 +164,7 @@ def _of_pickle(path: Path) -> tuple[Statistics, ...]:
     )
     if not found:
         raise ValueError(
-            f"{path} has the entries {', '.join(map(str, held))}; expected some of {', '.join(OF_EDM2)}."
+            f"{path} has the entries {listed(list(map(shown, held)), 12)}; expected some of {', '.join(OF_EDM2)}."
         )
     return found
 
@@ -194,25 +196,29 @@ def _of_torch(path: Path) -> Statistics:
 def _torch_object(path: Path) -> Any:
     """What ``torch.save`` wrote, read by the reader of pickles: its arrays are of numpy, which torch's refuses."""
     try:
-        archive = zipfile.ZipFile(path)
-    except (zipfile.BadZipFile, NotImplementedError, EOFError) as error:
+        with zipfile.ZipFile(path) as archive:
+            return _saved(archive, path)
+    # What zipfile raises of altered bytes has no common base.
+    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError) as error:
         raise ValueError(
             f"{path} is none of torch-fidelity's files: it is damaged, or older than torch 1.6."
         ) from error
-    with archive:
-        members = {member.filename.partition("/")[2]: member for member in archive.infolist()}
-        if any(member.file_size > member.compress_size for member in members.values()):
-            raise ValueError(f"{path} has compressed parts, which torch.save never writes.")
 
-        def storage(pid: Any) -> Tensor:
-            match pid:
-                case ("storage", Named(name), str(key), _, int()) if name in _STORAGES:
-                    return torch.frombuffer(
-                        bytearray(archive.read(members[f"data/{key}"])), dtype=_STORAGES[name]
-                    )
-            raise ValueError("a storage is declared wrongly")
 
-        if "data.pkl" not in members:
-            raise ValueError(f"{path} is a zip file, but none that torch.save wrote.")
-        with archive.open(members["data.pkl"]) as stream:
-            return unpickled(stream, str(path), _STORAGES.__contains__, storage)
+def _saved(archive: zipfile.ZipFile, path: Path) -> Any:
+    members = {member.filename.partition("/")[2]: member for member in archive.infolist()}
+    if any(member.file_size > member.compress_size for member in members.values()):
+        raise ValueError(f"{path} has compressed parts, which torch.save never writes.")
+
+    def storage(pid: Any) -> Tensor:
+        match pid:
+            case ("storage", Named(name), str(key), _, int()) if name in _STORAGES:
+                return torch.frombuffer(
+                    bytearray(archive.read(members[f"data/{key}"])), dtype=_STORAGES[name]
+                )
+        raise ValueError("a storage is declared wrongly")
+
+    if "data.pkl" not in members:
+        raise ValueError(f"{path} is a zip file, but none that torch.save wrote.")
+    with archive.open(members["data.pkl"]) as stream:
+        return unpickled(stream, str(path), _STORAGES.__contains__, storage)

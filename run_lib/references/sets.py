@@ -26,6 +26,8 @@ from run_lib.data.split import Split
 from run_lib.data.streamed import open_array
 from run_lib.data.zips import read_zip
 from run_lib.faults import naming
+from run_lib.references.pickles import shown
+from sde_lib.words import listed
 
 IMAGES, LABELS = ("arr_0", "samples", "images"), ("arr_1", "labels", "label")
 """Names that programs give the arrays of an ``.npz``: ADM's and ours, score_sde's, others'."""
@@ -92,8 +94,8 @@ def _archive(path: Path) -> Split:
         name = next((name for name in IMAGES if name in names), names[0] if len(names) == 1 else "")
         if not name:
             raise ValueError(
-                f"{path} has the arrays {', '.join(names) or 'none'}, and none of {', '.join(IMAGES)}: save images by "
-                f"numpy.savez(path, arr_0=images)."
+                f"{path} has the arrays {listed(list(map(shown, names)), 12) or 'none'}, and none of "
+                f"{', '.join(IMAGES)}: save images by numpy.savez(path, arr_0=images)."
             )
         rows = open_array(path, name)
         held = next(iter(read_arrays(path, [name for name in LABELS if name in names][:1]).values()), None)

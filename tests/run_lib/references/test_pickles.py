@@ -272,6 +272,14 @@ def test_too_little_memory_is_no_fault_of_the_file(monkeypatch: pytest.MonkeyPat
         read(b"].")
 
 
+def test_names_are_said_in_one_short_line() -> None:
+    for name in ("two\nlines", "\x1b[2J", "long" * 10**5):
+        content = b"\x80\x04\x8c\x05other" + b"X" + sized(name.encode()) + b"\x93."
+        with pytest.raises(ValueError, match=r"^[^\n\x1b]{1,300}$") as caught:
+            read(content)
+        assert "names" in str(caught.value)
+
+
 def test_endless_objects_are_counted() -> None:
     with pytest.raises(ValueError, match="more than 4000000 objects"):
         read(b"\x80\x04\x95" + (4_000_004).to_bytes(8, "little") + b"]0" * 2_000_001 + b"].")

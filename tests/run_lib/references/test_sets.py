@@ -214,6 +214,20 @@ def cut(folder: Path) -> Path:
     return path
 
 
+def unnamed(folder: Path) -> Path:
+    folder.mkdir()
+    with zipfile.ZipFile(folder / "a.npz", "w") as written:
+        written.writestr("arr_0", "no array")
+    return folder / "a.npz"
+
+
+def open_header(folder: Path) -> Path:
+    folder.mkdir()
+    path = saved(np.save, folder / "a.npy", COLOUR)
+    path.write_bytes(path.read_bytes().replace(b"), }", b"(, (", 1))
+    return path
+
+
 def archive(folder: Path) -> Path:
     folder.mkdir()
     return saved(np.savez, folder / "a.npz", a=COLOUR, b=COLOUR)
@@ -233,6 +247,8 @@ FILES: dict[str, tuple[Callable[[Path], Path], str]] = {
     "empty": (empty, r"there are no images in \S+/: 1 file left out \(1 \.txt\)"),
     "labels": (labelled, r"labels of int64 and shape \(3,\); expected integers \(6,\)"),
     "damaged archive": (cut, "damaged|cannot be read"),
+    "a member that is no array": (unnamed, r"a\.npz is damaged, encrypted, or no archive of arrays"),
+    "a header without an end": (open_header, r"a\.npy is no array that numpy writes of numbers"),
     "several arrays": (archive, "has the arrays a, b, and none of arr_0, samples, images"),
     "another kind": (text, r"is no folder, \.zip, \.npz or \.npy"),
     "missing": (lambda folder: folder, "there is no "),

@@ -248,6 +248,10 @@ FILES: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda path: path.write_bytes(pickle.dumps({"a": 1})),
         "has the entries a; expected some of fid",
     ),
+    "lines.pkl": (
+        lambda path: path.write_bytes(pickle.dumps({"a\nb": 1})),
+        r"has the entries 'a\\nb'; expected",
+    ),
     "partly.pkl": (
         lambda path: path.write_bytes(pickle.dumps({"fid": {"mu": MEAN}})),
         "no arrays mu and sigma",
@@ -268,8 +272,15 @@ FILES: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda path: path.write_bytes(npz_bytes(compressed=True)),
         "which torch.save never writes",
     ),
+    "altered.pt": (lambda path: path.write_bytes(altered(path)), "damaged, or older than torch 1.6"),
     "archive.pt": (lambda path: path.write_bytes(npz_bytes()), "none that torch.save wrote"),
 }
+
+
+def altered(path: Path) -> bytes:
+    """A file of torch's whose first part does not begin as parts do."""
+    torch.save({"mu": MEAN, "sigma": COVARIANCE}, path)
+    return b"PK\3\5" + path.read_bytes()[4:]
 
 
 def npz_bytes(compressed: bool = False) -> bytes:
