@@ -108,12 +108,16 @@ class ByMetrics(Scorer):
     """Metrics of sets of images, each in the space of an extractor, against the training images: ``tune.metrics``.
 
     Raises:
-        ValueError: a metric that no set can be ranked by, that an extractor has no output for, or that needs more
+        ValueError: no metrics; a metric that no set can be ranked by, that an extractor has no output for, or that needs more
             samples than a set has.
     """
 
     def __init__(self, spaces: Sequence[InSpace], count: int) -> None:
         self._measures = tuple(spaces)
+        if not self._measures:
+            raise ValueError(
+                "config.tune.metrics is empty: name metrics as METRIC@EXTRACTOR, separated by commas."
+            )
         for one in self._measures:
             one.check(count)
         self.metrics = tuple(
