@@ -108,8 +108,8 @@ class ByMetrics(Scorer):
     """Metrics of sets of images, each in the space of an extractor, against the training images: ``tune.metrics``.
 
     Raises:
-        ValueError: no metrics; a metric that no set can be ranked by, that an extractor has no output for, or that needs more
-            samples than a set has.
+        ValueError: no metrics; a metric that no set can be ranked by, that an extractor has no output for, or that
+            needs more samples than a set has.
     """
 
     def __init__(self, spaces: Sequence[InSpace], count: int) -> None:
