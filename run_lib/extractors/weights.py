@@ -175,7 +175,7 @@ class Weights:
         return cls(path, found, content)
 
     def load_into(self, network: nn.Module, title: str) -> None:
-        """Load every tensor into a network, which must have exactly these.
+        """Load every tensor into a network, which must have exactly these; it may be on the meta device.
 
         Raises:
             ValueError: names or shapes differ.
@@ -187,7 +187,8 @@ class Weights:
         check_names(
             self.path, title, own.keys() - self.tensors.keys(), self.tensors.keys() - own.keys(), other
         )
-        network.load_state_dict(self.tensors)
+        held = {name: value.to(own[name].dtype) for name, value in self.tensors.items()}
+        network.load_state_dict(held, assign=True)
 
     @property
     def words(self) -> str:

@@ -191,19 +191,29 @@ def test_a_hash_in_a_name_is_compared_with_the_file(tmp_path: Path) -> None:
     ("content", "said"),
     [
         (
-            {"fc.weight": torch.zeros(2)},
-            r"lacks \d+ tensors, first .*, has in other shapes 1 tensor, first fc.weight",
+            {"weight": torch.zeros(2)},
+            "lacks 1 tensor, first bias, has in other shapes 1 tensor, first weight",
         ),
-        ({"state": {"fc.weight": torch.zeros(2)}}, "holds no tensors by name"),
+        ({"state": {"weight": torch.zeros(2)}}, "holds no tensors by name"),
         ([torch.zeros(2)], "holds no tensors by name"),
-        ({"head.weight": torch.zeros(2)}, "has beside them 1 tensor, first head.weight"),
+        (
+            {"more": torch.zeros(2), "bias": torch.zeros(3)},
+            "first weight, has beside them 1 tensor, first more",
+        ),
     ],
 )
 def test_files_of_something_else_are_refused(content: Any, said: str, tmp_path: Path) -> None:
     path = tmp_path / "weights.pth"
     torch.save(content, path)
     with pytest.raises(ValueError, match=said):
-        inception.Inception(COLOUR, 256, CPU, path)
+        Weights.read(path, "It").load_into(torch.nn.Linear(2, 3), "It")
+
+
+def test_every_tensor_is_loaded(tmp_path: Path) -> None:
+    wanted, found = torch.nn.Linear(2, 3), torch.nn.Linear(2, 3)
+    torch.save(wanted.state_dict(), tmp_path / "weights.pth")
+    Weights.read(tmp_path / "weights.pth", "It").load_into(found, "It")
+    assert torch.equal(wanted.weight, found.weight) and torch.equal(wanted.bias, found.bias)
 
 
 def test_a_truncated_file_is_refused(tmp_path: Path) -> None:
@@ -211,4 +221,4 @@ def test_a_truncated_file_is_refused(tmp_path: Path) -> None:
     torch.save({"fc.weight": torch.zeros(1000)}, path)
     path.write_bytes(path.read_bytes()[:2000])
     with pytest.raises(ValueError, match="Fetch it again"):
-        inception.Inception(COLOUR, 256, CPU, path)
+        Weights.read(path, "It")
