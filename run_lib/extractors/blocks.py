@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from run_lib.metrics.base import Output
+from sde_lib.finite import NotFiniteError
 
 ON_CPU, ON_GPU = 8, 64
 """Images of a block."""
@@ -34,6 +35,7 @@ def in_blocks(
 
     Raises:
         ValueError: the network has no such output, or there are no images.
+        NotFiniteError: an output is infinite or NaN.
     """
     if not len(images):
         raise ValueError("there are no images to extract features from.")
@@ -44,5 +46,10 @@ def in_blocks(
         found = network(filled)
         if unknown := [name for name in outputs if name not in found]:
             raise ValueError(f"this extractor gives {', '.join(found)}, and no {unknown[0]}.")
-        blocks.append({name: found[name][: len(block)].float().cpu().numpy() for name in outputs})
+        ours = {name: found[name][: len(block)].float() for name in outputs}
+        if lost := [name for name, rows in ours.items() if not bool(rows.isfinite().all())]:
+            raise NotFiniteError(
+                f"the {lost[0]} of an image are not finite: its network, or its weights, are damaged."
+            )
+        blocks.append({name: rows.cpu().numpy() for name, rows in ours.items()})
     return {name: np.concatenate([block[name] for block in blocks]) for name in outputs}

@@ -110,7 +110,8 @@ class Inception(Extractor):
     ) -> None:
         self._colour = ColourOf8Bits(shape, levels, "inception")
         self._filter = FILTERS[resize]
-        network = InceptionNetwork()
+        with torch.device("meta"):  # numbers that are replaced at once are not drawn
+            network = InceptionNetwork()
         found = Weights.read(PUBLISHED.find(weights), PUBLISHED.title)
         found.load_into(network, PUBLISHED.title)
         self._network = network.requires_grad_(False).eval().to(device)

@@ -29,7 +29,8 @@ class ModuleExtractor(Extractor):
         shape: of a sample.
         levels: of a sample; 0: continuous data.
         device: to compute on.
-        weights: a file of the module's tensors, which must be all; None: it is as its constructor leaves it.
+        weights: a file of the module's tensors, which must be all, or a folder that may have it under the extractor's
+            name; without one the module is as its constructor leaves it.
     """
 
     def __init__(
@@ -39,8 +40,8 @@ class ModuleExtractor(Extractor):
         self._levels = levels
         self._device = device
         network = self.build()
-        if weights is not None:
-            Weights.read(weights, self.title).load_into(network, self.title)
+        if (path := self._file(weights)) is not None:
+            Weights.read(path, self.title).load_into(network, self.title)
         self._network = network.requires_grad_(False).eval().to(device)
         self._fingerprint = fingerprint(network)
         found = self(torch.zeros((1, *shape), dtype=torch.int64 if levels else torch.float32), ["features"])
@@ -50,6 +51,12 @@ class ModuleExtractor(Extractor):
     @abc.abstractmethod
     def build(cls) -> nn.Module:
         """The module, with the weights that its constructor gives it."""
+
+    def _file(self, weights: Path | None) -> Path | None:
+        if weights is None or not weights.is_dir():
+            return weights
+        places = (weights / f"{self.title}{ending}" for ending in (".safetensors", ".pth"))
+        return next((place for place in places if place.is_file()), None)
 
     @property
     def dimensions(self) -> Mapping[Output, int]:

@@ -11,14 +11,15 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from models.checkpoints.reader import read_payload
+from run_lib.faults import naming
 
 OPTION = "--config.eval.extractor_weights"
 DIGITS = 16
 """Of a hash, in a protocol."""
 CHUNK = 2**24
 """Bytes that are hashed at a time."""
-_NAMED = re.compile(r"-([0-9a-f]{8,64})\.\w+$")
-"""The beginning of a file's SHA-256 in its name, as torch's hub has it."""
+_NAMED = re.compile(r"-(?=\d*[a-f])([0-9a-f]{8,64})\.\w+$")
+"""The beginning of a file's SHA-256 in its name, as torch's hub has it; digits alone may be a date."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ def release(url: str) -> Callable[[], Path]:
         place = Path(get_dir()) / "checkpoints" / url.rpartition("/")[2]
         if not place.is_file():
             place.parent.mkdir(parents=True, exist_ok=True)
-            download_url_to_file(url, str(place), hash_prefix=_named(place), progress=False)
+            download_url_to_file(url, str(place), hash_prefix=_named(place))
         return place
 
     return fetch
@@ -158,10 +159,11 @@ class Weights:
             title: of the network, for messages.
 
         Raises:
-            ValueError: the hash is not the one in the file's name, the file needs arbitrary unpickling, is damaged or
-                holds other things than tensors by name.
+            ValueError: there is no such file, the hash is not the one in its name, it needs arbitrary unpickling, is
+                damaged or holds other things than tensors by name.
         """
-        found, named = sha256(path), _named(path)
+        with naming(path):
+            found, named = sha256(path), _named(path)
         if named and not found.startswith(named):
             raise ValueError(
                 f"{path} is damaged or another file: by its name its SHA-256 begins with {named}, and it begins with "
@@ -175,7 +177,7 @@ class Weights:
         return cls(path, found, content)
 
     def load_into(self, network: nn.Module, title: str) -> None:
-        """Load every tensor into a network, which must have exactly these.
+        """Load every tensor into a network, which must have exactly these; it may be on the meta device.
 
         Raises:
             ValueError: names or shapes differ.
@@ -187,7 +189,8 @@ class Weights:
         check_names(
             self.path, title, own.keys() - self.tensors.keys(), self.tensors.keys() - own.keys(), other
         )
-        network.load_state_dict(self.tensors)
+        held = {name: value.to(own[name].dtype) for name, value in self.tensors.items()}
+        network.load_state_dict(held, assign=True)
 
     @property
     def words(self) -> str:

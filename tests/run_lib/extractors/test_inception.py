@@ -43,7 +43,7 @@ def theirs(weights: Path) -> Any:
 def test_outputs_are_those_of_torch_fidelity(ours: Inception, theirs: Any) -> None:
     """The map of sFID is TensorFlow's ``mixed_6/conv``, the 1x1 branch of torch-fidelity's ``Mixed_6d`` after its ReLU:
     guided-diffusion takes 7 channels of (N, 17, 17, C) and flattens them."""
-    levels, seen = images(COLOUR), {}
+    levels, seen = images(COLOUR, 2), {}
     theirs.Mixed_6d.branch1x1.register_forward_hook(lambda module, given, out: seen.update(map=out))
     features, logits = theirs(levels)
     spatial = np.moveaxis(seen["map"].numpy(), 1, -1)[..., :7].reshape(len(levels), -1)
@@ -56,8 +56,8 @@ def test_outputs_are_those_of_torch_fidelity(ours: Inception, theirs: Any) -> No
 
 
 def test_an_image_has_its_features_whatever_its_batch(ours: Inception) -> None:
-    """Bit for bit: alone, and as the second of three."""
-    levels = images(COLOUR)
+    """Bit for bit: alone, and as the second of two."""
+    levels = images(COLOUR, 2)
     together, alone = ours(levels, OUTPUTS), ours(levels[1:2], OUTPUTS)
     for name in OUTPUTS:
         np.testing.assert_array_equal(together[name][1:2], alone[name])
@@ -77,19 +77,13 @@ def test_grey_images_are_seen_in_three_channels_and_few_levels_in_8_bits(
     assert found.protocol["range"] != ours.protocol["range"]
 
 
-def test_its_protocol_is_of_weights_and_resize(weights: Path, ours: Inception, tmp_path: Path) -> None:
+def test_its_protocol_is_of_weights_and_resize(weights: Path, ours: Inception) -> None:
     """Random weights are never taken for the published ones, by which alone a distance is FID."""
     assert sha256(weights)[:16] in ours.protocol["weights"]
     assert "not the published" in ours.protocol["weights"] and not ours.published
     clean = Inception(COLOUR, 256, CPU, weights, resize="clean")
     assert clean.protocol["resize"] != ours.protocol["resize"]
-    assert not np.allclose(*(x(images(COLOUR), ["features"])["features"] for x in (ours, clean)))
-    state = torch.load(weights, weights_only=True)
-    state["fc.bias"] = state["fc.bias"] + 1
-    torch.save(state, tmp_path / weights.name)
-    assert (
-        Inception(COLOUR, 256, CPU, tmp_path / weights.name).protocol["weights"] != ours.protocol["weights"]
-    )
+    assert not np.allclose(*(x(images(COLOUR, 1), ["features"])["features"] for x in (ours, clean)))
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from run_lib.extractors import builtin, plain
 from run_lib.extractors.base import register_extractor
 from run_lib.extractors.module import register_module
 from run_lib.extractors.plain import Pixels, PrincipalComponents
+from sde_lib.finite import NotFiniteError
 from tests.run_lib.extractors.fake import COLOUR, CPU, GREY, images
 
 SHAPE = (1, 4, 5)
@@ -116,10 +117,22 @@ def test_a_module_of_a_users_sees_samples_in_the_unit_interval(tmp_path: Path) -
     other = register_extractor["halves"](GREY, 256, CPU, tmp_path / "mine.safetensors")
     np.testing.assert_allclose(features(other, levels), [[0, 0], [3, 0], [0.6, 0.8]], atol=1e-6)
     assert ours.protocol["weights"] != other.protocol["weights"]
+    (tmp_path / "mine.safetensors").rename(
+        tmp_path / "halves.safetensors"
+    )  # by its name, in a folder of several
+    assert register_extractor["halves"](GREY, 256, CPU, tmp_path).protocol == other.protocol
+    (tmp_path / "none").mkdir()
+    assert register_extractor["halves"](GREY, 256, CPU, tmp_path / "none").protocol == ours.protocol
     save_file({"bias": torch.zeros(2)}, tmp_path / "mine.safetensors")
     with pytest.raises(
         ValueError, match="lacks 1 tensor, first weight, has beside them 1 tensor, first bias"
     ):
+        register_extractor["halves"](GREY, 256, CPU, tmp_path / "mine.safetensors")
+
+
+def test_features_that_are_not_finite_are_no_features(tmp_path: Path) -> None:
+    save_file({"weight": torch.tensor([3.0, float("inf")])}, tmp_path / "mine.safetensors")
+    with pytest.raises(NotFiniteError, match="the features of an image are not finite"):
         register_extractor["halves"](GREY, 256, CPU, tmp_path / "mine.safetensors")
 
 

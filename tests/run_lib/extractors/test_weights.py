@@ -90,8 +90,8 @@ def test_a_release_is_fetched_once_and_its_hash_compared(
 
 def test_a_release_of_another_hash_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
-    (tmp_path / "w-00000000.pth").write_bytes(b"weights")
-    published = Published("It", ("w",), "there", release((tmp_path / "w-00000000.pth").as_uri()))
+    (tmp_path / "w-0000000a.pth").write_bytes(b"weights")
+    published = Published("It", ("w",), "there", release((tmp_path / "w-0000000a.pth").as_uri()))
     with pytest.raises(ValueError, match="invalid hash value"):
         published.find(None)
     assert not [path for path in (tmp_path / "torch").rglob("*") if path.is_file()]
@@ -183,7 +183,9 @@ def test_a_hash_in_a_name_is_compared_with_the_file(tmp_path: Path) -> None:
     begins = sha256(path)[:8]
     with pytest.raises(ValueError, match=f"begins with 6726825d, and it begins with {begins}"):
         Weights.read(path, "Inception")
-    right = path.rename(tmp_path / f"weights-{begins}.pth")
+    dated = path.rename(tmp_path / "weights-20151205.pth")
+    assert Weights.read(dated, "Inception").hash.startswith(begins)
+    right = dated.rename(tmp_path / f"weights-{begins}.pth")
     assert Weights.read(right, "Inception").hash.startswith(begins)
 
 
@@ -191,19 +193,34 @@ def test_a_hash_in_a_name_is_compared_with_the_file(tmp_path: Path) -> None:
     ("content", "said"),
     [
         (
-            {"fc.weight": torch.zeros(2)},
-            r"lacks \d+ tensors, first .*, has in other shapes 1 tensor, first fc.weight",
+            {"weight": torch.zeros(2)},
+            "lacks 1 tensor, first bias, has in other shapes 1 tensor, first weight",
         ),
-        ({"state": {"fc.weight": torch.zeros(2)}}, "holds no tensors by name"),
+        ({"state": {"weight": torch.zeros(2)}}, "holds no tensors by name"),
         ([torch.zeros(2)], "holds no tensors by name"),
-        ({"head.weight": torch.zeros(2)}, "has beside them 1 tensor, first head.weight"),
+        (
+            {"more": torch.zeros(2), "bias": torch.zeros(3)},
+            "first weight, has beside them 1 tensor, first more",
+        ),
     ],
 )
 def test_files_of_something_else_are_refused(content: Any, said: str, tmp_path: Path) -> None:
     path = tmp_path / "weights.pth"
     torch.save(content, path)
     with pytest.raises(ValueError, match=said):
-        inception.Inception(COLOUR, 256, CPU, path)
+        Weights.read(path, "It").load_into(torch.nn.Linear(2, 3), "It")
+
+
+def test_every_tensor_is_loaded(tmp_path: Path) -> None:
+    wanted, found = torch.nn.Linear(2, 3), torch.nn.Linear(2, 3)
+    torch.save(wanted.state_dict(), tmp_path / "weights.pth")
+    Weights.read(tmp_path / "weights.pth", "It").load_into(found, "It")
+    assert torch.equal(wanted.weight, found.weight) and torch.equal(wanted.bias, found.bias)
+
+
+def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"none\.pth"):
+        Weights.read(tmp_path / "none.pth", "It")
 
 
 def test_a_truncated_file_is_refused(tmp_path: Path) -> None:
@@ -211,4 +228,4 @@ def test_a_truncated_file_is_refused(tmp_path: Path) -> None:
     torch.save({"fc.weight": torch.zeros(1000)}, path)
     path.write_bytes(path.read_bytes()[:2000])
     with pytest.raises(ValueError, match="Fetch it again"):
-        inception.Inception(COLOUR, 256, CPU, path)
+        Weights.read(path, "It")
