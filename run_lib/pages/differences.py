@@ -18,8 +18,8 @@ LEVEL = 0.05
 """Probability that a number is marked as best of runs that are equal."""
 SMALLER = frozenset(
     {
-        "loss", "bpd", "nats", "vlb", "frechet", "fid", "fid-infinity", "sfid", "kid", "mmd", "fd-dinov2", "kd-dinov2", "clip-mmd",
-        "fr\u00e9chet distance",
+        "loss", "bpd", "nats", "vlb", "frechet", "fid", "fid-infinity", "sfid", "kid", "mmd",
+        "fd-dinov2", "kd-dinov2", "clip-mmd", "fr\u00e9chet distance",
         "fr\u00e9chet distance at infinity", "spatial fr\u00e9chet distance", "kernel distance",
         "sliced wasserstein distance",
     }
