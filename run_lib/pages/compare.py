@@ -69,7 +69,7 @@ def compare(workdirs: Sequence[Path], run: Run) -> None:
     ]
     put(
         path,
-        page(" and ".join(one.name for one in runs), f"Comparison of {len(runs)} runs", parts, command()),
+        page(", ".join(one.name for one in runs), f"Comparison of {len(runs)} runs", parts, command()),
     )
     print(f"page: {path}")
 
