@@ -7,6 +7,7 @@ Bounds: a count of N trials, each a hit with a probability of at most p, exceeds
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import partial
 
 import numpy as np
@@ -60,8 +61,12 @@ def test_the_level_holds_of_settings_whose_scores_are_skewed_alike_or_have_heavy
     rng = np.random.default_rng(10)
     for settings, repeats in [(2, 5), (10, 5), (10, 10)]:
         shape = (TRIALS, settings, repeats)
-        losses = {"exponential": rng.exponential, "chi^2 of 8": partial(rng.chisquare, 8),
-                  "t of 3": partial(rng.standard_t, 3)}[kind](size=shape)  # fmt: skip
+        laws: dict[str, Callable[..., np.ndarray]] = {
+            "exponential": rng.exponential,
+            "chi^2 of 8": partial(rng.chisquare, 8),
+            "t of 3": partial(rng.standard_t, 3),
+        }
+        losses = laws[kind](size=shape)
         assert at_most(sum(not all(compare(one, 0.95).equal) for one in losses), 0.05), (settings, repeats)
 
 
