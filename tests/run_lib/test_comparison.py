@@ -7,6 +7,8 @@ Bounds: a count of N trials, each a hit with a probability of at most p, exceeds
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import pytest
@@ -50,6 +52,21 @@ def test_no_truly_best_setting_is_told_from_the_best_but_once_in_twenty_times(
     rng = np.random.default_rng(5)
     for settings, repeats in SIZES:
         losses = drawn(rng, spreads(kind, settings), repeats, shared)
+        assert at_most(sum(not all(compare(one, 0.95).equal) for one in losses), 0.05), (settings, repeats)
+
+
+@pytest.mark.parametrize("kind", ["exponential", "chi^2 of 8", "t of 3"])
+def test_the_level_holds_of_settings_whose_scores_are_skewed_alike_or_have_heavy_tails(kind: str) -> None:
+    """Differences of two draws of one law are symmetric, whatever the law."""
+    rng = np.random.default_rng(10)
+    for settings, repeats in [(2, 5), (10, 5), (10, 10)]:
+        shape = (TRIALS, settings, repeats)
+        laws: dict[str, Callable[..., np.ndarray]] = {
+            "exponential": rng.exponential,
+            "chi^2 of 8": partial(rng.chisquare, 8),
+            "t of 3": partial(rng.standard_t, 3),
+        }
+        losses = laws[kind](size=shape)
         assert at_most(sum(not all(compare(one, 0.95).equal) for one in losses), 0.05), (settings, repeats)
 
 

@@ -73,12 +73,13 @@ def test_values_apart_from_those_around_the_best_are_marked_and_named_apart(
     result = swept("snr=0.1,0.2,0.3,0.4", [1, 1, 2, 1])
     report.draw_plot(result, Path("unused"))
     (axes,) = figures[0].axes
-    assert [(p.get_x(), p.get_x() + p.get_width()) for p in axes.patches] == [
+    spans: list[Any] = list(axes.patches)
+    assert [(p.get_x(), p.get_x() + p.get_width()) for p in spans] == [
         (0.1, pytest.approx(0.2)),
         (0.4, pytest.approx(0.4)),
     ]
-    assert axes.patches[1].get_linewidth() == 1, "a span without width is seen by its edge"
-    labels = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert spans[1].get_linewidth() == 1, "a span without width is seen by its edge"
+    labels = axes.get_legend_handles_labels()[1]
     assert labels.count("cannot be told from it") == 1
     tune._print(result, 2, Path("folder"))
     out = capsys.readouterr().out
