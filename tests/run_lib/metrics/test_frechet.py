@@ -42,8 +42,8 @@ def test_frechet_distance_of_singular_gaussians() -> None:
 
 
 def test_frechet_distance_from_few_points() -> None:
-    """4 points in 30 dimensions have 27 eigenvalues of zero but for rounding, some below: moved, they are at |offset|^2;
-    doubled about their mean, at the trace of their covariance."""
+    """4 points in 30 dimensions have 27 eigenvalues of zero but for rounding, some below: moved, they are at
+    |offset|^2; doubled about their mean, at the trace of their covariance."""
     rows = RNG.normal(size=(4, 30))
     target = Target.of(Moments.of(rows))
     assert target.distance(Moments.of(rows + 0.5)) == pytest.approx(30 / 4)
