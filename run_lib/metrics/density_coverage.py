@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar
 
 import numpy as np
 
-from run_lib.metrics.balls import ROUNDING, balls_around
+from run_lib.metrics.balls import balls_around
 from run_lib.metrics.base import Goal, Measured, SetMetric, View, register_metric
 from run_lib.metrics.checked import checked_pair
 from run_lib.metrics.halves import LISTED, listed_neighbours, radii_within, share
@@ -46,7 +46,7 @@ class DensityCoverage(SetMetric):
         found = nearest(real, fake, LISTED)
 
         def coverage(ours: np.ndarray, theirs: np.ndarray) -> float:
-            radii = radii_within(neighbours, theirs, k) * (1 - ROUNDING)
+            radii = radii_within(neighbours, theirs, k)
             inside = (found.distances < radii[:, None]) & ours[found.indices]
             return float(inside.any(1)[theirs].mean())
 

@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar
 
 import numpy as np
 
-from run_lib.metrics.balls import ROUNDING, balls_around, deepest
+from run_lib.metrics.balls import balls_around, deepest
 from run_lib.metrics.base import Goal, Measured, SetMetric, View, register_metric
 from run_lib.metrics.checked import checked_pair
 from run_lib.metrics.halves import LISTED, listed_neighbours, radii_within, share
@@ -98,7 +98,7 @@ class ImprovedPrecisionRecall(SetMetric):
         balls = deepest(real, fake, neighbours.distances[:, k - 1], LISTED)
 
         def recall(ours: np.ndarray, theirs: np.ndarray) -> float:
-            reach = radii_within(neighbours, ours, k)[balls.indices] * (1 + ROUNDING)
+            reach = radii_within(neighbours, ours, k)[balls.indices]
             return float(((balls.distances <= reach) & ours[balls.indices]).any(1)[theirs].mean())
 
         reached = share(len(fake), len(real), k, seed, recall)

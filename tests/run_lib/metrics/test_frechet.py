@@ -41,6 +41,16 @@ def test_frechet_distance_of_singular_gaussians() -> None:
     assert frechet_distance(point, Moments(np.array([1.0, 0.0]), np.diag([2.0, 0.0]))) == pytest.approx(3.0)
 
 
+def test_frechet_distance_from_few_points() -> None:
+    """4 points in 30 dimensions have 27 eigenvalues of zero but for rounding, some below: moved, they are at
+    |offset|^2; doubled about their mean, at the trace of their covariance."""
+    rows = RNG.normal(size=(4, 30))
+    target = Target.of(Moments.of(rows))
+    assert target.distance(Moments.of(rows + 0.5)) == pytest.approx(30 / 4)
+    spread = rows + (rows - rows.mean(0))
+    assert target.distance(Moments.of(spread)) == pytest.approx(np.trace(np.cov(rows.T)))
+
+
 def test_what_a_member_adds_is_the_derivative_by_its_weight() -> None:
     """Against central differences of the distance of weighted sets; 4 members in 6 dimensions have a singular
     covariance, whose derivative within its range is as good."""

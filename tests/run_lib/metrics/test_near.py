@@ -87,6 +87,8 @@ def test_an_image_twice_is_at_distance_zero() -> None:
     """Of long vectors too, where products round: copies are no near misses."""
     rows = np.concatenate([RNG.normal(size=(30, 500)) * 100 + 1000] * 2)
     assert (nearest_within(rows).distances == 0).all()
+    assert (balls_around(rows, rows, np.zeros(60)) == 2).all()
+    assert (balls_around(rows, rows, np.zeros(60), closed=False) == 0).all()
 
 
 def test_balls_are_closed_for_precision_and_open_for_density() -> None:
