@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,16 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from run_lib.config.plugins import load_plugins
 from run_lib.data.rows import InMemory
 from run_lib.extractors import builtin, plain
 from run_lib.extractors.base import register_extractor
 from run_lib.extractors.module import register_module
 from run_lib.extractors.plain import Pixels, PrincipalComponents
+from run_lib.fingerprint import of_files
 from sde_lib.finite import NotFiniteError
 from tests.run_lib.extractors.fake import COLOUR, CPU, GREY, images
+from tests.run_lib.program import ROOT
 
 SHAPE = (1, 4, 5)
 
@@ -163,3 +167,17 @@ def test_samples_that_are_not_finite_are_refused() -> None:
 def test_an_output_that_it_has_not_is_refused() -> None:
     with pytest.raises(ValueError, match="gives features, and no logits"):
         Pixels(SHAPE, 256)(images(SHAPE), ["logits"])
+
+
+def test_the_module_of_the_documentation(tmp_path: Path) -> None:
+    """As a plugin. Its protocol has the hash of its source, so that other code has another."""
+    block = re.search(r"```python\n(.*?)```", (ROOT / "docs/extractors.md").read_text(), re.S)
+    assert block is not None
+    (tmp_path / "colours.py").write_text(block[1])
+    load_plugins(str(tmp_path / "colours.py"))
+    ours = register_extractor["colours"](COLOUR, 256, CPU, None)
+    levels = images(COLOUR)
+    unit = levels.double() / 255
+    wanted = torch.cat([unit.mean((2, 3)), unit.std((2, 3))], 1)
+    np.testing.assert_allclose(features(ours, levels), wanted.numpy(), rtol=1e-5)
+    assert f"source {of_files([tmp_path / 'colours.py'])}" in ours.protocol["network"]
