@@ -126,7 +126,11 @@ def cases(draw: st.DrawFn) -> Case:
     if aim == "file":
         return draw(_with_files())
     config = draw(st.sampled_from(NAMES))
-    modes = [m for m in register_mode if m != "list"] if draw(st.integers(0, 9)) == 0 else _modes_of(config)
+    modes = (
+        [m for m in register_mode if m not in ("list", "compare")]
+        if draw(st.integers(0, 9)) == 0
+        else _modes_of(config)
+    )
     drawn = _Drawn(config, draw(st.sampled_from(modes)), trained=draw(st.integers(0, 5)) > 0)
     known = settings()
     _touch(draw, drawn, known, draw(st.sampled_from((0, 1, 1, 2))))

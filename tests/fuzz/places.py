@@ -216,6 +216,7 @@ _ANYTHING = {
     "reconstruct/inputs.csv": ("reconstruct",),
     "reconstruct/difference/00001.png": ("reconstruct",),
     "tensorboard": ("eval",),
+    "report.html": ("eval", "tune", "control", "all"),
     "converted": ("convert",),
 }  # fmt: skip
 

@@ -45,9 +45,8 @@ def trained(workdir: Path, losses: dict[int, float] | None = None, **settings: A
         section, _, name = path.partition("__")
         sections[section] = {**sections[section], name: value}
     write_json(workdir / "config.json", {**sections, "seed": 42})
-    history = History(workdir, training=losses or {10: 0.5, 60: 0.25}, held_out={60: 0.125})
-    history.write()
-    history.draw()
+    History(workdir, training=losses or {10: 0.5, 60: 0.25}, held_out={60: 0.125}).write()
+    coloured(workdir / "loss.png", 0x600000)
 
 
 def coloured(path: Path, colour: int, size: tuple[int, int] = (40, 60)) -> None:

@@ -27,13 +27,13 @@ def report(tmp_path: Path) -> Report:
     )
 
 
-def scalars(folder: Path) -> dict[str, dict[int, float]]:
+def scalars(folder: Path) -> dict[str, list[tuple[int, float]]]:
     """The curves as TensorBoard reads them."""
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     events = EventAccumulator(str(folder))
     events.Reload()
-    return {tag: {one.step: one.value for one in events.Scalars(tag)} for tag in events.Tags()["scalars"]}
+    return {tag: [(one.step, one.value) for one in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
 
 
 def test_a_table_has_a_row_for_each_checkpoint(report: Report, tmp_path: Path) -> None:
@@ -55,8 +55,8 @@ def test_curves_are_at_the_steps_of_the_checkpoints(report: Report, tmp_path: Pa
     report.add(number("frechet/pixels", 1.0, 0.5, step=30))
     write_checkpoints(report, CONFIG, tmp_path / "curves")
     assert scalars(tmp_path / "curves") == {
-        "eval/frechet/pixels": {30: 1.0, 60: pytest.approx(1 / 3)},
-        "eval/recall": {60: 0.75},
+        "eval/frechet/pixels": [(30, 1.0), (60, pytest.approx(1 / 3))],
+        "eval/recall": [(60, 0.75)],
     }
 
 
