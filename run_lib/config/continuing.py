@@ -40,7 +40,10 @@ class Bearing(enum.Enum):
 MEANING, STATE, COURSE, EFFECT, FREE = Bearing
 
 SECTIONS = dict.fromkeys(
-    ("mode", "sampling", "guidance", "ema", "convert", "pack", "extractor", "reconstruct", "control", "tune", "eval"),
+    (
+        "mode", "sampling", "guidance", "ema", "convert", "pack", "stats", "extractor", "reconstruct", "control", "tune",
+        "eval", "score", "metrics", "extractors",
+    ),
     FREE,
 )  # fmt: skip
 """Of every field in a section, but for those below."""

@@ -135,7 +135,7 @@ def test_every_mode_promises_what_it_can_keep(
 ) -> None:
     """Sampling ends at once and leaves no file; an evaluation has its batch, and makes it once."""
     (tmp_path / "checkpoints").symlink_to(trained / "checkpoints")
-    module = {"sample": "run_lib.sample", "eval": "run_lib.evaluation.samples"}.get(
+    module = {"sample": "run_lib.sample", "eval": "run_lib.evaluation.sample_sets"}.get(
         mode, "run_lib.editing.control"
     )
     name = "_restore" if mode == "control" else "draw"

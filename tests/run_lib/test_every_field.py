@@ -106,10 +106,14 @@ def test_what_a_mode_reads_depends_on_the_configuration(name: str) -> None:
     assert wrong_effects(case, paths, most=3) == []
 
 
+NO_FIELDS = {"mode", "metrics", "extractors"}
+"""Sections of components' settings alone."""
+
+
 def test_every_role_and_section_has_its_readers() -> None:
     """A field, a role or a section that is added is in a table, and a table names nothing that there is not."""
     assert COMPONENTS.keys() <= set(ROLES)
-    assert SECTIONS.keys() == {path.partition(".")[0] for path in base_fields() if "." in path} | {"mode"}
+    assert SECTIONS.keys() == {path.partition(".")[0] for path in base_fields() if "." in path} | NO_FIELDS
     known = base_fields() | {p for role in ROLES.values() for n in role.choices for p in role.fields(n)}
     assert FIELDS.keys() <= known
     assert {path for path in base_fields() if "." not in path} <= FIELDS.keys()
