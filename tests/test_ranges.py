@@ -17,6 +17,7 @@ FIELDS = {
         ema.step training.ema_snapshot_freq
     """,
     "[1, inf)": """
+        eval.extractor_batch extractor.n_iters
         control.samples eval.batch_size reconstruct.batch_size sampling.batch_size sampling.grid_size
         training.eval_freq training.log_freq training.max_nonfinite training.n_iters training.snapshot_freq
         training.snapshot_freq_for_preemption tune.pilot_samples training.keep_last
@@ -43,6 +44,7 @@ FIELDS = {
         optim.grad_clip
     """,
     "(0, 1]": """
+        extractor.lr
         sampling.dynamic_threshold training.loss_scale_growth
     """,
     "[1, 100000000]": """
@@ -72,9 +74,21 @@ FIELDS = {
     "(0, 0.28867513459481287]": """
         ema.std model.ema_stds
     """,
+    "[2, 1000000]": """
+        extractor.batch_size
+    """,
+    "[2, 4096]": """
+        extractor.features
+    """,
 }
 """Fields of ``configs/base.py`` by the interval of their values: a square bracket's end belongs to it."""
 SETTINGS = {
+    "[1, 1000]": """
+        density_coverage.neighbours precision_recall.neighbours
+    """,
+    "[0, 1000000]": """
+        kernel.subset_size
+    """,
     "[0, 4]": """
         edm.augment_scale edm.augment_stretch edm.augment_move
     """,
@@ -89,6 +103,7 @@ SETTINGS = {
         ddpm.channel_mult ddpmpp.channel_mult ncsnpp.channel_mult
     """,
     "[1, inf)": """
+        pca.components
         fast.images own.images
         adm.attention_resolutions adm_encoder.attention_resolutions adm_superres.attention_resolutions
         ddpm.attention_resolutions ddpmpp.attention_resolutions ncsn.num_scales
@@ -106,6 +121,7 @@ SETTINGS = {
         zip.test_fraction r_adam.beta1 r_adam.beta2 sgd.momentum
     """,
     "(0, inf)": """
+        mmd.bandwidth mmd.scale
         ncsnv2_128.sigma_min ncsnv2_128.sigma_max ncsnv2_256.sigma_min ncsnv2_256.sigma_max
         ncsnv2_64.sigma_min ncsnv2_64.sigma_max ddpm.beta_min ddpm.beta_max edm.sigma_min edm.sigma_max
         edm.t_min edm.t_end smld.sigma_min smld.sigma_max subvpsde.beta_min subvpsde.beta_max
@@ -154,6 +170,7 @@ SETTINGS = {
         sa_solver.tau_high
     """,
     "(0, 1)": """
+        neighbours.quantile
         ald.snr langevin.snr blur.tolerance deblur.tolerance
     """,
     "(-inf, inf)": """
@@ -180,12 +197,14 @@ SETTINGS = {
         importance.history accuracy.levels
     """,
     "[1, 1000000]": """
+        inception_score.splits kernel.subsets sliced_wasserstein.directions
         pc.num_steps ddim.num_steps dps.num_steps moment_matching.iterations bpd.repeats
     """,
     "[0, 10000]": """
         pc.trajectory
     """,
     "[1, 10000]": """
+        sampling.repeats
         gaussian.probes hutch++.rank hutch++.probes rademacher.probes
     """,
     "[2, 10000]": """
@@ -231,7 +250,7 @@ DEFAULTS = {
     "scorer data": {"features": "pixels"},
     "evaluation accuracy accuracy": {"levels": 10},
     "evaluation bpd bpd": {"num_images": 0, "repeats": 1, "quick": False, "target": 0.01},
-    "evaluation sampling sampling": {"num_samples": 50000},
+    "evaluation sampling sampling": {"num_samples": 50000, "repeats": 1, "reference": "train"},
 }  # fmt: skip
 """What is done where nothing is said: Adam's, improved-diffusion's and EDM's published values, score_sde's tolerances,
 FID's 50,000 samples."""

@@ -41,8 +41,8 @@ MEANING, STATE, COURSE, EFFECT, FREE = Bearing
 
 SECTIONS = dict.fromkeys(
     (
-        "mode", "sampling", "guidance", "ema", "convert", "pack", "stats", "extractor", "reconstruct", "control", "tune",
-        "eval", "score", "metrics", "extractors",
+        "mode", "sampling", "guidance", "ema", "convert", "pack", "stats", "extractor", "reconstruct", "control",
+        "tune", "eval", "score", "metrics", "extractors",
     ),
     FREE,
 )  # fmt: skip

@@ -18,7 +18,8 @@ from run_lib.evaluation.base import register_evaluation
 from tests.run_lib.program import GAUSSIAN, ROOT, TINY, numbers, program, run
 
 FIELDS = {"name", "value", "stderr", "count", "unit", "nfe", "seconds", "seed", "config_hash", "step", "note",
-          "stderr_images", "stderr_draws", "stderr_probes", "fingerprint", "arithmetic", "protocol", "low", "high", "sets"}  # fmt: skip
+          "stderr_images", "stderr_draws", "stderr_probes", "fingerprint", "arithmetic", "protocol", "low", "high",
+          "sets"}  # fmt: skip
 ONLY = {
     "loss": {"eval__enable_bpd": False, "eval__enable_sampling": False, "eval__enable_loss": True},
     "bpd": {"eval__enable_bpd": True, "eval__enable_sampling": False, "eval__enable_loss": False},
