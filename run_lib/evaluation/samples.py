@@ -6,6 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from run_lib.evaluation.pixels import frechet_name, measure_in_pixels
 from run_lib.evaluation.report import Number
 from run_lib.evaluation.sample_sets import PlannedSet, SampleSet
@@ -17,6 +19,7 @@ from run_lib.scoring.features import FeatureStore, Images
 from run_lib.scoring.measuring import Scored
 from run_lib.scoring.nearest import show_nearest
 from run_lib.scoring.references import Reference, open_reference
+from run_lib.seeds import Use, stream_seed
 
 if TYPE_CHECKING:
     from run_lib.evaluation.builtin import SampleQuality
@@ -78,7 +81,13 @@ def _score(task: CheckpointTask, quality: SampleQuality) -> None:
             place = task.report.path.parent / f"nearest_{task.step}.png"
             show_nearest(scoring, images, reference, store, data.levels, place)
     numbers = [number for held in zip(*scored, strict=True) for number in _numbers(task, held, key)]
-    task.report.add(*(replace(number, nfe=nfe, seconds=seconds) for number in numbers))
+    numbers = [replace(number, nfe=nfe, seconds=seconds) for number in numbers]
+    floor = _floor(task, quality)
+    if floor is not None:
+        numbers += [
+            _floor_number(task, one, floor, key) for one in scoring.score(floor, reference, store, task.parts)
+        ]
+    task.report.add(*numbers)
 
 
 def _numbers(task: CheckpointTask, sets: tuple[Scored, ...], key: str) -> list[Number]:
@@ -106,6 +115,35 @@ def _numbers(task: CheckpointTask, sets: tuple[Scored, ...], key: str) -> list[N
         note="the least of three sets, as papers report it: biased downwards",
     )  # fmt: skip
     return [mean, least]
+
+
+def _floor(task: CheckpointTask, quality: SampleQuality) -> Images | None:
+    """As many real images of the split that is not the reference, or all of it; None: there is none."""
+    data = task.plan.data
+    if quality.reference not in SPLITS:
+        return None
+    other = next(split for split in SPLITS if split != quality.reference)
+    held = data.load_if_any(other, "what real images would score")
+    if held is None:
+        return None
+    count = min(len(held), quality.num_samples)
+    drawn = np.random.default_rng(stream_seed(task.plan.seed, Use.BOOTSTRAP)).permutation(len(held))[:count]
+    return Images.of_split(
+        held.picked(np.sort(drawn)),
+        f"{other} images",
+        f"{of_split(data, other)}, {count} of seed {task.plan.seed}",
+    )
+
+
+def _floor_number(task: CheckpointTask, one: Scored, floor: Images, key: str) -> Number:
+    """What real images score: that of samples is read against it."""
+    held = one.number
+    said = f"reference: {one.count} real {floor.title}"
+    made = task.number(
+        f"{one.title}/{floor.title}", held.value, held.stderr, count=one.count, unit=held.unit,
+        note=f"{said}; {held.note}" if held.note else said,
+    )  # fmt: skip
+    return replace(made, protocol={**one.protocol, "key": key}, low=held.low, high=held.high)
 
 
 def _facts(task: CheckpointTask, samples: SampleSet) -> dict[str, str]:

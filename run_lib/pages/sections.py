@@ -171,7 +171,7 @@ def _neighbours(found: Found) -> Markup | None:
     parts = [
         shown(
             path,
-            f"Samples beside the training images that are nearest to them: {path.stem}",
+            f"Samples above the images of the reference that are nearest to them: {path.stem}",
             within=found.workdir,
         )
         for one in found.evaluated
