@@ -72,6 +72,7 @@ class Score(Mode):
 
     needs_configuration: ClassVar[bool] = False
     many_processes: ClassVar[bool] = True
+    workdir: ClassVar[Path | None] = Path("runs/score")
     kept: ClassVar[str] = "features that are made are kept, and the same command makes the rest"
 
     def plan(self, configuration: Configuration) -> ScorePlan:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from run_lib.evaluation.checkpoints import names_of
 from run_lib.evaluation.report import Number
-from run_lib.pages.differences import Candidate, best, comparable, difference, normal_quantile
+from run_lib.pages.differences import Candidate, best, comparable, difference
 from run_lib.pages.found import Found
 from run_lib.pages.images import drawn, shown
 from run_lib.pages.markup import Markup, details, facts, joined, table, tag
@@ -142,9 +142,8 @@ def _differences(name: str, runs: Sequence[Candidate]) -> Iterator[tuple[str, st
     for one, other in pairs:
         found = difference(name, one, other)
         text = plain(found.value)
-        if found.stderr is not None:
-            text = interval(found.value, normal_quantile(len(pairs)) * found.stderr)
-            text += ", " + ("paired, image by image" if found.paired else "as of independent estimates")
+        if (half := found.half(len(pairs))) is not None:
+            text = f"{interval(found.value, half)}, {found.how}"
             text += "" if found.beyond(len(pairs)) else "; they cannot be told apart"
         yield f"{one.name} less {other.name}", text
 

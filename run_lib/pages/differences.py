@@ -12,8 +12,10 @@ from pathlib import Path
 import numpy as np
 
 from run_lib.evaluation.report import Number
+from run_lib.metrics.repeats import paired_difference
 from run_lib.pages.found import Evaluated
 
+APART = "as of independent estimates"
 LEVEL = 0.05
 """Probability that a number is marked as best of runs that are equal."""
 SMALLER = frozenset(
@@ -61,23 +63,36 @@ class Difference:
     Attributes:
         value: the difference.
         stderr: its standard error; None: one of the two has none.
-        paired: whether both are means over the same images, so that what these share cancels.
+        how: it is found, in words; what is paired has less noise, as what both share cancels.
+        free: degrees of freedom of the error; infinite: it is known well.
     """
 
     value: float
     stderr: float | None
-    paired: bool
+    how: str = APART
+    free: float = math.inf
+
+    @property
+    def paired(self) -> bool:
+        return self.how != APART
+
+    def half(self, comparisons: int) -> float | None:
+        """Half of the interval that holds together with so many others at ``1 - LEVEL`` (Bonferroni, Student's t)."""
+        import scipy.special  # takes a while to import
+
+        if self.stderr is None:
+            return None
+        level = 1 - LEVEL / (2 * comparisons)
+        many = math.isinf(self.free)
+        return (
+            float(scipy.special.ndtri(level) if many else scipy.special.stdtrit(self.free, level))
+            * self.stderr
+        )
 
     def beyond(self, comparisons: int) -> bool:
-        """Whether zero lies outside the interval, of one of so many comparisons (Bonferroni)."""
-        return self.stderr is not None and abs(self.value) > normal_quantile(comparisons) * self.stderr
-
-
-def normal_quantile(comparisons: int) -> float:
-    """Standard errors to either side that make intervals of so many comparisons hold together at ``1 - LEVEL``."""
-    import scipy.special  # takes a while to import
-
-    return float(scipy.special.ndtri(1 - LEVEL / (2 * comparisons)))
+        """Whether zero lies outside that interval."""
+        half = self.half(comparisons)
+        return half is not None and abs(self.value) > half
 
 
 def direction(name: str) -> int:
@@ -108,9 +123,20 @@ def difference(name: str, one: Candidate, other: Candidate) -> Difference:
             apart = ours.values - theirs.values
             apart = apart[np.isfinite(apart)]
             if len(apart) > 1:
-                return Difference(float(apart.mean()), float(apart.std(ddof=1) / math.sqrt(len(apart))), True)
+                stderr = float(apart.std(ddof=1) / math.sqrt(len(apart)))
+                return Difference(float(apart.mean()), stderr, "paired, image by image")
+    if _same_seeds(a, b):
+        sets = paired_difference(a.sets, b.sets)
+        how = f"paired, set by set, over {len(a.sets)} sets of the same seeds"
+        return Difference(sets.mean, sets.stderr, how, len(a.sets) - 1)
     together = None if a.half is None or b.half is None else math.hypot(a.stderr or 0.0, b.stderr or 0.0)
-    return Difference(a.value - b.value, together, False)
+    return Difference(a.value - b.value, together)
+
+
+def _same_seeds(a: Number, b: Number) -> bool:
+    """Whether two numbers are means over sets of samples of the same seeds, set by set."""
+    seeds = {(n.protocol.get("seed of the samples"), len(n.sets), n.count) for n in (a, b)}
+    return len(a.sets) > 1 and len(seeds) == 1
 
 
 def _same_data(one: Candidate, other: Candidate, name: str) -> bool:

@@ -55,6 +55,29 @@ def test_losses_of_the_same_images_are_paired(tmp_path: Path) -> None:
     assert best("loss/test", [one, other]) is one
 
 
+def repeated(workdir: Path, values: tuple[float, ...], seed: str) -> Candidate:
+    """A run whose number is a mean over repeated sets of samples."""
+    mean, error = float(np.mean(values)), float(np.std(values, ddof=1) / math.sqrt(len(values)))
+    made = number("frechet/pixels", mean, error, note="")
+    return candidate(workdir, replace(made, sets=values, protocol={"seed of the samples": seed}))
+
+
+def test_repeated_sets_of_the_same_seeds_are_paired(tmp_path: Path) -> None:
+    """Sets differ by 1, the runs by 0.1, 0.11 and 0.12 of each set: t of two degrees of freedom, 4.303 of 0.00577. Of
+    other seeds the errors add: 0.577 and 0.577 in squares."""
+    sets = (3.0, 4.0, 5.0)
+    one = repeated(tmp_path / "one", sets, "0")
+    other = repeated(tmp_path / "other", (3.10, 4.11, 5.12), "0")
+    found = difference("frechet/pixels", other, one)
+    assert found.how == "paired, set by set, over 3 sets of the same seeds"
+    assert found.value == pytest.approx(0.11)
+    assert found.half(1) == pytest.approx(4.3027 * 0.01 / math.sqrt(3), rel=1e-4)
+    assert best("frechet/pixels", [one, other]) is one
+    apart = difference("frechet/pixels", repeated(tmp_path / "third", (3.10, 4.11, 5.12), "1"), one)
+    assert not apart.paired
+    assert apart.stderr == pytest.approx(math.hypot(1 / math.sqrt(3), 1.01 / math.sqrt(3)))
+
+
 @pytest.mark.parametrize("what", ["seed", "count", "fingerprint", "parts", "data"])
 def test_others_are_not_paired(what: str, tmp_path: Path) -> None:
     """Another seed, count or data, or values that are gone: the errors add as those of independent estimates."""

@@ -14,7 +14,11 @@ from run_lib.metrics.gaussians import frechet_distance
 from run_lib.metrics.moments import Moments
 from tests.run_lib.program import TINY, numbers, program, run
 
-SAMPLING: dict[str, Any] = {"eval__enable_bpd": False, "eval__enable_loss": False, "eval__enable_sampling": True}
+SAMPLING: dict[str, Any] = {
+    "eval__enable_bpd": False,
+    "eval__enable_loss": False,
+    "eval__enable_sampling": True,
+}
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +119,10 @@ def test_samples_and_nearest_images_are_shown(trained: Path) -> None:
     ("fields", "says"),
     [
         ({"eval__metrics": "fidd"}, "unknown metric 'fidd'"),
-        ({"eval__metrics": "inception_score@pixels"}, "reads logits, and the extractor 'pixels' gives features"),
+        (
+            {"eval__metrics": "inception_score@pixels"},
+            "reads logits, and the extractor 'pixels' gives features",
+        ),
         ({"eval__metrics": "kernel@pixels"}, "kernel@pixels needs at least 1000 images, and there are 70"),
         ({"eval__metrics": "frechet@pixels", "eval__reference": "nowhere"}, "nowhere"),
         (
