@@ -45,6 +45,7 @@ import run_lib.convert
 import run_lib.editing.control
 import run_lib.editing.reconstruct
 import run_lib.evaluation.evaluate
+import run_lib.evaluation.samples
 import run_lib.preparation.pack
 import run_lib.training.loop
 import run_lib.tuning.tune
@@ -65,6 +66,8 @@ can look for its parent, which takes half a minute where other work has the proc
 CASES = {
     "train": ["train", "training.n_iters=24", "training.snapshot_freq=8", "training.snapshot_sampling=True"],
     "eval": ["eval", "eval.enable_loss=True"],
+    "eval, metrics": ["eval", "eval.enable_bpd=False", "eval.metrics=frechet@pixels,precision_recall@pca",
+                      "eval.repeats=2", "eval.extractor_batch=16", "eval.by_class=True"],
     "sample": ["sample", "sampling.num_samples=40", "sampling.trajectory=2", "sampling.png=True"],
     "tune": ["tune", "tune.sweep=num_steps=2,4", "tune.repeats=3", "tune.num_samples=80"],
     "tune, 2 processes": ["tune", "tune.sweep=num_steps=2,4", "tune.repeats=2", "tune.num_samples=80",
@@ -79,7 +82,7 @@ CASES = {
 """Mode and settings by the name of the case."""
 SHARES = {"tune, 2 processes": 0.25}
 """Kills beside one of the others: its interpreters take seconds to begin."""
-for _mode in ("train", "eval", "sample", "tune", "control", "reconstruct", "pack"):
+for _mode in ("train", "eval", "eval, metrics", "sample", "tune", "control", "reconstruct", "pack"):
     CASES[f"{_mode}, 2 ranks"] = CASES[_mode]
 RANKS = {_name: 2 for _name in CASES if _name.endswith((", 2 ranks", ", 2 shards"))}
 """Processes that share a work, of which a signal meets one, or all."""
