@@ -163,6 +163,11 @@ class SampleQuality(Evaluation):
                 f"than {dims}, or leave pixel space, by eval.metrics=frechet@pca or fid."
             )
 
+        if self.scoring.measures:
+            from run_lib.evaluation.samples import built_scoring
+
+            built_scoring(self, plan.data, plan.device)
+
     def needs(self, plan: EvaluationPlan) -> Collection[str]:
         return ("train",)  # without test images, the numbers that compare with them are left out
 

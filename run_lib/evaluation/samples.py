@@ -16,12 +16,15 @@ from run_lib.fingerprint import fingerprint, of_split
 from run_lib.metrics.repeats import over_sets
 from run_lib.pictures import picture, save_png
 from run_lib.scoring.features import FeatureStore, Images
-from run_lib.scoring.measuring import Scored
+from run_lib.scoring.measuring import Scored, Scoring
 from run_lib.scoring.nearest import show_nearest
 from run_lib.scoring.references import Reference, open_reference
 from run_lib.seeds import Use, stream_seed
 
 if TYPE_CHECKING:
+    import torch
+
+    from run_lib.data.levels import DataSpec
     from run_lib.evaluation.builtin import SampleQuality
 
 SPLITS = ("train", "test")
@@ -51,12 +54,22 @@ def _drawn(planned: PlannedSet, name: str) -> SampleSet | None:
     return samples
 
 
+def built_scoring(quality: SampleQuality, data: DataSpec, device: torch.device) -> tuple[Scoring, Reference]:
+    """The metrics and extractors for a data set, and what samples are held against.
+
+    Raises:
+        ValueError: missing weights or images, or metrics that do not go with them.
+    """
+    reference = _reference(data, quality.reference)
+    rows = None if reference.images is None else reference.images.rows
+    scoring = quality.scoring.build(data.shape, data.levels, rows, device)
+    scoring.check(quality.num_samples, reference)
+    return scoring, reference
+
+
 def _score(task: CheckpointTask, quality: SampleQuality) -> None:
     plan, data = quality.scoring, task.plan.data
-    reference = _reference(task, quality.reference)
-    rows = None if reference.images is None else reference.images.rows
-    scoring = plan.build(data.shape, data.levels, rows, task.plan.device)
-    scoring.check(quality.num_samples, reference)
+    scoring, reference = built_scoring(quality, data, task.plan.device)
     sets = [PlannedSet(task, quality.num_samples, number) for number in range(quality.repeats)]
     key = scoring.key([one.fingerprint for one in sets], reference)
     if task.has_measured(key):
@@ -108,7 +121,7 @@ def _numbers(task: CheckpointTask, sets: tuple[Scored, ...], key: str) -> list[N
         sets=over.values,
         note="; ".join(note for note in (f"mean of {len(sets)} sets", over.note, held.note) if note),
     )
-    if over.least is None:
+    if over.least is None or one.goal != "least":
         return [mean]
     least = replace(
         first, name=f"{one.title}, minimum of 3", value=over.least, stderr=None, low=None, high=None,
@@ -160,9 +173,8 @@ def _facts(task: CheckpointTask, samples: SampleSet) -> dict[str, str]:
     }
 
 
-def _reference(task: CheckpointTask, source: str) -> Reference:
+def _reference(data: DataSpec, source: str) -> Reference:
     """A split of the model's own data, or what a path names."""
-    data = task.plan.data
     if source in SPLITS:
         title = f"the {source} split of {data.name}"
         return Reference(title, Images.of_split(data.load(source), title, of_split(data, source)))

@@ -13,7 +13,7 @@ import numpy as np
 
 from run_lib.extractors.base import Extractor
 from run_lib.files import as_json, of_json
-from run_lib.metrics.base import Measured, Output, SetMetric, View
+from run_lib.metrics.base import Goal, Measured, Output, SetMetric, View
 from run_lib.scoring.asked import TITLES, Asked
 from run_lib.scoring.features import FeatureStore, Images, OnDisk
 from run_lib.scoring.references import Reference
@@ -59,6 +59,7 @@ class Scored:
         number: its value and error.
         count: images that it is of.
         protocol: all that it was made by, in words.
+        goal: which value is the best; None: none is.
         label: the class that it is of; None: all images.
     """
 
@@ -66,6 +67,7 @@ class Scored:
     number: Measured
     count: int
     protocol: Mapping[str, str]
+    goal: Goal | None = None
     label: int | None = None
 
 
@@ -153,6 +155,7 @@ class Scoring:
                     number,
                     samples.count,
                     protocol,
+                    measure.metric.goals.get(number.name),
                     label,
                 )
 

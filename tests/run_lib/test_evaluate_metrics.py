@@ -72,7 +72,7 @@ def test_the_floor_is_what_real_images_score(trained: Path) -> None:
 
 def test_repeated_sets_have_seeds_of_their_own(trained: Path) -> None:
     """Their mean, its interval, and the least of three; each set's number is that of its own samples."""
-    found = evaluated(trained, "repeated", eval__metrics="frechet@pixels", eval__repeats=3)
+    found = evaluated(trained, "repeated", eval__metrics="frechet@pixels,precision_recall@pca", eval__repeats=3)
     fake = drawn(trained, "repeated")
     assert len(fake) == 3 * 70
     target = Moments.of(real("train"))
@@ -83,6 +83,7 @@ def test_repeated_sets_have_seeds_of_their_own(trained: Path) -> None:
     assert number["value"] == pytest.approx(np.mean(sets), rel=1e-6)
     assert number["low"] < number["value"] < number["high"]
     assert found["Fréchet distance, pixels, minimum of 3"]["value"] == pytest.approx(min(sets), rel=1e-6)
+    assert "precision, PCA, minimum of 3" not in found  # the least is not the best
 
 
 def test_a_metric_that_is_added_finds_the_samples(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -113,6 +114,13 @@ def test_samples_and_nearest_images_are_shown(trained: Path) -> None:
     evaluated(trained, "shown", eval__metrics="neighbours@pixels")
     for name in ("samples_6.png", "nearest_6.png"):
         assert (trained / "shown" / name).read_bytes().startswith(b"\x89PNG")
+
+
+def test_missing_weights_are_told_before_training(tmp_path: Path) -> None:
+    error = program("--config", TINY, "--mode", "all", "--workdir", tmp_path, eval__metrics="frechet@classifier",
+                    eval__extractor_weights=tmp_path / "none.safetensors").error  # fmt: skip
+    assert "none.safetensors" in error
+    assert not list(tmp_path.rglob("*.pt"))
 
 
 @pytest.mark.parametrize(
