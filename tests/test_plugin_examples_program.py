@@ -217,7 +217,11 @@ def test_metric_in_the_space_of_an_extractor(folder: Path) -> None:
     }
     run(TINY, "train", folder / "run")
     run(TINY, "eval", folder / "run", plugins=plugins, **scored)
-    x, y = sorted((np.load(path) for path in folder.glob("run/features/*/features.npy")), key=len)
+    of = {
+        json.loads(path.with_name("features.json").read_text())["of"]: np.load(path)
+        for path in folder.glob("run/features/*/features.npy")
+    }
+    x, y = of["samples of step 6"], of["the train split of digits"]
     xy, xx, yy = ((cdist(a, b) ** 0.5).mean() for a, b in ((x, y), (x, x), (y, y)))
     assert (len(x), len(y)) == (40, 1437)
     assert (x.sum(1) == 1).all()
