@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -21,6 +22,9 @@ from run_lib.config.training import Objective, build_objective
 from run_lib.data.levels import DataSpec
 from run_lib.evaluation.base import Evaluation, register_evaluation
 from run_lib.training.tasks import TrainingTask
+
+if TYPE_CHECKING:
+    from run_lib.run import Run
 
 ORDER = ("loss", "bpd", "sampling")
 
@@ -61,6 +65,10 @@ class EvaluationPlan:
     @property
     def seed(self) -> int:
         return self.subject.seed
+
+    def writes(self, run: Run) -> tuple[Path, ...]:
+        """The folders that evaluations write to."""
+        return (run.evaluation, *(folder for one in self.evaluations for folder in one.writes(run)))
 
     @property
     def samples(self) -> SamplingPlan:

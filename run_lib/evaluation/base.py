@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from sde_lib.registry import Registry
@@ -11,6 +12,7 @@ from sde_lib.registry import Registry
 if TYPE_CHECKING:
     from run_lib.config.evaluation import EvaluationPlan
     from run_lib.evaluation.task import CheckpointTask
+    from run_lib.run import Run
 
 
 class Evaluation(abc.ABC):
@@ -39,6 +41,14 @@ class Evaluation(abc.ABC):
     def needs(self, plan: EvaluationPlan) -> Collection[str]:
         """The splits without which it is left out; those that it depends on, unless it says otherwise."""
         return self.splits(plan)
+
+    def writes(self, run: Run) -> Iterable[Path]:
+        """The folders that it writes to beside that of the evaluation, which no two runs do at a time.
+
+        Raises:
+            ValueError: a setting names one outside the work directory.
+        """
+        return ()
 
     @abc.abstractmethod
     def evaluate(self, task: CheckpointTask) -> None:

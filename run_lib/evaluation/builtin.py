@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import likelihood.flow
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from run_lib.config.evaluation import EvaluationPlan
     from run_lib.config.scoring import ScoringPlan
     from run_lib.evaluation.task import CheckpointTask
+    from run_lib.run import Run
 
 
 @register_evaluation(name="loss")
@@ -170,6 +172,10 @@ class SampleQuality(Evaluation):
 
     def needs(self, plan: EvaluationPlan) -> Collection[str]:
         return ("train",)  # without test images, the numbers that compare with them are left out
+
+    def writes(self, run: Run) -> Iterable[Path]:
+        folder = run.folder(self.scoring.extraction.folder, "config.eval.features")
+        return (folder,) if self.scoring.measures else ()
 
     def evaluate(self, task: CheckpointTask) -> None:
         from run_lib.evaluation.samples import evaluate_sampling

@@ -57,7 +57,11 @@ class Stats(Mode):
         from run_lib.preparation.stats import parts_folder
 
         processes = Processes.from_environment()
-        return (parts_folder(run),) if processes.world_size > 1 and processes.is_main else ()
+        if not processes.is_main:
+            return ()
+        parts = (parts_folder(run),) if processes.world_size > 1 else ()
+        features = run.folder(plan.extraction.folder, "config.eval.features")
+        return (*parts, features) if plan.extraction.chosen else parts
 
     def work(self, plan: PreparationPlan, run: Run) -> None:
         from run_lib.preparation.stats import stats
@@ -81,7 +85,8 @@ class Score(Mode):
         return plans.scoring(configuration)
 
     def writes(self, plan: ScorePlan, run: Run) -> Iterable[Path]:
-        folders = (run.folder("score"), run.folder(plan.scoring.extraction.folder))
+        features = run.folder(plan.scoring.extraction.folder, "config.eval.features")
+        folders = (run.folder("score"), features)
         return folders if Processes.from_environment().is_main else ()
 
     def work(self, plan: ScorePlan, run: Run) -> None:

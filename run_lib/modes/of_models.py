@@ -105,7 +105,7 @@ class Evaluate(Mode):
         return plans.evaluation(configuration)
 
     def writes(self, plan: EvaluationPlan, run: Run) -> Iterable[Path]:
-        return (run.evaluation,) if Processes.from_environment().is_main else ()
+        return plan.writes(run) if Processes.from_environment().is_main else ()
 
     def work(self, plan: EvaluationPlan, run: Run) -> None:
         from run_lib.evaluation.evaluate import evaluate
@@ -135,7 +135,7 @@ class Everything(Mode):
         if not Processes.from_environment().is_main:
             return ()
         parts = ((plan.training, run.checkpoints.folder), (plan.sampling, run.samples))
-        return (*(folder for part, folder in parts if part is not None), run.evaluation)
+        return (*(folder for part, folder in parts if part is not None), *plan.evaluation.writes(run))
 
     def work(self, plan: plans.CompletePlan, run: Run) -> None:
         from run_lib.pages.page import reported

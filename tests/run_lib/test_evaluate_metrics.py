@@ -72,7 +72,9 @@ def test_the_floor_is_what_real_images_score(trained: Path) -> None:
 
 def test_repeated_sets_have_seeds_of_their_own(trained: Path) -> None:
     """Their mean, its interval, and the least of three; each set's number is that of its own samples."""
-    found = evaluated(trained, "repeated", eval__metrics="frechet@pixels,precision_recall@pca", eval__repeats=3)
+    found = evaluated(
+        trained, "repeated", eval__metrics="frechet@pixels,precision_recall@pca", eval__repeats=3
+    )
     fake = drawn(trained, "repeated")
     assert len(fake) == 3 * 70
     target = Moments.of(real("train"))
@@ -136,6 +138,10 @@ def test_missing_weights_are_told_before_training(tmp_path: Path) -> None:
         (
             {"eval__metrics": "frechet@pixels", "eval__extractor_weights": "inception=x.pth"},
             "names 'inception', and eval.metrics asks for pixels",
+        ),
+        (
+            {"eval__metrics": "frechet@pixels", "eval__features": "../elsewhere"},
+            "--config.eval.features=../elsewhere must be",
         ),
         ({"metrics__kernel.subsets": 5}, "config.metrics.kernel.subsets is set, but"),
         ({"eval__metrics": "classifier", "metrics__kernel.subset": 5}, "config.metrics.kernel.subset"),
