@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from run_lib.config.roles import ROLES
+from run_lib.config.several import SEVERAL
 from tests.run_lib.effects import Case, Unused
 from tests.run_lib.program import TINY
 
@@ -126,9 +127,12 @@ COMPONENTS = [
 def choosing(key: str, name: str, mode: str | None = None) -> Case:
     """A case that fills a role with a component; in the mode in which that is tried unless another is named."""
     role, kind = ROLES[key], key.partition(" ")[0]
-    mode = mode or ("eval" if kind == "evaluation" else MODES.get(key, "sample"))
+    mode = mode or ("eval" if kind in SEVERAL else MODES.get(key, "sample"))
     config, further = OTHERS.get((kind if kind == "evaluation" else key, name), (BASE, {}))
     fields: dict[str, Any] = {role.field: True if role.switch else name}
+    if kind in ("metric", "extractor"):
+        listed = f"{name}@pixels" if kind == "metric" else f"frechet@{name}"
+        fields = {"eval.metrics": listed, "eval.enable_sampling": True, "eval.enable_bpd": False}
     if key == "interpolation":
         fields |= {"control.task": "interpolate"}
     if key == "preview":
