@@ -8,8 +8,9 @@ from ml_collections import ConfigDict
 
 from run_lib.config.choices import EDITS, MASKS
 from run_lib.config.mode import register_mode
+from run_lib.extractors.base import register_extractor
 from run_lib.scoring.asked import PIXELS, asked, listed_names
-from sde_lib.registry import snake_case
+from sde_lib.registry import snake_case, unknown_name
 
 DEFAULT_METHODS = {"inpaint": "replacement", "colorize": "replacement"}
 """Methods of tasks of ``--mode control``; of others, ``pseudo_inverse``."""
@@ -107,7 +108,11 @@ def extractor(name: str) -> Callable[[ConfigDict], str | None]:
 
 def statistics_of(config: ConfigDict) -> tuple[str, ...]:
     """The extractors in whose spaces ``--mode stats`` writes statistics."""
-    return listed_names(config.stats.extractors) if config.mode.get("name") == "stats" else ()
+    names = listed_names(config.stats.extractors) if config.mode.get("name") == "stats" else ()
+    for name in names:
+        if name not in register_extractor:
+            raise ValueError(unknown_name("config.stats.extractors", name, list(register_extractor)))
+    return names
 
 
 def part_of_likelihood(

@@ -15,6 +15,19 @@ from run_lib.placement import Placement
 
 
 @dataclass(frozen=True)
+class StatisticsPlan:
+    """What writing statistics of features needs.
+
+    Attributes:
+        extraction: of the features.
+        placement: of the extractors.
+    """
+
+    extraction: Extraction
+    placement: Placement
+
+
+@dataclass(frozen=True)
 class PreparationPlan:
     """What work on data needs.
 
@@ -23,16 +36,14 @@ class PreparationPlan:
         root: where its files are.
         key: what its measurements are filed under.
         path: folder to write to; None: the work directory's, or beside the data.
-        extraction: of the features whose statistics are written, too.
-        placement: of the extractors.
+        statistics: what writing those of features needs; None: none are asked for.
     """
 
     data: DataSpec
     root: Path
     key: str
     path: Path | None
-    extraction: Extraction
-    placement: Placement
+    statistics: StatisticsPlan | None
 
 
 def plan_preparation(configuration: Configuration) -> PreparationPlan:
@@ -40,11 +51,6 @@ def plan_preparation(configuration: Configuration) -> PreparationPlan:
     values = configuration.values
     subject = build_subject(configuration, weights=values.data.dataset == "exact")
     path = Path(values.pack.path) if values.pack.path else None
-    return PreparationPlan(
-        data=subject.data,
-        root=Path(values.data.root),
-        key=facts_key(values.data),
-        path=path,
-        extraction=plan_extraction(configuration, statistics_of(values)),
-        placement=subject.placement,
-    )
+    names = statistics_of(values)
+    statistics = StatisticsPlan(plan_extraction(configuration, names), subject.placement) if names else None
+    return PreparationPlan(subject.data, Path(values.data.root), facts_key(values.data), path, statistics)

@@ -63,6 +63,16 @@ def _losses(config: ConfigDict) -> bool:
     return bool(_enabled(config) - {"bpd", "sampling", "restoration"})
 
 
+def _by_metrics(config: ConfigDict) -> bool:
+    """Whether a sweep is scored by metrics in the spaces of extractors."""
+    return bool(config.tune.scorer == "metrics" and not config.tune.grid)
+
+
+def _has_statistics(config: ConfigDict) -> bool:
+    """Whether statistics of features are written."""
+    return bool(config.stats.extractors)
+
+
 def _steps(config: ConfigDict) -> bool:
     """Whether control samples: from image to image it maps."""
     return bool(config.control.task != "interpolate")
@@ -109,9 +119,10 @@ SAMPLER = by("sample", "tune", train=draws_by_own, eval=_draws, all=generates, c
 DATA = by("train", "sample", "eval", "all", "tune", "control", "reconstruct")
 
 MEASURES = by("eval", "all", "score")
-SCORES = {**MEASURES, **by("tune")}
-EXTRACTS = {**SCORES, **by("stats")}
-"""What scores images, or measures them by extractors."""
+SCORES = {**MEASURES, **by(tune=_by_metrics)}
+"""What scores images."""
+EXTRACTS = {**MEASURES, **by(stats=_has_statistics)}
+"""What makes features and keeps them."""
 
 SECTIONS: dict[str, Readers] = {
     "control": by("control"),
@@ -125,7 +136,7 @@ SECTIONS: dict[str, Readers] = {
     "score": by("score"),
     "stats": by("stats"),
     "metrics": SCORES,
-    "extractors": EXTRACTS,
+    "extractors": {**SCORES, **EXTRACTS},
     "sampling": SAMPLER,
     "guidance": MODEL,
     "optim": TRAINING,
@@ -159,9 +170,11 @@ FIELDS: dict[str, Readers] = {
         ("init_from", "init_from_ema", "resume_from", "resume_anyway"),
         WITH_WEIGHTS,
     ),
-    **dict.fromkeys(("eval.extractor_weights", "eval.extractor_batch", "eval.features"), EXTRACTS),
+    "eval.extractor_weights": {**SCORES, **EXTRACTS},
+    **dict.fromkeys(("eval.extractor_batch", "eval.features"), EXTRACTS),
     **dict.fromkeys(("eval.metrics", "eval.by_class"), MEASURES),
-    **dict.fromkeys(("seed", "device", "tf32"), by(*NUMBERS, "extractor", "score", "stats")),
+    "seed": by(*NUMBERS, "extractor", "score"),
+    **dict.fromkeys(("device", "tf32"), by(*NUMBERS, "extractor", "score", stats=_has_statistics)),
     "data.root": COMPONENTS["data set"],
     **dict.fromkeys(("data.image_size", "data.num_channels", "data.shape"), by(*PLANNED, *PREPARE)),
     "data.levels": {**DATA, **by(*PREPARE)},

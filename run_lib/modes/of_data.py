@@ -60,8 +60,9 @@ class Stats(Mode):
         if not processes.is_main:
             return ()
         parts = (parts_folder(run),) if processes.world_size > 1 else ()
-        features = run.folder(plan.extraction.folder, "config.eval.features")
-        return (*parts, features) if plan.extraction.chosen else parts
+        if plan.statistics is None:
+            return parts
+        return (*parts, run.folder(plan.statistics.extraction.folder, "config.eval.features"))
 
     def work(self, plan: PreparationPlan, run: Run) -> None:
         from run_lib.preparation.stats import stats

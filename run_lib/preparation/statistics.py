@@ -24,12 +24,12 @@ def statistics(plan: PreparationPlan, run: Run, processes: Processes) -> None:
     Raises:
         ValueError: weights that are missing, images that an extractor does not take.
     """
-    if not plan.extraction.chosen:
+    if plan.statistics is None:
         return
-    data = plan.data
-    store = FeatureStore(run.folder(plan.extraction.folder), processes, plan.extraction.batch_size)
+    data, extraction = plan.data, plan.statistics.extraction
+    store = FeatureStore(run.folder(extraction.folder), processes, extraction.batch_size)
     train = data.load("train")
-    built = plan.extraction.build(data.shape, data.levels, train.rows, plan.placement.device)
+    built = extraction.build(data.shape, data.levels, train.rows, plan.statistics.placement.device)
     folder = place_of(plan.root).parent / FOLDER
     for split in ("train", "test"):
         if not data.has(split):

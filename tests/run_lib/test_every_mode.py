@@ -27,6 +27,7 @@ from run_lib.config.sampling import SamplingPlan
 from run_lib.processes import _ENDED, Processes
 from run_lib.seeds import Use
 from run_lib.sharing.parts import KEPT
+from tests.endurance.written import OF_THE_MOMENT as ON_PAGES
 from tests.run_lib.pictures import random_pixels, save, truncated
 from tests.run_lib.program import ROOT, TINY, program, run
 from tests.run_lib.together import Job, together
@@ -132,6 +133,7 @@ def content(folder: Path) -> dict[str, Any]:
     readers: dict[str, Callable[[Path], Any]] = {
         ".json": lambda path: json.loads(path.read_text()),
         ".csv": lambda path: list(csv.DictReader(path.read_text().splitlines())),
+        ".html": lambda path: ON_PAGES.sub("", path.read_text()),
     }
     return {
         str(path.relative_to(folder)): timeless(readers.get(path.suffix, Path.read_bytes)(path))
