@@ -43,11 +43,11 @@ def _content(path: Path) -> Any:
         kept = [i for i, name in enumerate(rows[0]) if name != "seconds"]
         return [[row[i] for i in kept] for row in rows] if len({len(row) for row in rows}) == 1 else rows
     if path.suffix == ".html":
-        return OF_THE_MOMENT.sub("", path.read_text(encoding="utf-8"))
+        return ON_PAGES.sub("", path.read_text(encoding="utf-8"))
     return path.read_bytes()
 
 
-OF_THE_MOMENT = re.compile(
+ON_PAGES = re.compile(
     r'<(span|code|p) class="(?:seconds|command|eyebrow)">.*?</\1>|<(title|h1)>.*?</\2>', re.DOTALL
 )
 """Of a page: the seconds that a number took, and the command and the headings, which name the folder."""

@@ -27,7 +27,7 @@ from run_lib.config.sampling import SamplingPlan
 from run_lib.processes import _ENDED, Processes
 from run_lib.seeds import Use
 from run_lib.sharing.parts import KEPT
-from tests.endurance.written import OF_THE_MOMENT as ON_PAGES
+from tests.endurance.written import ON_PAGES
 from tests.run_lib.pictures import random_pixels, save, truncated
 from tests.run_lib.program import ROOT, TINY, program, run
 from tests.run_lib.together import Job, together
