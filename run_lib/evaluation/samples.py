@@ -141,11 +141,8 @@ def _floor(task: CheckpointTask, quality: SampleQuality) -> Images | None:
         return None
     count = min(len(held), quality.num_samples)
     drawn = np.random.default_rng(stream_seed(task.plan.seed, Use.BOOTSTRAP)).permutation(len(held))[:count]
-    return Images.of_split(
-        held.picked(np.sort(drawn)),
-        f"{other} images",
-        f"{of_split(data, other)}, {count} of seed {task.plan.seed}",
-    )
+    title, known = f"{other} images", f"{of_split(data, other)}, {count} of seed {task.plan.seed}"
+    return Images(title, held.picked(np.sort(drawn)).rows, known)  # of all classes together
 
 
 def _floor_number(task: CheckpointTask, one: Scored, floor: Images, key: str) -> Number:

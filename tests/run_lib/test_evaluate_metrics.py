@@ -70,6 +70,14 @@ def test_the_floor_is_what_real_images_score(trained: Path) -> None:
     assert floor["value"] < 0.5 * number["value"]
 
 
+def test_classes_are_scored_where_samples_have_them(trained: Path) -> None:
+    """These have none; and the floor, of few images a class, is of all together."""
+    fields = {"eval__metrics": "precision_recall@pca", "eval__by_class": True, "eval__num_samples": 21}
+    found = evaluated(trained, "classes", **fields)
+    assert {"precision, PCA", "precision, PCA/test images"} <= found.keys()
+    assert not [name for name in found if "class" in name]
+
+
 def test_repeated_sets_have_seeds_of_their_own(trained: Path) -> None:
     """Their mean, its interval, and the least of three; each set's number is that of its own samples."""
     found = evaluated(
