@@ -125,10 +125,12 @@ class FeatureStore:
         lacking = tuple(output for output in wanted if not self._holds(place, output, images.count))
         self.processes.barrier()  # until all have looked
         if lacking:
-            self._make(images, extractor, lacking, place)
             if self.processes.is_main:
                 write_json(place / RECORD, {"of": images.title, **made_from})
-            self.processes.barrier()
+            self._make(images, extractor, lacking, place)
+        elif self.processes.is_main:
+            Parts(place / "parts").remove()  # of a run that ended between the last file and their removal
+        self.processes.barrier()
         return OnDisk(place, wanted, images.labels)
 
     def _holds(self, place: Path, output: Output, count: int) -> bool:

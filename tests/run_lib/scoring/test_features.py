@@ -92,6 +92,15 @@ def test_go_on_after_the_batches_that_are_done(store: FeatureStore, images: Imag
     assert not list(store.folder.rglob("*_0000*.npz"))
 
 
+def test_batches_that_a_killed_run_left_beside_them_are_removed(store: FeatureStore, images: Images) -> None:
+    place = store.view(images, Squares(), ["features"]).folder
+    (place / "parts").mkdir()
+    np.savez(place / "parts/features_00000.npz", features=np.zeros(1))
+    store.view(images, again := Squares(), ["features"])
+    assert again.seen == []
+    assert sorted(path.name for path in place.iterdir()) == ["features.json", "features.npy"]
+
+
 @pytest.mark.parametrize("change", ["weights", "images", "batch size"])
 def test_of_anything_else_are_made_anew(store: FeatureStore, images: Images, change: str) -> None:
     store.view(images, Squares(), ["features"])
