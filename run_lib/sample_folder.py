@@ -35,6 +35,9 @@ _IMAGE = re.compile(rf"{IMAGES}/(\d{{{_DIGITS},}}/)?\d{{{_DIGITS},}}\.png")
 _UNMARKED = ("count", "nfe", "seconds", "seed", "step", "config_hash")
 _SECTIONS = ("plugins", "data", "model", "sampling", "guidance", "components")
 _NO_EFFECT = {"sampling": ("batch_size", "png", "png_by_class")}
+WRITTEN = ("num_samples", "grid_size", "trajectory", "png", "png_by_class")
+"""Fields of ``config.sampling`` that say how many samples there are and what is written of them: no sample depends on
+these."""
 
 
 @dataclass(frozen=True)

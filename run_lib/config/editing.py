@@ -14,6 +14,7 @@ from run_lib.config.restoration import build_restoration, refuse_measurement
 from run_lib.config.sampling import SamplingPlan
 from run_lib.data.inputs import check_images
 from run_lib.editing.restorations import Restoration
+from run_lib.sample_folder import WRITTEN
 from samplers.editing import Inversion
 
 MOST_SAMPLES = 2**20
@@ -21,17 +22,7 @@ MOST_SAMPLES = 2**20
 DECIDING = ("data", "model", "guidance", "sampling", "reconstruct", "plugins")
 """Parts of a configuration on which reconstructions depend; of training, the process alone."""
 _NO_EFFECT = {
-    "sampling": {
-        "num_samples",
-        "batch_size",
-        "seed",
-        "grid_size",
-        "trajectory",
-        "png",
-        "png_by_class",
-        "predictor",
-        "corrector",
-    },
+    "sampling": {*WRITTEN, "batch_size", "seed", "predictor", "corrector"},
     "reconstruct": {"output", "num_images", "batch_size"},
 }
 """Fields of them on which none depends."""

@@ -10,19 +10,11 @@ import numpy as np
 
 from run_lib.config.configuration import known_fields
 from run_lib.config.parsing import kinds_of
+from run_lib.sample_folder import WRITTEN
 from sde_lib.registry import unknown_name
 
 Value = float | int | bool | str
-NOT_OF_THE_SAMPLER = (
-    "num_samples",
-    "batch_size",
-    "seed",
-    "grid_size",
-    "trajectory",
-    "png",
-    "png_by_class",
-    "base_samples",
-)
+NOT_OF_THE_SAMPLER = (*WRITTEN, "batch_size", "seed", "base_samples")
 MOST_CANDIDATES = 10_000
 FORM = "write field=a,b,c, or a range field=first:last:count, or field=first:last:count:log"
 

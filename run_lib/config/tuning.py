@@ -21,11 +21,12 @@ from run_lib.config.spaces import metrics_in_spaces
 from run_lib.config.subject import build_subject
 from run_lib.config.sweep import Candidate, Sweep, parse_sweep
 from run_lib.data.levels import DataSpec
+from run_lib.sample_folder import WRITTEN
 from run_lib.tuning.by_metrics import InSpace
 from run_lib.tuning.scores import CONTEXT, Scorer
 
 IRRELEVANT = {
-    "sampling": ("num_samples", "grid_size", "trajectory", "png", "png_by_class"),
+    "sampling": WRITTEN,
     "tune": ("sweep", "repeats", "metric", "confidence", "processes", "folder", "grid", "pilot_samples"),
 }
 """Fields that do not change the score of a set."""

@@ -15,7 +15,7 @@ from run_lib.data.rows import Indices, Rows
 from run_lib.evaluation.task import CheckpointTask
 from run_lib.fingerprint import basis_of_samples
 from run_lib.sample import batches, draw
-from run_lib.sample_folder import deciding
+from run_lib.sample_folder import WRITTEN, deciding
 from run_lib.sharing.parts import Part, Parts
 
 
@@ -106,8 +106,11 @@ class PlannedSet:
     def key(self) -> str:
         """A name for all that the samples depend on, whatever set they are in."""
         plan = self.task.plan.samples
+        record = deciding(plan.subject.record.values)
+        sampling = {k: v for k, v in record["sampling"].items() if k not in WRITTEN}
         settings = {
-            **deciding(plan.subject.record.values),
+            **record,
+            "sampling": sampling,
             "seed": plan.seed,
             "batch_size": plan.settings.batch_size,
             "num_samples": self.num_samples,

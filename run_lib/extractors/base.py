@@ -27,8 +27,8 @@ class Extractor(abc.ABC):
 
     @property
     def published(self) -> bool:
-        """Whether it is the very one that papers' names such as FID stand for: the published weights, as they are
-        used there. Numbers of any other are not called by these names."""
+        """Whether it is the very one that papers' names such as FID stand for: the published network, as it is used
+        there. Numbers of any other are not called by these names."""
         return True
 
     @property

@@ -90,9 +90,14 @@ class CLIP(Extractor):
         self._network = load(
             CLIPVisionModelWithProjection, config, self._weights, PUBLISHED.title, _of_texts
         ).to(device)
+        self._published = resize == "pil" and all(getattr(config, k) == value for k, value in LARGE.items())
         self._width = int(config.projection_dim)
         self._size = int(config.image_size)
         self._device = device
+
+    @property
+    def published(self) -> bool:
+        return self._published
 
     @property
     def dimensions(self) -> Mapping[Output, int]:

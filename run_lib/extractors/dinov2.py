@@ -87,12 +87,18 @@ class DINOv2(Extractor):
         network = load(
             Dinov2Model, Dinov2Config.from_dict(found), self._weights, PUBLISHED.title, lambda name: False
         )
+        own = network.config
+        self._published = resize == "pil" and all(getattr(own, k) == value for k, value in LARGE.items())
         table = network.embeddings.position_embeddings
         self._width = int(table.shape[-1])
         grid = SIZE // network.config.patch_size
         network.embeddings.position_embeddings = nn.Parameter(positions(table, grid), requires_grad=False)
         self._network = network.to(device)
         self._device = device
+
+    @property
+    def published(self) -> bool:
+        return self._published
 
     @property
     def dimensions(self) -> Mapping[Output, int]:

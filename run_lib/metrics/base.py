@@ -55,6 +55,14 @@ class View(abc.ABC):
             NoRowsError: only moments are known.
         """
 
+    def of_class(self, label: int) -> View:
+        """The images of one class, of a set that knows the class of each.
+
+        Raises:
+            NoRowsError: it does not.
+        """
+        raise NoRowsError("the classes of these images are not known one by one.")
+
 
 @dataclass(frozen=True)
 class InMemory(View):

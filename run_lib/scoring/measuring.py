@@ -45,8 +45,7 @@ class Measure:
     @property
     def version(self) -> dict[str, str]:
         """What its numbers depend on beside the images and the extractor."""
-        settings = {f.name: getattr(self.metric, f.name) for f in dataclasses.fields(self.metric)}  # type: ignore[arg-type]
-        said = ", ".join(f"{name}={value}" for name, value in settings.items())
+        said = ", ".join(f"{name}={value}" for name, value in vars(self.metric).items())
         return {"metric": f"{self.asked.metric}, version {self.metric.version}{f', {said}' if said else ''}"}
 
 
@@ -144,7 +143,11 @@ class Scoring:
                 **extractor.protocol,
                 "images": f"{samples.count} of {images.title}",
                 **images.facts,
-                **({} if real is None or reference is None else reference.described(real)),
+                **(
+                    {}
+                    if real is None or reference is None
+                    else reference.described(real, measure.asked.extractor)
+                ),
                 "seed of the metric": str(self.seed),
             }
             for held in of_json(str(part["found"])):
@@ -172,12 +175,7 @@ class Scoring:
 
     def _labels(self, samples: OnDisk, real: View | None) -> list[int | None]:
         found: list[int | None] = [None]
-        if (
-            self.by_class
-            and samples.labels is not None
-            and isinstance(real, OnDisk)
-            and real.labels is not None
-        ):
+        if self.by_class and samples.labels is not None and real is not None and real.labels is not None:
             both = set(samples.labels.tolist()) & set(real.labels.tolist())
             found += sorted(int(label) for label in both if label >= 0)
         return found
@@ -203,5 +201,4 @@ class Scoring:
 def _of_class(view: View | None, label: int | None) -> View | None:
     if label is None or view is None:
         return view
-    assert isinstance(view, OnDisk)
     return view.of_class(label)

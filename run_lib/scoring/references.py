@@ -131,15 +131,16 @@ class Reference:
             parts[""] = f"{self.images.fingerprint}, {self.images.count}"
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
-    def described(self, view: View) -> dict[str, str]:
-        """One of its views in the words of a protocol."""
+    def described(self, view: View, extractor: str) -> dict[str, str]:
+        """One of its views, in the space of an extractor, in the words of a protocol."""
         found = {"reference": f"{view.count or 'an unknown number'} of {self.title}"}
-        if isinstance(view, Known):
-            about = view.statistics.protocol.get(ABOUT)
+        known = self.known.get(extractor)
+        if known is not None and known is view:
+            about = known.statistics.protocol.get(ABOUT)
             found["reference's form"] = (
-                f"statistics ({view.statistics.form}){f', of {about}' if about else ''}"
+                f"statistics ({known.statistics.form}){f', of {about}' if about else ''}"
             )
-            found["reference's fingerprint"] = view.fingerprint
+            found["reference's fingerprint"] = known.fingerprint
         elif self.images is not None:
             found["reference's fingerprint"] = self.images.fingerprint
         return found

@@ -105,6 +105,18 @@ def test_an_image_has_its_features_whatever_its_batch(kind: Any, dinov2: Path, c
     np.testing.assert_array_equal(together[9:10], alone)
 
 
+@pytest.mark.parametrize(("kind", "module"), [(DINOv2, "dinov2"), (CLIP, "clip")])
+def test_papers_names_are_of_the_published_network(
+    kind: Any, module: str, dinov2: Path, clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another architecture is not it; were these the published sizes, Pillow's filter would be, and no other."""
+    path = dinov2 if kind is DINOv2 else clip
+    assert not kind(COLOUR, 256, CPU, path).published
+    monkeypatch.setattr(f"run_lib.extractors.{module}.LARGE", SMALL)
+    assert kind(COLOUR, 256, CPU, path).published
+    assert not kind(COLOUR, 256, CPU, path, "clean").published
+
+
 @pytest.mark.parametrize("resize", ["clean", "torch"])
 def test_the_protocol_names_the_filter(resize: Any, dinov2: Path) -> None:
     one, other = DINOv2(COLOUR, 256, CPU, dinov2), DINOv2(COLOUR, 256, CPU, dinov2, resize)
