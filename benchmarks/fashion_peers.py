@@ -42,13 +42,11 @@ def gflop(network: nn.Module, *inputs: Any) -> float:
 
 
 def batches(root: Path, size: int, seed: int) -> Iterator[Tensor]:
-    """Random batches in [-1, 1], for ever, mirrored at random."""
+    """Random batches in [-1, 1], for ever."""
     pixels = images(root, "train")[0].float() / 127.5 - 1
     draws = torch.Generator().manual_seed(seed)
     while True:
-        some = pixels[torch.randint(len(pixels), (size,), generator=draws)]
-        mirrored = torch.rand(size, generator=draws)[:, None, None, None] < 0.5
-        yield torch.where(mirrored, some.flip(-1), some)
+        yield pixels[torch.randint(len(pixels), (size,), generator=draws)]
 
 
 def as_levels(x: Tensor) -> Tensor:
