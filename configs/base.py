@@ -18,7 +18,7 @@ def get_config() -> ConfigDict:
     config = ConfigDict()
     config.seed = 42
     config.device = "auto"  # auto | cpu | cuda | cuda:N
-    config.tf32 = False  # on a GPU: float32 products rounded to 10 bits, up to 8 times as fast; else all 23
+    config.deterministic = False  # only kernels that give the same bits each time
     config.plugins = ""  # files or modules to import first, separated by commas: components of one's own
     config.init_from = ""  # published weights to start from: a file, a diffusers folder or its id on the hub
     config.init_from_ema = True  # the averaged weights, where the file has both
@@ -72,7 +72,7 @@ def get_config() -> ConfigDict:
     training.accumulate = 1  # batches whose gradients make one step: it is that of so many times the batch
     training.microbatch = 0  # so many images at a time, gradients added up; 0: all
     training.shard = False  # of several processes each keeps a part of weights, averages and moments (FSDP2)
-    training.precision = "float32"  # float32 | bfloat16 | float16 (its loss scaled)
+    training.precision = "float32"  # float32 | tf32 | bfloat16 | float16 (its loss scaled)
     training.loss_scale = 20.0  # float16: binary logarithm of the first scale
     training.loss_scale_growth = 1e-3  # float16: added to it by each step that does not overflow
     training.log_freq = 50
@@ -98,6 +98,7 @@ def get_config() -> ConfigDict:
     sampling.predictor = "euler_maruyama"
     sampling.corrector = "none"
     sampling.grid = "uniform"  # where the times lie; optimised: found by --mode tune --config.tune.grid
+    sampling.precision = "float32"  # float32 | tf32 | bfloat16 | float16
     sampling.clip_denoised = False  # predicted data, to their range
     sampling.dynamic_threshold = _unset(float)  # likewise, by this quantile of each sample
     sampling.denoised_fn = ""  # name of a registered transform of predicted data
@@ -190,6 +191,7 @@ def get_config() -> ConfigDict:
     evaluation.enable_accuracy = False  # of a classifier, by noise level
     evaluation.enable_restoration = False  # superres: enlarged test images against the test images
     evaluation.batch_size = 1024
+    evaluation.precision = "float32"  # float32 | tf32 | bfloat16 | float16
     evaluation.bpd_method = "ode"  # ode | vlb | both
     evaluation.bpd_divergence = "rademacher"  # ode: rademacher | gaussian | hutch++ | exact
     evaluation.bpd_dequantisation = "uniform"  # uniform | variational: learned on the training split

@@ -5,7 +5,7 @@ from __future__ import annotations
 import abc
 import itertools
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -66,6 +66,12 @@ class Network(nn.Module, abc.ABC):
         Raises:
             ValueError: with the offending size and the sizes that are allowed.
         """
+
+
+class Evaluate(Protocol):
+    """Evaluates a network, as calling it does."""
+
+    def __call__(self, x: Tensor, labels: Tensor, **cond: Any) -> Tensor: ...
 
 
 def device_of(module: nn.Module) -> torch.device:

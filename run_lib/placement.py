@@ -1,8 +1,7 @@
-"""The device and the precision of a plan: the one place that moves what a plan holds."""
+"""The device and the numeric policy of a plan: the one place that moves what a plan holds."""
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import os
 from dataclasses import dataclass
@@ -11,53 +10,41 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
+from run_lib.numerics import FLOAT32, Arithmetic
 from sde_lib.rebuilding import INSIDE, Rebuilding
 
-PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Placement:
-    """Where a plan's modules and tensors live, and the precision that training computes in.
+    """Where a plan's modules and tensors live, and how networks are evaluated there.
 
     Attributes:
         device: of everything.
-        precision: of the network's evaluations in training; losses and parameters stay in float32.
-        tf32: on an NVIDIA GPU, round the factors of float32 matrix products and convolutions to TF32, which has 10 bits
-            of mantissa for 23. Other devices have no such mode. PyTorch's own default is TF32 for convolutions alone.
+        training: of the losses whose gradients are taken.
+        sampling: of everything that moves samples.
+        evaluation: of losses and likelihoods that are reported.
+        plain: of everything else, such as the features of images: float32.
     """
 
     device: torch.device
-    precision: torch.dtype = torch.float32
-    tf32: bool = False
+    training: Arithmetic = FLOAT32
+    sampling: Arithmetic = FLOAT32
+    evaluation: Arithmetic = FLOAT32
 
     @property
-    def arithmetic(self) -> str:
-        """In which precision samples and evaluations are computed, and where: for a report."""
-        return f"{'TF32' if self.tf32 and self.device.type == 'cuda' else 'float32'} on {self.device}"
-
-    def set_arithmetic(self) -> None:
-        """Tell PyTorch whether float32 products may be rounded: for all of this process, once."""
-        if self.device.type == "cuda":
-            torch.backends.cuda.matmul.allow_tf32 = self.tf32
-            torch.backends.cudnn.allow_tf32 = self.tf32
+    def plain(self) -> Arithmetic:
+        return dataclasses.replace(self.evaluation, precision="float32")
 
     def place(self, held: T) -> T:
         """The same with every module and every tensor that it holds on the device.
 
         Modules are moved where they are, so whoever shares one shares the moved one. Dataclasses, tuples and
         dictionaries that hold a tensor are made anew, since they are frozen. Other objects are left alone: what has
-        tables to be moved is a module or a dataclass. From here on the process computes in the placement's arithmetic.
+        tables to be moved is a module or a dataclass.
         """
-        self.set_arithmetic()
         return _Placing(self.device)(held)
-
-    def autocast(self) -> contextlib.AbstractContextManager[object]:
-        """Lower precision where it is asked for; some devices have none."""
-        if self.precision is torch.float32:
-            return contextlib.nullcontext()
-        return torch.autocast(self.device.type, self.precision)
 
 
 class _Placing(Rebuilding):

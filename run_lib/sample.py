@@ -83,7 +83,8 @@ def draw(plan: SamplingPlan, indices: Sequence[int], use: Use = Use.SAMPLING) ->
     noise = Noise(stream_seed(plan.seed, use), torch.as_tensor(list(indices)), plan.device)
     cond = plan.task.sampling_conditions(indices, plan.device)
     try:
-        result = plan.sampler.sample((len(indices), *plan.data.shape), noise, **cond)
+        with plan.arithmetic.used():
+            result = plan.sampler.sample((len(indices), *plan.data.shape), noise, **cond)
     except NotFiniteError as error:
         raise LostSamplesError([indices[row] for row in error.rows], str(error)) from error
     if lost := (~finite_rows(result.x)).nonzero()[:, 0].tolist():
@@ -161,7 +162,7 @@ def _sample(plan: SamplingPlan, run: Run, processes: Processes) -> None:
             "seed": plan.seed, "step": weights.step, **basis.parts, **deciding(plan.subject.record.values)
         }  # fmt: skip
         how = {**depends_on, "num_samples": settings.num_samples, "batch_size": settings.batch_size}
-        parts = Parts.unfinished(folder, basis.key(how, plan.subject.placement.arithmetic), processes)
+        parts = Parts.unfinished(folder, basis.key(how, plan.arithmetic.on(plan.device)), processes)
         with parts.until_written():
             if not processes.is_main:
                 for _ in generate():
@@ -188,6 +189,7 @@ def _sample(plan: SamplingPlan, run: Run, processes: Processes) -> None:
                     "count": settings.num_samples,
                     "nfe": nfe,
                     "seconds": seconds,
+                    "arithmetic": plan.arithmetic.on(plan.device),
                     "seed": plan.seed,
                     "step": weights.step,
                     "config_hash": plan.subject.record.hash,
@@ -195,7 +197,8 @@ def _sample(plan: SamplingPlan, run: Run, processes: Processes) -> None:
                 },
             )
     print(
-        f"{settings.num_samples} samples, {nfe} network evaluations each, in {seconds:.1f} s\n"
+        f"{settings.num_samples} samples, {nfe} network evaluations each, in {seconds:.1f} s, "
+        f"{plan.arithmetic.on(plan.device)}\n"
         f"  samples    {folder / 'samples.npz'}\n  picture    {folder / 'samples.png'}"
     )
     if settings.png:
@@ -251,7 +254,10 @@ def _write_trajectory(plan: SamplingPlan, folder: Path) -> None:
         noise,
         **plan.task.sampling_conditions(range(count), plan.device),
     )
-    frames = [picture(plan.data.to_levels(s.x).cpu(), plan.data) for i, s in enumerate(steps) if i in chosen]
+    with plan.arithmetic.used():
+        frames = [
+            picture(plan.data.to_levels(s.x).cpu(), plan.data) for i, s in enumerate(steps) if i in chosen
+        ]
     for number, frame in enumerate(frames):
         save_png(frame, folder / "trajectory" / f"frame_{number:04d}.png")
     save_gif(frames, folder / "trajectory.gif")

@@ -57,7 +57,7 @@ STOREYS: dict[str, list[set[str]]] = {
     ],
     "run_lib": [
         # What knows neither configurations nor plans, and stands on nothing of run_lib but itself.
-        {"fingerprint"},
+        {"fingerprint", "numerics"},
         {"faults", "stopping"},
         {"files"},
         {"placement", "processes", "seeds", "statistics", "data", "training.undo"},

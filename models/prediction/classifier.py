@@ -8,6 +8,7 @@ from typing import final
 import torch
 from torch import Tensor, nn
 
+from models.base import Evaluate
 from models.prediction.time_encoding import TimeEncoding
 from sde_lib.base import Process
 
@@ -36,13 +37,16 @@ class NoisyClassifier(Classifier):
         network: evaluated as ``network(x, labels)``; one logit for each class.
         process: the forward process.
         time: what the network is told about time.
+        evaluator: evaluates the network, in another precision or compiled; None: it is called.
     """
 
-    def __init__(self, network: nn.Module, process: Process, time: TimeEncoding) -> None:
+    def __init__(
+        self, network: nn.Module, process: Process, time: TimeEncoding, evaluator: Evaluate | None = None
+    ) -> None:
         super().__init__()
-        self.network, self.process, self.time = network, process, time
+        self.network, self.process, self.time, self.evaluator = network, process, time, evaluator
 
     def forward(self, x: Tensor, t: Tensor) -> Tensor:
         labels = self.time.labels(t).to(torch.promote_types(x.dtype, torch.float32))
-        logits: Tensor = self.network(x, labels)
+        logits: Tensor = (self.evaluator or self.network)(x, labels)
         return logits

@@ -14,6 +14,7 @@ from typing import Any, TypeAlias, overload
 
 from torch import nn
 
+from models.base import Evaluate
 from models.prediction.noise_model import NoiseModel, Output
 from models.prediction.time_encoding import (
     ChainIndex,
@@ -57,7 +58,13 @@ class Setting:
     time: TimeEncoding
     output: Output
 
-    def model(self, network: nn.Module, *, variance: VarianceOutput | None = None) -> NoiseModel:
+    def model(
+        self,
+        network: nn.Module,
+        *,
+        variance: VarianceOutput | None = None,
+        evaluator: Evaluate | None = None,
+    ) -> NoiseModel:
         """The network as a model of the process.
 
         A network that outputs the same whatever the process (``Network.output_kind``), or wants labels of its
@@ -67,13 +74,14 @@ class Setting:
             network: trained under this convention; called as ``network(x, labels)``, as score_sde's are. It may be
                 wrapped in torch's ``DataParallel``.
             variance: what the further channels of its output mean, None where it has none.
+            evaluator: evaluates it; None: it is called.
         """
         parallel = isinstance(network, nn.DataParallel | nn.parallel.DistributedDataParallel)
         own: Any = network.module if parallel else network
         output, time = getattr(own, "output_kind", None) or self.output, self.time
         if (label := getattr(own, "time_label", None)) in TIME_LABELS:
             time = TIME_LABELS[label](self.process)
-        return NoiseModel(network, self.process, time, output, variance)
+        return NoiseModel(network, self.process, time, output, variance, evaluator)
 
 
 @dataclass(frozen=True)

@@ -82,6 +82,11 @@ class CutLevels:
             closing_std=float(m.sigma[0] / m.alpha[0]),
         )
         cut = NoiseModel(
-            model.network, chain, TimeOfLevel(model.time, chain, times), model.output, model.variance
+            model.network,
+            chain,
+            TimeOfLevel(model.time, chain, times),
+            model.output,
+            model.variance,
+            model.evaluator,
         )
         return cut.to(device_of(model))  # its tables: those of a process may lie on the CPU

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, get_args
 import torch
 from torch import Tensor, nn
 
+from models.base import Evaluate
 from models.prediction.time_encoding import TimeEncoding
 from models.prediction.variances import LearnedVariance, VarianceOutput, check_variance_output, split_output
 from sde_lib.base import GaussianProcess, expand
@@ -214,6 +215,7 @@ class NoiseModel(Model[GivenProcess]):
         time: what the network is told about time.
         output: what its output means.
         variance: what as many channels again mean, which follow those of the output; None: there are none.
+        evaluator: evaluates the network, in another precision or compiled; None: it is called.
     """
 
     def __init__(
@@ -223,6 +225,7 @@ class NoiseModel(Model[GivenProcess]):
         time: TimeEncoding,
         output: Output,
         variance: VarianceOutput | None = None,
+        evaluator: Evaluate | None = None,
     ) -> None:
         super().__init__()
         if output not in get_args(Output):
@@ -236,7 +239,7 @@ class NoiseModel(Model[GivenProcess]):
             )
         check_variance_output(variance)
         self.network, self.process, self.time = network, process, time
-        self.output, self.variance = output, variance
+        self.output, self.variance, self.evaluator = output, variance, evaluator
         self._evaluations = 0
 
     @property
@@ -247,7 +250,7 @@ class NoiseModel(Model[GivenProcess]):
         self._evaluations += 1
         # At least float32: half precision cannot hold the index of a long chain.
         labels = self.time.labels(t).to(torch.promote_types(x.dtype, torch.float32))
-        output, variance = split_output(self.network(x, labels, **cond), x, self.variance)
+        output, variance = split_output((self.evaluator or self.network)(x, labels, **cond), x, self.variance)
         kind: View
         if self.output == "previous":
             assert isinstance(self.process, DiscreteDiffusion)  # checked when the model is built

@@ -76,7 +76,8 @@ def build_classifier(configuration: Configuration, model: NoiseModel, data: Data
     fitting = "Give the configuration that it was trained with as --config.guidance.classifier_config."
     with in_fields(architecture=fitting):
         load_content(found.network, content, weights)
-    held = NoisyClassifier(found.network, found.sampling.process, found.sampling.time)
+    told = found.sampling
+    held = NoisyClassifier(found.network, told.process, told.time, told.evaluator)
     return HeldClassifier(held.requires_grad_(False).eval(), found.num_classes, numbering)
 
 

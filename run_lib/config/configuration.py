@@ -141,7 +141,11 @@ def read(
 
 def of_record(values: Mapping[str, Any]) -> ConfigDict:
     """The configuration that a record, or a ``config.json``, was made of."""
-    return ConfigDict({key: value for key, value in values.items() if key != RESOLVED})
+    held = {key: value for key, value in values.items() if key != RESOLVED}
+    if held.pop("tf32", False):  # of records of before each kind of work had a precision
+        for section in ("training", "sampling", "eval"):
+            held[section] = {"precision": "tf32", **held.get(section, {})}
+    return ConfigDict(held)
 
 
 def normalised(path: str) -> str:

@@ -51,7 +51,7 @@ SECTIONS = dict.fromkeys(
 FIELDS = {
     "seed": COURSE,
     "device": FREE,
-    "tf32": EFFECT,
+    "deterministic": EFFECT,
     "plugins": FREE,
     "init_from": FREE,
     "init_from_ema": FREE,

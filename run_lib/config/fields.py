@@ -19,7 +19,7 @@ from models.prediction.variances import VarianceOutput
 from run_lib.config.chosen import BPD_METHODS
 from run_lib.config.components import choose, reasons
 from run_lib.config.roles import ROLES
-from run_lib.placement import PRECISIONS
+from run_lib.numerics import Precision
 from run_lib.training.formats import FORMATS
 from sde_lib.hints import declared
 from sde_lib.ranges import Range
@@ -65,7 +65,7 @@ HINTS: dict[str, Any] = {
     "training.batch_size": Annotated[int, Range(least=1, most=10**8)],
     "training.accumulate": Annotated[int, Range(least=1, most=10**6)],
     "training.microbatch": Natural,
-    "training.precision": _one_of(PRECISIONS),
+    "training.precision": Precision,
     "training.loss_scale": Nonnegative,
     "training.loss_scale_growth": Annotated[float, Range(above=0, most=1)],
     "training.log_freq": Count,
@@ -77,6 +77,7 @@ HINTS: dict[str, Any] = {
     "training.max_nonfinite": Count,
     "optim.lr": Nonnegative,
     "optim.grad_clip": Finite,
+    "sampling.precision": Precision,
     "sampling.chain": Literal["levels", "interpolated"] | None,
     "sampling.dynamic_threshold": Annotated[float, Range(above=0, most=1)] | None,
     "sampling.num_samples": Annotated[int, Range(least=1, most=10**8)],
@@ -110,6 +111,7 @@ HINTS: dict[str, Any] = {
     "tune.rows": Annotated[int, Range(least=0, most=10**3)],
     "tune.pilot_samples": Count,
     "eval.batch_size": Count,
+    "eval.precision": Precision,
     "eval.bpd_method": _one_of(BPD_METHODS),
     "eval.bpd_dataset": Split,
     "eval.dataset": Split | None,

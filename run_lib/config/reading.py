@@ -174,7 +174,7 @@ FIELDS: dict[str, Readers] = {
     **dict.fromkeys(("eval.extractor_batch", "eval.features"), EXTRACTS),
     **dict.fromkeys(("eval.metrics", "eval.by_class"), MEASURES),
     "seed": by(*NUMBERS, "extractor", "score"),
-    **dict.fromkeys(("device", "tf32"), by(*NUMBERS, "extractor", "score", stats=_has_statistics)),
+    **dict.fromkeys(("device", "deterministic"), by(*NUMBERS, "extractor", "score", stats=_has_statistics)),
     "data.root": COMPONENTS["data set"],
     **dict.fromkeys(("data.image_size", "data.num_channels", "data.shape"), by(*PLANNED, *PREPARE)),
     "data.levels": {**DATA, **by(*PREPARE)},
@@ -203,6 +203,7 @@ FIELDS: dict[str, Readers] = {
         ("training.precision", "training.loss_scale", "training.loss_scale_growth", "optim.lr"), UPDATES
     ),
     "training.task": by(*(mode for mode in PLANNED if mode not in ("convert", "ema"))),
+    "sampling.precision": {**SAMPLER, **by("control", "reconstruct", train=_previews)},
     "sampling.chain": {**MODEL, **by(eval=generates)},
     **dict.fromkeys(("sampling.clip_denoised", "sampling.dynamic_threshold"), MODEL),
     "sampling.base_samples": DATA,

@@ -16,6 +16,7 @@ from run_lib.config.task import build_task
 from run_lib.data.classes import numbered
 from run_lib.data.layouts import CHANNELS
 from run_lib.data.levels import DataSpec
+from run_lib.numerics import Arithmetic
 from run_lib.training.tasks import TrainingTask
 from samplers.ode import ODESampler
 from samplers.pc import PCSampler
@@ -55,6 +56,11 @@ class SamplingPlan:
     @property
     def device(self) -> torch.device:
         return self.subject.placement.device
+
+    @property
+    def arithmetic(self) -> Arithmetic:
+        """In which networks are evaluated."""
+        return self.subject.placement.sampling
 
     @property
     def seed(self) -> int:

@@ -36,7 +36,8 @@ from run_lib.data.levels import DataSpec, Loader, as_shape
 from run_lib.data.listing import announce, what_was_read
 from run_lib.data.split import Split
 from run_lib.data.user_sets import as_split
-from run_lib.placement import PRECISIONS, Placement, find_device
+from run_lib.numerics import Arithmetic, Evaluator
+from run_lib.placement import Placement, find_device
 from run_lib.seeds import Use, stream_seed
 from sde_lib.base import Process
 
@@ -113,7 +114,7 @@ class Subject:
         data: what it models.
         num_classes: that the network is told; 0: none.
         averages, start: of its weights.
-        placement: device and precision.
+        placement: device, and how the network is evaluated there.
         seed: of everything random.
         record: how it was configured.
         components: hash of the source of the user's own components; empty: there are none.
@@ -217,12 +218,18 @@ def build_subject(configuration: Configuration, *, weights: bool = True) -> Subj
 
 
 def build_placement(config: ConfigDict) -> Placement:
-    """Device and precision.
+    """The device, and how networks are evaluated there in each kind of work.
 
     Raises:
         ValueError: a device that is not here.
     """
-    return Placement(find_device(config.device), PRECISIONS[config.training.precision], config.tf32)
+
+    def used(section: ConfigDict) -> Arithmetic:
+        return Arithmetic(section.precision, config.deterministic)
+
+    return Placement(
+        find_device(config.device), used(config.training), used(config.sampling), used(config.eval)
+    )
 
 
 def sample_shape(section: ConfigDict) -> tuple[int, ...]:
@@ -304,7 +311,12 @@ def _model(setting: conventions.Setting, network: Network, values: ConfigDict) -
         setting = replace(setting, output=values.output)
     if values.rescale_timesteps:
         setting = replace(setting, time=setting.time.rescaled())
-    return setting.model(network, variance=values.variance)
+    return setting.model(network, variance=values.variance, evaluator=evaluator(network))
+
+
+def evaluator(network: Network) -> Evaluator | None:
+    """What evaluates a network in the arithmetic of the work at hand; None: a closed form, which is exact."""
+    return Evaluator(network) if network.has_weights else None
 
 
 def _data(

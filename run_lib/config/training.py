@@ -142,7 +142,7 @@ def build_objective(configuration: Configuration, subject: Subject) -> Objective
     model = subject.training
     if generates(configuration.values):
         return Modelling(build_loss(configuration, model, subject.data), model)
-    classifier = NoisyClassifier(subject.network, model.process, model.time)
+    classifier = NoisyClassifier(subject.network, model.process, model.time, model.evaluator)
     return Classifying(build_classifier_loss(configuration, model.process), classifier)
 
 

@@ -129,7 +129,7 @@ def _restore_all(
 
     todo = list(batches(len(units), sampling.settings.batch_size))
     names = None if processes.is_main else ("lost", "skipped", "reasons")
-    with weights.averaged(), parts.until_written(anew=True):
+    with weights.averaged(), sampling.arithmetic.used(), parts.until_written(anew=True):
         for part in parts.each(settings.task, todo, compute, names=names):
             skipped.update((one.image, one) for one in skipped_of(part))
             lost += [LostResult(inputs.names[row], number) for row, number in part["lost"].tolist()]

@@ -64,7 +64,7 @@ def _reconstruct(plan: ReconstructionPlan, run: Run, processes: Processes) -> No
     started = time.perf_counter()
     skipped: list[Skipped] = []
     lost: list[LostResult] = []
-    with weights.averaged(), torch.no_grad():
+    with weights.averaged(), torch.no_grad(), sampling.arithmetic.used():
         of = basis_of(sampling.subject, task=sampling.task, guide=sampling.guidance.classifier)
         files = output_names(inputs.names)
         found = [inputs.fingerprint(row) for row in range(len(inputs))]
@@ -86,7 +86,9 @@ def _reconstruct(plan: ReconstructionPlan, run: Run, processes: Processes) -> No
         if nfe is None and not todo:  # stopped just before the report, which the last batch completes
             todo = every[-1:]
         depends_on = {**plan.depends_on, "images": [*zip(inputs.names, found)], "size": settings.batch_size}
-        parts = Parts.unfinished(folder, of.key(depends_on, sampling.subject.placement.arithmetic), processes)
+        parts = Parts.unfinished(
+            folder, of.key(depends_on, sampling.arithmetic.on(sampling.device)), processes
+        )
 
         def compute(batch: range) -> Part:
             loaded = load(inputs, batch)

@@ -83,7 +83,8 @@ def evaluate(plan: EvaluationPlan, run: Run) -> None:
             if plan.sampling is not None:
                 stored = with_stored_grid(plan.sampling, run.stored_grids(step), weights)
                 loaded = replace(plan, sampling=stored)
-            with weights.averaged():
+            arithmetic = plan.subject.placement.evaluation
+            with weights.averaged(), arithmetic.used():
                 of = _basis(loaded)
                 stale = report.begin(weights.step, config_hash, of)
                 if stale and processes.is_main:
@@ -91,7 +92,7 @@ def evaluate(plan: EvaluationPlan, run: Run) -> None:
                 parts = folder / "parts" / f"{weights.step}-{of.hash}"
                 for one in possible(plan):
                     one.evaluate(CheckpointTask(loaded, weights, report, parts, processes, of.hash))
-            _summary(report, weights.step, config_hash, of.hash, plan.subject.placement.arithmetic)
+            _summary(report, weights.step, config_hash, of.hash, arithmetic.on(plan.device))
             lost += report.lost(weights.step, config_hash, of.hash)
         if processes.is_main:
             write_checkpoints(report, config_hash, run.workdir / "tensorboard" / run.eval_folder)

@@ -115,7 +115,7 @@ class PlannedSet:
             "batch_size": plan.settings.batch_size,
             "num_samples": self.num_samples,
         }
-        return basis_of_samples(plan).key(settings, plan.subject.placement.arithmetic)
+        return basis_of_samples(plan).key(settings, plan.arithmetic.on(plan.device))
 
     @property
     def fingerprint(self) -> str:

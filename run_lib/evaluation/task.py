@@ -42,6 +42,12 @@ class CheckpointTask:
         return self.weights.step
 
     @property
+    def arithmetic(self) -> str:
+        """In which networks are evaluated, and where."""
+        placement = self.plan.subject.placement
+        return placement.evaluation.on(placement.device)
+
+    @property
     def config_hash(self) -> str:
         return self.plan.subject.record.hash
 
@@ -116,7 +122,7 @@ class CheckpointTask:
         number = Number(
             name, value, stderr, count, unit, nfe, seconds, self.plan.seed, self.config_hash, self.step, note,
             fingerprint=self.fingerprint,
-            arithmetic=self.plan.subject.placement.arithmetic,
+            arithmetic=self.arithmetic,
         )  # fmt: skip
         if errors is None:
             return number

@@ -73,7 +73,8 @@ def train_extractor(plan: ExtractorPlan, run: Run) -> None:
             f"single items are read where model.num_classes says how many there are), or the extractors pixels and pca."
         )
     classes = max(len(train.split.classes), int(labels.max()) + 1)
-    network = fit(plan, train, classes)
+    with plan.placement.plain.used():
+        network = fit(plan, train, classes)
     held_out = plan.data.load_if_any("test", "the accuracy on held-out images")
     test = None if held_out is None else Labelled.of(held_out)
     accuracy = None
@@ -102,7 +103,6 @@ def train_extractor(plan: ExtractorPlan, run: Run) -> None:
 def fit(plan: ExtractorPlan, train: Labelled, classes: int) -> Classifier:
     """A classifier of the given images: AdamW, a rate that rises and falls, images shifted by a pixel or two."""
     settings, device = plan.settings, plan.placement.device
-    plan.placement.set_arithmetic()
     torch.manual_seed(stream_seed(plan.seed, Use.EXTRACTOR))
     network = Classifier(plan.data.shape, settings.features, classes)
     some, _ = train.read(np.unique(np.linspace(0, len(train) - 1, STATED).astype(int)), torch.device("cpu"))

@@ -19,6 +19,7 @@ from run_lib.extractors.base import Extractor
 from run_lib.files import atomic, write_json
 from run_lib.metrics.base import Output, View
 from run_lib.metrics.moments import Moments
+from run_lib.numerics import in_float32
 from run_lib.processes import Processes
 from run_lib.sample import batches
 from run_lib.sharing.parts import Part, Parts
@@ -142,7 +143,8 @@ class FeatureStore:
 
     def _make(self, images: Images, extractor: Extractor, outputs: tuple[Output, ...], place: Path) -> None:
         def compute(rows: range) -> Part:
-            found = extractor(images.rows.read(rows), outputs)
+            with in_float32():
+                found = extractor(images.rows.read(rows), outputs)
             for output, values in found.items():
                 if not np.isfinite(values).all():
                     bad = rows[int(np.flatnonzero(~np.isfinite(values).reshape(len(rows), -1).all(1))[0])]

@@ -82,6 +82,9 @@ def train_with(team: Team, plan: TrainingPlan, run: Run) -> None:
     batches_of_steps = make_batches(plan, team)
     if state.step < settings.n_iters:
         rehearse(plan, state, run, held_out)
+        if team.is_main:
+            place = subject.placement
+            print(f"training in {place.training.on(place.device)}", file=sys.stderr)
     run.folder("tensorboard")
     history = History.up_to(run.workdir, state.step)
     if team.is_main:

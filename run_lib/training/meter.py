@@ -13,6 +13,7 @@ import torch
 
 from losses.base import Losses
 from models.describe import describe, example_conditions
+from run_lib.numerics import Precision
 from run_lib.training.curves import Curves
 from sde_lib.base import Process
 
@@ -34,9 +35,9 @@ PEAKS: dict[str, dict[str, float]] = {
 """FLOP/s of dense products by the makers' data sheets (SXM modules; half: sums in float32), by part of the name."""
 
 
-def peak(device: str, precision: torch.dtype, tf32: bool) -> float | None:
+def peak(device: str, precision: Precision) -> float | None:
     """The most FLOP/s of a device, by its name; None: not known."""
-    kind = "half" if precision in (torch.bfloat16, torch.float16) else "tf32" if tf32 else "float32"
+    kind = precision if precision in ("float32", "tf32") else "half"
     return next((of[kind] for name, of in PEAKS.items() if name in device), None)
 
 
@@ -105,7 +106,7 @@ class Meter:
         self._devices = devices
         self._watch = Stopwatch()
         name = torch.cuda.get_device_name(place.device) if place.device.type == "cuda" else ""
-        self._peak = peak(name, place.precision, place.tf32)
+        self._peak = peak(name, place.training.precision)
         self._flop = 0.0
         if self._peak is not None:
             network, shape = subject.network, subject.data.shape

@@ -53,6 +53,7 @@ def backward(state: TrainState, plan: TrainingPlan, batches: Batches, step: int)
     for rows in settings.microbatches():
         own, some = team.rows(rows), team.evaluated(rows)
         with (
+            plan.subject.placement.training.used(),
             dropout_from(network, _streams(plan, Use.DROPOUT, step, some)),
             team.reducing(last=rows.stop == settings.samples_per_step),
         ):
@@ -68,11 +69,10 @@ def training_losses(plan: TrainingPlan, batches: Batches, step: int, rows: range
     subject, drawn = plan.subject, batches.take(step, rows)
     noise = _streams(plan, Use.TRAINING, step, rows)
     subject.network.train()
-    with subject.placement.autocast():
-        labels = plan.task.training_labels(drawn.labels, noise)
-        x0 = subject.data.training_batch(drawn.images, noise)
-        told = {} if x0.labels is None else {"augment": x0.labels}
-        return _losses(plan, x0.images, labels, noise, **told)
+    labels = plan.task.training_labels(drawn.labels, noise)
+    x0 = subject.data.training_batch(drawn.images, noise)
+    told = {} if x0.labels is None else {"augment": x0.labels}
+    return _losses(plan, x0.images, labels, noise, **told)
 
 
 def _streams(plan: TrainingPlan, use: Use, step: int, rows: range) -> Noise:
@@ -100,7 +100,7 @@ def validation_loss(plan: TrainingPlan, state: TrainState, held_out: Split) -> f
     subject.network.eval()
     found: list[Batch] = []
     places: list[int] = []
-    with state.weights.averaged():
+    with state.weights.averaged(), subject.placement.evaluation.used():
         for part in batches(size, settings.microbatch or settings.batch_size):
             own, evaluated = state.team.rows(part), state.team.evaluated(part)
             noise = Noise(

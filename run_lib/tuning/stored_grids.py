@@ -185,7 +185,7 @@ def make_grid(plan: SamplingPlan, count: int, path: Path) -> StoredGrid:
     noise = Noise(stream_seed(plan.seed, Use.PILOT), range(count), plan.device)
     model = sampler.model.given(**plan.task.sampling_conditions(range(count), plan.device))
     steps = len(sampler.times)
-    with torch.no_grad():
+    with torch.no_grad(), plan.arithmetic.used():
         found = optimise_grid(model, sampler.predictor, steps, (count, *plan.data.shape), noise)
     times = found.grid.times(process, steps)
     grid = StoredGrid(

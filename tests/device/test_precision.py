@@ -12,7 +12,7 @@ import torch
 from configs.base import get_config
 from models.prediction.variances import LearnedVariance
 from run_lib.config.subject import build_placement
-from run_lib.placement import Placement
+from run_lib.numerics import Arithmetic, in_float32
 from run_lib.seeds import Use, step_seed
 from tests.run_lib.program import GAUSSIAN, TINY, run
 
@@ -27,24 +27,29 @@ def flags() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("flags")
-@pytest.mark.parametrize("wanted", [False, True])
-def test_products_are_rounded_only_where_the_configuration_says_so(wanted: bool) -> None:
-    """torch alone rounds convolutions and not products; a plan on a GPU has both as ``config.tf32`` says."""
+@pytest.mark.parametrize("precision", ["float32", "tf32"])
+def test_products_are_rounded_only_where_the_configuration_says_so(precision: str) -> None:
+    """torch alone rounds convolutions and not products; each work on a GPU has both as its precision says."""
     config = get_config()
-    config.device, config.tf32 = "cpu", wanted
-    assert build_placement(config).tf32 is wanted
-    for flag in (torch.backends.cuda.matmul, torch.backends.cudnn):
-        flag.allow_tf32 = not wanted
-    placement = Placement(torch.device("cuda"), tf32=wanted)
-    placement.place(())
-    assert torch.backends.cuda.matmul.allow_tf32 is wanted
-    assert torch.backends.cudnn.allow_tf32 is wanted
-    assert placement.arithmetic == f"{'TF32' if wanted else 'float32'} on cuda"
+    config.device, config.sampling.precision = "cpu", precision
+    placement, wanted = build_placement(config), precision == "tf32"
+    matmul, convolutions = torch.backends.cuda.matmul, torch.backends.cudnn
+    matmul.allow_tf32 = convolutions.allow_tf32 = not wanted
+    with placement.sampling.used():
+        assert matmul.allow_tf32 is convolutions.allow_tf32 is wanted
+        with in_float32():
+            assert matmul.allow_tf32 is convolutions.allow_tf32 is False
+        with placement.training.used():
+            assert matmul.allow_tf32 is convolutions.allow_tf32 is False
+        assert matmul.allow_tf32 is convolutions.allow_tf32 is wanted
+    assert matmul.allow_tf32 is convolutions.allow_tf32 is not wanted
 
 
 def test_the_default_is_float32() -> None:
-    assert get_config().tf32 is False
-    assert Placement(torch.device("cpu"), tf32=True).arithmetic == "float32 on cpu"
+    config = get_config()
+    assert {section.precision for section in (config.training, config.sampling, config.eval)} == {"float32"}
+    assert Arithmetic("tf32").on(torch.device("cuda:1")) == "TF32 on cuda:1"
+    assert Arithmetic("tf32").on(torch.device("cpu")) == "float32 on cpu"
 
 
 def test_a_report_says_in_what_arithmetic(tmp_path: Path) -> None:

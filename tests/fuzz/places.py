@@ -285,7 +285,7 @@ FLAGS = (
     "-flagfile=x", "--help", "--helpfull", "-?", "--helpshort", "--version", "--config.plugins=",
     "--config.plugins=nothing", "--config.plugins=nothing.py", "--config=nothing", "--config=",
     "--noconfig", "--config.", "--config..seed=1", "--config.seed.x=1", "--config.sampling=",
-    "--config.sampling", "--noconfig.tf32", "--config.tf32", "--noconfig.seed", "--logtostderr",
+    "--config.sampling", "--noconfig.deterministic", "--config.deterministic", "--noconfig.seed", "--logtostderr",
     "--alsologtostderr", "--log_dir=../outside", "--v=9", "--v=x", "--verbosity=9", "--pdb",
     "--only_check_args", "--undefok=foo", "--mode=sample", "--mode=list", "--config.SEED=3",
     "--config.sampling.num_steps", "2", "--config.sampling.num_steps=2", "--Config.seed=1",

@@ -45,7 +45,7 @@ def settings() -> dict[str, Setting]:
     return {
         k: v
         for k, v in known.items()
-        if ("." in k or k in ("seed", "tf32", "device")) and k not in NAMES_FILES
+        if ("." in k or k in ("seed", "deterministic", "device")) and k not in NAMES_FILES
     }
 
 

@@ -52,17 +52,17 @@ def test_speed_counts_training_alone(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_peaks() -> None:
-    assert meter.peak("NVIDIA H100 80GB HBM3", torch.bfloat16, False) == 989e12
-    assert meter.peak("NVIDIA A100-SXM4-80GB", torch.float32, True) == 156e12
-    assert meter.peak("NVIDIA A100-SXM4-80GB", torch.float32, False) == 19.5e12
-    assert meter.peak("", torch.float32, False) is None
+    assert meter.peak("NVIDIA H100 80GB HBM3", "bfloat16") == 989e12
+    assert meter.peak("NVIDIA A100-SXM4-80GB", "tf32") == 156e12
+    assert meter.peak("NVIDIA A100-SXM4-80GB", "float32") == 19.5e12
+    assert meter.peak("", "float32") is None
 
 
 def test_utilisation_is_three_forward_passes_over_the_peak(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     subject = planned(tiny(), plans.training, {}).subject
-    monkeypatch.setattr(meter, "peak", lambda name, precision, tf32: 1e12)
+    monkeypatch.setattr(meter, "peak", lambda name, precision: 1e12)
     monkeypatch.setattr(meter.Stopwatch, "read", lambda self: 50.0)
     said: dict[str, float] = {}
     monkeypatch.setattr(Curves, "add_scalar", lambda self, tag, value, step: said.update({tag: value}))

@@ -1,0 +1,94 @@
+"""The numeric policy: how networks are evaluated in each kind of work. Nothing else sets a precision.
+
+Parameters, states, losses, schedules and sums are in float32 or float64 whatever the policy. It says in what a network
+computes between its inputs and its output, which are the work's own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from contextvars import ContextVar
+from dataclasses import dataclass, replace
+from typing import Any, Literal, get_args
+
+import torch
+from torch import Tensor, nn
+
+Precision = Literal["float32", "tf32", "bfloat16", "float16"]
+"""Of a network's products: 23, 10, 7 and 10 bits of mantissa; float16 has 5 bits of exponent, the others 8."""
+
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+_HALF = {"bfloat16": torch.bfloat16, "float16": torch.float16}
+_TITLES = {"tf32": "TF32"}
+
+
+@dataclass(frozen=True)
+class Arithmetic:
+    """How networks are evaluated in one kind of work.
+
+    Attributes:
+        precision: of products of matrices and of convolutions; TF32 is float32 on devices that have no such mode.
+        deterministic: only kernels that give the same bits each time, or an error where an operation has none.
+    """
+
+    precision: Precision = "float32"
+    deterministic: bool = False
+
+    @property
+    def half(self) -> torch.dtype | None:
+        """The type of 16 bits that networks are evaluated in; None: their parameters' own."""
+        return _HALF.get(self.precision)
+
+    def on(self, device: torch.device) -> str:
+        """What a report says: the precision and the device."""
+        precision = "float32" if self.precision == "tf32" and device.type != "cuda" else self.precision
+        kernels = ", deterministic" if self.deterministic else ""
+        return f"{_TITLES.get(precision, precision)} on {device}{kernels}"
+
+    @contextlib.contextmanager
+    def used(self) -> Iterator[None]:
+        """Within the block, networks are evaluated so, and everything on the device by the kernels that this allows."""
+        matmul, convolutions = torch.backends.cuda.matmul, torch.backends.cudnn
+        before = matmul.allow_tf32, convolutions.allow_tf32
+        strict = torch.are_deterministic_algorithms_enabled()
+        token = _USED.set(self)
+        matmul.allow_tf32 = convolutions.allow_tf32 = self.precision == "tf32"
+        if self.deterministic:
+            os.environ.setdefault(
+                "CUBLAS_WORKSPACE_CONFIG", ":4096:8"
+            )  # read when a GPU's first product is taken
+        torch.use_deterministic_algorithms(self.deterministic)
+        try:
+            yield
+        finally:
+            _USED.reset(token)
+            matmul.allow_tf32, convolutions.allow_tf32 = before
+            torch.use_deterministic_algorithms(strict)
+
+
+FLOAT32 = Arithmetic()
+_USED: ContextVar[Arithmetic] = ContextVar("arithmetic", default=FLOAT32)
+
+
+def in_float32() -> contextlib.AbstractContextManager[None]:
+    """Within the block, nothing is rounded to less, whatever the policy of the work around it."""
+    return replace(_USED.get(), precision="float32").used()
+
+
+class Evaluator:
+    """Evaluates a network in the arithmetic that is used; input and output have the work's own precision.
+
+    Args:
+        network: called as ``network(x, labels, **cond)``.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        self._network = network
+
+    def __call__(self, x: Tensor, labels: Tensor, **cond: Any) -> Tensor:
+        half = _USED.get().half
+        with torch.autocast(x.device.type, half, enabled=half is not None):
+            output: Tensor = self._network(x, labels, **cond)
+        return output.to(x.dtype) if half is not None else output
