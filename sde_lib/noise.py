@@ -22,6 +22,7 @@ def _signed(n: int) -> int:
 _GAMMA = _signed(0x9E3779B97F4A7C15)  # the golden ratio's odd increment
 _MIX_1 = _signed(0xBF58476D1CE4E5B9)
 _MIX_2 = _signed(0x94D049BB133111EB)
+_BRANCHES = _signed(_MIX_2 * pow(_MIX_1, -1, 1 << 64))  # what makes k MIX_2 of k MIX_1
 
 
 def _shift(z: Tensor, bits: int) -> Tensor:
@@ -71,9 +72,9 @@ class Noise:
     ) -> None:
         rows = torch.as_tensor(indices, dtype=torch.int64, device=device)
         self.dtype = dtype
-        self.draws = 0
         self._first, self._total = (0, len(rows)) if part is None else part
         self._keys = mix(mix(torch.full_like(rows, _signed(seed)) * _GAMMA + 1) + rows * _GAMMA)
+        self._restart()
 
     def __len__(self) -> int:
         return len(self._keys)
@@ -82,10 +83,15 @@ class Noise:
     def device(self) -> torch.device:
         return self._keys.device
 
+    def _restart(self) -> None:
+        # keys + draws MIX_1. The number of draws is counted in a tensor, not in Python: a compiled function holds for
+        # the numbers of Python that it was traced with, and would be compiled anew at every draw.
+        self._at = self._keys
+
     def key(self) -> Tensor:
         """What the ``words`` of the next draw are made from: (B,), int64."""
-        self.draws += 1
-        return mix(self._keys + _signed(self.draws * _MIX_1))
+        self._at = self._at + _MIX_1
+        return mix(self._at)
 
     def bits(self, count: int) -> Tensor:
         """The next ``count`` 64-bit words of every stream: (B, count), int64."""
@@ -93,17 +99,17 @@ class Noise:
 
     def branch(self) -> Noise:
         """Independent streams, at the price of one draw: for work whose number of draws depends on the values."""
-        self.draws += 1
+        self._at = self._at + _MIX_1
         branch = copy.copy(self)
-        branch._keys = mix(self._keys + _signed(self.draws * _MIX_2))
-        branch.draws = 0
+        branch._keys = mix(self._keys + (self._at - self._keys) * _BRANCHES)
+        branch._restart()
         return branch
 
     def at(self, place: Tensor) -> Noise:
         """Independent streams for an integer ``place`` of each sample, (B,); equal places give equal draws."""
         there = copy.copy(self)
         there._keys = mix(mix(self._keys + _MIX_2) + place * _GAMMA)
-        there.draws = 0
+        there._restart()
         return there
 
     def _size(self, shape: Sequence[int]) -> int:
