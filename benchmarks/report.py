@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+import datetime
+import platform
+import time
+from collections.abc import Callable, Mapping, Sequence
+from importlib.metadata import version
 from pathlib import Path
+from statistics import median
+
+import torch
 
 RESULTS = Path(__file__).parent / "RESULTS.md"
 
@@ -22,3 +30,52 @@ def write_section(name: str, lines: list[str]) -> None:
 def described(doc: str | None) -> list[str]:
     """A module's docstring without its title and its commands, for the section's head."""
     return [*(doc or "").split("\n\n", 2)[2].strip().split("\n"), ""]
+
+
+def machine(*packages: str) -> str:
+    """What figures depend on: the date, the processor with the instructions that count, its threads, the versions."""
+    described = [f"{datetime.date.today()}", _processor(), f"{torch.get_num_threads()} threads"]
+    if torch.cuda.is_available():
+        described.append(torch.cuda.get_device_name())
+    described.append(f"Python {platform.python_version()}")
+    return ", ".join([*described, *(f"{name} {version(name)}" for name in ("torch", *packages))]) + "."
+
+
+def _processor() -> str:
+    file = Path("/proc/cpuinfo")
+    lines = (
+        dict(line.split(":", 1) for line in file.read_text().splitlines() if ":" in line)
+        if file.exists()
+        else {}
+    )
+    fields = {name.strip(): value.strip() for name, value in lines.items()}
+    told = [
+        name
+        for name in ("avx2", "avx512f", "avx512_bf16", "amx_bf16")
+        if name in fields.get("flags", "").split()
+    ]
+    return " ".join([fields.get("model name", platform.processor() or platform.machine()), *told])
+
+
+def interleaved(
+    runs: Mapping[str, Callable[[], object]], rounds: int, device: str = "cpu"
+) -> dict[str, list[float]]:
+    """Seconds of each run in each round; every round runs all of them, so that a slower machine is slower for all."""
+    seconds: dict[str, list[float]] = {name: [] for name in runs}
+    for _ in range(rounds):
+        for name, run in runs.items():
+            begun = _now(device)
+            run()
+            seconds[name].append(_now(device) - begun)
+    return seconds
+
+
+def _now(device: str) -> float:
+    if device.startswith("cuda"):
+        torch.cuda.synchronize()
+    return time.perf_counter()
+
+
+def ratio(a: Sequence[float], b: Sequence[float]) -> float:
+    """The median over rounds of a / b."""
+    return median(x / y for x, y in zip(a, b, strict=True))

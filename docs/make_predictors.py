@@ -85,7 +85,8 @@ def find(predictor: Predictor, process: Process) -> Found:
     for step, t, s in zip(predictor.plan(process, times), times[:-1], times[1:], strict=True):
         here, there = (s, t) if predictor.encodes else (t, s)
         step.update_fn(model, torch.ones(2, 3).double(), here.expand(2), there.expand(2), draws)
-    return Found(nfe, draws.draws > 0)
+    drawn = not torch.equal(draws.bits(1), Noise(0, range(2)).bits(1))
+    return Found(nfe, drawn)
 
 
 def choices(predictor: Predictor) -> str:

@@ -43,12 +43,11 @@ class LossSecondMoment(TimeSampler[DiscreteDiffusion]):
     def probabilities(self) -> Tensor:
         """p of every level, (N,), float64."""
         num_levels, history = self._losses.shape
-        if bool((self._counts < history).any()):
-            return torch.full((num_levels,), 1 / num_levels, dtype=torch.float64)
         p = self._losses.square().mean(1).sqrt()
-        if not bool(p.any()):  # nothing to tell the levels apart by
-            return torch.full_like(p, 1 / num_levels)
-        return (1 - self.uniform) * p / p.sum() + self.uniform / num_levels
+        # Uniform as well where nothing tells the levels apart. No branch: a compiled training step asks no values.
+        known = (self._counts >= history).all() & p.any()
+        learned = (1 - self.uniform) * p / p.sum() + self.uniform / num_levels
+        return torch.where(known, learned, torch.full_like(p, 1 / num_levels))
 
     def sample(self, process: DiscreteDiffusion, noise: Noise) -> Tensor:
         cumulative = self.probabilities().cumsum(0).to(noise.device)

@@ -56,6 +56,13 @@ def _previous(
 RESIDUALS: dict[str, Residual] = {"eps": _eps, "score": _score, "x0": _x0, "v": _v, "previous": _previous}
 
 
+def output_error(
+    output: Output, process: Process, prediction: Prediction, x0: Tensor, noisy: Perturbed, t: Tensor
+) -> Tensor:
+    """The mean squared error of what the network outputs, (B,)."""
+    return RESIDUALS[output](process, prediction, x0, noisy, t).square().flatten(1).mean(1)
+
+
 @dataclass(frozen=True)
 class OutputLoss(Loss[NeededProcess]):
     """The mean squared error of what the network outputs (L_simple, Ho et al. 2020, eq. 14, for eps).
@@ -71,7 +78,7 @@ class OutputLoss(Loss[NeededProcess]):
     def values(
         self, process: NeededProcess, prediction: Prediction, x0: Tensor, noisy: Perturbed, t: Tensor
     ) -> Tensor:
-        return RESIDUALS[self.output](process, prediction, x0, noisy, t).square().flatten(1).mean(1)
+        return output_error(self.output, process, prediction, x0, noisy, t)
 
 
 @dataclass(frozen=True)
@@ -123,7 +130,9 @@ class HybridLoss(Loss[DiscreteDiffusion]):
         self, process: DiscreteDiffusion, prediction: Prediction, x0: Tensor, noisy: Perturbed, t: Tensor
     ) -> Tensor:
         frozen = replace(prediction, output=prediction.output.detach())
-        bound = BoundLoss(self.times, self.bins, "learned").values(process, frozen, x0, noisy, t)
+        bound = bound_term(process, frozen, x0, t, t - 1, variance="learned", bins=self.bins) * (
+            1 / math.log(2)
+        )
         factor = 1 if self.weight is None else self.weight * process.num_levels
-        simple = OutputLoss(self.times, self.output).values(process, prediction, x0, noisy, t)
+        simple = output_error(self.output, process, prediction, x0, noisy, t)
         return simple + factor * bound

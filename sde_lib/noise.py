@@ -13,33 +13,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from sde_lib import box_muller
+from sde_lib.splitmix import GAMMA, MIX_1, MIX_2, mix, shift, signed, words
 
-def _signed(n: int) -> int:
-    """The signed 64-bit integer congruent to ``n``: torch's wrapping arithmetic knows no other."""
-    return (n + (1 << 63)) % (1 << 64) - (1 << 63)
-
-
-_GAMMA = _signed(0x9E3779B97F4A7C15)  # the golden ratio's odd increment
-_MIX_1 = _signed(0xBF58476D1CE4E5B9)
-_MIX_2 = _signed(0x94D049BB133111EB)
-
-
-def _shift(z: Tensor, bits: int) -> Tensor:
-    """Logical right shift of signed 64-bit integers."""
-    return (z >> bits).bitwise_and_((1 << (64 - bits)) - 1)
-
-
-def mix(z: Tensor) -> Tensor:
-    """SplitMix64's finaliser on int64 (wrapping): a bijection that scrambles every bit."""
-    z = (z ^ _shift(z, 30)).mul_(_MIX_1)
-    z = z.bitwise_xor_(_shift(z, 27)).mul_(_MIX_2)
-    return z.bitwise_xor_(_shift(z, 31))
-
-
-def words(keys: Tensor, count: int) -> Tensor:
-    """The first ``count`` 64-bit words of each key (B,): (B, count), int64."""
-    counter = torch.arange(1, count + 1, device=keys.device)
-    return mix(keys[:, None] + counter * _GAMMA)
+_BRANCHES = signed(MIX_2 * pow(MIX_1, -1, 1 << 64))  # what makes k MIX_2 of k MIX_1
 
 
 class Noise:
@@ -71,9 +48,9 @@ class Noise:
     ) -> None:
         rows = torch.as_tensor(indices, dtype=torch.int64, device=device)
         self.dtype = dtype
-        self.draws = 0
         self._first, self._total = (0, len(rows)) if part is None else part
-        self._keys = mix(mix(torch.full_like(rows, _signed(seed)) * _GAMMA + 1) + rows * _GAMMA)
+        self._keys = mix(mix(torch.full_like(rows, signed(seed)) * GAMMA + 1) + rows * GAMMA)
+        self._restart()
 
     def __len__(self) -> int:
         return len(self._keys)
@@ -82,10 +59,19 @@ class Noise:
     def device(self) -> torch.device:
         return self._keys.device
 
+    def _restart(self) -> None:
+        # keys + draws MIX_1. The number of draws is counted in a tensor, not in Python: a compiled function holds for
+        # the numbers of Python that it was traced with, and would be compiled anew at every draw.
+        self._at = self._keys
+
     def key(self) -> Tensor:
         """What the ``words`` of the next draw are made from: (B,), int64."""
-        self.draws += 1
-        return mix(self._keys + _signed(self.draws * _MIX_1))
+        return mix(self._next())
+
+    def _next(self) -> Tensor:
+        """What the next draw's ``key`` is mixed from, (B,)."""
+        self._at = self._at + MIX_1
+        return self._at
 
     def bits(self, count: int) -> Tensor:
         """The next ``count`` 64-bit words of every stream: (B, count), int64."""
@@ -93,18 +79,19 @@ class Noise:
 
     def branch(self) -> Noise:
         """Independent streams, at the price of one draw: for work whose number of draws depends on the values."""
-        self.draws += 1
         branch = copy.copy(self)
-        branch._keys = mix(self._keys + _signed(self.draws * _MIX_2))
-        branch.draws = 0
+        branch._keys = mix(self._keys + (self._next() - self._keys) * _BRANCHES)
+        branch._restart()
         return branch
 
-    def at(self, place: Tensor) -> Noise:
-        """Independent streams for an integer ``place`` of each sample, (B,); equal places give equal draws."""
-        there = copy.copy(self)
-        there._keys = mix(mix(self._keys + _MIX_2) + place * _GAMMA)
-        there.draws = 0
-        return there
+    def at(self, places: Tensor) -> list[Noise]:
+        """Independent streams for integer ``places`` of each sample, (L, B), L times; equal places give equal draws."""
+        keys = mix(mix(self._keys + MIX_2) + places * GAMMA)
+        found = [copy.copy(self) for _ in range(len(places))]
+        for there, of_place in zip(found, keys.unbind(), strict=True):
+            there._keys = of_place
+            there._restart()
+        return found
 
     def _size(self, shape: Sequence[int]) -> int:
         if shape[0] != len(self):
@@ -116,7 +103,7 @@ class Noise:
     def uniform(self, shape: Sequence[int]) -> Tensor:
         """Uniform on [0, 1), shape (B, ...): as many bits as the type holds, so that none rounds to one."""
         digits = 1 - round(math.log2(torch.finfo(self.dtype).eps))
-        words = _shift(self.bits(self._size(shape)), 64 - digits)
+        words = shift(self.bits(self._size(shape)), 64 - digits)
         return (words.double() * 2.0**-digits).to(self.dtype).reshape(tuple(shape))
 
     def strata(self) -> Tensor:
@@ -127,18 +114,14 @@ class Noise:
     def normal(self, shape: Sequence[int]) -> Tensor:
         """Standard normal, shape (B, ...), by Box-Muller: two values from each 64-bit word."""
         size = self._size(shape)
-        words = self.bits((size + 1) // 2)
-        radius = torch.sqrt(-2 * torch.log((_shift(words, 32).double() + 0.5) * 2.0**-32))
-        angle = ((words & 0xFFFFFFFF).double() + 0.5) * (2 * math.pi * 2.0**-32)
-        values = torch.cat([radius * angle.cos(), radius * angle.sin()], dim=1)[:, :size]
-        return values.to(self.dtype).reshape(tuple(shape))
+        return box_muller.normal(self._next(), size, self.dtype).reshape(tuple(shape))
 
     def rademacher(self, shape: Sequence[int]) -> Tensor:
         """-1 or +1 with equal probability, shape (B, ...)."""
         words = self.bits(self._size(shape))
-        return (_shift(words, 63) * 2 - 1).to(self.dtype).reshape(tuple(shape))
+        return (shift(words, 63) * 2 - 1).to(self.dtype).reshape(tuple(shape))
 
     def integers(self, high: int) -> Tensor:
         """Uniform on {0, ..., high - 1}, (B,), int64."""
-        u = _shift(self.bits(1)[:, 0], 11).double() * 2.0**-53
+        u = shift(self.bits(1)[:, 0], 11).double() * 2.0**-53
         return (u * high).long().clamp(max=high - 1)

@@ -343,11 +343,11 @@ class OrthogonalNoise(Noise):
 
     def __init__(self, batch: int, size: int = 2048) -> None:
         super().__init__(0, range(batch), dtype=torch.float64)
-        self._rows = torch.from_numpy(_hadamard(size))
+        self._rows, self._row = torch.from_numpy(_hadamard(size)), 0
 
     def normal(self, shape: Sequence[int]) -> Tensor:
-        self.draws += 1
-        return self._rows[self.draws].double().expand(tuple(shape))
+        self._row += 1
+        return self._rows[self._row].double().expand(tuple(shape))
 
 
 _TABLES: dict[int, np.ndarray] = {}

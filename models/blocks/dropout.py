@@ -10,7 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sde_lib.noise import Noise, words
+from sde_lib.noise import Noise
+from sde_lib.splitmix import words
 
 _VALUES = 2**16
 """Of the integers that decide about an element: p is rounded to a multiple of 1 / 65536."""

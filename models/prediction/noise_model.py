@@ -11,6 +11,8 @@ so that v is Salimans & Ho's (2022) for VP (r = 1) and stays of unit scale for e
 from __future__ import annotations
 
 import abc
+import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Generic, Literal, get_args
 
@@ -148,11 +150,37 @@ class Model(nn.Module, abc.ABC, Generic[GivenProcess]):
     """
 
     process: GivenProcess
+    _evaluations: int = 0
+    """Those that the model counts itself, beside those of the models in it."""
 
     @property
     @abc.abstractmethod
     def nfe(self) -> int:
         """Network evaluations of a batch so far."""
+
+    @contextlib.contextmanager
+    def counting_anew(self) -> Iterator[None]:
+        """Count from zero, for what is compiled together with the counting; then add what was counted before.
+
+        A compiled function holds for the numbers that it was traced with: one that always begins at zero is compiled
+        once, one that finds another count at each call is compiled at each.
+        """
+        counting = list(self._models())
+        before = [model._evaluations for model in counting]
+        for model in counting:
+            model._evaluations = 0
+        try:
+            yield
+        finally:
+            for model, count in zip(counting, before, strict=True):
+                model._evaluations += count
+
+    def _models(self) -> Iterator[Model[Any]]:
+        """This one and those that it wraps."""
+        yield self
+        for child in self.children():
+            if isinstance(child, Model):
+                yield from child._models()
 
     @abc.abstractmethod
     def forward(self, x: Tensor, t: Tensor, **cond: Any) -> Prediction:
@@ -240,7 +268,6 @@ class NoiseModel(Model[GivenProcess]):
         check_variance_output(variance)
         self.network, self.process, self.time = network, process, time
         self.output, self.variance, self.evaluator = output, variance, evaluator
-        self._evaluations = 0
 
     @property
     def nfe(self) -> int:
@@ -248,6 +275,10 @@ class NoiseModel(Model[GivenProcess]):
 
     def forward(self, x: Tensor, t: Tensor, **cond: Any) -> Prediction:
         self._evaluations += 1
+        return self.evaluate(x, t, **cond)
+
+    def evaluate(self, x: Tensor, t: Tensor, **cond: Any) -> Prediction:
+        """The evaluation without its count: a function of tensors, which compiles to one graph."""
         # At least float32: half precision cannot hold the index of a long chain.
         labels = self.time.labels(t).to(torch.promote_types(x.dtype, torch.float32))
         output, variance = split_output((self.evaluator or self.network)(x, labels, **cond), x, self.variance)

@@ -52,12 +52,11 @@ class ClassifierFreeGuidance(Guided[GivenProcess]):
     ) -> None:
         super().__init__(model, scale, interval)
         self.null_label, self.rescale = null_label, float(rescale)
-        self._pairs = 0
 
     @property
     def nfe(self) -> int:
         """Evaluations of a batch: a pair is two."""
-        return self.model.nfe + self._pairs
+        return self.model.nfe + self._evaluations
 
     def forward(self, x: Tensor, t: Tensor, *, y: Tensor | None = None, **cond: Any) -> Prediction:
         if y is None:
@@ -70,7 +69,7 @@ class ClassifierFreeGuidance(Guided[GivenProcess]):
             return self.model(x, t, y=none, **cond)
         twice = {name: torch.cat([value, value]) for name, value in cond.items()}
         both: Prediction = self.model(torch.cat([x, x]), torch.cat([t, t]), y=torch.cat([y, none]), **twice)
-        self._pairs += 1
+        self._evaluations += 1  # beside the one that the model counts
         told, untold = both[: len(x)], both[len(x) :]
         mixed = untold.output + self.scale * (told.output - untold.output)
         mixed = self._rescaled(mixed, told.output)

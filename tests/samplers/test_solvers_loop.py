@@ -1,4 +1,4 @@
-"""Solvers in the loop: budgets, memory, streams, compilation, and what they refuse."""
+"""Solvers in the loop: budgets, memory, streams, and what they refuse."""
 
 from __future__ import annotations
 
@@ -219,60 +219,6 @@ def test_adaptive_sde_forgives_rounding() -> None:
 def test_adaptive_sde_gives_up_with_what_to_do() -> None:
     with pytest.raises(ValueError, match=r"did not arrive in 3 steps; loosen relative"):
         sampler("vp", AdaptiveSDE(most_steps=3), 2).sample((2, 3), Noise(0, range(2)))
-
-
-QUICK = [ExponentialAdams(), Heun(churn=0.1)]
-MORE = [*PER_STEP, Restart(), *(register_predictor[n]() for n in register_predictor if n != "adaptive_sde")]
-
-
-@pytest.mark.parametrize(
-    "predictor",
-    [*QUICK, *(pytest.param(p, marks=pytest.mark.slow) for p in dict.fromkeys(MORE) if p not in QUICK)],
-    ids=str,
-)
-def test_steps_compile_without_a_break(predictor: Predictor) -> None:
-    """A first step and one with full memory, traced whole; the same numbers to rounding."""
-    process = CASES["vp"].process
-    model = exact(process)
-    times = LogSNR().times(process, 7)[:, None].expand(-1, 2)
-    x = Noise(5, range(2), dtype=torch.float64).normal((2, 3))
-    z = Noise(6, range(2), dtype=torch.float64).normal((2, 3))
-
-    class Same(Noise):
-        def normal(self, shape: Any) -> torch.Tensor:
-            return z
-
-    noise = Same(0, range(2))
-
-    def steps(x: torch.Tensor) -> torch.Tensor:
-        memory = Memory()
-        for t, s in zip(times[:3], times[1:4], strict=True):
-            advance = predictor.advance(model, x, t, s, noise, memory)
-            x, memory = advance.step.x, advance.memory
-        return x
-
-    torch._dynamo.reset()
-    with torch.no_grad():
-        compiled = torch.compile(steps, backend="eager", fullgraph=True)(x)
-        assert torch.allclose(compiled, steps(x), rtol=1e-12, atol=1e-12)
-
-
-@pytest.mark.slow
-def test_adaptive_steps_compile_with_breaks() -> None:
-    """Whether all have arrived is asked of the device, so that it is compiled in pieces; the same numbers.
-
-    Two steps of the solver: each is a piece, and pieces take seconds to compile.
-    """
-    run = sampler("vp", AdaptiveSDE(relative=0.2, absolute=0.1), 2)
-    t, s = (torch.full((2,), time, dtype=torch.float64) for time in (1.0, 0.99))
-    x = Noise(5, range(2), dtype=torch.float64).normal((2, 3))
-
-    def step(x: torch.Tensor) -> torch.Tensor:
-        return run.predictor.update_fn(run.model, x, t, s, Noise(6, range(2), dtype=torch.float64)).x
-
-    torch._dynamo.reset()
-    with torch.no_grad():
-        assert torch.allclose(torch.compile(step, backend="eager")(x), step(x), rtol=1e-10, atol=1e-10)
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from sde_lib import Noise
-from sde_lib.noise import mix
+from sde_lib.splitmix import mix
 
 MASK = (1 << 64) - 1
 GAMMA, MIX_1, MIX_2 = 0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB
