@@ -152,7 +152,9 @@ def main() -> None:
         "--reference", default="dop853:1e-4:float64", help="the converged value, computed once"
     )
     parser.add_argument(
-        "--methods", nargs="+", default=["bosh3:1e-3", "dopri5:1e-3", "dopri5:3e-4", "dop853:1e-3"]
+        "--methods",
+        nargs="+",
+        default=["bosh3:1e-3", "bosh3:2e-3", "dopri5:1e-3", "dopri5:3e-4", "dop853:1e-3"],
     )
     parser.add_argument("--memory", action="store_true")
     parser.add_argument("--one", help=argparse.SUPPRESS)
