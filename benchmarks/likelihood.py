@@ -151,7 +151,11 @@ def main() -> None:
     parser.add_argument(
         "--reference", default="dop853:1e-4:float64", help="the converged value, computed once"
     )
-    parser.add_argument("--methods", nargs="+", default=["dopri5:3e-4", "dopri5:1e-3", "dop853:1e-3"])
+    parser.add_argument(
+        "--methods",
+        nargs="+",
+        default=["bosh3:1e-3", "bosh3:2e-3", "dopri5:1e-3", "dopri5:3e-4", "dop853:1e-3"],
+    )
     parser.add_argument("--memory", action="store_true")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     args = parser.parse_args()
@@ -173,7 +177,7 @@ def main() -> None:
         return json.loads(output.splitlines()[-1])
 
     if args.memory:
-        for name in ("ancestor:1e-1", "dopri5:1e-1"):
+        for name in ("ancestor:1e-1", "bosh3:1e-1"):
             found = measure(name)
             print(f"{name:14} peak {found['megabytes']:6.1f} MB, own {found['own']:6.1f} MB, 128 images")
         return

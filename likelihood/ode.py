@@ -74,9 +74,9 @@ def log_likelihood(
     noise: Noise,
     *,
     divergence: Divergence | None = None,
-    rtol: float = 3e-4,
-    atol: float = 3e-4,
-    method: str = "dopri5",
+    rtol: float = 1e-3,
+    atol: float = 1e-3,
+    method: str = "bosh3",
     t_min: float | None = None,
     coordinates: Coordinates = "auto",
     truncation: Truncation = "state",
@@ -96,9 +96,10 @@ def log_likelihood(
         divergence: how the trace is found; one Rademacher probe unless given.
         rtol, atol: tolerance of the root mean square error of the state (of unit scale), and of the
             log-density in nats per dimension. The defaults serve tables of networks: on digits the mean is
-            then within 2e-3 bits/dim of the converged one (``benchmarks/likelihood.py``).
-        method: ``dopri5`` or ``dop853``, each sample with its own steps; or one of scipy's (``RK45``,
-            ``DOP853``, ...), the reference: the whole batch as one system, so that numbers depend on it.
+            then within 1e-3 bits/dim of the converged one (``benchmarks/likelihood.py``).
+        method: ``bosh3``, ``dopri5`` or ``dop853``, each sample with its own steps; of lower order for looser
+            tolerances. Or one of scipy's (``RK45``, ``DOP853``, ...), the reference: the whole batch as one system,
+            so that numbers depend on it.
         t_min: where data are read; the process's own unless given.
         coordinates: of the integration; see ``likelihood.flow``.
         truncation: what the density means at t_min; see ``Truncation``.

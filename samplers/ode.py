@@ -30,7 +30,7 @@ class ODESampler:
     Args:
         model: a model of an SDE.
         rtol, atol: relative and absolute tolerance of the solver.
-        method: Runge-Kutta method, ``dopri5`` or ``dop853``.
+        method: Runge-Kutta method, ``dopri5``, ``dop853`` or ``bosh3``.
         noise_removal: whether ``decode`` returns the estimate of clean data, E[x_0 | x_t], at the last time; a round
             trip needs the state itself.
         t_end: the smallest time; the process's own unless given.

@@ -130,14 +130,15 @@ def integrate(
 ) -> Solution:
     """Solve dy/dt = f(t, y) from t0 to t1 with a step length for each sample.
 
-    Dormand & Prince's order 5(4) or order 8(5,3) pair with a proportional-integral controller. Each step
-    synchronises with the device once, to find which samples have not reached the final time.
+    Dormand & Prince's order 5(4) or order 8(5,3) pair, or Bogacki & Shampine's of order 3(2), with a
+    proportional-integral controller. Each step synchronises with the device once, to find which samples have not
+    reached the final time.
 
     Args:
         f: the vector field; it is called with the samples that have not reached the final time, and their rows.
         y0: (B, ...); the state is carried in its precision.
         rtol, atol: tolerance of the ``norm`` of a sample's error.
-        method: ``dopri5`` or ``dop853``.
+        method: ``dopri5``, ``dop853`` or ``bosh3``.
         max_steps: number of steps, rejected ones included, after which a sample has failed.
         norm: norm of an error in units of the tolerance; the root mean square unless given.
 

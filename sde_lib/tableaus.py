@@ -44,10 +44,17 @@ def _dop853() -> Tableau:
     return Tableau(8, DOP853.A, DOP853.B, DOP853.C, np.stack([DOP853.E5, DOP853.E3]), 0.0)
 
 
+@functools.cache
+def _bosh3() -> Tableau:
+    from scipy.integrate import RK23
+
+    return Tableau(3, RK23.A, RK23.B, RK23.C, np.stack([RK23.E]), 0.04)
+
+
 class _Tableaus(Mapping[str, Tableau]):
     """By name; read from scipy, whose import takes a third of a second, when they are first used."""
 
-    _READERS = {"dopri5": _dopri5, "dop853": _dop853}
+    _READERS = {"dopri5": _dopri5, "dop853": _dop853, "bosh3": _bosh3}
 
     def __getitem__(self, name: str) -> Tableau:
         return self._READERS[name]()

@@ -179,7 +179,7 @@ WRONG_VALUES: list[tuple[str, dict[str, object], list[str]]] = [
     (
         "bpd_solver",
         {"eval.bpd_solver": "rk4"},
-        ["solver is one of dopri5, dop853, RK23, RK45", "got 'rk4'. (config.eval.bpd_solver)"],
+        ["solver is one of dopri5, dop853, bosh3, RK23, RK45", "got 'rk4'. (config.eval.bpd_solver)"],
     ),
     (
         "bpd_truncation",

@@ -40,7 +40,7 @@ class ProbabilityFlow:
 
     Args:
         rtol, atol: relative and absolute tolerance of a step's error.
-        ode_method: an embedded Runge-Kutta pair: ``dopri5`` or ``dop853``.
+        ode_method: an embedded Runge-Kutta pair: ``dopri5``, ``dop853`` or ``bosh3``.
         noise_removal: close with one evaluation that estimates clean data.
     """
 

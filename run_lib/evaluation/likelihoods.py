@@ -10,7 +10,7 @@ from likelihood.ode import Truncation
 from models.prediction.reverse import Variance
 from sde_lib.settings import Range
 
-Solver = Literal["dopri5", "dop853", "RK23", "RK45", "DOP853", "Radau", "BDF", "LSODA"]
+Solver = Literal["dopri5", "dop853", "bosh3", "RK23", "RK45", "DOP853", "Radau", "BDF", "LSODA"]
 Count = Annotated[int, Range(least=1)]
 Vectors = Annotated[int, Range(least=1, most=10**4)]
 Tolerance = Annotated[float, Range(above=0)]
@@ -76,7 +76,7 @@ class FlowLikelihood:
     Args:
         trace: of the Jacobian, ``eval.bpd_divergence``.
         rtol, atol: relative and absolute tolerance of a step's error.
-        solver: ``dopri5`` or ``dop853``; or, as a reference, a method of scipy's ``solve_ivp``.
+        solver: ``dopri5``, ``dop853`` or ``bosh3``; or, as a reference, a method of scipy's ``solve_ivp``.
         max_steps: steps after which an image is given up.
         truncation: what is read at ``t_min``: the density of states, or a lower bound through noise.
         t_min: time at which the likelihood is read; the process's own unless set.

@@ -119,7 +119,8 @@ def get_ode_sampler(
     Args:
         sde, shape, inverse_scaler, denoise, eps, device, continuous, seed: as for ``get_pc_sampler``.
         rtol, atol: relative and absolute tolerance of the solver, which controls the error of each sample separately.
-        method: ``dopri5``, which is also called by score_sde's name of it, ``RK45``; or ``dop853`` (``DOP853``).
+        method: ``dopri5``, which is also called by score_sde's name of it, ``RK45``; ``dop853`` (``DOP853``); or
+            ``bosh3``.
     """
     first = itertools.count(0, shape[0])
 

@@ -71,7 +71,7 @@ def test_gaussian_data(sde: GaussianSDE, std: float, shape: tuple, coordinates: 
     assert result.stderr.tolist() == [0.0] * 4
 
 
-@pytest.mark.parametrize("method", ["dopri5", "dop853"])
+@pytest.mark.parametrize("method", ["bosh3", "dopri5", "dop853"])
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 @pytest.mark.parametrize("sde", SDES, ids=names)
 def test_mixture_data(sde: GaussianSDE, shape: tuple, method: str) -> None:

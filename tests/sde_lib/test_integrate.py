@@ -25,7 +25,8 @@ def turned(y0: Tensor, angle: float) -> Tensor:
 
 
 @pytest.mark.parametrize(
-    ("method", "order", "counts"), [("dopri5", 5, (40, 60, 90, 135)), ("dop853", 8, (8, 12, 18, 27))]
+    ("method", "order", "counts"),
+    [("bosh3", 3, (40, 60, 90, 135)), ("dopri5", 5, (40, 60, 90, 135)), ("dop853", 8, (8, 12, 18, 27))],
 )
 def test_fixed_steps_converge_at_the_declared_order(method: str, order: int, counts: tuple[int, ...]) -> None:
     # y' = y cos t has the solution exp(sin t); n equal steps with the pair's weights err by O(n^-order).
@@ -45,14 +46,16 @@ def test_fixed_steps_converge_at_the_declared_order(method: str, order: int, cou
     assert slope == pytest.approx(-order, abs=0.3)
 
 
-@pytest.mark.parametrize(("method", "order"), [("dopri5", 5), ("dop853", 8)])
-def test_error_falls_with_evaluations_at_the_declared_order(method: str, order: int) -> None:
+@pytest.mark.parametrize(
+    ("method", "order", "loosest"), [("bosh3", 3, 1e-2), ("dopri5", 5, 1e-5), ("dop853", 8, 1e-5)]
+)
+def test_error_falls_with_evaluations_at_the_declared_order(method: str, order: int, loosest: float) -> None:
     # error ~ evaluations^-order when the controller and the error estimate do their work; the regression's
     # slope is known to about a unit, as the estimate is of lower order than the solution.
     y0 = torch.tensor([[1.0, 0.5]], dtype=torch.float64)
     exact = turned(y0, math.sin(20.0))
     logs = []
-    for rtol in (1e-5, 1e-6, 1e-7, 1e-8, 1e-9, 1e-10):
+    for rtol in loosest * np.logspace(0, -5, 6):
         s = integrate(spiral, y0, 0.0, 20.0, rtol=rtol, atol=rtol, method=method)
         logs.append((math.log(int(s.nfe[0])), math.log(float((s.y - exact).abs().max()))))
     slope = np.polyfit(*np.array(logs).T, 1)[0]
@@ -69,7 +72,7 @@ def test_error_stays_near_the_tolerance(method: str, rtol: float) -> None:
     assert s.outcome.tolist() == [Outcome.SUCCESS, Outcome.SUCCESS]
 
 
-@pytest.mark.parametrize(("method", "scipys"), [("dopri5", "RK45"), ("dop853", "DOP853")])
+@pytest.mark.parametrize(("method", "scipys"), [("bosh3", "RK23"), ("dopri5", "RK45"), ("dop853", "DOP853")])
 def test_one_sample_needs_no_more_evaluations_than_scipy(method: str, scipys: str) -> None:
     # Same pair, same error norm; only the controller differs, by a few steps in either direction.
     y0 = torch.tensor([[1.0, 0.5]], dtype=torch.float64)
