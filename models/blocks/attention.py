@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from models.blocks.block import Block
 from models.blocks.convolution import linear
 from models.blocks.initialisation import zeroed
+from models.blocks.normalization import GroupNorm
 
 
 def multihead_attention(qkv: Tensor, heads: int, *, heads_first: bool) -> Tensor:
@@ -51,7 +52,7 @@ class SelfAttention(Block, abc.ABC):
         checkpointed: see ``Block``.
     """
 
-    def __init__(self, norm: nn.GroupNorm, *, skip_rescale: bool = False, checkpointed: bool = False) -> None:
+    def __init__(self, norm: GroupNorm, *, skip_rescale: bool = False, checkpointed: bool = False) -> None:
         super().__init__()
         self.norm = norm
         self.gain = math.sqrt(0.5) if skip_rescale else 1.0
@@ -85,7 +86,7 @@ class SingleHeadAttention(SelfAttention):
         self,
         channels: int,
         *,
-        norm: nn.GroupNorm,
+        norm: GroupNorm,
         heads: int = 1,
         init_scale: float = 0.0,
         skip_rescale: bool = False,
@@ -124,7 +125,7 @@ class MultiHeadAttention(SelfAttention):
     """
 
     def __init__(
-        self, channels: int, *, norm: nn.GroupNorm, heads: int, heads_first: bool, checkpointed: bool = False
+        self, channels: int, *, norm: GroupNorm, heads: int, heads_first: bool, checkpointed: bool = False
     ) -> None:
         super().__init__(norm, checkpointed=checkpointed)
         if heads < 1 or channels % heads:
