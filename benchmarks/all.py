@@ -58,6 +58,7 @@ def benchmarks(fashion_mnist: Path) -> list[Benchmark]:
         Benchmark("divergence"),
         Benchmark("cost", ("--save",)),
         Benchmark("data", ("share", "--root", str(fashion_mnist)), folder=fashion_mnist),
+        Benchmark("network", ("--save",), ("diffusers",)),
         Benchmark("likelihood"),
         Benchmark("posteriors"),
         Benchmark("sampling", ("--save",), ("diffusers",)),

@@ -37,6 +37,18 @@ class Placement:
     def plain(self) -> Arithmetic:
         return dataclasses.replace(self.evaluation, precision="float32")
 
+    @property
+    def memory_format(self) -> torch.memory_format:
+        """How the weights of an image network lie, which decides how its features do.
+
+        The channels are last where convolutions are products of such rows: on processors, and on an NVIDIA GPU in
+        TF32 and half precision. Elsewhere they come before the positions, so that nothing is copied around each of
+        them.
+        """
+        products = any(a.precision != "float32" for a in (self.training, self.sampling, self.evaluation))
+        last = self.device.type == "cpu" or (self.device.type == "cuda" and products)
+        return torch.channels_last if last else torch.contiguous_format
+
     def place(self, held: T) -> T:
         """The same with every module and every tensor that it holds on the device.
 

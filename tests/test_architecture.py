@@ -57,10 +57,10 @@ STOREYS: dict[str, list[set[str]]] = {
     ],
     "run_lib": [
         # What knows neither configurations nor plans, and stands on nothing of run_lib but itself.
-        {"fingerprint", "numerics"},
+        {"allocation", "fingerprint", "numerics"},
         {"faults", "stopping"},
         {"files"},
-        {"placement", "processes", "seeds", "statistics", "data", "training.undo"},
+        {"placement", "processes", "seeds", "statistics", "data", "training.norms", "training.undo"},
         {"automatic", "locks", "training.checkpoints", "training.watch"},
         {"ours", "sharing", "training.team"},
         {"metrics"},

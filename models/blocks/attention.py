@@ -13,6 +13,26 @@ from torch import Tensor, nn
 from models.blocks.block import Block
 from models.blocks.convolution import linear
 from models.blocks.initialisation import zeroed
+from models.blocks.normalization import GroupNorm
+
+_FEW = 128
+"""Positions below which the backward pass of a CPU's kernel in half precision is many times slower than in float32."""
+
+
+def heads_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """``softmax(q k^T / sqrt(d)) v`` of each head (Vaswani et al. 2017, eq. 1): of (B, heads, N, d), each, to as much.
+
+    Of few positions in half precision it is computed in float32 on a CPU where a gradient may be asked for.
+    """
+    if not _slow_backwards(q):
+        return F.scaled_dot_product_attention(q, k, v)
+    with torch.autocast("cpu", enabled=False):
+        return F.scaled_dot_product_attention(q.float(), k.float(), v.float()).to(q.dtype)
+
+
+def _slow_backwards(q: Tensor) -> bool:
+    half = q.dtype in (torch.bfloat16, torch.float16)
+    return half and q.shape[-2] < _FEW and q.device.type == "cpu" and torch.is_grad_enabled()
 
 
 def multihead_attention(qkv: Tensor, heads: int, *, heads_first: bool) -> Tensor:
@@ -31,7 +51,7 @@ def multihead_attention(qkv: Tensor, heads: int, *, heads_first: bool) -> Tensor
         q, k, v = qkv.reshape(batch, length, heads, 3, -1).permute(3, 0, 2, 1, 4)
     else:
         q, k, v = qkv.reshape(batch, length, 3, heads, -1).permute(2, 0, 3, 1, 4)
-    out = F.scaled_dot_product_attention(q, k, v)
+    out = heads_attention(q, k, v)
     return out.transpose(1, 2).reshape(batch, length, channels // 3)
 
 
@@ -51,7 +71,7 @@ class SelfAttention(Block, abc.ABC):
         checkpointed: see ``Block``.
     """
 
-    def __init__(self, norm: nn.GroupNorm, *, skip_rescale: bool = False, checkpointed: bool = False) -> None:
+    def __init__(self, norm: GroupNorm, *, skip_rescale: bool = False, checkpointed: bool = False) -> None:
         super().__init__()
         self.norm = norm
         self.gain = math.sqrt(0.5) if skip_rescale else 1.0
@@ -85,7 +105,7 @@ class SingleHeadAttention(SelfAttention):
         self,
         channels: int,
         *,
-        norm: nn.GroupNorm,
+        norm: GroupNorm,
         heads: int = 1,
         init_scale: float = 0.0,
         skip_rescale: bool = False,
@@ -104,7 +124,7 @@ class SingleHeadAttention(SelfAttention):
             layer(tokens).unflatten(-1, (self.heads, -1)).transpose(1, 2)
             for layer in (self.query, self.key, self.value)
         )
-        attended: Tensor = self.out(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
+        attended: Tensor = self.out(heads_attention(q, k, v).transpose(1, 2).flatten(2))
         return attended
 
 
@@ -124,7 +144,7 @@ class MultiHeadAttention(SelfAttention):
     """
 
     def __init__(
-        self, channels: int, *, norm: nn.GroupNorm, heads: int, heads_first: bool, checkpointed: bool = False
+        self, channels: int, *, norm: GroupNorm, heads: int, heads_first: bool, checkpointed: bool = False
     ) -> None:
         super().__init__(norm, checkpointed=checkpointed)
         if heads < 1 or channels % heads:

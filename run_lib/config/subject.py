@@ -197,8 +197,9 @@ def build_subject(configuration: Configuration, *, weights: bool = True) -> Subj
     check_labels_between(config, network)
     with configuration.choose("network").naming_fields():
         network.check_shape(shape)
+    placement = build_placement(config)
     if weights and len(shape) == 3:
-        network.to(memory_format=torch.channels_last)
+        network.to(memory_format=placement.memory_format)
     training, sampling = (
         _model(setting, network, config.model) for setting in (rule.training, rule.sampling)
     )
@@ -210,7 +211,7 @@ def build_subject(configuration: Configuration, *, weights: bool = True) -> Subj
         num_classes=config.model.num_classes,
         averages=Averages.of(config.model),
         start=Start.of(config),
-        placement=build_placement(config),
+        placement=placement,
         seed=config.seed,
         record=configuration.record,
         components=components_hash(configuration),

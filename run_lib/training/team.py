@@ -17,6 +17,7 @@ from losses.base import Losses
 from models.parts import own_part
 from run_lib.files import write_tensors
 from run_lib.processes import Processes
+from run_lib.training.norms import norms_of
 from run_lib.training.watch import Batch
 from sde_lib.words import listed
 
@@ -86,7 +87,7 @@ class Team:
 
     def norms(self, tensors: Sequence[Tensor], order: float) -> Tensor:
         """The norm of each of some weights or gradients, (T,), given the parts of them that this process holds."""
-        return torch.stack(torch._foreach_norm(list(tensors), order))
+        return norms_of(tensors, order)
 
     def write(self, path: Path, content: Mapping[str, Any]) -> None:
         """Write tensors to a file, whole or not at all."""

@@ -73,7 +73,8 @@ class KeptOptimizer:
 
     def put_back(self, where: Tensor) -> None:
         """Restore everything if ``where`` (), bool, is true."""
-        self._tensors.put_back(where)
+        if not _seen_false(where):
+            self._tensors.put_back(where)
         state, groups = self._optimizer.state, self._optimizer.param_groups
         same = state.keys() == self._state.keys() and all(
             _same(now, before)
@@ -87,6 +88,12 @@ class KeptOptimizer:
             state.update(self._state)
             for group, before in zip(groups, self._groups, strict=True):
                 group.update(before)
+
+
+def _seen_false(where: Tensor) -> bool:
+    """Whether a condition is false that lies in the processor's own memory, where nobody waits for it: to put nothing
+    back by arithmetic costs more than Adam's step does."""
+    return where.device.type == "cpu" and not where.numpy()
 
 
 def _settings(group: Mapping[str, Any]) -> dict[str, Any]:

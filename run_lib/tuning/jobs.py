@@ -19,6 +19,7 @@ import torch
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
+from run_lib.allocation import keep_freed_memory
 from run_lib.config.sampling import SamplingPlan
 from run_lib.config.settings import TuneSettings
 from run_lib.config.sweep import Candidate
@@ -217,6 +218,7 @@ _worker: Worker
 
 def _start(work: Work) -> None:
     global _worker
+    keep_freed_memory()
     end_with_parent()
     _worker = Worker(work)
 

@@ -11,10 +11,11 @@ from torch import Tensor, nn
 
 from run_lib.config import plans
 from run_lib.config.files import load_config_file
+from run_lib.numerics import Arithmetic, Precision
 from run_lib.placement import Placement, find_device
 from samplers.operators import register_operator
 from tests.reachable import reachable
-from tests.run_lib.planned import planned
+from tests.run_lib.planned import planned, subject
 from tests.run_lib.tiny import get_config as tiny
 
 META = Placement(torch.device("meta"))
@@ -135,6 +136,38 @@ def test_tensors_in_containers_and_within_modules() -> None:
 def test_a_plan_that_is_where_it_should_be_stays_itself() -> None:
     holder = Holder(torch.ones(2), (torch.ones(2),), {"a": torch.ones(2)})
     assert Placement(torch.device("cpu")).place(holder) is holder
+
+
+@pytest.mark.parametrize(
+    ("device", "precision", "last"),
+    [
+        ("cpu", "float32", True),
+        ("cpu", "bfloat16", True),
+        ("cuda", "float32", False),
+        ("cuda", "tf32", True),
+        ("cuda", "bfloat16", True),
+        ("cuda", "float16", True),
+        ("mps", "float16", False),
+    ],
+)
+def test_channels_are_last_where_convolutions_are_products_of_rows(
+    device: str, precision: Precision, last: bool
+) -> None:
+    """In whatever work."""
+    for work in ("training", "sampling", "evaluation"):
+        placement = replace(Placement(torch.device(device)), **{work: Arithmetic(precision)})
+        assert placement.memory_format is (torch.channels_last if last else torch.contiguous_format)
+
+
+@pytest.mark.parametrize(("device", "last"), [("cpu", True), ("cuda", False)])
+def test_the_weights_of_an_image_network_lie_as_the_device_has_them(
+    device: str, last: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They lie so before they are moved, so that no device is needed."""
+    monkeypatch.setattr("run_lib.config.subject.find_device", lambda _: torch.device(device))
+    network = subject(tiny()).network
+    weight = next(p for p in network.parameters() if p.ndim == 4 and p.shape[1] > 1 and p.shape[-1] > 1)
+    assert weight.is_contiguous(memory_format=torch.channels_last) is last
 
 
 def test_a_network_without_numbers_is_left_so() -> None:
