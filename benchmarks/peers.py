@@ -21,6 +21,8 @@ import torch
 from torch import Tensor
 
 from benchmarks import toys
+from sde_lib.base import GaussianSDE
+from sde_lib.chain_sde import InterpolatedChain
 from sde_lib.grids import Cosine, Grid, Karras, LogSNR, Uniform
 
 Denoise = Callable[[Tensor, Tensor], Tensor]
@@ -29,8 +31,8 @@ Denoise = Callable[[Tensor, Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Peer:
-    """One setting: ``run(denoise, x, n)`` takes prior draws to data in at most ``n`` evaluations, else
-    None.
+    """One setting: ``run(denoise, x, n)`` takes prior draws, over sqrt(alpha^2 + sigma^2), to data in at most
+    ``n`` evaluations, else None.
     """
 
     name: str
@@ -40,7 +42,7 @@ class Peer:
         """``run``, and None where the library fails for this number of steps."""
         try:
             return self.run(denoise, x, n)
-        except (ValueError, IndexError, RuntimeError):
+        except (ValueError, IndexError, RuntimeError, AssertionError):
             return None
 
 
@@ -59,16 +61,31 @@ GRIDS: dict[str, Grid] = {"log": LogSNR(), "karras": Karras(), "cosine": Cosine(
 """Of libraries that take any noise levels."""
 
 
-def ratios(n: int, grid: str) -> Tensor:
+def ratios(n: int, grid: str, process: GaussianSDE = toys.PROCESS) -> Tensor:
     """sigma/alpha of a grid's ``n`` times, (n,), float64."""
-    level = toys.PROCESS.marginal(GRIDS[grid].times(toys.PROCESS, n))
+    level = process.marginal(GRIDS[grid].times(process, n))
     return level.sigma / level.alpha
 
 
-def diffusers_peers() -> Iterator[Peer]:
+def squared_alphas(process: GaussianSDE) -> Tensor:
+    """The levels of a chain for libraries that know no other process: alpha^2 where alpha^2 + sigma^2 = 1.
+
+    A chain's own; 1000 of Karras's for a process whose time is continuous.
+    """
+    chain = isinstance(process, InterpolatedChain)
+    times = (
+        torch.arange(process.T + 1, dtype=torch.float64) if chain else Karras().times(process, 1000).flip(0)
+    )
+    level = process.marginal(times)
+    return level.alpha**2 / (level.alpha**2 + level.sigma**2)
+
+
+def diffusers_peers(process: GaussianSDE = toys.PROCESS) -> Iterator[Peer]:
     import diffusers
 
     base = {"num_train_timesteps": 1000, "beta_start": 1e-4, "beta_end": 0.02, "beta_schedule": "linear"}
+    levels = None if process is toys.PROCESS else squared_alphas(process)
+    make = functools.partial(_scheduler, levels=levels)
     grids: dict[str, dict[str, Any]] = {
         "log": {"use_exponential_sigmas": True},
         "karras": {"use_karras_sigmas": True},
@@ -79,40 +96,44 @@ def diffusers_peers() -> Iterator[Peer]:
         for order in (2, 3):
             for kind in ("dpmsolver++", "dpmsolver"):
                 final = {} if kind == "dpmsolver++" else {"final_sigmas_type": "sigma_min"}
-                yield _scheduler(
+                yield make(
                     f"diffusers DPMSolverMultistep {kind} {order} {grid}",
                     diffusers.DPMSolverMultistepScheduler,
                     base | options | final | {"solver_order": order, "algorithm_type": kind},
                 )
             for bh in ("bh1", "bh2"):
-                yield _scheduler(
+                yield make(
                     f"diffusers UniPC {bh} {order} {grid}",
                     diffusers.UniPCMultistepScheduler,
                     base
                     | options
                     | {"solver_order": order, "solver_type": bh, "final_sigmas_type": "sigma_min"},
                 )
-            yield _scheduler(
+            yield make(
                 f"diffusers DEIS {order} {grid}",
                 diffusers.DEISMultistepScheduler,
                 base | options | {"solver_order": order},
             )
-        yield _scheduler(
-            f"diffusers Heun {grid}", diffusers.HeunDiscreteScheduler, base | options, evaluations=2
-        )
+        yield make(f"diffusers Heun {grid}", diffusers.HeunDiscreteScheduler, base | options, evaluations=2)
     for kind in ("dpmsolver++", "dpmsolver"):
-        yield _scheduler(
+        yield make(
             f"diffusers DPMSolverMultistep {kind} 2 lu",
             diffusers.DPMSolverMultistepScheduler,
             base | {"use_lu_lambdas": True, "algorithm_type": kind, "final_sigmas_type": "sigma_min"},
         )
 
 
-def _scheduler(name: str, factory: Any, options: dict[str, Any], evaluations: int = 1) -> Peer:
+def _scheduler(
+    name: str, factory: Any, options: dict[str, Any], evaluations: int = 1, levels: Tensor | None = None
+) -> Peer:
+    """``levels``: in place of those that the options say."""
+
     def run(denoise: Denoise, x: Tensor, n: int) -> Tensor | None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             scheduler = factory(**options)
+            if levels is not None:
+                scheduler.alphas_cumprod = levels
             final = getattr(scheduler.config, "final_sigmas_type", "zero")
             steps = (n + 1) // 2 if evaluations == 2 else n if final == "zero" else n - 1
             scheduler.set_timesteps(steps)
@@ -149,7 +170,7 @@ def k_diffusion_sampling() -> Any:
     return importlib.import_module("k_diffusion.sampling")
 
 
-def k_diffusion_peers() -> Iterator[Peer]:
+def k_diffusion_peers(process: GaussianSDE = toys.PROCESS) -> Iterator[Peer]:
     sampling = k_diffusion_sampling()
     methods: dict[str, tuple[Any, int, dict[str, Any]]] = {
         "dpmpp_2m": (sampling.sample_dpmpp_2m, 1, {}),
@@ -160,13 +181,15 @@ def k_diffusion_peers() -> Iterator[Peer]:
     }
     for grid in GRIDS:
         for name, (method, cost, options) in methods.items():
-            yield Peer(f"k-diffusion {name} {grid}", _k_diffusion(method, cost, options, grid))
+            yield Peer(f"k-diffusion {name} {grid}", _k_diffusion(method, cost, options, grid, process))
 
 
-def _k_diffusion(method: Any, cost: int, options: dict[str, Any], grid: str) -> Callable[..., Tensor | None]:
+def _k_diffusion(
+    method: Any, cost: int, options: dict[str, Any], grid: str, process: GaussianSDE
+) -> Callable[..., Tensor | None]:
     def run(denoise: Denoise, x: Tensor, n: int) -> Tensor | None:
         steps = n if cost == 1 else (n + 1) // 2
-        sigmas = torch.cat([ratios(steps, grid), torch.zeros(1)])
+        sigmas = torch.cat([ratios(steps, grid, process), torch.zeros(1)])
         start = x * torch.sqrt(1 + sigmas[0] ** 2)
 
         def model(y: Tensor, sigma: Tensor, **_: Any) -> Tensor:
@@ -178,7 +201,7 @@ def _k_diffusion(method: Any, cost: int, options: dict[str, Any], grid: str) -> 
     return run
 
 
-def azula_peers() -> Iterator[Peer]:
+def azula_peers(process: GaussianSDE = toys.PROCESS) -> Iterator[Peer]:
     import azula.sample
 
     names = {"zAB": (2, 3, 4), "vAB": (2, 3, 4), "zEAB": (2, 3, 4), "xEAB": (2, 3, 4)}
@@ -187,15 +210,17 @@ def azula_peers() -> Iterator[Peer]:
             for order in orders:
                 yield Peer(
                     f"azula {name} {order} {grid}",
-                    azula_run(getattr(azula.sample, f"{name}Sampler"), {"order": order}, grid),
+                    azula_run(getattr(azula.sample, f"{name}Sampler"), {"order": order}, grid, process),
                 )
 
 
-def azula_run(factory: Any, options: dict[str, Any], grid: str) -> Callable[..., Tensor | None]:
+def azula_run(
+    factory: Any, options: dict[str, Any], grid: str, process: GaussianSDE = toys.PROCESS
+) -> Callable[..., Tensor | None]:
     class Levels:
         def __call__(self, t: Tensor) -> tuple[Tensor, Tensor]:
-            time = GRIDS[grid].place(toys.PROCESS, 1 - t.reshape(-1)).reshape(t.shape)
-            level = toys.PROCESS.marginal(time)
+            time = GRIDS[grid].place(process, 1 - t.reshape(-1)).reshape(t.shape)
+            level = process.marginal(time)
             return level.alpha, level.sigma
 
     def run(denoise: Denoise, x: Tensor, n: int) -> Tensor | None:
@@ -207,7 +232,8 @@ def azula_run(factory: Any, options: dict[str, Any], grid: str) -> Callable[...,
                 return types.SimpleNamespace(mean=denoise(x_t / alpha, sigma / alpha))
 
         sampler = factory(Exact(), steps=n - 1, silent=True, dtype=torch.float64, **options)
-        last: Tensor = sampler(x)
+        level = process.marginal(process.time([process.start]))
+        last: Tensor = sampler(x * torch.hypot(level.alpha, level.sigma))
         alpha, sigma = Exact.schedule(torch.tensor(0.0, dtype=torch.float64))
         return denoise(last / alpha, sigma / alpha)
 
@@ -225,8 +251,12 @@ def of_installed(makers: Makers) -> list[Peer]:
     ]
 
 
-def installed() -> list[Peer]:
-    """The deterministic ones."""
+def installed(process: GaussianSDE = toys.PROCESS) -> list[Peer]:
+    """The deterministic ones, on the levels of a process."""
     return of_installed(
-        [("diffusers", diffusers_peers), ("k_diffusion", k_diffusion_peers), ("azula", azula_peers)]
+        [
+            ("diffusers", functools.partial(diffusers_peers, process)),
+            ("k_diffusion", functools.partial(k_diffusion_peers, process)),
+            ("azula", functools.partial(azula_peers, process)),
+        ]
     )

@@ -192,6 +192,7 @@ def _sample(plan: SamplingPlan, run: Run, processes: Processes) -> None:
                     "arithmetic": plan.arithmetic.on(plan.device),
                     "seed": plan.seed,
                     "step": weights.step,
+                    **({"sampler": plan.picked} if plan.picked else {}),
                     "config_hash": plan.subject.record.hash,
                     **({"classes": list(names)} if (names := plan.data.numbering.names) else {}),
                 },
@@ -199,7 +200,8 @@ def _sample(plan: SamplingPlan, run: Run, processes: Processes) -> None:
     print(
         f"{settings.num_samples} samples, {nfe} network evaluations each, in {seconds:.1f} s, "
         f"{plan.arithmetic.on(plan.device)}\n"
-        f"  samples    {folder / 'samples.npz'}\n  picture    {folder / 'samples.png'}"
+        + (f"  sampler    {plan.picked}\n" if plan.picked else "")
+        + f"  samples    {folder / 'samples.npz'}\n  picture    {folder / 'samples.png'}"
     )
     if settings.png:
         print(f"  images     {folder / IMAGES}/")

@@ -19,6 +19,7 @@ from sde_lib.discrete import DiscreteDiffusion
 from sde_lib.edm import EDM
 from sde_lib.gaussian import Bins
 from sde_lib.grids import (
+    Blend,
     Cosine,
     Density,
     Explicit,
@@ -60,6 +61,7 @@ __all__ += [
 __all__ += ["cosine_betas", "geometric_sigmas", "kept_levels", "linear_betas"]
 # Time grids.
 __all__ += [
+    "Blend",
     "Cosine",
     "Density",
     "Explicit",

@@ -6,8 +6,9 @@ eq. 12), so that from l_t to l_s = l_t + h, with k = 1 + tau^2,
 
     x0:   x_s = sigma_s/sigma_t e^(-tau^2 h) x_t + int k alpha_s e^(-k (l_s - l)) x0(l) dl + n,
     eps:  x_s = alpha_s/alpha_t x_t - int k sigma_s e^(l_s - l) eps(l) dl + n,
-    v:    x_s = r_s/r_t x_t - int r_s v(l) / (2 cosh l) dl,   r^2 = alpha^2 + sigma^2, tau = 0,
+    v:    x_s = r_s/r_t x_t - int r_s v(l) / (2 cosh(l + log d)) dl,   r^2 = (d alpha)^2 + sigma^2, tau = 0,
 
+where v is of data divided by d, their standard deviation where they are a Gaussian (``Prediction.scaled_v``),
 with n Gaussian of variance sigma_s^2 (1 - e^(-2 tau^2 h)) and sigma_s^2 tau^2 (e^(2 h) - 1). A method
 replaces f by the polynomial through its values at some nodes; its coefficients depend on levels alone.
 """
@@ -100,6 +101,7 @@ def weights(
     nodes: Sequence[Tensor],
     tau: float | Tensor = 0.0,
     variable: Variable = "log",
+    data_std: float = 1.0,
 ) -> Weights:
     """A step from ``now`` to ``then`` with f the polynomial through its values at ``nodes``.
 
@@ -109,6 +111,7 @@ def weights(
         nodes: log(alpha/sigma) of each value, (B,).
         tau: noise strength, of all or (B,) of each; zero for ``v``.
         variable: what the polynomial is in.
+        data_std: d of the view ``v``.
     """
     l_t, l_s = log_ratio(now), log_ratio(then)
     h, k = l_s - l_t, 1 + tau**2
@@ -123,9 +126,9 @@ def weights(
         kernel = -k * then.sigma * torch.exp(l_s - at)
         variance = tau**2 * torch.expm1(2 * h)
     else:
-        radius = torch.hypot(then.alpha, then.sigma)
-        state = radius / torch.hypot(now.alpha, now.sigma)
-        kernel = -radius / (2 * torch.cosh(at))
+        radius = torch.hypot(data_std * then.alpha, then.sigma)
+        state = radius / torch.hypot(data_std * now.alpha, now.sigma)
+        kernel = -radius / (2 * torch.cosh(at + math.log(data_std)))
         variance = torch.zeros_like(h)
     kernel = kernel * h * shares.reshape(-1, *(1,) * l_t.ndim)
     if variable == "ratio":

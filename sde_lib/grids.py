@@ -9,6 +9,7 @@ same levels and every real index between them.
 from __future__ import annotations
 
 import abc
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Generic, Literal
@@ -134,6 +135,61 @@ class Cosine(Grid[GaussianProcess]):
         level = process.marginal(process.time([process.start, process.t_end]))
         ends = torch.atan2(level.sigma, level.alpha)
         return process.time_of(torch.tan(ends[0] + u * (ends[1] - ends[0])))
+
+
+@register_grid
+@dataclass(frozen=True)
+class Blend(Grid[GaussianProcess]):
+    """A share of the steps about one level, the others equal in log(sigma/alpha).
+
+    The density of steps in l = log(sigma/alpha) is
+
+        (1 - share) / (l_start - l_end) + share sech((l - log level) / width) / norm:
+
+    ``log_snr`` at share 0, ``cosine`` at share 1, level 1 and width 1. It is said in noise levels alone, so that one
+    setting places alike under every process. On a chain, where two steps would share a level, the later one takes the
+    next.
+
+    Args:
+        share: of the steps that lie about the level.
+        level: sigma/alpha where those are densest.
+        width: of their density, in units of log(sigma/alpha).
+    """
+
+    share: Annotated[float, Range(least=0, most=1)] = 0.5
+    level: Annotated[float, Range(above=0)] = 1.0
+    width: Annotated[float, Range(above=0)] = 1.0
+
+    def place(self, process: GaussianProcess, u: Tensor) -> Tensor:
+        ends = process.marginal(process.time([process.start, process.t_end])).log_snr / -2
+        far, near = self._passed(ends)
+
+        def share(log_ratio: Tensor) -> Tensor:
+            """Of the steps that lie above."""
+            even = (ends[0] - log_ratio) / (ends[0] - ends[1])
+            return torch.lerp(even, (far - self._passed(log_ratio)) / (far - near), self.share)
+
+        above, below = ends[0].expand_as(u), ends[1].expand_as(u)
+        for _ in range(64):
+            middle = (above + below) / 2
+            reached = share(middle) >= u
+            above, below = torch.where(reached, above, middle), torch.where(reached, middle, below)
+        return process.time_of(((above + below) / 2).exp())
+
+    def _passed(self, log_ratio: Tensor) -> Tensor:
+        """The integral of sech((l - log level) / width), up to constants."""
+        return torch.atan(torch.tanh((log_ratio - math.log(self.level)) / (2 * self.width)))
+
+    def times(self, process: GaussianProcess, num_steps: int) -> Tensor:
+        levels = process.num_levels
+        if levels is None or num_steps > levels or num_steps < 2:
+            return super().times(process, num_steps)
+        placed = process.time(self.place(process, _even(num_steps, process.device)))
+        placed[0], placed[-1] = process.start, process.t_end
+        k = torch.arange(num_steps, device=placed.device)
+        # From the clean end up, one level apart or more; then down from the noisy end, where there is no more room.
+        apart = torch.cummax(placed.flip(0) - k, 0).values + k
+        return torch.minimum(apart, levels - num_steps + k).flip(0)
 
 
 @register_grid

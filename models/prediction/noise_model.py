@@ -99,6 +99,14 @@ class Prediction:
         alpha, sigma = self._level()
         return (alpha * self.eps - sigma * self.x0) / (alpha**2 + sigma**2).sqrt()
 
+    def scaled_v(self, data_std: float) -> Tensor:
+        """v of the data divided by ``data_std``; zero, whatever the noise, for data that are N(0, data_std^2 I)."""
+        if data_std == 1:
+            return self.v
+        alpha, sigma = self._level()
+        scaled = data_std * alpha
+        return (scaled * self.eps - sigma / data_std * self.x0) / (scaled**2 + sigma**2).sqrt()
+
     def __getitem__(self, rows: slice) -> Prediction:
         """The prediction for some samples of the batch."""
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 from run_lib.evaluation.likelihoods import DEQUANTISATIONS, TRACES, FlowLikelihood, LevelBound
+from samplers.automatic import Automatic
+from samplers.base import register_predictor
 from samplers.constraints import repaint
 from samplers.guidance.gradient import (
     DenoisedLossGuidance,
@@ -44,6 +46,13 @@ class Names:
 
     def __contains__(self, name: str) -> bool:
         return snake_case(name) in self.tables()
+
+
+AUTO = "auto"
+PREDICTORS = Names(
+    "predictor", lambda: {AUTO: Automatic, **{name: register_predictor[name] for name in register_predictor}}
+)
+"""``sampling.predictor``: those that are registered, or the one that the rule gives for ``num_steps``."""
 
 
 def unguided() -> None:

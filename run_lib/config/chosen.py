@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from ml_collections import ConfigDict
 
-from run_lib.config.choices import EDITS, MASKS
+from run_lib.config.choices import AUTO, EDITS, MASKS
 from run_lib.config.mode import register_mode
 from run_lib.extractors.base import register_extractor
 from run_lib.scoring.asked import PIXELS, asked, listed_names
@@ -53,6 +53,16 @@ def preview(config: ConfigDict) -> str | None:
 def part_of_loop(field: str) -> Callable[[ConfigDict], str | None]:
     """A part of the predictor-corrector loop."""
     return lambda config: config.sampling[field] if config.sampling.method == "pc" else None
+
+
+def picks_sampler(config: ConfigDict) -> bool:
+    """Whether the predictor and its grid are chosen for the number of steps."""
+    return snake_case(part_of_loop("predictor")(config) or "") == AUTO
+
+
+def grid(config: ConfigDict) -> str | None:
+    """Of the predictor-corrector loop, unless it comes with the predictor."""
+    return None if picks_sampler(config) else part_of_loop("grid")(config)
 
 
 def mask(config: ConfigDict) -> str | None:

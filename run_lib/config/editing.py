@@ -92,6 +92,7 @@ def plan_control(configuration: Configuration, sampling: SamplingPlan) -> Contro
         "sampling": {
             name: record["sampling"][name] for name in ("method", "predictor", "corrector", "num_steps")
         },
+        **({"sampler": sampling.picked} if sampling.picked else {}),
         "seed": sampling.seed,
         "config_hash": sampling.subject.record.hash,
     }

@@ -25,11 +25,13 @@ from run_lib.config.choices import (
     FLOWS,
     GUIDANCE,
     MASK_CHOICES,
+    PREDICTORS,
     RESTORATION_METHODS,
     TRACE_CHOICES,
     inversions,
 )
 from run_lib.config.chosen import (
+    grid,
     interpolation_method,
     mask,
     mode,
@@ -59,7 +61,7 @@ from run_lib.tuning import (
 )
 from run_lib.tuning.scores import CONTEXT as SCORER_CONTEXT
 from run_lib.tuning.scores import register_scorer
-from samplers.base import register_corrector, register_predictor
+from samplers.base import register_corrector
 from sde_lib.base import register_sde
 from sde_lib.grids import register_grid
 from sde_lib.registry import Registry
@@ -209,13 +211,17 @@ FIXED: dict[str, Role] = {
     ),
     "schedule": Role("optim.schedule", register_schedule, "optim", lambda c: c.optim.schedule),
     "method": Role("sampling.method", register_method, "sampling", lambda c: c.sampling.method),
-    "predictor": Role(
-        "sampling.predictor", register_predictor, "sampling", part_of_loop("predictor"), under=PC
-    ),
+    "predictor": Role("sampling.predictor", PREDICTORS, "sampling", part_of_loop("predictor"), under=PC),
     "corrector": Role(
         "sampling.corrector", register_corrector, "sampling", part_of_loop("corrector"), under=PC
     ),
-    "grid": Role("sampling.grid", register_grid, "sampling", part_of_loop("grid"), under=PC),
+    "grid": Role(
+        "sampling.grid",
+        register_grid,
+        "sampling",
+        grid,
+        under=f"{PC} with a predictor that is not 'auto', which comes with its grid",
+    ),
     "transform": Role(
         "sampling.denoised_fn",
         register_denoised_fn,

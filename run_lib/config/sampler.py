@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from ml_collections import ConfigDict
@@ -11,17 +12,35 @@ from ml_collections import ConfigDict
 from models.prediction.denoised import Clip, Denoised, DynamicThreshold
 from models.prediction.noise_model import Model
 from run_lib.config.capabilities import need
+from run_lib.config.chosen import picks_sampler
 from run_lib.config.components import choose_named
 from run_lib.config.configuration import Configuration
 from run_lib.config.methods import PredictorCorrector, ProbabilityFlow
 from run_lib.config.roles import ROLES
 from run_lib.data.levels import DataSpec
+from samplers.automatic import choose
+from samplers.base import Predictor
 from samplers.ode import ODESampler
 from samplers.pc import PCSampler
 from sde_lib.base import SDE, Process
 from sde_lib.discrete import DiscreteDiffusion
 from sde_lib.grids import Grid, LogSNR
 from sde_lib.respacing import kept_levels
+
+
+@dataclass(frozen=True)
+class Picked:
+    """What goes along which times.
+
+    Attributes:
+        predictor: goes from one to the next.
+        times: (num_steps,), falling.
+        why: what the rule took for the number of steps, with its reason; empty: the configuration names it.
+    """
+
+    predictor: Predictor
+    times: torch.Tensor
+    why: str = ""
 
 
 def denoised(configuration: Configuration, model: Model, data: DataSpec) -> Model:
@@ -43,12 +62,17 @@ def _times(section: ConfigDict, process: Process, grid: Grid, num_steps: int) ->
     """The sampler's times: ``respacing``'s levels where it is set, else ``num_steps`` times of the grid."""
     if section.respacing is None:
         return grid.times(process, num_steps)
-    need(process, DiscreteDiffusion, f"sampling.respacing={section.respacing!r}")
     if section.grid != "uniform":
         raise ValueError(
             f"sampling.respacing={section.respacing!r} takes the place of num_steps and grid; leave grid "
             f"'uniform', or unset respacing."
         )
+    return _kept(section, process)
+
+
+def _kept(section: ConfigDict, process: Process) -> torch.Tensor:
+    """The levels of ``sampling.respacing``, falling."""
+    need(process, DiscreteDiffusion, f"sampling.respacing={section.respacing!r}")
     chain: DiscreteDiffusion = process  # type: ignore[assignment]
     return torch.tensor(kept_levels(chain.num_levels, section.respacing)[::-1])
 
@@ -70,6 +94,28 @@ def grid_times(configuration: Configuration, process: Process, num_steps: int | 
     return _times(section, process, grid, section.num_steps if num_steps is None else num_steps)
 
 
+def pick_sampler(configuration: Configuration, process: Process) -> Picked | None:
+    """The predictor of ``sampling.predictor='auto'`` and its times; None: a configuration names its own.
+
+    Raises:
+        ValueError: a corrector, which would clear the memory of the predictor at every step.
+    """
+    section = configuration.values.sampling
+    if not picks_sampler(configuration.values):
+        return None
+    if section.corrector != "none":
+        raise ValueError(
+            f"sampling.predictor='auto' goes on from earlier evaluations, which corrector {section.corrector!r} would "
+            f"clear at every step: with a corrector name a predictor, such as ancestral_sampling or heun."
+        )
+    if section.respacing is None:
+        chosen = choose(process, section.num_steps)
+        return Picked(chosen.predictor, chosen.grid.times(process, section.num_steps), str(chosen))
+    times = _kept(section, process)
+    chosen = choose(process, len(times))
+    return Picked(chosen.predictor, times, chosen.without_grid)
+
+
 def build_sampler(configuration: Configuration, model: Model) -> PCSampler | ODESampler:
     """The sampler of a model."""
     method = configuration.choose("method").build()
@@ -82,9 +128,25 @@ def _flow(configuration: Configuration, model: Model, method: ProbabilityFlow) -
 
 
 def _loop(configuration: Configuration, model: Model, method: PredictorCorrector) -> PCSampler:
-    section, process = configuration.values.sampling, model.process
-    predictor, corrector, grid = (configuration.choose(r).build() for r in ("predictor", "corrector", "grid"))
-    for what, component in (("predictor", predictor), ("corrector", corrector), ("grid", grid)):
+    corrector = configuration.choose("corrector").build()
+    need(model.process, corrector.needs, f"corrector {configuration.values.sampling.corrector!r}")
+    picked = pick_sampler(configuration, model.process) or _named(configuration, model.process)
+    return PCSampler(
+        model=model,
+        predictor=picked.predictor,
+        corrector=corrector,
+        times=picked.times,
+        n_steps_each=method.n_steps_each,
+        corrector_first=method.corrector_first,
+        noise_removal=method.noise_removal,
+    )
+
+
+def _named(configuration: Configuration, process: Process) -> Picked:
+    """The predictor and the grid that a configuration names."""
+    section = configuration.values.sampling
+    predictor, grid = (configuration.choose(role).build() for role in ("predictor", "grid"))
+    for what, component in (("predictor", predictor), ("grid", grid)):
         need(process, component.needs, f"{what} {section[what]!r}")
     # An optimised grid's times are loaded with the weights; until then they are where its search begins.
     times = _times(section, process, LogSNR() if section.grid == "optimised" else grid, section.num_steps)
@@ -94,15 +156,7 @@ def _loop(configuration: Configuration, model: Model, method: PredictorCorrector
         )
     if section.predictor == section.corrector == "none":
         raise ValueError("sampling needs a predictor or a corrector: both are 'none'.")
-    return PCSampler(
-        model=model,
-        predictor=predictor,
-        corrector=corrector,
-        times=times,
-        n_steps_each=method.n_steps_each,
-        corrector_first=method.corrector_first,
-        noise_removal=method.noise_removal,
-    )
+    return Picked(predictor, times)
 
 
 BUILDERS: dict[type, Callable[..., PCSampler | ODESampler]] = {

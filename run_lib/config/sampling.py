@@ -9,7 +9,7 @@ import torch
 from models.prediction.noise_model import Model
 from run_lib.config.configuration import Configuration
 from run_lib.config.guidance import Guidance, build_guidance
-from run_lib.config.sampler import build_sampler, denoised
+from run_lib.config.sampler import build_sampler, denoised, pick_sampler
 from run_lib.config.settings import SampleSettings
 from run_lib.config.subject import Subject
 from run_lib.config.task import build_task
@@ -32,6 +32,7 @@ class SamplingPlan:
         task: conditioning of samples.
         sampler: of the guided model.
         settings: numbers and sizes.
+        picked: what ``sampling.predictor='auto'`` took, and why; empty: the configuration names its sampler.
         stored_grid: whether the sampler's times come with the checkpoint.
         trajectory: frames of the trajectory to write.
     """
@@ -41,6 +42,7 @@ class SamplingPlan:
     task: TrainingTask
     sampler: PCSampler | ODESampler
     settings: SampleSettings
+    picked: str
     stored_grid: bool
     trajectory: int
 
@@ -85,13 +87,15 @@ def plan_sampling(configuration: Configuration, subject: Subject) -> SamplingPla
         classes = guidance.requested.num_classes if section.png_by_class else None
         _check_images(subject.data, classes)
     subject = numbered(subject, guidance.requested.numbering)
+    picked = pick_sampler(configuration, guidance.model.process)
     return SamplingPlan(
         subject=subject,
         guidance=guidance,
         task=build_task(configuration, subject, guidance.requested),
         sampler=build_sampler(configuration, denoised(configuration, guidance.model, subject.data)),
         settings=SampleSettings.of(section),
-        stored_grid=section.grid == "optimised" and section.method == "pc",
+        picked="" if picked is None else picked.why,
+        stored_grid=picked is None and section.grid == "optimised" and section.method == "pc",
         trajectory=(section.trajectory or 0) if section.method == "pc" else 0,
     )
 

@@ -50,7 +50,7 @@ def plan_preview(configuration: Configuration, samples: SamplingPlan) -> Samplin
         steps = min(steps, levels)
         grid = Quadratic() if (steps - 1) ** 2 < levels else grid
     sampler = PCSampler.of(model, predictor, num_steps=steps, grid=grid)
-    return replace(samples, sampler=sampler, stored_grid=False)
+    return replace(samples, sampler=sampler, picked="", stored_grid=False)
 
 
 def _predictor(preview: Fast, process: Process) -> Predictor:

@@ -161,9 +161,10 @@ def _facts(task: CheckpointTask, samples: SampleSet) -> dict[str, str]:
     plan = task.plan.samples
     sampling = plan.subject.record.values["sampling"]
     words = ("method", "predictor", "corrector", "grid", "num_steps", "respacing", "snr")
+    named = ", ".join(f"{word}={sampling[word]}" for word in words if sampling.get(word) is not None)
     return {
         "checkpoint": f"step {task.step}, weights {fingerprint(plan.subject.network)}",
-        "sampler": ", ".join(f"{word}={sampling[word]}" for word in words if sampling.get(word) is not None),
+        "sampler": f"predictor=auto: {plan.picked}" if plan.picked else named,
         "evaluations": f"{samples.nfe:g} a sample",
         "seed of the samples": str(plan.seed),
         "levels": f"{plan.data.levels} (quantised)" if plan.data.levels else "continuous",

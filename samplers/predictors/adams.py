@@ -26,27 +26,37 @@ class ExponentialAdams(MultistepPredictor[GaussianProcess]):
     on top of a predictor one order lower, with no further evaluation (Zhao et al. 2023, section 3.1).
     Its first steps are of lower order, while the memory fills.
 
+    The linear part of the form ``v`` is exact for data that are N(0, data_std^2 I): then v is zero, and a step of any
+    length is the flow. As data_std grows the form becomes ``eps``, as it falls ``x0``.
+
     Args:
         order: order of convergence, 1 to 4; 2 to 5 with ``corrected``.
         form: the view of the model's prediction that is interpolated; ``v`` varies least over the whole range of noise.
         corrected: whether each step is taken again with the evaluation at its end (Adams-Moulton).
+        data_std: the standard deviation of the data that the form ``v`` takes for granted.
     """
 
     order: Annotated[int, Range(least=1, most=5)] = 3
     form: Form = "v"
     corrected: bool = False
+    data_std: Annotated[float, Range(above=0)] = 1.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_order("adams", self.order, range(2, 6) if self.corrected else range(1, 5))
+        if self.data_std != 1 and self.form != "v":
+            raise ValueError(
+                f"adams has a data_std in the form 'v' alone, and this is {self.form!r}: leave data_std at 1."
+            )
 
     def advance(
         self, model: GaussianModel, x: Tensor, t: Tensor, s: Tensor, noise: Noise, memory: Memory
     ) -> Advance:
         step = AdamsStep(
             self.form,
-            functools.partial(weights, self.form),
+            functools.partial(weights, self.form, data_std=self.data_std),
             explicit=self.order - self.corrected,
             implicit=self.order * self.corrected,
+            data_std=self.data_std,
         )
         return step(model, x, t, s, noise, memory)

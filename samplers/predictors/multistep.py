@@ -23,9 +23,9 @@ class Rule(Protocol):
     def __call__(self, now: Marginal, then: Marginal, nodes: Sequence[Tensor]) -> Weights: ...
 
 
-def view(prediction: Prediction, form: Form) -> Tensor:
-    """The view of a prediction that a method interpolates."""
-    value: Tensor = getattr(prediction, form)
+def view(prediction: Prediction, form: Form, data_std: float = 1.0) -> Tensor:
+    """The view of a prediction that a method interpolates; ``v`` is of data divided by ``data_std``."""
+    value: Tensor = prediction.scaled_v(data_std) if form == "v" else getattr(prediction, form)
     return value
 
 
@@ -50,6 +50,7 @@ class AdamsStep:
         implicit: values in the correcting formula, the new one included; zero: no correction.
         correcting: the coefficients of the correcting formula, where they are others; the node at s is the
         first.
+        data_std: of the data, for the form ``v``.
     """
 
     form: Form
@@ -57,12 +58,13 @@ class AdamsStep:
     explicit: int
     implicit: int = 0
     correcting: Rule | None = None
+    data_std: float = 1.0
 
     def __call__(
         self, model: GaussianModel, x: Tensor, t: Tensor, s: Tensor, noise: Noise, memory: Memory
     ) -> Advance:
         process = model.process
-        value, past = view(model(x, t), self.form), memory.past
+        value, past = view(model(x, t), self.form, self.data_std), memory.past
         if self.implicit and past:
             x = self._corrected(process, t, value, memory)
         past = (Evaluation(t, x, value), *past)[: max(self.explicit, self.implicit - 1)]

@@ -28,6 +28,7 @@ from samplers import (
 )
 from samplers.operators import Mask
 from sde_lib import SDE, Coefficients, GaussianProcess, Karras, LogSNR, Noise, Process, Uniform
+from sde_lib.grids import Blend
 from tests.oracles import CASES
 
 
@@ -62,7 +63,7 @@ def test_samples_in_one_line_follow_the_data() -> None:
 
 @pytest.mark.parametrize(
     ("process", "grid"),
-    [("vp", LogSNR()), ("ve", LogSNR()), ("ddpm", Uniform()), ("wiener", Uniform())],
+    [("vp", LogSNR()), ("ve", LogSNR()), ("ddpm", Blend(0.5, 0.5, 1.6)), ("wiener", Uniform())],
 )
 def test_it_is_the_long_spelling_with_defaults(process: str, grid: Any) -> None:
     kind = Wiener() if process == "wiener" else CASES[process].process

@@ -1,0 +1,111 @@
+"""The rule from a number of evaluations, and a process, to a predictor and its grid: ``predictor='auto'``.
+
+docs/auto_sampler.md has the table and how it was found and judged.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from samplers.base import Predictor
+from samplers.predictors.adams import ExponentialAdams
+from samplers.predictors.ddim import DDIM
+from samplers.predictors.euler_maruyama import EulerMaruyama
+from samplers.predictors.reverse_diffusion import ReverseDiffusion
+from sde_lib.base import SDE, GaussianProcess, Process
+from sde_lib.grids import Blend, Grid, Quadratic, Uniform
+from sde_lib.registry import registered_name
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """A predictor, its grid, and why they are these."""
+
+    predictor: Predictor
+    grid: Grid
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{_written(self.predictor)} on {_written(self.grid)}, {self.reason}"
+
+    @property
+    def without_grid(self) -> str:
+        """Of times that are given."""
+        return f"{_written(self.predictor)}, {self.reason}"
+
+
+@dataclass(frozen=True)
+class Row:
+    """What is taken up to some number of evaluations.
+
+    Attributes:
+        most: evaluations; None: any.
+        predictor: an exponential Adams method of one evaluation a step.
+        grid: where they lie.
+    """
+
+    most: int | None
+    predictor: ExponentialAdams
+    grid: Blend
+
+
+RULE = (
+    Row(6, ExponentialAdams(2, "v", data_std=5.0), Blend(0.95, 0.4, 2.7)),
+    Row(9, ExponentialAdams(2, "v", data_std=7.0), Blend(0.9, 0.57, 2.5)),
+    Row(12, ExponentialAdams(2, "v", data_std=10.0), Blend(1.0, 0.55, 3.0)),
+    Row(17, ExponentialAdams(3, "v", data_std=2.5), Blend(1.0, 1.6, 4.0)),
+    Row(25, ExponentialAdams(4, "v", corrected=True, data_std=0.7), Blend(1.0, 0.36, 2.35)),
+    Row(40, ExponentialAdams(4, "v", corrected=True, data_std=0.95), Blend(1.0, 0.52, 2.4)),
+    Row(None, ExponentialAdams(5, "v", corrected=True, data_std=0.6), Blend(0.4, 1.0, 1.4)),
+)
+"""Of processes with a Gaussian marginal, by the number of evaluations."""
+
+
+def choose(process: Process, num_steps: int) -> Chosen:
+    """The predictor and the grid for so many evaluations of a model of a process.
+
+    Levels are said as sigma/alpha, so that VP, subVP, VE, EDM and chains, whose levels the grid rounds to, have one
+    rule.
+    """
+    if not isinstance(process, GaussianProcess):
+        known = "no Gaussian marginal is known, from which faster methods take their coefficients"
+        return Chosen(EulerMaruyama() if isinstance(process, SDE) else ReverseDiffusion(), Uniform(), known)
+    if not begins_with_signal(process):
+        levels = process.num_levels
+        roots = levels is None or (num_steps - 1) ** 2 < levels
+        return Chosen(DDIM(), Quadratic() if roots else Uniform(), "the first level has no signal at all")
+    row = next(row for row in RULE if row.most is None or num_steps <= row.most)
+    return Chosen(row.predictor, row.grid, f"the rule for {num_steps} evaluations")
+
+
+def begins_with_signal(process: Process) -> bool:
+    """Whether log(sigma/alpha) is finite at the first time: it is not where a chain's last beta is 1."""
+    if not isinstance(process, GaussianProcess):
+        return False
+    return math.isfinite(float(process.marginal(process.time([process.start])).log_snr))
+
+
+@dataclass(frozen=True)
+class Automatic:
+    """The predictor, and its grid, that ``samplers.automatic.choose`` finds for the number of evaluations.
+
+    It takes no setting but ``num_steps``, no grid and no corrector, which would clear its memory at every step.
+    """
+
+    needs: ClassVar[type] = Process
+    encodes: ClassVar[bool] = False
+    evaluations: ClassVar[int] = 1
+
+
+def _written(component: Any) -> str:
+    """A component and its settings that are not at their defaults: ``adams(order=4, corrected=True)``."""
+    said = [
+        f"{field.name}={getattr(component, field.name)!r}"
+        for field in dataclasses.fields(component)
+        if getattr(component, field.name) != field.default
+    ]
+    name = registered_name(type(component))
+    return f"{name}({', '.join(said)})" if said else name
