@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 
-from run_lib.allocation import keep_freed_memory
+from run_lib.computing.allocation import keep_freed_memory
 from run_lib.stopping import end_at_once, promising
 
 if __name__ == "__main__":

@@ -64,6 +64,7 @@ def benchmarks(fashion_mnist: Path) -> list[Benchmark]:
         Benchmark("sampling", ("--save",), ("diffusers",)),
         Benchmark("training", ("--save",), ("diffusers",)),
         Benchmark("sampler_accuracy", (), ("diffusers", "k_diffusion", "azula")),
+        Benchmark("auto_accuracy", (), ("diffusers", "k_diffusion", "azula")),
         Benchmark("stochastic_accuracy", (), ("diffusers", "k_diffusion", "azula")),
         Benchmark("scoring", ("--save",), ("torch_fidelity",)),
         Benchmark("digits_quality"),

@@ -45,8 +45,8 @@ from models.checkpoints.diffusers import export_diffusers
 from models.networks.adm import ADM
 from models.networks.ddpm import DDPM
 from models.networks.ncsnpp import NCSNpp
-from run_lib.allocation import keep_freed_memory
-from run_lib.placement import Placement
+from run_lib.computing.allocation import keep_freed_memory
+from run_lib.computing.placement import Placement
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 

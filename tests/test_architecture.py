@@ -58,10 +58,18 @@ STOREYS: dict[str, list[set[str]]] = {
     ],
     "run_lib": [
         # What knows neither configurations nor plans, and stands on nothing of run_lib but itself.
-        {"allocation", "fingerprint", "numerics"},
+        {"computing.allocation", "computing.numerics", "fingerprint"},
         {"faults", "stopping"},
         {"files"},
-        {"placement", "processes", "seeds", "statistics", "data", "training.norms", "training.undo"},
+        {
+            "computing.placement",
+            "processes",
+            "seeds",
+            "statistics",
+            "data",
+            "training.norms",
+            "training.undo",
+        },
         {"automatic", "locks", "training.checkpoints", "training.watch"},
         {"ours", "sharing", "training.team"},
         {"metrics"},

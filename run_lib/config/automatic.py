@@ -18,11 +18,11 @@ from models import register_model
 from run_lib.automatic.machine import this_machine
 from run_lib.automatic.setup import FIELDS as SETUP
 from run_lib.automatic.setup import Choice, choose_setup
+from run_lib.computing.placement import find_device
 from run_lib.config.roles import NETWORK_FIELDS
 from run_lib.data.facts import automatic as measured
 from run_lib.data.levels import as_shape
 from run_lib.files import read_json
-from run_lib.placement import find_device
 from run_lib.training.checkpoints import Checkpoints
 
 AUTO = "auto"

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from run_lib.computing.placement import Placement
 from run_lib.config.configuration import Configuration
 from run_lib.config.settings import Settings
 from run_lib.config.subject import build_subject
 from run_lib.data.levels import DataSpec
-from run_lib.placement import Placement
 
 
 @dataclass(frozen=True)

@@ -16,10 +16,10 @@ from configs.base import get_config as base_config
 from models.power_average import WIDEST
 from models.prediction.noise_model import Output
 from models.prediction.variances import VarianceOutput
+from run_lib.computing.numerics import Precision
 from run_lib.config.chosen import BPD_METHODS
 from run_lib.config.components import choose, reasons
 from run_lib.config.roles import ROLES
-from run_lib.numerics import Precision
 from run_lib.training.formats import FORMATS
 from sde_lib.hints import declared
 from sde_lib.ranges import Range

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 
 from models.prediction.noise_model import Model
+from run_lib.computing.numerics import Arithmetic
 from run_lib.config.configuration import Configuration
 from run_lib.config.guidance import Guidance, build_guidance
 from run_lib.config.sampler import build_sampler, denoised, pick_sampler
@@ -16,7 +17,6 @@ from run_lib.config.task import build_task
 from run_lib.data.classes import numbered
 from run_lib.data.layouts import CHANNELS
 from run_lib.data.levels import DataSpec
-from run_lib.numerics import Arithmetic
 from run_lib.training.tasks import TrainingTask
 from samplers.ode import ODESampler
 from samplers.pc import PCSampler

@@ -21,6 +21,8 @@ from models.prediction import conventions
 from models.prediction.conventions import Convention
 from models.prediction.noise_model import NoiseModel
 from models.prediction.variances import check_variance_output, wrong_channels
+from run_lib.computing.numerics import Arithmetic, Evaluator
+from run_lib.computing.placement import Placement, find_device
 from run_lib.config.chains import check_labels_between, sampled_chain
 from run_lib.config.components import Chosen
 from run_lib.config.configuration import Configuration, Record
@@ -36,8 +38,6 @@ from run_lib.data.levels import DataSpec, Loader, as_shape
 from run_lib.data.listing import announce, what_was_read
 from run_lib.data.split import Split
 from run_lib.data.user_sets import as_split
-from run_lib.numerics import Arithmetic, Evaluator
-from run_lib.placement import Placement, find_device
 from run_lib.seeds import Use, stream_seed
 from sde_lib.base import Process
 

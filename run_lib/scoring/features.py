@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from run_lib.computing.numerics import in_float32
 from run_lib.data.packed import PackedError, read_array
 from run_lib.data.rows import Rows
 from run_lib.data.split import Split
@@ -19,7 +20,6 @@ from run_lib.extractors.base import Extractor
 from run_lib.files import atomic, write_json
 from run_lib.metrics.base import Output, View
 from run_lib.metrics.moments import Moments
-from run_lib.numerics import in_float32
 from run_lib.processes import Processes
 from run_lib.sample import batches
 from run_lib.sharing.parts import Part, Parts

@@ -13,7 +13,7 @@ import torch
 
 from losses.base import Losses
 from models.describe import describe, example_conditions
-from run_lib.numerics import Precision
+from run_lib.computing.numerics import Precision
 from run_lib.training.curves import Curves
 from sde_lib.base import Process
 

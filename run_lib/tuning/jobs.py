@@ -19,7 +19,7 @@ import torch
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
-from run_lib.allocation import keep_freed_memory
+from run_lib.computing.allocation import keep_freed_memory
 from run_lib.config.sampling import SamplingPlan
 from run_lib.config.settings import TuneSettings
 from run_lib.config.sweep import Candidate

@@ -34,7 +34,7 @@ from models.exact.mixtures import GaussianScore
 from models.prediction.cut_levels import CutLevels
 from models.prediction.noise_model import Model, NoiseModel
 from models.prediction.time_encoding import Time
-from run_lib.placement import Placement
+from run_lib.computing.placement import Placement
 from sde_lib import SDE
 from sde_lib.base import GaussianSDE
 from sde_lib.discrete import DiscreteDiffusion

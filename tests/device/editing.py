@@ -13,7 +13,7 @@ from models.exact.mixtures import GaussianScore, MixtureClassifier
 from models.prediction.denoised import Clip, Denoised, DynamicThreshold
 from models.prediction.noise_model import Model, NoiseModel
 from models.prediction.time_encoding import Time
-from run_lib.placement import Placement
+from run_lib.computing.placement import Placement
 from samplers import (
     ClassifierFreeGuidance,
     ClassifierGuidance,

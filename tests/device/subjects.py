@@ -12,7 +12,7 @@ from torch import Tensor
 from models.exact.mixtures import GaussianMixtureScore
 from models.prediction.noise_model import Model, NoiseModel, Prediction
 from models.prediction.time_encoding import Time
-from run_lib.placement import Placement
+from run_lib.computing.placement import Placement
 from sde_lib import SDE, VESDE, VPSDE, Coefficients, Noise, Process, subVPSDE
 from sde_lib.base import GaussianSDE, Marginal
 from sde_lib.chain_sde import InterpolatedChain

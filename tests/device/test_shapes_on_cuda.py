@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from run_lib.placement import Placement
+from run_lib.computing.placement import Placement
 from samplers import NoneCorrector, PCSampler, register_corrector, register_predictor
 from sde_lib import Noise
 from tests.device.solving import BRIEF, READS_VALUES, STEPS, fits

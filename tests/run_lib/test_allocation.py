@@ -18,7 +18,7 @@ PAGES = BLOCKS * BLOCK // os.sysconf("SC_PAGE_SIZE")
 
 CODE = f"""
 import os, resource, sys
-from run_lib.allocation import keep_freed_memory
+from run_lib.computing.allocation import keep_freed_memory
 
 def write():
     held = [b"x" * {BLOCK} for _ in range({BLOCKS})]

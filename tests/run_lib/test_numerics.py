@@ -10,9 +10,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from run_lib import numerics
+from run_lib.computing import numerics
+from run_lib.computing.numerics import Arithmetic, Evaluator, Precision, in_float32
 from run_lib.config.configuration import complete, of_record
-from run_lib.numerics import Arithmetic, Evaluator, Precision, in_float32
 from tests.run_lib.program import TINY, run
 
 FINE = 1 + 2.0**-9

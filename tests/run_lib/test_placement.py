@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from run_lib.computing.numerics import Arithmetic, Precision
+from run_lib.computing.placement import Placement, find_device
 from run_lib.config import plans
 from run_lib.config.files import load_config_file
-from run_lib.numerics import Arithmetic, Precision
-from run_lib.placement import Placement, find_device
 from samplers.operators import register_operator
 from tests.reachable import reachable
 from tests.run_lib.planned import planned, subject

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from run_lib.numerics import FLOAT32, Arithmetic
+from run_lib.computing.numerics import FLOAT32, Arithmetic
 from sde_lib.rebuilding import INSIDE, Rebuilding
 
 T = TypeVar("T")
