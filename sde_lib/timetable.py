@@ -139,10 +139,10 @@ def _twice_as_many(times: Tensor, n: int, batch: int) -> Sequence[GridTime]:
 
 
 def _identity(thing: Any) -> Hashable:
-    """What tells a function or a constant from others: its address, unless it is a number or a name."""
+    """What tells a function or a constant from others: its address, or its value if it has one."""
     if isinstance(thing, types.MethodType):  # made anew each time that it is named
         return thing.__func__, id(thing.__self__)
-    return thing if isinstance(thing, int | float | str) else id(thing)
+    return thing if isinstance(thing, int | float | str | torch.dtype) else id(thing)
 
 
 def _neighbours(times: Sequence[Tensor]) -> bool:
