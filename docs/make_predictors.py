@@ -50,6 +50,14 @@ meaning and ranges.
 - **Memory**: whether earlier evaluations are used. They are discarded when a corrector or a constraint has
   moved the state, and the next step is then a first step, of order one.
 
+**A predictor of your own** may compute its coefficients at every step, `model.process.marginal(t)`: at the times
+of a run that is read from a table. To have all of them from one, write them as a function of the times and ask for
+`coefficients(x, self.weights, model.process, t, s)` (`sde_lib.coefficients`): `weights(process, t, s)`, which
+returns tensors shaped like the times, alone or in a dataclass, is called once for all steps of a run, and gives the
+numbers of this step in the precision and the shape that multiply `x`. At times of your own (each sample its own, or
+computed in the step) it is called each time, with the same result. A step of ours has at most 12 kernels beside the
+network, 20 with noise.
+
 """
 
 

@@ -19,6 +19,7 @@ from sde_lib.grids import Blend, Grid, LogSNR, Uniform
 from sde_lib.needs import check_needs
 from sde_lib.noise import Noise
 from sde_lib.settings import Range, check_settings
+from sde_lib.timetable import grid_times
 
 Substeps: TypeAlias = Annotated[
     int, Range(least=1, words="n_steps_each must be at least 1, got {value}; for none, corrector 'none'.")
@@ -174,7 +175,7 @@ class PCSampler:
         """
         model = Watched(self.model.given(**cond))
         grid = self.times.to(x.device)
-        times = grid[:, None].expand(-1, len(x))
+        times = grid_times(grid, len(x))
         step, memory, left = Step(x, x), Memory(), x
         predictors = self.predictor.plan(model.process, grid)
         for predictor, t, s in zip(predictors, times[:-1], times[1:], strict=True):

@@ -10,6 +10,7 @@ from sde_lib.base import (
     Posterior,
     Process,
     Transition,
+    coefficients,
     expand,
     register_sde,
 )
@@ -54,6 +55,7 @@ __all__ += [
     "Posterior",
     "Process",
     "Transition",
+    "coefficients",
     "expand",
     "register_sde",
 ]

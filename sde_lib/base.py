@@ -8,9 +8,11 @@ Coefficients are computed in float64 and meet the state, in its own precision, i
 from __future__ import annotations
 
 import abc
+import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,11 +20,29 @@ from torch import Tensor
 from sde_lib.noise import Noise
 from sde_lib.registry import Registry
 from sde_lib.settings import check_settings
+from sde_lib.timetable import Value, mapped, tabulated
 
 
 def expand(v: Tensor, x: Tensor) -> Tensor:
     """``v`` of shape (B,) or () in the precision of ``x``, shaped to multiply ``x`` of any rank."""
     return v.to(x.dtype).reshape(v.shape + (1,) * (x.ndim - v.ndim))
+
+
+def coefficients(x: Tensor, f: Callable[..., Value], *args: Any) -> Value:
+    """``f(*args)``, each of its tensors ready to multiply ``x``, as ``expand`` makes it; computed once for a run.
+
+    ``tabulated`` says what ``f`` and the arguments may be. A tensor of truth values remains one.
+    """
+    return tabulated(_ready, x.dtype, x.ndim, f, *args)
+
+
+def _ready(dtype: torch.dtype, rank: int, f: Callable[..., Value], *args: Any) -> Value:
+    def shaped(v: Tensor) -> Tensor:
+        number = v if v.dtype == torch.bool else v.to(dtype)
+        return number.reshape(v.shape + (1,) * (rank - v.ndim))
+
+    value: Value = mapped(shaped, f(*args))
+    return value
 
 
 @dataclass(frozen=True)
@@ -80,6 +100,14 @@ class Coefficients:
     """dx = drift dt + diffusion dw; ``drift`` shaped like the state, ``diffusion`` like the time."""
 
     drift: Tensor
+    diffusion: Tensor
+
+
+@dataclass(frozen=True)
+class Rates:
+    """Of dx = growth x dt + diffusion dw; both shaped like the time."""
+
+    growth: Tensor
     diffusion: Tensor
 
 
@@ -236,11 +264,25 @@ class SDE(Process):
         return Perturbed(x, eps, std)
 
 
+def _tabulated_marginal(marginal: Callable[[Any, Tensor], Marginal]) -> Callable[[Any, Tensor], Marginal]:
+    @functools.wraps(marginal)
+    def looked_up(self: Any, t: Tensor) -> Marginal:
+        return tabulated(marginal, self, t)
+
+    return looked_up
+
+
 class GaussianProcess(Process):
     """A process with p(x_t | x_0) = N(alpha_t x_0, sigma_t^2 I) that is Markov, continuous or discrete.
 
-    Subclasses give ``marginal``, with alpha = 1 and sigma = 0 at ``clean``; all else derives from it.
+    Subclasses give ``marginal``, with alpha = 1 and sigma = 0 at ``clean``; all else derives from it. It is
+    ``tabulated``: at the times of a run it is computed once for all of them.
     """
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        if "marginal" in vars(cls):
+            cls.marginal = _tabulated_marginal(cls.marginal)  # type: ignore[method-assign]
 
     @property
     def prior_std(self) -> float:
@@ -285,8 +327,10 @@ class GaussianProcess(Process):
 
     def discretize(self, x: Tensor, t: Tensor, s: Tensor) -> Coefficients:
         """The exact transition: (scale - 1) x and its standard deviation."""
-        step = self.transition(t, s)
-        return Coefficients(expand(step.scale - 1, x) * x, step.std)
+        return Coefficients(coefficients(x, self._growth, t, s) * x, tabulated(self.transition, t, s).std)
+
+    def _growth(self, t: Tensor, s: Tensor) -> Tensor:
+        return self.transition(t, s).scale - 1
 
     def denoise(self, x: Tensor, t: Tensor, score: Tensor) -> Tensor:
         """Tweedie's formula: E[x_0 | x_t] = (x_t + sigma^2 score) / alpha."""
@@ -311,8 +355,8 @@ class GaussianProcess(Process):
 class GaussianSDE(GaussianProcess, SDE):
     """A linear SDE. ``marginal`` is all that a new one must write; closed forms may override the rest."""
 
-    def sde(self, x: Tensor, t: Tensor) -> Coefficients:
-        """f = (log alpha)' x and g^2 = (sigma^2)' - 2 (log alpha)' sigma^2, by automatic differentiation."""
+    def rates(self, t: Tensor) -> Rates:
+        """(log alpha)' and g, g^2 = (sigma^2)' - 2 (log alpha)' sigma^2, by automatic differentiation; as ``t``."""
 
         def log_alpha_and_variance(t: Tensor) -> Tensor:
             m = self.marginal(t)
@@ -324,7 +368,12 @@ class GaussianSDE(GaussianProcess, SDE):
         (log_alpha_rate,) = pullback(torch.stack([one, zero]))
         (variance_rate,) = pullback(torch.stack([zero, one]))
         g2 = variance_rate - 2 * log_alpha_rate * variance
-        return Coefficients(expand(log_alpha_rate, x) * x, g2.clamp(min=0).sqrt())
+        return Rates(log_alpha_rate, g2.clamp(min=0).sqrt())
+
+    def sde(self, x: Tensor, t: Tensor) -> Coefficients:
+        """f = growth x and g, from ``rates``."""
+        rates = tabulated(self.rates, t)
+        return Coefficients(expand(rates.growth, x) * x, rates.diffusion)
 
     def time_of(self, noise_to_signal: Tensor) -> Tensor:
         """By bisection in float64: sigma/alpha grows with time."""

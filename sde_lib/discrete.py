@@ -8,7 +8,14 @@ from typing import Annotated, Literal
 import torch
 from torch import Tensor, nn
 
-from sde_lib.base import GaussianProcess, LogVariances, Marginal, expand, register_sde
+from sde_lib.base import (
+    GaussianProcess,
+    LogVariances,
+    Marginal,
+    PosteriorWeights,
+    coefficients,
+    register_sde,
+)
 from sde_lib.schedules import cosine_betas, geometric_sigmas, linear_betas
 from sde_lib.settings import Range, checked
 
@@ -145,8 +152,11 @@ class DiscreteDiffusion(nn.Module, GaussianProcess):
 
     def data_of_previous(self, previous: Tensor, x: Tensor, t: Tensor) -> Tensor:
         """x_0 of a posterior mean: solves E[x_{t-1} | x_t, x_0] = ``previous`` for x_0, at x_t = ``x``."""
-        weights = self.posterior_weights(t, t - 1)
-        return (previous - expand(weights.of_x_t, x) * x) / expand(weights.of_x0, x)
+        weights = coefficients(x, self._weights_of_previous, t)
+        return torch.addcmul(previous, weights.of_x_t, x, value=-1) / weights.of_x0
+
+    def _weights_of_previous(self, t: Tensor) -> PosteriorWeights:
+        return self.posterior_weights(t, t - 1)
 
     def level_ratio(self, t: Tensor) -> Tensor:
         return (self.marginal(t).alpha / self.marginal(t - 1).alpha) ** 2

@@ -7,7 +7,7 @@ from typing import Annotated
 import torch
 from torch import Tensor
 
-from sde_lib.base import Coefficients, GaussianSDE, Marginal, register_sde
+from sde_lib.base import GaussianSDE, Marginal, Rates, register_sde
 from sde_lib.settings import Range, checked
 
 
@@ -62,5 +62,6 @@ class EDM(GaussianSDE):
     def time_of(self, noise_to_signal: Tensor) -> Tensor:
         return noise_to_signal.double()
 
-    def sde(self, x: Tensor, t: Tensor) -> Coefficients:
-        return Coefficients(torch.zeros_like(x), (2 * t.double()).sqrt())
+    def rates(self, t: Tensor) -> Rates:
+        t = t.double()
+        return Rates(torch.zeros_like(t), (2 * t).sqrt())

@@ -23,7 +23,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from sde_lib.base import Marginal, expand
+from sde_lib.base import GaussianProcess, Marginal, expand
 
 Form = Literal["x0", "eps", "v"]
 """The view of a prediction that is interpolated."""
@@ -50,6 +50,17 @@ def log_ratio(level: Marginal) -> Tensor:
     return level.alpha.log() - level.sigma.log()
 
 
+def stage_time(share: float, process: GaussianProcess, t: Tensor, s: Tensor) -> Tensor:
+    """The time at a share of the way from t to s in log(alpha/sigma): a Runge-Kutta method's stage."""
+    l_t, l_s = log_ratio(process.marginal(t)), log_ratio(process.marginal(s))
+    return process.time_of((-(l_t + share * (l_s - l_t))).exp())
+
+
+def stage_level(share: float, process: GaussianProcess, t: Tensor, s: Tensor) -> Marginal:
+    """The level of that time, which on a chain is the nearest."""
+    return process.marginal(stage_time(share, process, t, s))
+
+
 @dataclass(frozen=True)
 class Weights:
     """x_s = state x_t + sum_k values[k] f_k + std z; each shaped like the time, float64.
@@ -65,7 +76,7 @@ class Weights:
         """The step without its noise."""
         x_s = expand(self.state, x) * x
         for weight, value in zip(self.values, values, strict=True):
-            x_s = x_s + expand(weight, x) * value
+            x_s = torch.addcmul(x_s, expand(weight, x), value)
         return x_s
 
 

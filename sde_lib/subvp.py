@@ -8,7 +8,7 @@ from typing import Annotated
 import torch
 from torch import Tensor
 
-from sde_lib.base import Coefficients, GaussianSDE, Marginal, expand, register_sde
+from sde_lib.base import GaussianSDE, Marginal, Rates, register_sde
 from sde_lib.settings import Range
 
 
@@ -47,12 +47,10 @@ class subVPSDE(GaussianSDE):  # noqa: N801 - score_sde's spelling, which its use
         log_alpha = self.log_alpha(t.double())
         return Marginal(log_alpha.exp(), -torch.expm1(2 * log_alpha))
 
-    def sde(self, x: Tensor, t: Tensor) -> Coefficients:
+    def rates(self, t: Tensor) -> Rates:
         t = t.double()
         beta = self.beta_min + t * (self.beta_max - self.beta_min)
-        return Coefficients(
-            expand(-0.5 * beta, x) * x, torch.sqrt(-beta * torch.expm1(4 * self.log_alpha(t)))
-        )
+        return Rates(-0.5 * beta, torch.sqrt(-beta * torch.expm1(4 * self.log_alpha(t))))
 
     def time_of(self, noise_to_signal: Tensor) -> Tensor:
         """sigma/alpha = 1/alpha - alpha = 2 sinh(-log alpha), and log alpha is quadratic in t."""

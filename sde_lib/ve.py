@@ -9,7 +9,7 @@ from typing import Annotated
 import torch
 from torch import Tensor
 
-from sde_lib.base import Coefficients, GaussianSDE, Marginal, register_sde
+from sde_lib.base import GaussianSDE, Marginal, Rates, register_sde
 from sde_lib.settings import Range
 
 
@@ -57,8 +57,9 @@ class VESDE(GaussianSDE):
         sigma = torch.where(t > 0, self.sigma(t), torch.zeros_like(t))
         return Marginal(torch.ones_like(t), sigma)
 
-    def sde(self, x: Tensor, t: Tensor) -> Coefficients:
-        return Coefficients(torch.zeros_like(x), self.sigma(t.double()) * math.sqrt(2 * self.log_ratio))
+    def rates(self, t: Tensor) -> Rates:
+        t = t.double()
+        return Rates(torch.zeros_like(t), self.sigma(t) * math.sqrt(2 * self.log_ratio))
 
     def time_of(self, noise_to_signal: Tensor) -> Tensor:
         return torch.log(noise_to_signal.double() / self.sigma_min) / self.log_ratio

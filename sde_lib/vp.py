@@ -8,7 +8,7 @@ from typing import Annotated
 import torch
 from torch import Tensor
 
-from sde_lib.base import Coefficients, GaussianSDE, Marginal, expand, register_sde
+from sde_lib.base import GaussianSDE, Marginal, Rates, register_sde
 from sde_lib.settings import Range
 
 
@@ -50,9 +50,9 @@ class VPSDE(GaussianSDE):
         log_alpha = self.log_alpha(t.double())
         return Marginal(log_alpha.exp(), torch.sqrt(-torch.expm1(2 * log_alpha)))
 
-    def sde(self, x: Tensor, t: Tensor) -> Coefficients:
+    def rates(self, t: Tensor) -> Rates:
         beta = self.beta(t.double())
-        return Coefficients(expand(-0.5 * beta, x) * x, beta.sqrt())
+        return Rates(-0.5 * beta, beta.sqrt())
 
     def time_of(self, noise_to_signal: Tensor) -> Tensor:
         """log(1 + (sigma/alpha)^2) = -2 log alpha is quadratic in t."""

@@ -22,9 +22,10 @@ from torch import Tensor, nn
 from models.base import Evaluate
 from models.prediction.time_encoding import TimeEncoding
 from models.prediction.variances import LearnedVariance, VarianceOutput, check_variance_output, split_output
-from sde_lib.base import GaussianProcess, expand
+from sde_lib.base import GaussianProcess, coefficients
 from sde_lib.discrete import DiscreteDiffusion
 from sde_lib.needs import GivenProcess
+from sde_lib.timetable import tabulated
 
 View = Literal["eps", "x0", "score", "v"]
 """A way to look at a prediction."""
@@ -66,11 +67,11 @@ class Prediction:
             return self.output
         alpha, sigma = self._level()
         if self.kind == "x0":
-            return (self.x - alpha * self.output) / sigma
+            return torch.addcmul(self.x, alpha, self.output, value=-1) / sigma
         if self.kind == "score":
             return -sigma * self.output
-        r2 = alpha**2 + sigma**2
-        return (sigma * self.x + alpha * r2.sqrt() * self.output) / r2
+        r = torch.hypot(alpha, sigma)
+        return torch.addcmul(sigma * self.x / r, alpha, self.output) / r
 
     @property
     def x0(self) -> Tensor:
@@ -79,9 +80,11 @@ class Prediction:
             return self.output
         alpha, sigma = self._level()
         if self.kind == "v":
-            r2 = alpha**2 + sigma**2
-            return (alpha * self.x - sigma * r2.sqrt() * self.output) / r2
-        return (self.x - sigma * self.eps) / alpha
+            r = torch.hypot(alpha, sigma)
+            return torch.addcmul(alpha * self.x / r, sigma, self.output, value=-1) / r
+        if self.kind == "score":
+            return torch.addcmul(self.x, sigma, sigma * self.output) / alpha
+        return torch.addcmul(self.x, sigma, self.output, value=-1) / alpha
 
     @property
     def score(self) -> Tensor:
@@ -97,7 +100,9 @@ class Prediction:
         if self.kind == "v":
             return self.output
         alpha, sigma = self._level()
-        return (alpha * self.eps - sigma * self.x0) / (alpha**2 + sigma**2).sqrt()
+        eps = self.eps  # once for both
+        x0 = self.output if self.kind == "x0" else torch.addcmul(self.x, sigma, eps, value=-1) / alpha
+        return torch.addcmul(alpha * eps, sigma, x0, value=-1) / torch.hypot(alpha, sigma)
 
     def scaled_v(self, data_std: float) -> Tensor:
         """v of the data divided by ``data_std``; zero, whatever the noise, for data that are N(0, data_std^2 I)."""
@@ -288,7 +293,7 @@ class NoiseModel(Model[GivenProcess]):
     def evaluate(self, x: Tensor, t: Tensor, **cond: Any) -> Prediction:
         """The evaluation without its count: a function of tensors, which compiles to one graph."""
         # At least float32: half precision cannot hold the index of a long chain.
-        labels = self.time.labels(t).to(torch.promote_types(x.dtype, torch.float32))
+        labels = tabulated(self._labels, torch.promote_types(x.dtype, torch.float32), t)
         output, variance = split_output((self.evaluator or self.network)(x, labels, **cond), x, self.variance)
         kind: View
         if self.output == "previous":
@@ -296,7 +301,10 @@ class NoiseModel(Model[GivenProcess]):
             output, kind = self.process.data_of_previous(output, x, t), "x0"
         else:
             kind = self.output
-        level = self.time.marginal(t)
+        level = coefficients(x, self.time.marginal, t)
         if level is None:
             return Prediction(x, None, None, output, kind, variance)
-        return Prediction(x, expand(level.alpha, x), expand(level.sigma, x), output, kind, variance)
+        return Prediction(x, level.alpha, level.sigma, output, kind, variance)
+
+    def _labels(self, dtype: torch.dtype, t: Tensor) -> Tensor:
+        return self.time.labels(t).to(dtype)

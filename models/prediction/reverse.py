@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from models.prediction.noise_model import Prediction
-from sde_lib.base import GaussianProcess, expand
+from sde_lib.base import GaussianProcess, coefficients
 
 Variance = Literal["auto", "small", "large", "learned"]
 """Which variance a reverse step has: ``small`` is the posterior's (beta-tilde), ``large`` the forward step's
@@ -42,7 +42,8 @@ def reverse_step(
     Raises:
         ValueError: learned variances are asked of a network that has none.
     """
-    mean = process.posterior(prediction.x, prediction.x0, t, s).mean
+    weights = coefficients(prediction.x, process.posterior_weights, t, s)
+    mean = torch.addcmul(weights.of_x_t * prediction.x, weights.of_x0, prediction.x0)
     log_variance = reverse_log_variance(process, prediction, t, s, variance)
     if prediction.mean_gradient is not None:
         # Classifier guidance of the mean (Dhariwal & Nichol 2021, algorithm 1).
@@ -55,7 +56,7 @@ def reverse_log_variance(
 ) -> Tensor:
     """The logarithm of a reverse step's variance, broadcastable to the state; arguments as for
     ``reverse_step``."""
-    bounds, x = process.log_variances(t, s), prediction.x
+    bounds = coefficients(prediction.x, _bounds, process, t, s)
     learned = prediction.variance
     if variance == "learned" or (variance == "auto" and learned is not None):
         if learned is None:
@@ -63,11 +64,24 @@ def reverse_log_variance(
                 "variance 'learned' needs a network that learns it (model.variance='learned_range'); "
                 "this one's is fixed: take 'small' or 'large'."
             )
-        return learned.log_variance(expand(bounds.smallest, x), expand(bounds.largest, x))
+        return learned.log_variance(bounds.smallest, bounds.largest)
     if variance == "large":
-        # A decoder as wide as the first beta would blur the data; see ``log_variances``.
-        return expand(torch.where(s == process.clean, bounds.smallest, bounds.largest), x)
-    return expand(bounds.smallest, x)
+        return bounds.large
+    return bounds.smallest
+
+
+@dataclass(frozen=True)
+class _Bounds:
+    smallest: Tensor
+    largest: Tensor
+    large: Tensor
+
+
+def _bounds(process: GaussianProcess, t: Tensor, s: Tensor) -> _Bounds:
+    bounds = process.log_variances(t, s)
+    # A decoder as wide as the first beta would blur the data; see ``log_variances``.
+    large = torch.where(s == process.clean, bounds.smallest, bounds.largest)
+    return _Bounds(bounds.smallest, bounds.largest, large)
 
 
 def check_variance(variance: str) -> None:

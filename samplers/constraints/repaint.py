@@ -11,7 +11,7 @@ from torch import Tensor
 
 from samplers.base import Advance, GaussianModel, Memory, Predictor, Step
 from samplers.pc import PCSampler
-from sde_lib.base import GaussianProcess, expand
+from sde_lib.base import GaussianProcess, Transition, coefficients
 from sde_lib.noise import Noise
 from sde_lib.settings import Range
 
@@ -72,6 +72,10 @@ def resampled(times: Tensor, *, jump_length: int, resamplings: int, bottom: int 
     return times[walk]
 
 
+def _up(process: GaussianProcess, t: Tensor, s: Tensor) -> Transition:
+    return process.transition(s, t)
+
+
 @dataclass(frozen=True)
 class Renoise(Predictor[GaussianProcess]):
     """x_s = scale x_t + std z, s noisier than t: the forward process, without an evaluation."""
@@ -83,10 +87,9 @@ class Renoise(Predictor[GaussianProcess]):
         return Advance(self.update_fn(model, x, t, s, noise), Memory())
 
     def update_fn(self, model: GaussianModel, x: Tensor, t: Tensor, s: Tensor, noise: Noise) -> Step:
-        process = model.process
-        up = process.transition(s, t)
-        mean = expand(up.scale, x) * x
-        return Step(mean + expand(up.std, x) * noise.normal(x.shape), mean)
+        up = coefficients(x, _up, model.process, t, s)
+        mean = up.scale * x
+        return Step(torch.addcmul(mean, up.std, noise.normal(x.shape)), mean)
 
 
 @dataclass(frozen=True)

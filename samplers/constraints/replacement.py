@@ -9,7 +9,7 @@ from torch import Tensor
 
 from samplers.base import Constraint, Step
 from samplers.operators.base import LinearOperator, NoiseStd, check_measurement
-from sde_lib.base import GaussianProcess, expand
+from sde_lib.base import GaussianProcess, Marginal, coefficients
 from sde_lib.noise import Noise
 
 
@@ -50,16 +50,28 @@ class Replacement(Constraint[GaussianProcess]):
             )
 
     def project(self, step: Step, process: GaussianProcess, t: Tensor, noise: Noise) -> Step:
-        level, x, mean = process.marginal(t), step.x, step.mean
-        spare = level.sigma**2
-        if self.noise_std:
-            spare = spare - (level.alpha * self.noise_std) ** 2 / (self.operator.gain or 1.0)
+        x, mean = step.x, step.mean
         z = self.operator.apply(noise.normal(x.shape))
         check_measurement(z.shape, self.measurement)
-        y = expand(level.alpha, z) * self.measurement.to(z.dtype)
-        known, known_mean = y + expand(spare.clamp(min=0).sqrt(), z) * z, y
+        level = coefficients(z, self._level, process, t)
+        y = level.alpha * self.measurement.to(z.dtype)
+        known, known_mean = torch.addcmul(y, level.sigma, z), y
         x, mean = self.operator.replace(x, known), self.operator.replace(mean, known_mean)
         if self.noise_std:
-            noisier = expand(spare, x) >= 0
+            noisier = coefficients(x, self._is_noisier, process, t)
             x, mean = torch.where(noisier, x, step.x), torch.where(noisier, mean, step.mean)
         return Step(x, mean)
+
+    def _spare(self, process: GaussianProcess, t: Tensor) -> Tensor:
+        level = process.marginal(t)
+        if not self.noise_std:
+            return level.sigma**2
+        return level.sigma**2 - (level.alpha * self.noise_std) ** 2 / (self.operator.gain or 1.0)
+
+    def _level(self, process: GaussianProcess, t: Tensor) -> Marginal:
+        """Of the measurement in the state, without its own noise."""
+        return Marginal(process.marginal(t).alpha, self._spare(process, t).clamp(min=0).sqrt())
+
+    def _is_noisier(self, process: GaussianProcess, t: Tensor) -> Tensor:
+        """Whether the state is noisier than the measurement."""
+        return self._spare(process, t) >= 0

@@ -5,12 +5,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated
 
+import torch
 from torch import Tensor
 
 from samplers.base import Corrector, GaussianModel, Step, register_corrector
-from sde_lib.base import GaussianProcess, expand
+from sde_lib.base import GaussianProcess, coefficients
 from sde_lib.noise import Noise
 from sde_lib.settings import Range
+
+
+@dataclass(frozen=True)
+class LangevinStep:
+    """x + size score + noise z; both shaped like the time."""
+
+    size: Tensor
+    noise: Tensor
 
 
 @register_corrector(name="ald")
@@ -28,7 +37,10 @@ class AnnealedLangevin(Corrector[GaussianProcess]):
     snr: Annotated[float, Range(above=0, below=1)] = 0.16
 
     def update_fn(self, model: GaussianModel, x: Tensor, t: Tensor, noise: Noise) -> Step:
-        process = model.process
+        step = coefficients(x, self._step, model.process, t)
+        mean = torch.addcmul(x, step.size, model(x, t).score)
+        return Step(torch.addcmul(mean, step.noise, noise.normal(x.shape)), mean)
+
+    def _step(self, process: GaussianProcess, t: Tensor) -> LangevinStep:
         size = 2 * process.level_ratio(t) * (self.snr * process.marginal(t).sigma) ** 2
-        mean = x + expand(size, x) * model(x, t).score
-        return Step(mean + expand((2 * size).sqrt(), x) * noise.normal(x.shape), mean)
+        return LangevinStep(size, (2 * size).sqrt())

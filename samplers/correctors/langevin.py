@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
+import torch
 from torch import Tensor
 
 from models.prediction.noise_model import Model
@@ -12,6 +13,7 @@ from samplers.base import Corrector, Step, register_corrector
 from sde_lib.base import expand
 from sde_lib.noise import Noise
 from sde_lib.settings import Range
+from sde_lib.timetable import tabulated
 
 
 @register_corrector(name="langevin")
@@ -37,6 +39,7 @@ class Langevin(Corrector):
         score_norm, noise_norm = score.flatten(1).norm(dim=1), z.flatten(1).norm(dim=1)
         if self.norm == "batch":
             score_norm, noise_norm = score_norm.mean().expand_as(t), noise_norm.mean().expand_as(t)
-        size = 2 * model.process.level_ratio(t) * (self.snr * noise_norm / score_norm) ** 2
-        mean = x + expand(size, x) * score
-        return Step(mean + expand((2 * size).sqrt(), x) * z, mean)
+        ratio = tabulated(model.process.level_ratio, t)
+        size = 2 * ratio * (self.snr * noise_norm / score_norm) ** 2
+        mean = torch.addcmul(x, expand(size, x), score)
+        return Step(torch.addcmul(mean, expand((2 * size).sqrt(), x), z), mean)

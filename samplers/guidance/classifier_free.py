@@ -13,6 +13,7 @@ from samplers.guidance.base import Guided, Scale, rows
 from samplers.guidance.interval import Bounds
 from sde_lib.needs import GivenProcess
 from sde_lib.settings import Range, checked
+from sde_lib.timetable import doubled
 
 
 @final
@@ -68,7 +69,7 @@ class ClassifierFreeGuidance(Guided[GivenProcess]):
         if self.scale == 0 and self.rescale == 0 and inside is None:
             return self.model(x, t, y=none, **cond)
         twice = {name: torch.cat([value, value]) for name, value in cond.items()}
-        both: Prediction = self.model(torch.cat([x, x]), torch.cat([t, t]), y=torch.cat([y, none]), **twice)
+        both: Prediction = self.model(torch.cat([x, x]), doubled(t), y=torch.cat([y, none]), **twice)
         self._evaluations += 1  # beside the one that the model counts
         told, untold = both[: len(x)], both[len(x) :]
         mixed = untold.output + self.scale * (told.output - untold.output)

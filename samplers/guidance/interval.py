@@ -10,6 +10,7 @@ from torch import Tensor
 
 from sde_lib.base import GaussianProcess, Process
 from sde_lib.settings import Range
+from sde_lib.timetable import tabulated
 
 Bounds: TypeAlias = Sequence[Annotated[float, Range(least=0, finite=False)]]
 """(low, high) of sigma/alpha."""
@@ -65,6 +66,9 @@ class Interval:
 
     def holds(self, process: Process, t: Tensor) -> Tensor:
         """Whether the times (B,) lie inside, (B,)."""
-        m = self.check(process).marginal(t)
+        return tabulated(self._holds, self.check(process), t)
+
+    def _holds(self, process: GaussianProcess, t: Tensor) -> Tensor:
+        m = process.marginal(t)
         ratio = m.sigma / m.alpha
         return (ratio > self.low) & (ratio <= self.high)

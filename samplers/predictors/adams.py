@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import functools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -10,8 +10,8 @@ from torch import Tensor
 
 from samplers.base import Advance, GaussianModel, Memory, MultistepPredictor, register_predictor
 from samplers.predictors.multistep import AdamsStep, check_order
-from sde_lib.base import GaussianProcess
-from sde_lib.exponential import Form, weights
+from sde_lib.base import GaussianProcess, Marginal
+from sde_lib.exponential import Form, Weights, weights
 from sde_lib.noise import Noise
 from sde_lib.settings import Range
 
@@ -54,9 +54,12 @@ class ExponentialAdams(MultistepPredictor[GaussianProcess]):
     ) -> Advance:
         step = AdamsStep(
             self.form,
-            functools.partial(weights, self.form, data_std=self.data_std),
+            self._rule,
             explicit=self.order - self.corrected,
             implicit=self.order * self.corrected,
             data_std=self.data_std,
         )
         return step(model, x, t, s, noise, memory)
+
+    def _rule(self, now: Marginal, then: Marginal, nodes: Sequence[Tensor]) -> Weights:
+        return weights(self.form, now, then, nodes, data_std=self.data_std)

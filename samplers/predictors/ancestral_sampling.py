@@ -9,7 +9,7 @@ from torch import Tensor
 
 from models.prediction.reverse import Variance, reverse_step
 from samplers.base import GaussianModel, Predictor, Step, register_predictor
-from sde_lib.base import GaussianProcess, expand
+from sde_lib.base import GaussianProcess, coefficients
 from sde_lib.noise import Noise
 
 
@@ -31,6 +31,10 @@ class AncestralSampling(Predictor[GaussianProcess]):
     def update_fn(self, model: GaussianModel, x: Tensor, t: Tensor, s: Tensor, noise: Noise) -> Step:
         process = model.process
         step = reverse_step(process, model(x, t), t, s, self.variance)
-        noisy = step.mean + (step.log_variance / 2).exp() * noise.normal(x.shape)
+        noisy = torch.addcmul(step.mean, (step.log_variance / 2).exp(), noise.normal(x.shape))
         # Clean data have no noise, whatever variance closes the chain.
-        return Step(torch.where(expand(s != process.clean, x).bool(), noisy, step.mean), step.mean)
+        return Step(torch.where(coefficients(x, _is_noisy, process, s), noisy, step.mean), step.mean)
+
+
+def _is_noisy(process: GaussianProcess, s: Tensor) -> Tensor:
+    return s != process.clean

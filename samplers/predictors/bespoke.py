@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -76,7 +75,10 @@ class Bespoke(MultistepPredictor[GaussianProcess]):
         self, model: GaussianModel, x: Tensor, t: Tensor, s: Tensor, noise: Noise, memory: Memory
     ) -> Advance:
         """The first row's step."""
-        row = self.shares[0] if self.shares else (1.0,)
-        return AdamsStep("x0", functools.partial(shared_weights, row), len(row))(
-            model, x, t, s, noise, memory
-        )
+        return AdamsStep("x0", self._rule, len(self._row()))(model, x, t, s, noise, memory)
+
+    def _row(self) -> Sequence[float | Tensor]:
+        return self.shares[0] if self.shares else (1.0,)
+
+    def _rule(self, now: Marginal, then: Marginal, nodes: Sequence[Tensor]) -> Weights:
+        return shared_weights(self._row(), now, then, nodes)

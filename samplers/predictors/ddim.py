@@ -9,9 +9,18 @@ import torch
 from torch import Tensor
 
 from samplers.base import GaussianModel, Predictor, Step, register_predictor
-from sde_lib.base import GaussianProcess, expand
+from sde_lib.base import GaussianProcess, coefficients
 from sde_lib.noise import Noise
 from sde_lib.settings import Range
+
+
+@dataclass(frozen=True)
+class DDIMWeights:
+    """x_s = x0 x_0 + eps e + fresh z; each shaped like the time."""
+
+    x0: Tensor
+    eps: Tensor
+    fresh: Tensor
 
 
 @register_predictor(name="ddim")
@@ -32,15 +41,16 @@ class DDIM(Predictor[GaussianProcess]):
         return None if self.eta else 1
 
     def update_fn(self, model: GaussianModel, x: Tensor, t: Tensor, s: Tensor, noise: Noise) -> Step:
-        process = model.process
-        now, then, step = process.marginal(t), process.marginal(s), process.transition(t, s)
-        prediction = model(x, t)
-        fresh = self.eta * step.std * then.sigma / now.sigma
-        kept = torch.sqrt((then.sigma**2 - fresh**2).clamp(min=0))
-        mean = expand(then.alpha, x) * prediction.x0 + expand(kept, x) * prediction.eps
+        w, prediction = coefficients(x, self._weights, model.process, t, s), model(x, t)
+        mean = torch.addcmul(w.x0 * prediction.x0, w.eps, prediction.eps)
         if self.eta == 0:
             return Step(mean, mean)
-        return Step(mean + expand(fresh, x) * noise.normal(x.shape), mean)
+        return Step(torch.addcmul(mean, w.fresh, noise.normal(x.shape)), mean)
+
+    def _weights(self, process: GaussianProcess, t: Tensor, s: Tensor) -> DDIMWeights:
+        now, then, step = process.marginal(t), process.marginal(s), process.transition(t, s)
+        fresh = self.eta * step.std * then.sigma / now.sigma
+        return DDIMWeights(then.alpha, torch.sqrt((then.sigma**2 - fresh**2).clamp(min=0)), fresh)
 
 
 @register_predictor(name="reverse_ddim")
@@ -55,7 +65,6 @@ class ReverseDDIM(Predictor[GaussianProcess]):
     encodes: ClassVar[bool] = True
 
     def update_fn(self, model: GaussianModel, x: Tensor, t: Tensor, s: Tensor, noise: Noise) -> Step:
-        process = model.process
-        then, prediction = process.marginal(s), model(x, t)
-        x = expand(then.alpha, x) * prediction.x0 + expand(then.sigma, x) * prediction.eps
+        then, prediction = coefficients(x, model.process.marginal, s), model(x, t)
+        x = torch.addcmul(then.alpha * prediction.x0, then.sigma, prediction.eps)
         return Step(x, x)

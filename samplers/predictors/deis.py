@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import functools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -10,8 +10,8 @@ from torch import Tensor
 
 from samplers.base import Advance, GaussianModel, Memory, MultistepPredictor, register_predictor
 from samplers.predictors.multistep import AdamsStep
-from sde_lib.base import GaussianProcess
-from sde_lib.exponential import Variable, weights
+from sde_lib.base import GaussianProcess, Marginal
+from sde_lib.exponential import Variable, Weights, weights
 from sde_lib.noise import Noise
 from sde_lib.settings import Range
 
@@ -33,8 +33,10 @@ class DEIS(MultistepPredictor[GaussianProcess]):
     def advance(
         self, model: GaussianModel, x: Tensor, t: Tensor, s: Tensor, noise: Noise, memory: Memory
     ) -> Advance:
-        rule = functools.partial(weights, "eps", variable=self.variable)
-        return AdamsStep("eps", rule, self.order)(model, x, t, s, noise, memory)
+        return AdamsStep("eps", self._rule, self.order)(model, x, t, s, noise, memory)
+
+    def _rule(self, now: Marginal, then: Marginal, nodes: Sequence[Tensor]) -> Weights:
+        return weights("eps", now, then, nodes, variable=self.variable)
 
 
 @register_predictor(name="lms")
@@ -53,5 +55,7 @@ class LinearMultistep(MultistepPredictor[GaussianProcess]):
     def advance(
         self, model: GaussianModel, x: Tensor, t: Tensor, s: Tensor, noise: Noise, memory: Memory
     ) -> Advance:
-        rule = functools.partial(weights, "eps", variable="ratio")
-        return AdamsStep("eps", rule, self.order)(model, x, t, s, noise, memory)
+        return AdamsStep("eps", self._rule, self.order)(model, x, t, s, noise, memory)
+
+    def _rule(self, now: Marginal, then: Marginal, nodes: Sequence[Tensor]) -> Weights:
+        return weights("eps", now, then, nodes, variable="ratio")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import functools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -18,10 +18,11 @@ from samplers.base import (
     register_predictor,
 )
 from samplers.predictors.multistep import AdamsStep, view
-from sde_lib.base import GaussianProcess
-from sde_lib.exponential import Form, log_ratio, weights
+from sde_lib.base import GaussianProcess, Marginal, coefficients
+from sde_lib.exponential import Form, Weights, log_ratio, stage_level, stage_time, weights
 from sde_lib.noise import Noise
 from sde_lib.settings import Range
+from sde_lib.timetable import tabulated_time
 
 
 @register_predictor(name="dpm_solver_multistep")
@@ -43,8 +44,10 @@ class DPMSolverMultistep(MultistepPredictor[GaussianProcess]):
     def advance(
         self, model: GaussianModel, x: Tensor, t: Tensor, s: Tensor, noise: Noise, memory: Memory
     ) -> Advance:
-        step = AdamsStep(self.form, functools.partial(weights, self.form), self.order)
-        return step(model, x, t, s, noise, memory)
+        return AdamsStep(self.form, self._rule, self.order)(model, x, t, s, noise, memory)
+
+    def _rule(self, now: Marginal, then: Marginal, nodes: Sequence[Tensor]) -> Weights:
+        return weights(self.form, now, then, nodes)
 
 
 @register_predictor(name="sde_dpm_solver_multistep")
@@ -62,8 +65,10 @@ class SDEDPMSolverMultistep(MultistepPredictor[GaussianProcess]):
     def advance(
         self, model: GaussianModel, x: Tensor, t: Tensor, s: Tensor, noise: Noise, memory: Memory
     ) -> Advance:
-        step = AdamsStep("x0", functools.partial(weights, "x0", tau=1.0), self.solver_order)
-        return step(model, x, t, s, noise, memory)
+        return AdamsStep("x0", self._rule, self.solver_order)(model, x, t, s, noise, memory)
+
+    def _rule(self, now: Marginal, then: Marginal, nodes: Sequence[Tensor]) -> Weights:
+        return weights("x0", now, then, nodes, tau=1.0)
 
 
 @register_predictor(name="dpm_solver_singlestep")
@@ -88,14 +93,18 @@ class DPMSolverSinglestep(Predictor[GaussianProcess]):
         return self.order
 
     def update_fn(self, model: GaussianModel, x: Tensor, t: Tensor, s: Tensor, noise: Noise) -> Step:
-        process = model.process
-        now, first = process.marginal(t), view(model(x, t), self.form)
-        nodes, values = [log_ratio(now)], [first]
-        l_s = log_ratio(process.marginal(s))
+        process, first = model.process, view(model(x, t), self.form)
+        values = [first]
         for stage in range(1, self.order):
-            there = process.time_of((-(nodes[0] + stage / self.order * (l_s - nodes[0]))).exp())
-            level = process.marginal(there)
-            y = weights(self.form, now, level, nodes).mean(x, values)
-            nodes, values = [nodes[0], log_ratio(level)], [first, view(model(y, there), self.form)]
-        x = weights(self.form, now, process.marginal(s), nodes).mean(x, values)
+            there = tabulated_time(stage_time, stage / self.order, process, t, s)
+            y = coefficients(x, self._weights, stage, process, t, s).mean(x, values)
+            values = [first, view(model(y, there), self.form)]
+        x = coefficients(x, self._weights, self.order, process, t, s).mean(x, values)
         return Step(x, x)
+
+    def _weights(self, stage: int, process: GaussianProcess, t: Tensor, s: Tensor) -> Weights:
+        """From t to a stage, or to s after the last, with the values at t and at the stage before."""
+        now = process.marginal(t)
+        before = [stage_level((stage - 1) / self.order, process, t, s)] if stage > 1 else []
+        then = stage_level(stage / self.order, process, t, s) if stage < self.order else process.marginal(s)
+        return weights(self.form, now, then, [log_ratio(level) for level in (now, *before)])

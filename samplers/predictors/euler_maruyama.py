@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from models.prediction.noise_model import Model
@@ -35,7 +36,7 @@ class EulerMaruyama(Predictor[SDE]):
         c = sde.sde(x, t)
         dt, g2 = expand(t - s, x), expand(c.diffusion**2, x)
         if self.probability_flow:
-            mean = x - (c.drift - 0.5 * g2 * score) * dt
+            mean = torch.addcmul(x, torch.addcmul(c.drift, g2, score, value=-0.5), dt, value=-1)
             return Step(mean, mean)
-        mean = x - (c.drift - g2 * score) * dt
-        return Step(mean + (g2 * dt).sqrt() * noise.normal(x.shape), mean)
+        mean = torch.addcmul(x, torch.addcmul(c.drift, g2, score, value=-1), dt, value=-1)
+        return Step(torch.addcmul(mean, (g2 * dt).sqrt(), noise.normal(x.shape)), mean)

@@ -9,28 +9,37 @@ import torch
 from torch import Tensor
 
 from samplers.base import GaussianModel, Predictor, Step, register_predictor
-from sde_lib.base import GaussianProcess, expand
+from sde_lib.base import GaussianProcess, Transition, coefficients
 from sde_lib.noise import Noise
 from sde_lib.settings import Range
+from sde_lib.timetable import tabulated_time
 
 
-def heun_step(model: GaussianModel, x: Tensor, t: Tensor, s: Tensor) -> Tensor:
-    """The trapezoidal rule with an Euler step inside (Karras et al. 2022, algorithm 1), any alpha."""
-    process = model.process
+@dataclass(frozen=True)
+class EulerWeights:
+    """Euler's step x_s = scale x_t + length eps, exact where eps does not change; each shaped like the time."""
+
+    scale: Tensor
+    length: Tensor
+
+
+def euler_weights(process: GaussianProcess, t: Tensor, s: Tensor) -> EulerWeights:
+    """Of a step from t to s."""
     now, then = process.marginal(t), process.marginal(s)
-    scale, length = (
-        expand(then.alpha / now.alpha, x),
-        expand(then.sigma - then.alpha * now.sigma / now.alpha, x),
-    )
+    return EulerWeights(then.alpha / now.alpha, then.sigma - then.alpha * now.sigma / now.alpha)
+
+
+def heun_step(model: GaussianModel, x: Tensor, t: Tensor, s: Tensor, w: EulerWeights) -> Tensor:
+    """The trapezoidal rule with an Euler step inside (Karras et al. 2022, algorithm 1), any alpha."""
     eps = model(x, t).eps
-    eps_s = model(scale * x + length * eps, s).eps
-    return scale * x + length * (eps + eps_s) / 2
+    scaled = w.scale * x
+    eps_s = model(torch.addcmul(scaled, w.length, eps), s).eps
+    return torch.addcmul(scaled, w.length, eps + eps_s, value=0.5)
 
 
-def up(process: GaussianProcess, x: Tensor, t: Tensor, to: Tensor, z: Tensor) -> Tensor:
-    """States at t carried to a noisier time by the forward process."""
-    forward = process.transition(to, t)
-    return expand(forward.scale, x) * x + expand(forward.std, x) * z
+def heun_between(model: GaussianModel, x: Tensor, t: Tensor, s: Tensor) -> Tensor:
+    """One step from t to s."""
+    return heun_step(model, x, t, s, coefficients(x, euler_weights, model.process, t, s))
 
 
 @register_predictor(name="heun")
@@ -74,14 +83,27 @@ class Heun(Predictor[GaussianProcess]):
         return 2
 
     def update_fn(self, model: GaussianModel, x: Tensor, t: Tensor, s: Tensor, noise: Noise) -> Step:
-        if self.churn:
-            process = model.process
-            level = process.marginal(t)
-            ratio = level.sigma / level.alpha
-            raised = process.time_of(ratio * (1 + self.churn))
-            inside = (ratio >= self.churn_low) & (ratio <= self.churn_high)
-            # Not above the prior, and never below t, where rounding to a chain's levels might lead.
-            to = torch.where(inside, raised, t).clamp(max=process.start).maximum(t)
-            x, t = up(process, x, t, to, self.churn_noise * noise.normal(x.shape)), to
-        x = heun_step(model, x, t, s)
+        process = model.process
+        if self.churn == 0:
+            x = heun_between(model, x, t, s)
+            return Step(x, x)
+        up = coefficients(x, self._up, process, t)
+        x = torch.addcmul(up.scale * x, up.std, noise.normal(x.shape))
+        down = coefficients(x, self._down, process, t, s)
+        x = heun_step(model, x, tabulated_time(self._raised, process, t), s, down)
         return Step(x, x)
+
+    def _raised(self, process: GaussianProcess, t: Tensor) -> Tensor:
+        level = process.marginal(t)
+        ratio = level.sigma / level.alpha
+        raised = process.time_of(ratio * (1 + self.churn))
+        inside = (ratio >= self.churn_low) & (ratio <= self.churn_high)
+        # Not above the prior, and never below t, where rounding to a chain's levels might lead.
+        return torch.where(inside, raised, t).clamp(max=process.start).maximum(t)
+
+    def _up(self, process: GaussianProcess, t: Tensor) -> Transition:
+        forward = process.transition(self._raised(process, t), t)
+        return Transition(forward.scale, self.churn_noise * forward.std)
+
+    def _down(self, process: GaussianProcess, t: Tensor, s: Tensor) -> EulerWeights:
+        return euler_weights(process, self._raised(process, t), s)

@@ -10,14 +10,14 @@ from torch import Tensor
 
 from models.prediction.noise_model import Prediction
 from samplers.base import Advance, Evaluation, GaussianModel, Memory, Step
-from sde_lib.base import GaussianProcess, Marginal, expand
+from sde_lib.base import GaussianProcess, Marginal, coefficients
 from sde_lib.exponential import Form, Weights, log_ratio
 from sde_lib.noise import Noise
 
 
 class Rule(Protocol):
     """Coefficients of a step from the values at some nodes, as ``sde_lib.exponential.weights`` with a fixed
-    view.
+    view: a method of the predictor, asked once for all steps of a run.
     """
 
     def __call__(self, now: Marginal, then: Marginal, nodes: Sequence[Tensor]) -> Weights: ...
@@ -37,6 +37,18 @@ def check_order(name: str, order: int, allowed: range) -> None:
     """
     if order not in allowed:
         raise ValueError(f"{name} has orders {allowed[0]} to {allowed[-1]}, got {order}.")
+
+
+def predicting(rule: Rule, process: GaussianProcess, *times: Tensor) -> Weights:
+    """A step to the last of the times from the one before, with values at all others, the latest first."""
+    *used, then = [process.marginal(time) for time in times]
+    return rule(used[-1], then, [log_ratio(level) for level in reversed(used)])
+
+
+def correcting(rule: Rule, process: GaussianProcess, *times: Tensor) -> Weights:
+    """The same step, with the value at its end too."""
+    levels = [process.marginal(time) for time in times]
+    return rule(levels[-2], levels[-1], [log_ratio(level) for level in reversed(levels)])
 
 
 @dataclass(frozen=True)
@@ -69,18 +81,17 @@ class AdamsStep:
             x = self._corrected(process, t, value, memory)
         past = (Evaluation(t, x, value), *past)[: max(self.explicit, self.implicit - 1)]
         used = past[: self.explicit]
-        nodes = [log_ratio(process.marginal(e.t)) for e in used]
-        step = self.rule(process.marginal(t), process.marginal(s), nodes)
+        step = coefficients(x, predicting, self.rule, process, *[e.t for e in reversed(used)], s)
         mean = step.mean(x, [e.value for e in used])
         if step.std is None:
             return Advance(Step(mean, mean), Memory(past))
-        fresh = expand(step.std, x) * noise.normal(x.shape)
+        fresh = step.std * noise.normal(x.shape)
         return Advance(Step(mean + fresh, mean), Memory(past, fresh))
 
     def _corrected(self, process: GaussianProcess, t: Tensor, value: Tensor, memory: Memory) -> Tensor:
         """The last step again, with the value at its end among the nodes and with the same noise."""
         last, used = memory.past[0], memory.past[: self.implicit - 1]
-        nodes = [log_ratio(process.marginal(u)) for u in (t, *(e.t for e in used))]
-        step = (self.correcting or self.rule)(process.marginal(last.t), process.marginal(t), nodes)
+        rule = self.correcting or self.rule
+        step = coefficients(last.x, correcting, rule, process, *[e.t for e in reversed(used)], t)
         x = step.mean(last.x, [value, *(e.value for e in used)])
         return x if memory.fresh is None else x + memory.fresh

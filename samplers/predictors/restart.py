@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from samplers.base import GaussianModel, Predictor, Step, register_predictor
-from samplers.predictors.heun import Heun, heun_step, up
-from sde_lib.base import GaussianProcess
+from samplers.predictors.heun import Heun, heun_between
+from sde_lib.base import GaussianProcess, coefficients
 from sde_lib.noise import Noise
 from sde_lib.settings import Range
 
@@ -67,14 +67,15 @@ class Restart(Predictor[GaussianProcess]):
 
     def update_fn(self, model: GaussianModel, x: Tensor, t: Tensor, s: Tensor, noise: Noise) -> Step:
         process = model.process
-        x, level = heun_step(model, x, t, s), process.marginal(s)
+        x, level = heun_between(model, x, t, s), process.marginal(s)
         ratio = level.sigma / level.alpha
         times = [
             process.time_of(self.restart_high * (ratio / self.restart_high) ** (k / self.inner))
             for k in range(self.inner)
         ] + [s]
         for _ in range(self.repeats):
-            x = up(process, x, s, times[0], noise.normal(x.shape))
+            forward = coefficients(x, process.transition, times[0], s)
+            x = torch.addcmul(forward.scale * x, forward.std, noise.normal(x.shape))
             for here, there in zip(times[:-1], times[1:], strict=True):
-                x = heun_step(model, x, here, torch.minimum(here, there))
+                x = heun_between(model, x, here, torch.minimum(here, there))
         return Step(x, x)

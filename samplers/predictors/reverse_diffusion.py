@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from models.prediction.noise_model import Model
@@ -35,7 +36,7 @@ class ReverseDiffusion(Predictor):
         forward = model.process.discretize(x, t, s)
         g = expand(forward.diffusion, x)
         if self.probability_flow:
-            mean = x - forward.drift + 0.5 * g**2 * score
+            mean = torch.addcmul(x - forward.drift, g**2, score, value=0.5)
             return Step(mean, mean)
-        mean = x - forward.drift + g**2 * score
-        return Step(mean + g * noise.normal(x.shape), mean)
+        mean = torch.addcmul(x - forward.drift, g**2, score)
+        return Step(torch.addcmul(mean, g, noise.normal(x.shape)), mean)

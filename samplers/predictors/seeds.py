@@ -10,10 +10,30 @@ from torch import Tensor
 
 from samplers.base import GaussianModel, Predictor, Step, register_predictor
 from samplers.predictors.multistep import view
-from sde_lib.base import GaussianProcess, Marginal, expand
-from sde_lib.exponential import log_ratio, weights
+from sde_lib.base import GaussianProcess, coefficients
+from sde_lib.exponential import Weights, log_ratio, stage_level, stage_time, weights
 from sde_lib.noise import Noise
 from sde_lib.settings import Range
+from sde_lib.timetable import tabulated_time
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What leads from t to a stage.
+
+    Attributes:
+        weights: of the state and of the values so far.
+        last: of the stretch since the stage before, on which the noise grows.
+    """
+
+    weights: Weights
+    last: Weights
+
+    def stretch(self, path: Tensor | None, fresh: Tensor) -> Tensor:
+        """The noise so far carried to the stage, and what is added on the way there of the unit noise ``fresh``."""
+        assert self.last.std is not None, "there is noise for tau > 0"
+        added = self.last.std * fresh
+        return added if path is None else torch.addcmul(added, self.last.state, path)
 
 
 @register_predictor(name="seeds")
@@ -38,21 +58,24 @@ class SEEDS(Predictor[GaussianProcess]):
         return self.stages
 
     def update_fn(self, model: GaussianModel, x: Tensor, t: Tensor, s: Tensor, noise: Noise) -> Step:
-        process = model.process
-        now, then = process.marginal(t), process.marginal(s)
-        first = view(model(x, t), self.form)
-        nodes, values = [log_ratio(now)], [first]
-        level, path = now, torch.zeros_like(x)
+        process, first = model.process, view(model(x, t), self.form)
+        values, path = [first], None
         for stage in range(1, self.stages):
-            there = process.time_of((-(nodes[0] + stage / self.stages * (log_ratio(then) - nodes[0]))).exp())
-            path, level = self._onward(path, level, process.marginal(there), noise), process.marginal(there)
-            y = weights(self.form, now, level, nodes, tau=1.0).mean(x, values) + path
-            nodes, values = [nodes[0], log_ratio(level)], [first, view(model(y, there), self.form)]
-        mean = weights(self.form, now, then, nodes, tau=1.0).mean(x, values)
-        return Step(mean + self._onward(path, level, then, noise), mean)
+            there = tabulated_time(stage_time, stage / self.stages, process, t, s)
+            step = coefficients(x, self._stage, stage, process, t, s)
+            path = step.stretch(path, noise.normal(x.shape))
+            y = step.weights.mean(x, values) + path
+            values = [first, view(model(y, there), self.form)]
+        step = coefficients(x, self._stage, self.stages, process, t, s)
+        mean = step.weights.mean(x, values)
+        return Step(mean + step.stretch(path, noise.normal(x.shape)), mean)
 
-    def _onward(self, path: Tensor, level: Marginal, to: Marginal, noise: Noise) -> Tensor:
-        """The noise so far carried to the next level, and what is added on the way there."""
-        stretch = weights(self.form, level, to, (), tau=1.0)
-        assert stretch.std is not None, "there is noise for tau > 0"
-        return expand(stretch.state, path) * path + expand(stretch.std, path) * noise.normal(path.shape)
+    def _stage(self, stage: int, process: GaussianProcess, t: Tensor, s: Tensor) -> Stage:
+        """From t to a stage, or to s after the last, with the values at t and at the stage before."""
+        now = process.marginal(t)
+        before = stage_level((stage - 1) / self.stages, process, t, s) if stage > 1 else now
+        then = stage_level(stage / self.stages, process, t, s) if stage < self.stages else process.marginal(s)
+        nodes = [log_ratio(level) for level in ((now, before) if stage > 1 else (now,))]
+        return Stage(
+            weights(self.form, now, then, nodes, tau=1.0), weights(self.form, before, then, (), tau=1.0)
+        )

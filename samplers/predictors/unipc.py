@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal
@@ -73,9 +72,15 @@ class UniPC(MultistepPredictor[GaussianProcess]):
     ) -> Advance:
         step = AdamsStep(
             self.form,
-            functools.partial(unified_weights, self.form, self.bh, 0),
+            self._predicting,
             explicit=self.solver_order,
             implicit=self.solver_order + 1,
-            correcting=functools.partial(unified_weights, self.form, self.bh, 1),
+            correcting=self._correcting,
         )
         return step(model, x, t, s, noise, memory)
+
+    def _predicting(self, now: Marginal, then: Marginal, nodes: Sequence[Tensor]) -> Weights:
+        return unified_weights(self.form, self.bh, 0, now, then, nodes)
+
+    def _correcting(self, now: Marginal, then: Marginal, nodes: Sequence[Tensor]) -> Weights:
+        return unified_weights(self.form, self.bh, 1, now, then, nodes)
