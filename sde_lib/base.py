@@ -33,7 +33,8 @@ def coefficients(x: Tensor, f: Callable[..., Value], *args: Any) -> Value:
 
     ``tabulated`` says what ``f`` and the arguments may be. A tensor of truth values remains one.
     """
-    return tabulated(_ready, x.dtype, x.ndim, f, *args)
+    value: Value = tabulated(_ready, x.dtype, x.ndim, f, *args)
+    return value
 
 
 def _ready(dtype: torch.dtype, rank: int, f: Callable[..., Value], *args: Any) -> Value:
@@ -282,7 +283,7 @@ class GaussianProcess(Process):
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
         if "marginal" in vars(cls):
-            cls.marginal = _tabulated_marginal(cls.marginal)  # type: ignore[method-assign]
+            cls.marginal = _tabulated_marginal(cls.marginal)  # type: ignore[method-assign, assignment]
 
     @property
     def prior_std(self) -> float:

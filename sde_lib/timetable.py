@@ -58,7 +58,7 @@ class GridTime(Tensor):
         earlier: the time before it in the run; None: it is the first.
     """
 
-    __torch_function__ = torch._C._disabled_torch_function_impl
+    __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
     run: Timetable
     rows: dict[Hashable, Any]
     earlier: GridTime | None
@@ -84,12 +84,14 @@ def tabulated(f: Callable[..., Value], *args: Any) -> Value:
         args: what stays the same, told apart by identity (numbers and strings by value), and then the times, in the
             run's order.
     """
-    return _looked_up(f, args, _rows)
+    value: Value = _looked_up(f, args, _rows)
+    return value
 
 
 def tabulated_time(f: Callable[..., Tensor], *args: Any) -> Tensor:
     """The same for a time that ``f`` computes from others: a ``GridTime`` where they are, with a table of its own."""
-    return _looked_up(f, args, _time_rows)
+    time: Tensor = _looked_up(f, args, _time_rows)
+    return time
 
 
 def doubled(t: Tensor) -> Tensor:
