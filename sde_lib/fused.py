@@ -17,15 +17,16 @@ def fused(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
     """``function`` compiled by torch where its first argument, a tensor, lies on a GPU; as it is elsewhere.
 
     It is compiled at its first use, for all shapes, and torch keeps the kernels on disk for later processes. Within a
-    larger function that is being compiled it is a part of that. Where nothing can be compiled, as without Triton, a
-    warning says so and the function runs as it is.
+    larger function that is being compiled it is a part of that; tensors of other kinds, as those that have shapes
+    alone, meet it as it is. Where nothing can be compiled, as without Triton, a warning says so and the function runs
+    as it is.
     """
     run: Callable[..., Tensor] | None = None
 
     @functools.wraps(function)
     def call(x: Tensor, *args: object) -> Tensor:
         nonlocal run
-        if x.device.type not in COMPILED or torch.compiler.is_compiling():
+        if x.device.type not in COMPILED or type(x) is not Tensor or torch.compiler.is_compiling():
             return function(x, *args)
         if run is None:
             run = torch.compile(function, dynamic=True, fullgraph=True)

@@ -1,7 +1,7 @@
 """What depends on the times of a run alone, computed once for all of its steps.
 
-The samples of a run share its times, which are known before the first step. Each is handed out as a ``GridTime``: a
-tensor (B,) like any other, which knows the run it belongs to. ``tabulated(f, process, t, s)`` is ``f(process, t, s)``;
+The samples of a run share its times, which are known before the first step. Each is handed out as a tensor (B,) like
+any other that knows its place in the run. ``tabulated(f, process, t, s)`` is ``f(process, t, s)``;
 where t and s are neighbours in a run, ``f`` is called once, with the run's times (n - 1,) in place of (B,), and this
 step and every other reads its row. Times of one's own, as those of an adaptive method or of training, are plain
 tensors, for which ``f`` is called each time.
@@ -49,8 +49,9 @@ class Timetable:
         self.held.append((f, constants))
 
 
-class GridTime(Tensor):
-    """A time of a run, float64 or int64, (B,); whatever is computed from it is a plain tensor.
+@dataclass(frozen=True, eq=False)
+class Place:
+    """Of a time in a run.
 
     Attributes:
         run: what the times of the run have in common.
@@ -58,19 +59,26 @@ class GridTime(Tensor):
         earlier: the time before it in the run; None: it is the first.
     """
 
-    __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
     run: Timetable
     rows: dict[Hashable, Any]
-    earlier: GridTime | None
+    earlier: Tensor | None
 
 
-def grid_times(times: Tensor, batch: int) -> list[GridTime]:
+_PLACE = "_place_in_a_run"
+"""The attribute of the tensor. Whatever is computed from it is another tensor, and has none."""
+
+
+def place_of(t: Tensor) -> Place | None:
+    """The place of a time in a run; None: it has none."""
+    return getattr(t, _PLACE, None)
+
+
+def grid_times(times: Tensor, batch: int) -> list[Tensor]:
     """The times of a run (n,), each (batch,), in the order in which the run comes to them."""
     run = Timetable(times, batch, tuple({} for _ in times), [])
-    handed: list[GridTime] = []
-    for row, rows in zip(times[:, None].expand(-1, batch).unbind(0), run.rows, strict=True):
-        time = row.as_subclass(GridTime)
-        time.run, time.rows, time.earlier = run, rows, handed[-1] if handed else None
+    handed: list[Tensor] = []
+    for time, rows in zip(times[:, None].expand(-1, batch).unbind(0), run.rows, strict=True):
+        setattr(time, _PLACE, Place(run, rows, handed[-1] if handed else None))
         handed.append(time)
     return handed
 
@@ -89,14 +97,14 @@ def tabulated(f: Callable[..., Value], *args: Any) -> Value:
 
 
 def tabulated_time(f: Callable[..., Tensor], *args: Any) -> Tensor:
-    """The same for a time that ``f`` computes from others: a ``GridTime`` where they are, with a table of its own."""
+    """The same for a time that ``f`` computes from others: of a run where they are, with a table of its own."""
     time: Tensor = _looked_up(f, args, _time_rows)
     return time
 
 
 def doubled(t: Tensor) -> Tensor:
     """The times (B,) of a batch and of a copy of it: (2 B,)."""
-    if not isinstance(t, GridTime):
+    if place_of(t) is None:
         return torch.cat([t, t])
     twice: Tensor = _looked_up(_unchanged, (t,), _twice_as_many)
     return twice
@@ -132,11 +140,11 @@ def _rows(value: Any, n: int, batch: int) -> Sequence[Any]:
     return [value] * n
 
 
-def _time_rows(times: Tensor, n: int, batch: int) -> Sequence[GridTime]:
+def _time_rows(times: Tensor, n: int, batch: int) -> Sequence[Tensor]:
     return grid_times(times, batch)
 
 
-def _twice_as_many(times: Tensor, n: int, batch: int) -> Sequence[GridTime]:
+def _twice_as_many(times: Tensor, n: int, batch: int) -> Sequence[Tensor]:
     return grid_times(times, 2 * batch)
 
 
@@ -147,22 +155,25 @@ def _identity(thing: Any) -> Hashable:
     return thing if isinstance(thing, int | float | str | torch.dtype) else id(thing)
 
 
-def _neighbours(times: Sequence[Tensor]) -> bool:
-    """Whether the times follow one another in a run."""
-    if not times or not isinstance(times[0], GridTime):
-        return False
-    pairs = zip(times[:-1], times[1:], strict=True)
-    return all(isinstance(there, GridTime) and there.earlier is here for here, there in pairs)
+def _last(times: Sequence[Tensor]) -> Place | None:
+    """The place of the last of some times that follow one another in a run; None: they do not."""
+    places = [place_of(time) for time in times]
+    if not places or places[0] is None:
+        return None
+    follow = [
+        place is not None and place.earlier is t for t, place in zip(times[:-1], places[1:], strict=True)
+    ]
+    return places[-1] if all(follow) else None
 
 
 def _looked_up(
     f: Callable[..., Value], args: tuple[Any, ...], cut: Callable[[Any, int, int], Sequence[Any]]
 ) -> Any:
     times = [arg for arg in args if isinstance(arg, Tensor)]
-    if not _neighbours(times):
+    last = _last(times)
+    if last is None:
         return f(*args)
-    last, constants = times[-1], args[: -len(times)]
-    assert isinstance(last, GridTime)
+    constants = args[: -len(times)]
     key = (cut, _identity(f), len(times), *[_identity(constant) for constant in constants])
     if key not in last.rows:
         last.run.add(key, f, constants, len(times), cut)

@@ -129,7 +129,8 @@ SETTINGS = {
         adaptive_sde.relative adaptive_sde.absolute adaptive_sde.first_step adaptive_sde.exponent
         heun.churn_noise restart.restart_low restart.restart_high karras.rho blur.std deblur.std
         dps.zeta pseudo_inverse.data_std both.rtol both.atol ode.rtol ode.atol variational.lr bpd.target
-        min_snr.snr_gamma p2.p2_k soft_min_snr.snr_gamma
+        min_snr.snr_gamma p2.p2_k soft_min_snr.snr_gamma adams.data_std
+        blend.level blend.width
     """,
     "(0, 1]": """
         ddpm.betas importance.uniform_share sdedit.strength adaptive_sde.safety cooldown.cooldown
@@ -145,7 +146,7 @@ SETTINGS = {
         adams.order
     """,
     "[0, 1]": """
-        edm.augment_p edm.augment_turn
+        edm.augment_p edm.augment_turn blend.share
         ddim.eta classifier_free.rescale mask_random.fraction random.fraction
     """,
     "[1, 4]": """

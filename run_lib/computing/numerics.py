@@ -88,7 +88,9 @@ class Evaluator:
         self._network = network
 
     def __call__(self, x: Tensor, labels: Tensor, **cond: Any) -> Tensor:
-        half = _USED.get().half
-        with torch.autocast(x.device.type, half, enabled=half is not None):
+        if (half := _USED.get().half) is None:
             output: Tensor = self._network(x, labels, **cond)
-        return output.to(x.dtype) if half is not None else output
+            return output
+        with torch.autocast(x.device.type, half):
+            output = self._network(x, labels, **cond)
+        return output.to(x.dtype)

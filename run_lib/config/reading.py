@@ -101,6 +101,8 @@ def _told_levels(config: ConfigDict) -> bool:
 
 
 NUMBERS = ("train", "sample", "eval", "all", "tune", "control", "reconstruct", "convert", "ema")
+EVALUATED = tuple(mode for mode in NUMBERS if mode not in ("convert", "ema"))
+"""Modes that evaluate a network."""
 PLANNED = (*NUMBERS, "describe")
 PREPARE = ("pack", "stats", "extractor")
 """Work on data alone."""
@@ -170,11 +172,13 @@ FIELDS: dict[str, Readers] = {
         ("init_from", "init_from_ema", "resume_from", "resume_anyway"),
         WITH_WEIGHTS,
     ),
+    "eval.precision": by("train", "eval", "all"),
     "eval.extractor_weights": {**SCORES, **EXTRACTS},
     **dict.fromkeys(("eval.extractor_batch", "eval.features"), EXTRACTS),
     **dict.fromkeys(("eval.metrics", "eval.by_class"), MEASURES),
     "seed": by(*NUMBERS, "extractor", "score"),
-    **dict.fromkeys(("device", "deterministic"), by(*NUMBERS, "extractor", "score", stats=_has_statistics)),
+    "device": by(*NUMBERS, "extractor", "score", stats=_has_statistics),
+    "deterministic": by(*EVALUATED, "extractor", "score", stats=_has_statistics),
     "data.root": COMPONENTS["data set"],
     **dict.fromkeys(("data.image_size", "data.num_channels", "data.shape"), by(*PLANNED, *PREPARE)),
     "data.levels": {**DATA, **by(*PREPARE)},

@@ -62,12 +62,13 @@ def _times(section: ConfigDict, process: Process, grid: Grid, num_steps: int) ->
     """The sampler's times: ``respacing``'s levels where it is set, else ``num_steps`` times of the grid."""
     if section.respacing is None:
         return grid.times(process, num_steps)
+    levels = _kept(section, process)
     if section.grid != "uniform":
         raise ValueError(
             f"sampling.respacing={section.respacing!r} takes the place of num_steps and grid; leave grid "
             f"'uniform', or unset respacing."
         )
-    return _kept(section, process)
+    return levels
 
 
 def _kept(section: ConfigDict, process: Process) -> torch.Tensor:

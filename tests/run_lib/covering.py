@@ -24,26 +24,30 @@ def parts(text: str) -> Unused:
     return frozenset((kind, name) for kind, _, name in (word.partition(".") for word in text.split()))
 
 
-_WEIGHTS_AVERAGED = "Placement.precision DataSpec.random_flip DataSpec.augment DataSpec.reading"
+_WEIGHTS_AVERAGED = "Placement.training DataSpec.random_flip DataSpec.augment DataSpec.reading"
+_SAMPLES = "Placement.evaluation"
+_NOTHING = "Placement.sampling Placement.evaluation"
 _FILES = "SampleSettings.num_samples SampleSettings.png SampleSettings.png_by_class SamplingPlan.trajectory"
 UNUSED: dict[str, Unused] = {
-    "train": parts("Subject.sampling Averages.used_ema_rate"),
-    "check": parts("Subject.sampling Averages.used_ema_rate"),
-    "sample": parts(f"{_WEIGHTS_AVERAGED} Subject.training DataSpec.loader DataSpec.name DataSpec.density"),
+    "train": parts("Subject.sampling Averages.used_ema_rate Placement.sampling"),
+    "check": parts("Subject.sampling Averages.used_ema_rate Placement.sampling"),
+    "sample": parts(
+        f"{_WEIGHTS_AVERAGED} {_SAMPLES} Subject.training DataSpec.loader DataSpec.name DataSpec.density"
+    ),
     "eval": parts(f"{_WEIGHTS_AVERAGED} {_FILES}"),
-    "tune": parts(f"{_WEIGHTS_AVERAGED} {_FILES} SampleSettings.grid_size Subject.training"),
-    "control": parts(f"{_WEIGHTS_AVERAGED} {_FILES} Subject.training RequestedClasses.labels"),
+    "tune": parts(f"{_WEIGHTS_AVERAGED} {_SAMPLES} {_FILES} SampleSettings.grid_size Subject.training"),
+    "control": parts(f"{_WEIGHTS_AVERAGED} {_SAMPLES} {_FILES} Subject.training RequestedClasses.labels"),
     "reconstruct": parts(
-        f"{_WEIGHTS_AVERAGED} SamplingPlan.sampler SamplingPlan.settings SamplingPlan.trajectory "
+        f"{_WEIGHTS_AVERAGED} {_SAMPLES} SamplingPlan.sampler SamplingPlan.settings SamplingPlan.trajectory "
         "SamplingPlan.stored_grid Subject.training RequestedClasses.labels"
     ),
     "convert": parts(
-        f"{_WEIGHTS_AVERAGED} Subject.sampling Optimisation.schedule Optimisation.grad_clip DataSpec.loader "
+        f"{_NOTHING} {_WEIGHTS_AVERAGED} Subject.sampling Optimisation.schedule Optimisation.grad_clip DataSpec.loader "
         "DataSpec.name DataSpec.density DataSpec.levels DataSpec.centered DataSpec.dequantize DataSpec.labelled"
     ),
     "ema": parts(
-        f"{_WEIGHTS_AVERAGED} Subject.sampling DataSpec.loader DataSpec.name DataSpec.density DataSpec.levels "
-        "DataSpec.centered DataSpec.dequantize DataSpec.labelled"
+        f"{_NOTHING} {_WEIGHTS_AVERAGED} Subject.sampling DataSpec.loader DataSpec.name DataSpec.density "
+        "DataSpec.levels DataSpec.centered DataSpec.dequantize DataSpec.labelled"
     ),
     "pack": parts(
         "DataSpec.random_flip DataSpec.augment DataSpec.centered DataSpec.dequantize Reading.num_workers"
@@ -51,7 +55,7 @@ UNUSED: dict[str, Unused] = {
     "stats": parts("DataSpec.random_flip DataSpec.augment DataSpec.reading"),
     "extractor": parts(
         "DataSpec.random_flip DataSpec.augment DataSpec.centered DataSpec.dequantize DataSpec.reading "
-        "Placement.precision"
+        "Placement.training Placement.sampling Arithmetic.precision"
     ),
 }
 """Parts of a plan, class and field, that the mode's work does not touch: several modes share what holds them."""

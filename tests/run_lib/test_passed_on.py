@@ -129,7 +129,8 @@ def test_the_network_computes_in_the_precision_asked_for(precision: str) -> None
     for layer in plan.subject.network.modules():
         if isinstance(layer, (nn.Conv2d, nn.Linear)):
             layer.register_forward_hook(lambda layer, args, output: seen.add(output.dtype))
-    losses = training_losses(plan, make_batches(plan), 0, range(8)).losses
+    with plan.subject.placement.training.used():
+        losses = training_losses(plan, make_batches(plan), 0, range(8)).losses
     assert seen == {getattr(torch, precision)}
     assert losses.values.dtype is torch.float32
     assert {p.dtype for p in plan.subject.network.parameters()} == {torch.float32}

@@ -27,10 +27,8 @@ def test_the_fitted_gaussian_has_values_that_the_data_can_have(levels: int, want
     The samples' numbers have their cost, the references none."""
     data = 2.0 * np.random.default_rng(1).integers(0, 2, (3000, 2))
     spec = SimpleNamespace(shape=(2,), levels=levels)
-    plan = SimpleNamespace(
-        seed=0, data=spec, subject=SimpleNamespace(placement=SimpleNamespace(arithmetic=""))
-    )
-    task: Any = SimpleNamespace(plan=plan, config_hash="", step=0, fingerprint="")
+    plan = SimpleNamespace(seed=0, data=spec)
+    task: Any = SimpleNamespace(plan=plan, config_hash="", step=0, fingerprint="", arithmetic="")
     task.number = partial(CheckpointTask.number, task)
     drawn = SampleSet(InMemory(torch.zeros(1)), None, 7.0, 2.5, np.zeros(0))
     found = {one.name: one for one in _sample_numbers(task, data, data, None, drawn)}
@@ -59,9 +57,7 @@ def test_the_class_that_is_recognised_least_is_named() -> None:
 
 def _task(data: Any) -> Any:
     """As much of an evaluation as numbers are made of."""
-    plan = SimpleNamespace(
-        seed=0, data=data, subject=SimpleNamespace(placement=SimpleNamespace(arithmetic=""))
-    )
-    task = SimpleNamespace(plan=plan, config_hash="", step=0, fingerprint="")
+    plan = SimpleNamespace(seed=0, data=data)
+    task = SimpleNamespace(plan=plan, config_hash="", step=0, fingerprint="", arithmetic="")
     task.number = partial(CheckpointTask.number, task)  # type: ignore[arg-type]
     return task

@@ -247,7 +247,7 @@ def test_labels_that_the_network_cannot_be_told_are_refused() -> None:
         ({"model__ema_rates": (0.995,)}, "each of another rate"),
         (
             {"training__precision": "fp16"},
-            "config.training.precision is one of float32, bfloat16, float16; got 'fp16'",
+            "config.training.precision is one of float32, tf32, bfloat16, float16; got 'fp16'",
         ),
     ],
 )
