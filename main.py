@@ -51,7 +51,7 @@ def main(argv: list[str]) -> None:
     workdir = work_directory(_WORKDIR.value, name, kind.workdir)
     configuration = read(config, given, _MODE.value, line.arguments, workdir)
     # What works is imported once the command line is known to be right.
-    from run_lib.config.subject import build_placement
+    from run_lib.config.placing import build_placement
     from run_lib.run import Run
 
     mode = configuration.choose("mode").build()

@@ -19,6 +19,7 @@ def get_config() -> ConfigDict:
     config.seed = 42
     config.device = "auto"  # auto | cpu | cuda | cuda:N
     config.deterministic = False  # only kernels that give the same bits each time
+    config.compile = "off"  # off | on | auto, where that pays: networks, by torch.compile
     config.plugins = ""  # files or modules to import first, separated by commas: components of one's own
     config.init_from = ""  # published weights to start from: a file, a diffusers folder or its id on the hub
     config.init_from_ema = True  # the averaged weights, where the file has both

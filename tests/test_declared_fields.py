@@ -99,7 +99,7 @@ def test_choices_are_those_that_the_basic_configuration_lists() -> None:
     for line in Path(basic.__file__).read_text(encoding="utf-8").splitlines():
         if found := re.fullmatch(r" *(\w+)\.(\w+) = .*?  # (.* \| .*)", line):
             section, field, names = found.groups()
-            path = f"{section.replace('evaluation', 'eval')}.{field}"
+            path = field if section == "config" else f"{section.replace('evaluation', 'eval')}.{field}"
             listed[path] = [re.match(r"\w+", name)[0] for name in names.split(" | ")]  # type: ignore[index]
     chosen = {path: setting.choices for path, setting in FIELDS.items() if setting.choices is not None}
     assert {"convert.to", "training.precision", "eval.bpd_method", "model.output"} < chosen.keys()

@@ -7,19 +7,21 @@ computes between its inputs and its output, which are the work's own.
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 from collections.abc import Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
+from run_lib.computing.compiling import Compiled
+
 Precision = Literal["float32", "tf32", "bfloat16", "float16"]
 """Of a network's products: 23, 10, 7 and 10 bits of mantissa; float16 has 5 bits of exponent, the others 8."""
 
-PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 _HALF = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 _TITLES = {"tf32": "TF32"}
 
@@ -31,10 +33,12 @@ class Arithmetic:
     Attributes:
         precision: of products of matrices and of convolutions; TF32 is float32 on devices that have no such mode.
         deterministic: only kernels that give the same bits each time, or an error where an operation has none.
+        compiled: sizes of the batches that compiled networks evaluate; empty: none does.
     """
 
     precision: Precision = "float32"
     deterministic: bool = False
+    compiled: tuple[int, ...] = ()
 
     @property
     def half(self) -> torch.dtype | None:
@@ -44,7 +48,7 @@ class Arithmetic:
     def on(self, device: torch.device) -> str:
         """What a report says: the precision and the device."""
         precision = "float32" if self.precision == "tf32" and device.type != "cuda" else self.precision
-        kernels = ", deterministic" if self.deterministic else ""
+        kernels = (", deterministic" if self.deterministic else "") + (", compiled" if self.compiled else "")
         return f"{_TITLES.get(precision, precision)} on {device}{kernels}"
 
     @contextlib.contextmanager
@@ -56,9 +60,8 @@ class Arithmetic:
         token = _USED.set(self)
         matmul.allow_tf32 = convolutions.allow_tf32 = self.precision == "tf32"
         if self.deterministic:
-            os.environ.setdefault(
-                "CUBLAS_WORKSPACE_CONFIG", ":4096:8"
-            )  # read when a GPU's first product is taken
+            # Read when a GPU's first product is taken.
+            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(self.deterministic)
         try:
             yield
@@ -74,11 +77,11 @@ _USED: ContextVar[Arithmetic] = ContextVar("arithmetic", default=FLOAT32)
 
 def in_float32() -> contextlib.AbstractContextManager[None]:
     """Within the block, nothing is rounded to less, whatever the policy of the work around it."""
-    return replace(_USED.get(), precision="float32").used()
+    return replace(_USED.get(), precision="float32", compiled=()).used()
 
 
 class Evaluator:
-    """Evaluates a network in the arithmetic that is used; input and output have the work's own precision.
+    """Evaluates a network as the arithmetic in use says; input and output have the work's own precision.
 
     Args:
         network: called as ``network(x, labels, **cond)``.
@@ -87,10 +90,18 @@ class Evaluator:
     def __init__(self, network: nn.Module) -> None:
         self._network = network
 
+    @functools.cached_property
+    def _compiled(self) -> Compiled:
+        return Compiled(self._network)
+
     def __call__(self, x: Tensor, labels: Tensor, **cond: Any) -> Tensor:
-        if (half := _USED.get().half) is None:
-            output: Tensor = self._network(x, labels, **cond)
+        used = _USED.get()
+        # What evaluates a batch depends on its size alone, and not on what was evaluated before it.
+        fits = any(len(x) % size == 0 for size in used.compiled)
+        call = self._compiled if fits else self._network
+        if used.half is None:
+            output: Tensor = call(x, labels, **cond)
             return output
-        with torch.autocast(x.device.type, half):
-            output = self._network(x, labels, **cond)
+        with torch.autocast(x.device.type, used.half):
+            output = call(x, labels, **cond)
         return output.to(x.dtype)

@@ -52,6 +52,7 @@ FIELDS = {
     "seed": COURSE,
     "device": FREE,
     "deterministic": EFFECT,
+    "compile": EFFECT,
     "plugins": FREE,
     "init_from": FREE,
     "init_from_ema": FREE,

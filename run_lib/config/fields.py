@@ -44,6 +44,7 @@ def _one_of(names: Iterable[str]) -> Any:
 
 HINTS: dict[str, Any] = {
     "seed": Seed,
+    "compile": Literal["off", "on", "auto"],
     "data.image_size": Pixels | tuple[Pixels, ...],
     "data.num_channels": Size,
     "data.levels": Annotated[int, Range(least=0, most=2**16)],

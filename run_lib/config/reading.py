@@ -178,6 +178,7 @@ FIELDS: dict[str, Readers] = {
     **dict.fromkeys(("eval.metrics", "eval.by_class"), MEASURES),
     "seed": by(*NUMBERS, "extractor", "score"),
     "device": by(*NUMBERS, "extractor", "score", stats=_has_statistics),
+    "compile": by(*EVALUATED),
     "deterministic": by(*EVALUATED, "extractor", "score", stats=_has_statistics),
     "data.root": COMPONENTS["data set"],
     **dict.fromkeys(("data.image_size", "data.num_channels", "data.shape"), by(*PLANNED, *PREPARE)),

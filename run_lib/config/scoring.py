@@ -12,7 +12,7 @@ from run_lib.computing.placement import Placement
 from run_lib.config.chosen import metrics
 from run_lib.config.components import Chosen
 from run_lib.config.configuration import Configuration
-from run_lib.config.subject import build_placement
+from run_lib.config.placing import build_placement
 from run_lib.data.rows import Rows
 from run_lib.extractors.base import Extractor
 from run_lib.scoring.asked import PIXELS, asked, listed_names

@@ -21,14 +21,15 @@ from models.prediction import conventions
 from models.prediction.conventions import Convention
 from models.prediction.noise_model import NoiseModel
 from models.prediction.variances import check_variance_output, wrong_channels
-from run_lib.computing.numerics import Arithmetic, Evaluator
-from run_lib.computing.placement import Placement, find_device
+from run_lib.computing.numerics import Evaluator
+from run_lib.computing.placement import Placement
 from run_lib.config.chains import check_labels_between, sampled_chain
 from run_lib.config.components import Chosen
 from run_lib.config.configuration import Configuration, Record
 from run_lib.config.continuing import Agreement
 from run_lib.config.explaining import flags_of, in_fields
 from run_lib.config.network import build_network
+from run_lib.config.placing import build_placement, compiled_placement
 from run_lib.config.settings import Settings
 from run_lib.config.sizes import check_sizes
 from run_lib.config.sources import components_hash
@@ -197,7 +198,7 @@ def build_subject(configuration: Configuration, *, weights: bool = True) -> Subj
     check_labels_between(config, network)
     with configuration.choose("network").naming_fields():
         network.check_shape(shape)
-    placement = build_placement(config)
+    placement = compiled_placement(configuration, network, shape) if weights else build_placement(config)
     if weights and len(shape) == 3:
         network.to(memory_format=placement.memory_format)
     training, sampling = (
@@ -215,21 +216,6 @@ def build_subject(configuration: Configuration, *, weights: bool = True) -> Subj
         seed=config.seed,
         record=configuration.record,
         components=components_hash(configuration),
-    )
-
-
-def build_placement(config: ConfigDict) -> Placement:
-    """The device, and how networks are evaluated there in each kind of work.
-
-    Raises:
-        ValueError: a device that is not here.
-    """
-
-    def used(section: ConfigDict) -> Arithmetic:
-        return Arithmetic(section.precision, config.deterministic)
-
-    return Placement(
-        find_device(config.device), used(config.training), used(config.sampling), used(config.eval)
     )
 
 

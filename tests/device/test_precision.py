@@ -12,7 +12,7 @@ import torch
 from configs.base import get_config
 from models.prediction.variances import LearnedVariance
 from run_lib.computing.numerics import Arithmetic, in_float32
-from run_lib.config.subject import build_placement
+from run_lib.config.placing import build_placement
 from run_lib.seeds import Use, step_seed
 from tests.run_lib.program import GAUSSIAN, TINY, run
 
