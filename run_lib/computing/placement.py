@@ -35,7 +35,7 @@ class Placement:
 
     @property
     def plain(self) -> Arithmetic:
-        return dataclasses.replace(self.evaluation, precision="float32")
+        return Arithmetic(deterministic=self.evaluation.deterministic)
 
     @property
     def memory_format(self) -> torch.memory_format:
