@@ -25,7 +25,6 @@ class Placement:
         training: of the losses whose gradients are taken.
         sampling: of everything that moves samples.
         evaluation: of losses and likelihoods that are reported.
-        plain: of everything else, such as the features of images: float32.
     """
 
     device: torch.device
@@ -33,9 +32,10 @@ class Placement:
     sampling: Arithmetic = FLOAT32
     evaluation: Arithmetic = FLOAT32
 
-    @property
-    def plain(self) -> Arithmetic:
-        return Arithmetic(deterministic=self.evaluation.deterministic)
+    def in_float32(self) -> Placement:
+        """The same for what is computed in float32 whatever the policy, such as the features of images."""
+        plain = Arithmetic(deterministic=self.evaluation.deterministic)
+        return Placement(self.device, plain, plain, plain)
 
     @property
     def memory_format(self) -> torch.memory_format:

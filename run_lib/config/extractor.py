@@ -56,5 +56,9 @@ def plan_extractor(configuration: Configuration) -> ExtractorPlan:
     if path is not None and path.suffix != ".safetensors":
         raise ValueError(f"config.extractor.path={path} is a safetensors file: end it with .safetensors.")
     return ExtractorPlan(
-        subject.data, ExtractorSettings.of(values.extractor), subject.placement, values.seed, path
+        subject.data,
+        ExtractorSettings.of(values.extractor),
+        subject.placement.in_float32(),
+        values.seed,
+        path,
     )

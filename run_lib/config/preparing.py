@@ -52,5 +52,9 @@ def plan_preparation(configuration: Configuration) -> PreparationPlan:
     subject = build_subject(configuration, weights=values.data.dataset == "exact")
     path = Path(values.pack.path) if values.pack.path else None
     names = statistics_of(values)
-    statistics = StatisticsPlan(plan_extraction(configuration, names), subject.placement) if names else None
+    statistics = (
+        StatisticsPlan(plan_extraction(configuration, names), subject.placement.in_float32())
+        if names
+        else None
+    )
     return PreparationPlan(subject.data, Path(values.data.root), facts_key(values.data), path, statistics)

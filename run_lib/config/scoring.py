@@ -172,5 +172,9 @@ def plan_score(configuration: Configuration) -> ScorePlan:
         )
     reference = Path(values.score.reference) if values.score.reference else None
     return ScorePlan(
-        Path(values.score.samples), reference, scoring, build_placement(values), configuration.record.hash
+        Path(values.score.samples),
+        reference,
+        scoring,
+        build_placement(values).in_float32(),
+        configuration.record.hash,
     )

@@ -73,7 +73,7 @@ def train_extractor(plan: ExtractorPlan, run: Run) -> None:
             f"single items are read where model.num_classes says how many there are), or the extractors pixels and pca."
         )
     classes = max(len(train.split.classes), int(labels.max()) + 1)
-    with plan.placement.plain.used():
+    with plan.placement.evaluation.used():
         network = fit(plan, train, classes)
     held_out = plan.data.load_if_any("test", "the accuracy on held-out images")
     test = None if held_out is None else Labelled.of(held_out)

@@ -36,7 +36,8 @@ def statistics(plan: PreparationPlan, run: Run, processes: Processes) -> None:
             continue
         images = Images.of_split(data.load(split), f"the {split} split of {data.name}", of_split(data, split))
         for name, extractor in built.items():
-            _write(images, name, extractor, store, folder / f"{data.name}_{split}_{name}", processes)
+            with plan.statistics.placement.evaluation.used():
+                _write(images, name, extractor, store, folder / f"{data.name}_{split}_{name}", processes)
 
 
 def _write(

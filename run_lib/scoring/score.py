@@ -31,7 +31,7 @@ def score(plan: ScorePlan, run: Run) -> None:
         ValueError: images or statistics that cannot be read, or do not fit the metrics.
     """
     processes = Processes.from_environment()
-    with processes.process_group(), plan.placement.plain.used():
+    with processes.process_group(), plan.placement.evaluation.used():
         folder = run.folder(FOLDER)
         report = Report(folder / "report.json", processes.is_main)
         processes.barrier()  # until all have read what there is
@@ -61,6 +61,6 @@ def _number(plan: ScorePlan, one: Scored, key: str) -> Number:
     held = one.number
     made = Number(
         one.title, held.value, held.stderr, one.count, held.unit, 0, 0.0, plan.scoring.seed, plan.config_hash, 0,
-        held.note, fingerprint=key, arithmetic=plan.placement.plain.on(plan.placement.device),
+        held.note, fingerprint=key, arithmetic=plan.placement.evaluation.on(plan.placement.device),
     )  # fmt: skip
     return replace(made, protocol=dict(one.protocol), low=held.low, high=held.high)

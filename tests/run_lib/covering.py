@@ -55,7 +55,7 @@ UNUSED: dict[str, Unused] = {
     "stats": parts("DataSpec.random_flip DataSpec.augment DataSpec.reading"),
     "extractor": parts(
         "DataSpec.random_flip DataSpec.augment DataSpec.centered DataSpec.dequantize DataSpec.reading "
-        "Placement.training Placement.sampling Arithmetic.precision"
+        "Placement.training Placement.sampling"
     ),
 }
 """Parts of a plan, class and field, that the mode's work does not touch: several modes share what holds them."""

@@ -164,7 +164,7 @@ def test_the_weights_of_an_image_network_lie_as_the_device_has_them(
     device: str, last: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """They lie so before they are moved, so that no device is needed."""
-    monkeypatch.setattr("run_lib.config.subject.find_device", lambda _: torch.device(device))
+    monkeypatch.setattr("run_lib.config.placing.find_device", lambda _: torch.device(device))
     network = subject(tiny()).network
     weight = next(p for p in network.parameters() if p.ndim == 4 and p.shape[1] > 1 and p.shape[-1] > 1)
     assert weight.is_contiguous(memory_format=torch.channels_last) is last
