@@ -15,8 +15,9 @@ from samplers.predictors.adams import ExponentialAdams
 from samplers.predictors.ddim import DDIM
 from samplers.predictors.euler_maruyama import EulerMaruyama
 from samplers.predictors.reverse_diffusion import ReverseDiffusion
-from sde_lib.base import SDE, GaussianProcess, Process
+from sde_lib.base import GaussianProcess, Process
 from sde_lib.grids import Blend, Grid, Quadratic, Uniform
+from sde_lib.needs import serves
 from sde_lib.registry import registered_name
 
 
@@ -70,9 +71,11 @@ def choose(process: Process, num_steps: int) -> Chosen:
     Levels are said as sigma/alpha, so that VP, subVP, VE, EDM and chains, whose levels the grid rounds to, have one
     rule.
     """
-    if not isinstance(process, GaussianProcess):
+    if not serves(process, ExponentialAdams):
         known = "no Gaussian marginal is known, from which faster methods take their coefficients"
-        return Chosen(EulerMaruyama() if isinstance(process, SDE) else ReverseDiffusion(), Uniform(), known)
+        return Chosen(
+            EulerMaruyama() if serves(process, EulerMaruyama) else ReverseDiffusion(), Uniform(), known
+        )
     if not begins_with_signal(process):
         levels = process.num_levels
         roots = levels is None or (num_steps - 1) ** 2 < levels

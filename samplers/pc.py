@@ -14,9 +14,9 @@ from models.prediction.noise_model import Model, Watched
 from samplers.automatic import begins_with_signal, choose
 from samplers.base import Constraint, Corrector, Memory, Predictor, Step
 from samplers.correctors.none import NoneCorrector
-from sde_lib.base import GaussianSDE, Process
+from sde_lib.base import Process
 from sde_lib.grids import Blend, Grid, LogSNR, Uniform
-from sde_lib.needs import check_needs
+from sde_lib.needs import check_needs, serves
 from sde_lib.noise import Noise
 from sde_lib.settings import Range, check_settings
 from sde_lib.timetable import grid_times
@@ -55,8 +55,8 @@ def default_grid(process: Process) -> Grid[Any]:
     data as at both ends together: at equal steps in the index, UniPC's deviation is tens of percent off. One that
     begins without signal takes those.
     """
-    if isinstance(process, GaussianSDE):
-        return LogSNR()
+    if process.num_levels is None:
+        return LogSNR() if serves(process, LogSNR) else Uniform()
     return Blend(0.5, 0.5, 1.6) if begins_with_signal(process) else Uniform()
 
 

@@ -30,8 +30,8 @@ WORTH = {
     "cpu": Worth({"forward": 40, "training": 90}, (0.03, 0.2), (150e9, 250e9)),
     "cuda": Worth({"forward": 60, "training": 120}, (0.25, 0.25), (20e12, 100e12)),
 }
-"""CPU: U-Nets of 1.2 and 35 M parameters on two cores with AVX-512 and bfloat16 (benchmarks/RESULTS.md). GPU: reasoned,
-not measured."""
+"""CPU: rounded from U-Nets of 1.2 and 35 M parameters on two cores with AVX-512 and bfloat16. GPU: reasoned, not
+measured."""
 MARGIN = 2.0
 """So many times what it takes, compiling must save: the figures are those of other machines."""
 

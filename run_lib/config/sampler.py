@@ -117,26 +117,38 @@ def pick_sampler(configuration: Configuration, process: Process) -> Picked | Non
     return Picked(chosen.predictor, times, chosen.without_grid)
 
 
-def build_sampler(configuration: Configuration, model: Model) -> PCSampler | ODESampler:
-    """The sampler of a model."""
+def build_sampler(
+    configuration: Configuration, model: Model, picked: Picked | None
+) -> PCSampler | ODESampler:
+    """The sampler of a model.
+
+    Args:
+        configuration: complete.
+        model: guided, its predictions transformed.
+        picked: of ``pick_sampler``.
+    """
     method = configuration.choose("method").build()
-    return BUILDERS[type(method)](configuration, model, method)
+    return BUILDERS[type(method)](configuration, model, method, picked)
 
 
-def _flow(configuration: Configuration, model: Model, method: ProbabilityFlow) -> ODESampler:
+def _flow(
+    configuration: Configuration, model: Model, method: ProbabilityFlow, picked: Picked | None
+) -> ODESampler:
     need(model.process, SDE, "sampling.method='ode'")
     return ODESampler(model, method.rtol, method.atol, method.ode_method, method.noise_removal)
 
 
-def _loop(configuration: Configuration, model: Model, method: PredictorCorrector) -> PCSampler:
+def _loop(
+    configuration: Configuration, model: Model, method: PredictorCorrector, picked: Picked | None
+) -> PCSampler:
     corrector = configuration.choose("corrector").build()
     need(model.process, corrector.needs, f"corrector {configuration.values.sampling.corrector!r}")
-    picked = pick_sampler(configuration, model.process) or _named(configuration, model.process)
+    along = picked or _named(configuration, model.process)
     return PCSampler(
         model=model,
-        predictor=picked.predictor,
+        predictor=along.predictor,
         corrector=corrector,
-        times=picked.times,
+        times=along.times,
         n_steps_each=method.n_steps_each,
         corrector_first=method.corrector_first,
         noise_removal=method.noise_removal,

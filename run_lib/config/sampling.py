@@ -92,7 +92,7 @@ def plan_sampling(configuration: Configuration, subject: Subject) -> SamplingPla
         subject=subject,
         guidance=guidance,
         task=build_task(configuration, subject, guidance.requested),
-        sampler=build_sampler(configuration, denoised(configuration, guidance.model, subject.data)),
+        sampler=build_sampler(configuration, denoised(configuration, guidance.model, subject.data), picked),
         settings=SampleSettings.of(section),
         picked="" if picked is None else picked.why,
         stored_grid=picked is None and section.grid == "optimised" and section.method == "pc",
