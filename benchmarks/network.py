@@ -46,6 +46,7 @@ from models.networks.adm import ADM
 from models.networks.ddpm import DDPM
 from models.networks.ncsnpp import NCSNpp
 from run_lib.computing.allocation import keep_freed_memory
+from run_lib.computing.numerics import Arithmetic
 from run_lib.computing.placement import Placement
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -186,7 +187,8 @@ def rows_of(case: Case, x: Tensor, labels: Tensor, dtype: torch.dtype, compiled:
     torch.manual_seed(0)
     network = initialised(case.make())
     theirs = diffusers_of(network, case.size)
-    network.to(x.device).to(memory_format=Placement(x.device, dtype).memory_format)
+    arithmetic = Arithmetic(str(dtype).removeprefix("torch."))
+    network.to(x.device).to(memory_format=Placement(x.device, sampling=arithmetic).memory_format)
     rows = [Row("ours", network, x, labels, dtype)]
     if dtype is not torch.float32:
         rows.append(Row("ours, weights cast", deepcopy(network).to(dtype), x.to(dtype), labels, dtype))
