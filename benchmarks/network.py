@@ -19,8 +19,6 @@ import argparse
 import contextlib
 import importlib.util
 import os
-import platform
-import re
 import shutil
 import tempfile
 import time
@@ -28,9 +26,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timezone
 from math import prod
-from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -39,7 +35,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.report import described, write_section
+from benchmarks.report import described, machine, write_section
 from models.base import Network
 from models.checkpoints.diffusers import export_diffusers
 from models.networks.adm import ADM
@@ -236,20 +232,6 @@ def can_compile(device: str) -> bool:
     return device != "cpu" or any(shutil.which(name) for name in (os.environ.get("CXX", "g++"), "clang++"))
 
 
-def machine(device: str) -> str:
-    """For the table's head."""
-    if device.startswith("cuda"):
-        return torch.cuda.get_device_name(device)
-    told = Path("/proc/cpuinfo")
-    text = told.read_text() if told.exists() else ""
-    model = re.search(r"model name\s*:\s*(.+)", text)
-    threads = torch.get_num_threads()
-    return (
-        f"{model[1] if model else platform.machine()}, {torch.backends.cpu.get_cpu_capability()}"
-        f"{' and AMX' if 'amx_bf16' in text else ''}, {threads} thread{'s' * (threads > 1)}"
-    )
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -264,13 +246,12 @@ def main() -> None:
     given = parser.parse_args()
     keep_freed_memory()
     compiled = not given.no_compile and can_compile(given.device)
+    peers = ["diffusers"] if importlib.util.find_spec("diffusers") else []
     lines = [
         "## Forward pass of the networks",
         "",
         *described(__doc__),
-        f"{machine(given.device)}, {given.rounds} rounds, torch {torch.__version__}, Python "
-        f"{platform.python_version()}, {datetime.now(timezone.utc):%Y-%m-%d}"
-        f"{'' if compiled else '; nothing was compiled'}.",
+        f"{given.rounds} rounds{'' if compiled else '; nothing was compiled'}. {machine(*peers)}",
         "",
         "| network | precision | what | seconds | GFLOP/s | utilisation | seconds, over ours |",
         "|---|---|---|---|---|---|---|",

@@ -12,6 +12,8 @@ from statistics import median
 
 import torch
 
+from run_lib.doctor.facts import processor
+
 RESULTS = Path(__file__).parent / "RESULTS.md"
 
 
@@ -34,27 +36,11 @@ def described(doc: str | None) -> list[str]:
 
 def machine(*packages: str) -> str:
     """What figures depend on: the date, the processor with the instructions that count, its threads, the versions."""
-    described = [f"{datetime.date.today()}", _processor(), f"{torch.get_num_threads()} threads"]
+    described = [f"{datetime.date.today()}", processor(), f"{torch.get_num_threads()} threads"]
     if torch.cuda.is_available():
         described.append(torch.cuda.get_device_name())
     described.append(f"Python {platform.python_version()}")
     return ", ".join([*described, *(f"{name} {version(name)}" for name in ("torch", *packages))]) + "."
-
-
-def _processor() -> str:
-    file = Path("/proc/cpuinfo")
-    lines = (
-        dict(line.split(":", 1) for line in file.read_text().splitlines() if ":" in line)
-        if file.exists()
-        else {}
-    )
-    fields = {name.strip(): value.strip() for name, value in lines.items()}
-    told = [
-        name
-        for name in ("avx2", "avx512f", "avx512_bf16", "amx_bf16")
-        if name in fields.get("flags", "").split()
-    ]
-    return " ".join([fields.get("model name", platform.processor() or platform.machine()), *told])
 
 
 def interleaved(

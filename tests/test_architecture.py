@@ -58,7 +58,7 @@ STOREYS: dict[str, list[set[str]]] = {
     ],
     "run_lib": [
         # What knows neither configurations nor plans, and stands on nothing of run_lib but itself.
-        {"computing.compiling"},
+        {"computing.compiling", "computing.limits"},
         {"computing.allocation", "computing.numerics", "fingerprint"},
         {"faults", "stopping"},
         {"files"},
@@ -123,6 +123,7 @@ STOREYS: dict[str, list[set[str]]] = {
             "evaluation",
             "convert",
             "describe",
+            "doctor",
             "post_hoc",
             "preparation",
             "scoring",

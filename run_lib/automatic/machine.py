@@ -10,6 +10,7 @@ from typing import Literal
 
 import torch
 
+from run_lib.computing.limits import main_memory
 from run_lib.processes import Processes
 
 Precision = Literal["float32", "bfloat16", "float16"]
@@ -71,27 +72,3 @@ def _of_processor(flags: Path = Path("/proc/cpuinfo")) -> Precision:
         return "float32"
     found = re.search(r"\b(avx512_bf16|amx_bf16|bf16)\b", flags.read_text(encoding="utf-8", errors="replace"))
     return "float32" if found is None else "bfloat16"
-
-
-def main_memory(root: Path = Path("/")) -> int:
-    """Bytes of memory that this process may have: the machine's, or the least limit of its control groups.
-
-    Args:
-        root: of the file system, in which Linux says the limits.
-    """
-    limits = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
-    groups = root / "proc/self/cgroup"
-    for line in groups.read_text(encoding="utf-8").splitlines() if groups.is_file() else ():
-        number, controllers, path = line.split(":", 2)
-        if number == "0":
-            top, name = root / "sys/fs/cgroup", "memory.max"
-        elif "memory" in controllers.split(","):
-            top, name = root / "sys/fs/cgroup/memory", "memory.limit_in_bytes"
-        else:
-            continue
-        # In a container the path may be the host's, which is not seen; the top is.
-        own = Path(path.lstrip("/"))
-        files = [top / folder / name for folder in (own, *own.parents)]
-        written = [file.read_text(encoding="utf-8").strip() for file in files if file.is_file()]
-        limits += [int(text) for text in written if text.isdigit()]
-    return min(limits)

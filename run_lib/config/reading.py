@@ -108,7 +108,7 @@ PREPARE = ("pack", "stats", "extractor")
 """Work on data alone."""
 ALIKE = {"check": "train"}
 """A mode that does the work of another once, and reads what that one reads."""
-OURS = (*PLANNED, *PREPARE, *ALIKE, "list", "score", "compare")
+OURS = (*PLANNED, *PREPARE, *ALIKE, "list", "doctor", "score", "compare")
 """A mode of the user's own may read whatever is in no section of ours."""
 EVERY, WITH_WEIGHTS = by(*PLANNED), by(*NUMBERS)
 TRAINING = by("train", all=_trains)

@@ -1,5 +1,5 @@
 """The modes of the program, by name. Importing this package registers ours."""
 
-from run_lib.modes import of_data, of_models
+from run_lib.modes import of_data, of_models, of_program
 
-__all__ = ["of_data", "of_models"]
+__all__ = ["of_data", "of_models", "of_program"]

@@ -1,4 +1,4 @@
-"""The modes of the program that work with data, images and finished runs, and the one that lists what there is."""
+"""The modes of the program that work with data, images and finished runs."""
 
 from __future__ import annotations
 
@@ -138,21 +138,3 @@ class Compare(Mode):
         from run_lib.pages.compare import compare
 
         compare(plan.runs, run)
-
-
-@register_mode(name="list")
-@dataclass(frozen=True)
-class List(Mode):
-    """Prints what can be chosen, or one component's settings: ``--mode list``, ``--mode list unipc``."""
-
-    needs_configuration: ClassVar[bool] = False
-    takes_arguments: ClassVar[bool] = True
-    uses_workdir: ClassVar[bool] = False
-
-    def plan(self, configuration: Configuration) -> str:
-        from run_lib.config.listing import listing
-
-        return listing(configuration.arguments)
-
-    def work(self, plan: str, run: Run) -> None:
-        print(plan)

@@ -12,8 +12,6 @@ from pathlib import Path
 
 import torch
 
-from run_lib.automatic.machine import main_memory
-
 MOST = 2**16
 """Samples at a time beyond which nobody looks."""
 
@@ -52,18 +50,6 @@ def extrapolated(small: tuple[int, int], large: tuple[int, int], free: int) -> i
     if slope <= 0:
         return None
     return max(0, min(MOST, int(large[0] + (free - large[1]) / slope)))
-
-
-def free_memory(device: torch.device) -> int:
-    """Bytes that a device still has: of a CPU, those that the system can give without swapping, and its control groups
-    allow."""
-    if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0]
-    with suppress(OSError):
-        found = re.search(r"MemAvailable:\s+(\d+) kB", Path("/proc/meminfo").read_text())
-        if found:
-            return min(int(found[1]) * 1024, main_memory())
-    return main_memory()
 
 
 def peak(device: torch.device, work: Callable[[], None]) -> int:

@@ -14,9 +14,10 @@ import torch
 from models import register_model
 from models.describe import Description, describe
 from run_lib.automatic import machine as machines
-from run_lib.automatic.machine import GIB, Machine, main_memory, this_machine
+from run_lib.automatic.machine import GIB, Machine, this_machine
 from run_lib.automatic.memory import Step, UNet, usable
 from run_lib.automatic.setup import FIELDS, ROWS, choose_setup
+from run_lib.computing.limits import main_memory
 from tests.run_lib.program import ROOT
 
 
