@@ -59,7 +59,7 @@ def benchmarks(fashion_mnist: Path) -> list[Benchmark]:
         Benchmark("cost", ("--save",)),
         Benchmark("data", ("share", "--root", str(fashion_mnist)), folder=fashion_mnist),
         Benchmark("network", ("--save",), ("diffusers",)),
-        Benchmark("likelihood"),
+        Benchmark("likelihood", ("--save",)),
         Benchmark("posteriors"),
         Benchmark("sampling", ("--save",), ("diffusers",)),
         Benchmark("training", ("--save",), ("diffusers",)),
