@@ -45,7 +45,8 @@ def get_config() -> ConfigDict:
 
     config.model = model = ConfigDict()
     model.name = "ddpm"
-    model.output = _unset(str)  # eps | x0 | score | v | previous; unset: as the process's convention has it
+    # unset: as the process's convention has it
+    model.output = _unset(str)  # eps | x0 | score | v | velocity | reversed_velocity | previous
     model.variance = _unset(str)  # learned | learned_range: the network's further channels; unset: fixed
     model.out_channels = _unset(int)  # of the network; the data's, and as many again for learned variances
     model.preconditioning = _unset(str)  # edm: the network becomes EDM's denoiser
@@ -60,7 +61,7 @@ def get_config() -> ConfigDict:
     model.used_ema_rate = _unset(float)  # which of them samples and evaluations take; unset: ema_rate's
 
     config.training = training = ConfigDict()
-    training.sde = "vpsde"  # vpsde | subvpsde | vesde | ddpm | smld, or a plugin's
+    training.sde = "vpsde"  # vpsde | subvpsde | vesde | edm | flow | ddpm | smld, or a plugin's
     training.continuous = True
     training.task = "diffusion"  # diffusion | classifier | superres
     training.objective = _unset(str)  # denoising, or hybrid where variances are learned, unless set
@@ -111,7 +112,8 @@ def get_config() -> ConfigDict:
     sampling.png_by_class = False  # and those of each class into a folder
 
     config.guidance = guidance = ConfigDict()
-    guidance.name = "none"  # classifier | classifier_free, or a registered log-probability or loss
+    # classifier | classifier_free | cfg_plus_plus | projected | autoguidance, or a log-probability or loss of yours
+    guidance.name = "none"
     guidance.labels = _unset(tuple)  # classes that samples are asked for, in turn, or their names; unset: all
 
     config.mode = ConfigDict()  # settings of a mode of one's own

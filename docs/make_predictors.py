@@ -18,7 +18,7 @@ from models.prediction.noise_model import NoiseModel
 from models.prediction.time_encoding import Time
 from samplers import PCSampler, Predictor, register_predictor
 from samplers.pc import default_grid
-from sde_lib import SDE, VESDE, VPSDE, DiscreteDiffusion, Noise, Process, subVPSDE
+from sde_lib import SDE, VESDE, VPSDE, DiscreteDiffusion, Flow, GaussianSDE, Noise, Process, subVPSDE
 from sde_lib.chain_sde import InterpolatedChain
 from sde_lib.edm import EDM
 from sde_lib.needs import serves
@@ -28,7 +28,7 @@ from sde_lib.settings import settings_of
 PAGE = Path(__file__).parent / "predictors.md"
 CHAIN = DiscreteDiffusion.ddpm(linear_betas(1000))
 PROCESSES: dict[str, Process] = {
-    "VP": VPSDE(), "subVP": subVPSDE(), "VE": VESDE(), "EDM": EDM(),
+    "VP": VPSDE(), "subVP": subVPSDE(), "VE": VESDE(), "EDM": EDM(), "flow": Flow(),
     "chain": CHAIN, "chain, real index": InterpolatedChain(CHAIN),
 }  # fmt: skip
 HEAD = """# Predictors
@@ -119,7 +119,9 @@ def page() -> str:
         some = find(predictor, first)
         for process in others:
             evaluations(predictor, process, 4)
-        kind = {Process: "any", SDE: "any SDE"}.get(predictor.needs, "any Gaussian")
+        kind = {Process: "any", SDE: "any SDE", GaussianSDE: "any Gaussian SDE"}.get(
+            predictor.needs, "any Gaussian"
+        )
         rows.append(
             f"| `{name}` | {choices(predictor)} | {kind}: {', '.join(served)} | {predictor.order or '-'} | {some.nfe} "
             f"| {'yes' if some.stochastic else 'no'} | {'yes' if predictor.remembers else 'no'} "

@@ -40,7 +40,7 @@ class DenoisingBound:
             )
         self.model = model
         self.process = process
-        ends = process.time([process.t_min if t_min is None else t_min, process.T])
+        ends = process.time([process.t_min if t_min is None else t_min, process.signal_start])
         self.first, self.last = (float(log_snr) for log_snr in process.marginal(ends).log_snr)
 
     def __call__(self, x0: Tensor, noise: Noise, quantile: Tensor, **cond: Any) -> Tensor:
@@ -67,7 +67,7 @@ class DenoisingBound:
     def _prior(self, x0: Tensor) -> Tensor:
         """KL(q(x_T | x_0) | N(0, prior_std^2 I))."""
         end = self.process.marginal(
-            torch.full((len(x0),), self.process.T, dtype=torch.float64, device=x0.device)
+            torch.full((len(x0),), self.process.signal_start, dtype=torch.float64, device=x0.device)
         )
         scaled = (expand(end.alpha, x0) * x0).flatten(1).double() / self.process.prior_std
         ratio = (end.sigma / self.process.prior_std) ** 2

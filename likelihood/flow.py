@@ -18,6 +18,9 @@ from sde_lib.needs import serves
 REFERENCE_STD = 0.5
 """About that of data in [-1, 1]; a wrong value costs variance (of Gaussian probes), never bias."""
 
+NEAR_NOISE = 1e5
+"""sigma/alpha where a flow ends whose prior has no signal: the density there is the prior's to 1e-5 of a deviation."""
+
 Score = Callable[[Tensor, Tensor], Tensor]
 """score(x, t) in the network's precision: x (b, ...), t (b,)."""
 
@@ -70,7 +73,7 @@ class TimeFlow(Flow):
 
     def __init__(self, process: SDE, t_min: float) -> None:
         self.process, self.t_min = process, t_min
-        self.start, self.end = t_min, process.T
+        self.start, self.end = t_min, _noisiest(process)
 
     def scale(self, u: float) -> float:
         return 1.0
@@ -108,7 +111,7 @@ class AngleFlow(Flow):
 
     def __init__(self, process: GaussianSDE, t_min: float) -> None:
         self.process, self.t_min = process, t_min
-        self._times = (t_min, process.T)
+        self._times = (t_min, _noisiest(process))
         self.start, self.end = (self._angle(t) for t in self._times)
 
     def _angle(self, t: float) -> float:
@@ -131,6 +134,13 @@ class AngleFlow(Flow):
         at_x = divergence(lambda x: score(x, t), (expand(r, y) * y).to(dtype), probes, slope)
         dy = -expand(tangent, y) * (expand(r, y) * at_x.value.double() + y)
         return Velocity(dy, -tangent[:, None] * (r[:, None] ** 2 * at_x.trace + y[0].numel()))
+
+
+def _noisiest(process: SDE) -> float:
+    """The time at which a flow ends: the prior's, or just below it where alpha is 0 there."""
+    if process.signal_start == process.start or not isinstance(process, AngleFlow.needs):
+        return process.T
+    return float(process.time_of(torch.tensor(NEAR_NOISE, dtype=torch.float64)))
 
 
 def make_flow(process: SDE, t_min: float | None, coordinates: Coordinates) -> Flow:

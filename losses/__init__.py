@@ -4,6 +4,7 @@ from losses.base import Loss, Losses
 from losses.classifier import ClassifierLoss
 from losses.denoising import DenoisingLoss
 from losses.edm import EDMWeighting, LogNormalTimes
+from losses.flow_times import LogitNormalTimes, ModeTimes
 from losses.importance import LossSecondMoment
 from losses.named_times import register_times
 from losses.objectives import register_objective
@@ -39,7 +40,9 @@ __all__ = [
 # Which times are drawn.
 __all__ += [
     "LogNormalTimes",
+    "LogitNormalTimes",
     "LossSecondMoment",
+    "ModeTimes",
     "StratifiedLevels",
     "StratifiedTimes",
     "TimeSampler",

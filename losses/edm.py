@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from losses.times import TimeSampler
-from losses.weightings import Weighting, register_weighting
+from losses.weightings import Weighting, noise_to_signal, register_weighting
 from sde_lib.base import GaussianProcess
 from sde_lib.noise import Noise
 from sde_lib.settings import Range
@@ -84,4 +84,4 @@ class EDMWeighting(Weighting[GaussianProcess]):
     sigma_data: Annotated[float, Range(above=0)] = 0.5
 
     def weight(self, process: GaussianProcess, x: Tensor, t: Tensor, std: Tensor) -> Tensor:
-        return 1 + (-process.marginal(t).log_snr).exp() / self.sigma_data**2
+        return 1 + noise_to_signal(process, t) / self.sigma_data**2

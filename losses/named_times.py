@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Annotated
 
 from losses.edm import LogNormalTimes
+from losses.flow_times import LogitNormalTimes, ModeTimes
 from losses.importance import LossSecondMoment
 from losses.times import StratifiedLevels, StratifiedTimes, TimeSampler, UniformLevels, UniformTimes
 from sde_lib.base import Process
@@ -20,6 +21,8 @@ setting."""
 
 
 register_times(name="log_normal")(LogNormalTimes)
+register_times(name="logit_normal")(LogitNormalTimes)
+register_times(name="mode")(ModeTimes)
 
 
 def _serving(process: Process, *kinds: type[TimeSampler]) -> TimeSampler:

@@ -13,7 +13,7 @@ from typing import Annotated
 import torch
 from torch import Tensor
 
-from losses.weightings import Weighting, register_weighting
+from losses.weightings import Weighting, noise_to_signal, register_weighting
 from sde_lib.base import GaussianProcess
 from sde_lib.settings import Range
 
@@ -35,7 +35,7 @@ class TruncatedSNRWeighting(Weighting[GaussianProcess]):
     """max(SNR, 1) |x0 error|^2 (Salimans & Ho 2022, section 4): max(1, 1 / SNR) here."""
 
     def weight(self, process: GaussianProcess, x: Tensor, t: Tensor, std: Tensor) -> Tensor:
-        return (-process.marginal(t).log_snr).exp().clamp(min=1)
+        return noise_to_signal(process, t).clamp(min=1)
 
 
 @register_weighting(name="min_snr")

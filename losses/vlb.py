@@ -14,7 +14,8 @@ from losses.times import TimeSampler
 from models.prediction.bound import bound_term
 from models.prediction.noise_model import Output, Prediction
 from models.prediction.reverse import Variance
-from sde_lib.base import GaussianProcess, Perturbed, Process, expand
+from models.prediction.velocity import velocity_weights
+from sde_lib.base import GaussianProcess, GaussianSDE, Perturbed, Process, expand
 from sde_lib.discrete import DiscreteDiffusion
 from sde_lib.gaussian import Bins
 from sde_lib.needs import NeededProcess
@@ -46,6 +47,14 @@ def _v(process: GaussianProcess, prediction: Prediction, x0: Tensor, noisy: Pert
     return expand(m.alpha / r, x0) * noisy.eps - expand(m.sigma / r, x0) * x0 - prediction.v
 
 
+def _velocity(
+    process: GaussianSDE, prediction: Prediction, x0: Tensor, noisy: Perturbed, t: Tensor
+) -> Tensor:
+    # The state is in the target as in the output: their difference is that of v, in other units.
+    weights = velocity_weights(process.marginal(t), process.path_rates(t))
+    return _v(process, prediction, x0, noisy, t) / expand(weights.of_velocity, x0)
+
+
 def _previous(
     process: DiscreteDiffusion, prediction: Prediction, x0: Tensor, noisy: Perturbed, t: Tensor
 ) -> Tensor:
@@ -53,7 +62,15 @@ def _previous(
     return expand(process.posterior_weights(t, t - 1).of_x0, x0) * (x0 - prediction.x0)
 
 
-RESIDUALS: dict[str, Residual] = {"eps": _eps, "score": _score, "x0": _x0, "v": _v, "previous": _previous}
+RESIDUALS: dict[str, Residual] = {
+    "eps": _eps,
+    "score": _score,
+    "x0": _x0,
+    "v": _v,
+    "velocity": _velocity,
+    "reversed_velocity": _velocity,
+    "previous": _previous,
+}
 
 
 def output_error(

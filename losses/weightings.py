@@ -39,6 +39,14 @@ class Weighting(abc.ABC, Generic[NeededProcess]):
         """
 
 
+def noise_to_signal(process: GaussianProcess, t: Tensor) -> Tensor:
+    """sigma^2 / alpha^2 at ``t``, (B,): an error in x_0 is so many times that in eps, squared.
+
+    Where nothing is left of the data, and eps has no error, that of the last time that has some.
+    """
+    return (-process.marginal(t.clamp(max=process.signal_start)).log_snr).exp()
+
+
 register_weighting: Registry[Weighting] = Registry("loss weighting")
 
 
@@ -66,7 +74,7 @@ class DataWeighting(Weighting[GaussianProcess]):
     """sigma^2 / alpha^2: the squared error of the predicted data."""
 
     def weight(self, process: GaussianProcess, x: Tensor, t: Tensor, std: Tensor) -> Tensor:
-        return (-process.marginal(t).log_snr).exp()
+        return noise_to_signal(process, t)
 
 
 @register_weighting(name="v")
@@ -75,4 +83,4 @@ class VelocityWeighting(Weighting[GaussianProcess]):
     """(alpha^2 + sigma^2) / alpha^2: the squared error of the velocity (Salimans & Ho 2022, section 4)."""
 
     def weight(self, process: GaussianProcess, x: Tensor, t: Tensor, std: Tensor) -> Tensor:
-        return 1 + (-process.marginal(t).log_snr).exp()
+        return 1 + noise_to_signal(process, t)

@@ -26,7 +26,9 @@ if TYPE_CHECKING:
     from models.networks.adm import ADM, ADMSuperRes
     from models.networks.adm_encoder import ADMEncoder
     from models.networks.ddpm import DDPM
+    from models.networks.ddpm_1d import DDPM1D
     from models.networks.edm import EDMPreconditioned
+    from models.networks.mlp import MLP
     from models.networks.ncsn import NCSN
     from models.networks.ncsnpp import DDPMpp, NCSNpp
     from models.networks.ncsnv2 import NCSNv2
@@ -51,7 +53,9 @@ __all__ = [  # noqa: RUF022 - grouped
     "ADMSuperRes",
     "DDPM",
     "DDPMpp",
+    "DDPM1D",
     "EDMPreconditioned",
+    "MLP",
     "NCSN",
     "NCSNpp",
     "NCSNv2",
@@ -114,7 +118,9 @@ _NAMES = {
     "networks.adm": ("ADM", "ADMSuperRes"),
     "networks.adm_encoder": ("ADMEncoder",),
     "networks.ddpm": ("DDPM",),
+    "networks.ddpm_1d": ("DDPM1D",),
     "networks.edm": ("EDMPreconditioned",),
+    "networks.mlp": ("MLP",),
     "networks.ncsn": ("NCSN",),
     "networks.ncsnpp": ("DDPMpp", "NCSNpp"),
     "networks.ncsnv2": ("NCSNv2",),
@@ -150,6 +156,8 @@ def _register_networks() -> None:
     import models.networks.adm
     import models.networks.adm_encoder
     import models.networks.ddpm
+    import models.networks.ddpm_1d
+    import models.networks.mlp
     import models.networks.ncsn
     import models.networks.ncsnpp
     import models.networks.ncsnv2  # noqa: F401 - registers

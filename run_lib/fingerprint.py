@@ -85,7 +85,7 @@ def basis_of(
 
 def basis_of_samples(plan: SamplingPlan, splits: Iterable[str] = ()) -> Basis:
     """The same of whatever a sampler draws; of times that are stored beside a checkpoint, and of what a rule took."""
-    found = basis_of(plan.subject, task=plan.task, guide=plan.guidance.classifier, splits=splits)
+    found = basis_of(plan.subject, task=plan.task, guide=plan.guidance.guide, splits=splits)
     if plan.picked:
         found = found.with_parts(sampler=plan.picked)
     if plan.stored_grid and isinstance(plan.sampler, PCSampler):

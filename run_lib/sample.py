@@ -27,6 +27,7 @@ from run_lib.seeds import Use, stream_seed
 from run_lib.sharing.parts import Part, Parts
 from run_lib.tuning.stored_grids import with_stored_grid
 from samplers.pc import PCSampler
+from samplers.starting import starts_below
 from sde_lib.finite import NotFiniteError, finite_rows
 from sde_lib.noise import Noise
 from sde_lib.words import listed
@@ -201,6 +202,11 @@ def _sample(plan: SamplingPlan, run: Run, processes: Processes) -> None:
         f"{settings.num_samples} samples, {nfe} network evaluations each, in {seconds:.1f} s, "
         f"{plan.arithmetic.on(plan.device)}\n"
         + (f"  sampler    {plan.picked}\n" if plan.picked else "")
+        + (
+            f"  start      {below}\n"
+            if (below := starts_below(plan.sampler.start, plan.model.process))
+            else ""
+        )
         + f"  samples    {folder / 'samples.npz'}\n  picture    {folder / 'samples.png'}"
     )
     if settings.png:

@@ -20,10 +20,13 @@ from samplers.correctors.langevin import Langevin
 from samplers.correctors.none import NoneCorrector
 from samplers.editing import DDIMInversion, interpolate, sdedit, slerp
 from samplers.guidance import (
+    Autoguidance,
+    CFGPlusPlus,
     ClassifierFreeGuidance,
     ClassifierGuidance,
     DenoisedLossGuidance,
     LogProbGuidance,
+    ProjectedGuidance,
     register_denoised_loss,
     register_guidance,
     register_log_prob,
@@ -51,6 +54,7 @@ from samplers.predictors.deis import DEIS, LinearMultistep
 from samplers.predictors.dpm_solver import DPMSolverMultistep, DPMSolverSinglestep, SDEDPMSolverMultistep
 from samplers.predictors.euler_maruyama import EulerMaruyama
 from samplers.predictors.heun import Heun
+from samplers.predictors.interpolant import InterpolantSDE
 from samplers.predictors.none import NonePredictor
 from samplers.predictors.restart import Restart
 from samplers.predictors.reverse_diffusion import ReverseDiffusion
@@ -80,6 +84,7 @@ __all__ += [
     "EulerMaruyama",
     "ExponentialAdams",
     "Heun",
+    "InterpolantSDE",
     "LinearMultistep",
     "NonePredictor",
     "Restart",
@@ -106,10 +111,13 @@ __all__ += [
 ]
 # Guidance.
 __all__ += [
+    "Autoguidance",
+    "CFGPlusPlus",
     "ClassifierFreeGuidance",
     "ClassifierGuidance",
     "DenoisedLossGuidance",
     "LogProbGuidance",
+    "ProjectedGuidance",
     "register_denoised_loss",
     "register_guidance",
     "register_log_prob",

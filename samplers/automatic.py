@@ -6,17 +6,15 @@ docs/auto_sampler.md has the table and how it was found and judged.
 from __future__ import annotations
 
 import dataclasses
-import math
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from samplers.base import Predictor
 from samplers.predictors.adams import ExponentialAdams
-from samplers.predictors.ddim import DDIM
 from samplers.predictors.euler_maruyama import EulerMaruyama
 from samplers.predictors.reverse_diffusion import ReverseDiffusion
-from sde_lib.base import GaussianProcess, Process
-from sde_lib.grids import Blend, Grid, Quadratic, Uniform
+from sde_lib.base import Process
+from sde_lib.grids import Blend, Grid, Uniform
 from sde_lib.needs import serves
 from sde_lib.registry import registered_name
 
@@ -76,19 +74,8 @@ def choose(process: Process, num_steps: int) -> Chosen:
         return Chosen(
             EulerMaruyama() if serves(process, EulerMaruyama) else ReverseDiffusion(), Uniform(), known
         )
-    if not begins_with_signal(process):
-        levels = process.num_levels
-        roots = levels is None or (num_steps - 1) ** 2 < levels
-        return Chosen(DDIM(), Quadratic() if roots else Uniform(), "the first level has no signal at all")
     row = next(row for row in RULE if row.most is None or num_steps <= row.most)
     return Chosen(row.predictor, row.grid, f"the rule for {num_steps} evaluations")
-
-
-def begins_with_signal(process: Process) -> bool:
-    """Whether log(sigma/alpha) is finite at the first time: it is not where a chain's last beta is 1."""
-    if not isinstance(process, GaussianProcess):
-        return False
-    return math.isfinite(float(process.marginal(process.time([process.start])).log_snr))
 
 
 @dataclass(frozen=True)

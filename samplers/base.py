@@ -108,6 +108,11 @@ class Predictor(abc.ABC, Generic[NeededProcess]):
         """Evaluations of the network that a step takes, counted by a test; None: as many as it finds necessary."""
         return 1
 
+    @property
+    def at_pure_noise(self) -> bool:
+        """Whether a step may begin, or end, where alpha is 0; otherwise a run starts below (``samplers.starting``)."""
+        return False
+
     def check_times(self, times: Tensor) -> None:
         """Check that the times (num_steps,) fall, or rise for a predictor that encodes.
 

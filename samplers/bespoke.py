@@ -56,7 +56,7 @@ class _Shape:
         return [min(k + 1, self.memory) for k in range(self.num_steps - 1)]
 
     def times(self, free: Tensor) -> Tensor:
-        ends = self.process.time([self.process.start, self.process.t_end]).to(free.device)
+        ends = self.process.time([self.process.signal_start, self.process.t_end]).to(free.device)
         first, last = -log_ratio(self.process.marginal(ends))
         # No step vanishes: two times that fall together are no grid.
         least = 1e-4

@@ -48,6 +48,11 @@ class ODESampler:
             raise ValueError(f"unknown ODE solver {self.method!r}; known: {', '.join(TABLEAUS)}.")
         check_settings(self)
 
+    @property
+    def start(self) -> float:
+        """The time of the first state: the prior's, unless the drift, which divides by alpha, has no value there."""
+        return self.model.process.signal_start
+
     def brief(self) -> ODESampler:
         """The same to a tolerance that every step meets."""
         return replace(self, rtol=1e30, atol=1e30)
@@ -68,7 +73,7 @@ class ODESampler:
         """States at T to data."""
         process = self.model.process
         before = self.model.nfe
-        x = self._solve(z, process.T, self._end, cond)
+        x = self._solve(z, self.start, self._end, cond)
         if self.noise_removal:
             t = torch.full((len(x),), self._end, dtype=torch.float64, device=x.device)
             x = process.denoise(x, t, self.model(x, t, **cond).score)
@@ -77,9 +82,8 @@ class ODESampler:
     @torch.no_grad()
     def encode(self, x: Tensor, **cond: Any) -> SampleResult:
         """Data, taken as states at ``t_end``, to states at T."""
-        process = self.model.process
         before = self.model.nfe
-        z = self._solve(x, self._end, process.T, cond)
+        z = self._solve(x, self._end, self.start, cond)
         return SampleResult(z, self.model.nfe - before)
 
     @property

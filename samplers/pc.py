@@ -11,9 +11,10 @@ from torch import Tensor
 
 from models.base import device_of
 from models.prediction.noise_model import Model, Watched
-from samplers.automatic import begins_with_signal, choose
+from samplers.automatic import choose
 from samplers.base import Constraint, Corrector, Memory, Predictor, Step
 from samplers.correctors.none import NoneCorrector
+from samplers.starting import with_signal
 from sde_lib.base import Process
 from sde_lib.grids import Blend, Grid, LogSNR, Uniform
 from sde_lib.needs import check_needs, serves
@@ -52,12 +53,11 @@ def default_grid(process: Process) -> Grid[Any]:
     """Equal steps in log(sigma/alpha) for an SDE with a Gaussian marginal, equal steps in time where there is none.
 
     A chain, whose levels may lie too far apart for the former, takes steps that are as dense halfway between noise and
-    data as at both ends together: at equal steps in the index, UniPC's deviation is tens of percent off. One that
-    begins without signal takes those.
+    data as at both ends together: at equal steps in the index, UniPC's deviation is tens of percent off.
     """
     if process.num_levels is None:
         return LogSNR() if serves(process, LogSNR) else Uniform()
-    return Blend(0.5, 0.5, 1.6) if begins_with_signal(process) else Uniform()
+    return Blend(0.5, 0.5, 1.6)
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,8 @@ class PCSampler:
         model: predictions of a process.
         predictor: goes from one time to the next; one that encodes takes rising times.
         corrector: moves a state towards the marginal of its time.
-        times: (num_steps,), from ``sde_lib.grids``; with ``constraints.repaint`` they rise in between.
+        times: (num_steps,), from ``sde_lib.grids``; with ``constraints.repaint`` they rise in between. Where the prior
+            has no signal, a run that divides by alpha starts below (``samplers.starting``).
         n_steps_each: number of corrector steps at each time.
         corrector_first: whether the corrector runs before a prediction, at its first time (score_sde), or after it.
         noise_removal: whether the result is the estimate of clean data, E[x_0 | x_t], at the last time.
@@ -106,6 +107,7 @@ class PCSampler:
         check_needs("corrector", self.corrector, process)
         for constraint in self.constraints:
             check_needs("constraint", constraint, process)
+        object.__setattr__(self, "times", with_signal(self.times, self.model, self.predictor))
         self.predictor.check_times(self.times)
 
     @classmethod
@@ -157,6 +159,11 @@ class PCSampler:
             noise_removal,
             constraints,
         )
+
+    @property
+    def start(self) -> float:
+        """The time of the first state."""
+        return float(self.times[0])
 
     def brief(self) -> PCSampler:
         """The same at its first and its last time alone: two evaluations, for a predictor that takes one a step."""

@@ -18,6 +18,7 @@ from sde_lib.brownian import BrownianPath
 from sde_lib.chain_sde import InterpolatedChain
 from sde_lib.discrete import DiscreteDiffusion
 from sde_lib.edm import EDM
+from sde_lib.flow import Flow
 from sde_lib.gaussian import Bins
 from sde_lib.grids import (
     Blend,
@@ -29,6 +30,7 @@ from sde_lib.grids import (
     LogSNR,
     Quadratic,
     Respaced,
+    TimeShift,
     Uniform,
     register_grid,
 )
@@ -36,14 +38,20 @@ from sde_lib.integrate import Outcome, Solution, integrate, integrate_scipy
 from sde_lib.noise import Noise
 from sde_lib.registry import Registry
 from sde_lib.respacing import kept_levels
-from sde_lib.schedules import cosine_betas, geometric_sigmas, linear_betas
+from sde_lib.schedules import (
+    cosine_betas,
+    geometric_sigmas,
+    linear_betas,
+    scaled_linear_betas,
+    zero_snr_betas,
+)
 from sde_lib.settings import Range, Setting, check_settings, checked, settings_of
 from sde_lib.subvp import subVPSDE
 from sde_lib.ve import VESDE
 from sde_lib.vp import VPSDE
 
 # Forward processes.
-__all__ = ["EDM", "VESDE", "VPSDE", "DiscreteDiffusion", "InterpolatedChain", "subVPSDE"]
+__all__ = ["EDM", "VESDE", "VPSDE", "DiscreteDiffusion", "Flow", "InterpolatedChain", "subVPSDE"]
 # What a process is, for one of your own.
 __all__ += [
     "SDE",
@@ -60,7 +68,14 @@ __all__ += [
     "register_sde",
 ]
 # Noise schedules of chains.
-__all__ += ["cosine_betas", "geometric_sigmas", "kept_levels", "linear_betas"]
+__all__ += [
+    "cosine_betas",
+    "geometric_sigmas",
+    "kept_levels",
+    "linear_betas",
+    "scaled_linear_betas",
+    "zero_snr_betas",
+]
 # Time grids.
 __all__ += [
     "Blend",
@@ -72,6 +87,7 @@ __all__ += [
     "LogSNR",
     "Quadratic",
     "Respaced",
+    "TimeShift",
     "Uniform",
     "register_grid",
 ]

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from sde_lib.noise import Noise
+from sde_lib.rates import PathRates, Rates, path_rates_of, rates_of
 from sde_lib.registry import Registry
 from sde_lib.settings import check_settings
 from sde_lib.timetable import Value, mapped, tabulated
@@ -105,14 +106,6 @@ class Coefficients:
 
 
 @dataclass(frozen=True)
-class Rates:
-    """Of dx = growth x dt + diffusion dw; both shaped like the time."""
-
-    growth: Tensor
-    diffusion: Tensor
-
-
-@dataclass(frozen=True)
 class Perturbed:
     """A noisy state x = mean + std eps. Training regresses on eps: the score's target is -eps / std."""
 
@@ -155,6 +148,11 @@ class Process(abc.ABC):
     @abc.abstractmethod
     def start(self) -> float:
         """The time of the prior."""
+
+    @property
+    def signal_start(self) -> float:
+        """Where methods start that divide by alpha: the prior's time, unless alpha is 0 there."""
+        return self.start
 
     @property
     @abc.abstractmethod
@@ -358,18 +356,11 @@ class GaussianSDE(GaussianProcess, SDE):
 
     def rates(self, t: Tensor) -> Rates:
         """(log alpha)' and g, g^2 = (sigma^2)' - 2 (log alpha)' sigma^2, by automatic differentiation; as ``t``."""
+        return rates_of(self.marginal, t)
 
-        def log_alpha_and_variance(t: Tensor) -> Tensor:
-            m = self.marginal(t)
-            return torch.stack([m.alpha.log(), m.sigma**2])
-
-        # Pullbacks, not a jvp: torch's forward mode compiles decompositions, with a warning, at first use.
-        (_, variance), pullback = torch.func.vjp(log_alpha_and_variance, t.double())[:2]
-        one, zero = torch.ones_like(variance), torch.zeros_like(variance)
-        (log_alpha_rate,) = pullback(torch.stack([one, zero]))
-        (variance_rate,) = pullback(torch.stack([zero, one]))
-        g2 = variance_rate - 2 * log_alpha_rate * variance
-        return Rates(log_alpha_rate, g2.clamp(min=0).sqrt())
+    def path_rates(self, t: Tensor) -> PathRates:
+        """alpha' and sigma', of which the velocity of x_t = alpha x_0 + sigma eps is made; as ``rates``."""
+        return path_rates_of(self.marginal, t)
 
     def sde(self, x: Tensor, t: Tensor) -> Coefficients:
         """f = growth x and g, from ``rates``."""

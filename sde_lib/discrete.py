@@ -16,7 +16,13 @@ from sde_lib.base import (
     coefficients,
     register_sde,
 )
-from sde_lib.schedules import cosine_betas, geometric_sigmas, linear_betas
+from sde_lib.schedules import (
+    cosine_betas,
+    geometric_sigmas,
+    linear_betas,
+    scaled_linear_betas,
+    zero_snr_betas,
+)
 from sde_lib.settings import Range, checked
 
 
@@ -60,6 +66,7 @@ class DiscreteDiffusion(nn.Module, GaussianProcess):
             )
         self.original_levels = len(alphas) if original_levels is None else original_levels
         self._prior_std, self._closing_std = prior_std, closing_std
+        self._signal_start = len(alphas) - 1 - (len(alphas) > 1 and float(alphas[-1]) == 0)
         # Shifted by one, so that index -1 reads the clean level.
         self.register_buffer(
             "alphas", torch.cat([torch.ones_like(alphas[:1]), alphas]).double(), persistent=False
@@ -116,6 +123,11 @@ class DiscreteDiffusion(nn.Module, GaussianProcess):
         return self.num_levels - 1
 
     @property
+    def signal_start(self) -> float:
+        """The last level, or the one below where the last has no signal, as a beta of 1 leaves none."""
+        return self._signal_start
+
+    @property
     def trained(self) -> tuple[float, float]:
         return 0, self.num_levels - 1
 
@@ -169,29 +181,40 @@ def ddpm_chain(
     N: Annotated[int, Range(least=1)] = 1000,
     beta_min: Annotated[float, Range(above=0)] = 0.1,
     beta_max: Annotated[float, Range(above=0)] = 20.0,
-    schedule: Literal["linear", "cosine"] = "linear",
+    schedule: Literal["linear", "scaled_linear", "cosine"] = "linear",
+    zero_terminal_snr: bool = False,
     betas: Sequence[Annotated[float, Range(above=0, most=1)]] | None = None,
 ) -> DiscreteDiffusion:
     """The DDPM chain of N levels (Ho et al. 2020, eq. 2).
 
     Args:
         N: number of levels.
-        beta_min, beta_max: ends of the linear schedule, whose betas go from beta_min / N to beta_max / N.
-        schedule: of the betas: ``linear`` (Ho et al. 2020, section 4) or ``cosine`` (Nichol & Dhariwal 2021, eq. 17).
+        beta_min, beta_max: ends of the linear schedules, whose betas go from beta_min / N to beta_max / N.
+        schedule: of the betas: ``linear`` (Ho et al. 2020, section 4), ``scaled_linear``, whose square roots are even
+            (Rombach et al. 2022), or ``cosine`` (Nichol & Dhariwal 2021, eq. 17).
+        zero_terminal_snr: whether the schedule is rescaled to leave no signal at the last level (Lin et al. 2024).
         betas: the variance of each forward step, in place of a schedule: N values, from the least noisy level.
 
     Raises:
         ValueError: an unknown schedule, betas out of range or of another number than N.
     """
+    if zero_terminal_snr and (N < 2 or betas is not None):
+        raise ValueError(
+            f"zero_terminal_snr rescales a schedule of two levels or more; N={N} and betas "
+            f"{'are unset' if betas is None else 'are given as they are'}."
+        )
     if betas is not None:
         if len(betas) != N:
             raise ValueError(
                 f"the given betas are of {len(betas)} levels but the chain has N={N}; make them agree."
             )
         return DiscreteDiffusion.ddpm(torch.as_tensor(betas, dtype=torch.float64))
-    return DiscreteDiffusion.ddpm(
-        linear_betas(N, beta_min, beta_max) if schedule == "linear" else cosine_betas(N)
-    )
+    given = {
+        "linear": lambda: linear_betas(N, beta_min, beta_max),
+        "scaled_linear": lambda: scaled_linear_betas(N, beta_min, beta_max),
+        "cosine": lambda: cosine_betas(N),
+    }[schedule]()
+    return DiscreteDiffusion.ddpm(zero_snr_betas(given) if zero_terminal_snr else given)
 
 
 @register_sde(name="smld")

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sde_lib.base import GaussianProcess, Process
+from sde_lib.base import SDE, GaussianProcess, Process
 from sde_lib.discrete import DiscreteDiffusion
 from sde_lib.needs import NeededProcess, declare_needs
 from sde_lib.registry import Registry
@@ -37,9 +37,13 @@ class Grid(abc.ABC, Generic[NeededProcess]):
     def __post_init__(self) -> None:
         check_settings(self)
 
+    def first(self, process: NeededProcess) -> float:
+        """The time that comes first: that of the prior."""
+        return process.start
+
     @abc.abstractmethod
     def place(self, process: NeededProcess, u: Tensor) -> Tensor:
-        """Times for ``u`` rising from 0 (``start``) to 1 (``t_end``); real-valued also on a chain."""
+        """Times for ``u`` rising from 0 (the first) to 1 (``t_end``); real-valued also on a chain."""
 
     def times(self, process: NeededProcess, num_steps: int) -> Tensor:
         """The grid: (num_steps,), strictly falling, float64 or (chain) int64, on the device of the process.
@@ -50,7 +54,7 @@ class Grid(abc.ABC, Generic[NeededProcess]):
         if num_steps < 1:
             raise ValueError(f"a sampler takes at least 1 step, got {num_steps}.")
         times = self.place(process, _even(num_steps, process.device))
-        times[0] = process.start
+        times[0] = self.first(process)
         if num_steps > 1:
             times[-1] = process.t_end
         return distinct(process.time(times), type(self).__name__)
@@ -73,6 +77,18 @@ def distinct(times: Tensor, name: str) -> Tensor:
             f"take fewer steps or the uniform grid."
         )
     return times
+
+
+class LevelGrid(Grid[GaussianProcess]):
+    """A grid that is placed by log(sigma/alpha), and so begins where that is finite."""
+
+    def first(self, process: GaussianProcess) -> float:
+        """The prior's time, unless alpha is 0 there."""
+        return process.signal_start
+
+    def ends(self, process: GaussianProcess) -> Tensor:
+        """log(sigma/alpha) of the first time and of ``t_end``, (2,)."""
+        return process.marginal(process.time([process.signal_start, process.t_end])).log_snr / -2
 
 
 register_grid: Registry[Grid] = Registry("time grid")
@@ -99,17 +115,17 @@ class Quadratic(Grid[Process]):
 
 @register_grid(name="log_snr")
 @dataclass(frozen=True)
-class LogSNR(Grid[GaussianProcess]):
+class LogSNR(LevelGrid):
     """Equal steps in log(sigma/alpha) (Lu et al. 2022, section 3.2)."""
 
     def place(self, process: GaussianProcess, u: Tensor) -> Tensor:
-        ends = process.marginal(process.time([process.start, process.t_end])).log_snr / -2
+        ends = self.ends(process)
         return process.time_of((ends[0] + u * (ends[1] - ends[0])).exp())
 
 
 @register_grid
 @dataclass(frozen=True)
-class Karras(Grid[GaussianProcess]):
+class Karras(LevelGrid):
     """Equal steps in (sigma/alpha)^(1/rho) (Karras et al. 2022, eq. 5).
 
     Args:
@@ -119,9 +135,7 @@ class Karras(Grid[GaussianProcess]):
     rho: Annotated[float, Range(above=0)] = 7.0
 
     def place(self, process: GaussianProcess, u: Tensor) -> Tensor:
-        ends = (
-            process.marginal(process.time([process.start, process.t_end])).log_snr / (-2 * self.rho)
-        ).exp()
+        ends = (self.ends(process) / self.rho).exp()
         return process.time_of((ends[0] + u * (ends[1] - ends[0])) ** self.rho)
 
 
@@ -139,7 +153,7 @@ class Cosine(Grid[GaussianProcess]):
 
 @register_grid
 @dataclass(frozen=True)
-class Blend(Grid[GaussianProcess]):
+class Blend(LevelGrid):
     """A share of the steps about one level, the others equal in log(sigma/alpha).
 
     The density of steps in l = log(sigma/alpha) is
@@ -161,7 +175,7 @@ class Blend(Grid[GaussianProcess]):
     width: Annotated[float, Range(above=0)] = 1.0
 
     def place(self, process: GaussianProcess, u: Tensor) -> Tensor:
-        ends = process.marginal(process.time([process.start, process.t_end])).log_snr / -2
+        ends = self.ends(process)
         far, near = self._passed(ends)
 
         def share(log_ratio: Tensor) -> Tensor:
@@ -181,11 +195,13 @@ class Blend(Grid[GaussianProcess]):
         return torch.atan(torch.tanh((log_ratio - math.log(self.level)) / (2 * self.width)))
 
     def times(self, process: GaussianProcess, num_steps: int) -> Tensor:
-        levels = process.num_levels
-        if levels is None or num_steps > levels or num_steps < 2:
+        if process.num_levels is None or num_steps < 2:
+            return super().times(process, num_steps)
+        levels = int(self.first(process)) + 1
+        if num_steps > levels:
             return super().times(process, num_steps)
         placed = process.time(self.place(process, _even(num_steps, process.device)))
-        placed[0], placed[-1] = process.start, process.t_end
+        placed[0], placed[-1] = self.first(process), process.t_end
         k = torch.arange(num_steps, device=placed.device)
         # From the clean end up, one level apart or more; then down from the noisy end, where there is no more room.
         apart = torch.cummax(placed.flip(0) - k, 0).values + k
@@ -194,7 +210,7 @@ class Blend(Grid[GaussianProcess]):
 
 @register_grid
 @dataclass(frozen=True)
-class Density(Grid[GaussianProcess]):
+class Density(LevelGrid):
     """Steps in log(sigma/alpha) whose density has a piecewise linear logarithm: what ``samplers.pilot``
     optimises.
 
@@ -209,6 +225,7 @@ class Density(Grid[GaussianProcess]):
     def like(cls, grid: Grid[GaussianProcess], process: GaussianProcess, levels: int) -> Density:
         """The density of another grid's steps, read at ``levels`` levels; the first value is zero."""
         placed = grid.place(process, _even(4097, process.device))
+        placed = placed.clamp(max=process.signal_start)
         logs = -process.marginal(process.time(placed)).log_snr / 2
         # A chain's times fall in runs on one level each: a run counts as its middle.
         position, first, counts = np.unique(
@@ -238,8 +255,29 @@ class Density(Grid[GaussianProcess]):
         above = torch.searchsorted(share, u).clamp(1, len(fine) - 1)
         part = (u - share[above - 1]) / (share[above] - share[above - 1])
         position = torch.lerp(fine[above - 1], fine[above], part)
-        ends = process.marginal(process.time([process.start, process.t_end])).log_snr / -2
+        ends = self.ends(process)
         return process.time_of((ends[0] + position * (ends[1] - ends[0])).exp())
+
+
+@register_grid(name="time_shift")
+@dataclass(frozen=True)
+class TimeShift(Grid[SDE]):
+    """t = T shift r / (1 + (shift - 1) r) for equal steps in t before the shift, r = t / T (Esser et al. 2024, eq. 23).
+
+    On the straight path of ``flow`` sigma/alpha is multiplied by ``shift``. Images of n times as many pixels hide as
+    much at sqrt(n) times the noise: shift is the square root of the ratio of their numbers of pixels.
+
+    Args:
+        shift: more than 1 takes more of the steps at noisy times, less than 1 at clean ones; 1 is ``uniform``.
+    """
+
+    shift: Annotated[float, Range(above=0)] = 3.0
+
+    def place(self, process: SDE, u: Tensor) -> Tensor:
+        end = process.t_end / process.T
+        end = end / (self.shift - (self.shift - 1) * end)  # which is shifted to t_end
+        r = 1 + u * (end - 1)
+        return process.T * self.shift * r / (1 + (self.shift - 1) * r)
 
 
 @register_grid

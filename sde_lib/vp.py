@@ -8,7 +8,8 @@ from typing import Annotated
 import torch
 from torch import Tensor
 
-from sde_lib.base import GaussianSDE, Marginal, Rates, register_sde
+from sde_lib.base import GaussianSDE, Marginal, register_sde
+from sde_lib.rates import Rates
 from sde_lib.settings import Range
 
 

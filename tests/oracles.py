@@ -18,7 +18,7 @@ import scipy.linalg
 import torch
 from torch import Tensor
 
-from sde_lib import VESDE, VPSDE, DiscreteDiffusion, Noise, Process, subVPSDE
+from sde_lib import VESDE, VPSDE, DiscreteDiffusion, Flow, Noise, Process, subVPSDE
 from sde_lib.edm import EDM
 from sde_lib.schedules import cosine_betas, geometric_sigmas, linear_betas
 
@@ -30,7 +30,8 @@ class Oracle:
     """A Gaussian process in scalars.
 
     ``drift`` (f of dx = f x dt + g dw) and ``diffusion`` (g) are None on a chain; ``ratio`` is
-    alpha_t^2 / alpha_{t-dt}^2 over one of 1000 levels.
+    alpha_t^2 / alpha_{t-dt}^2 over one of 1000 levels. ``signal`` is where methods start that divide by alpha, infinite
+    where they start like others.
     """
 
     alpha: Callable[[float], float]
@@ -41,6 +42,12 @@ class Oracle:
     end: float
     drift: Callable[[float], float] | None = None
     diffusion: Callable[[float], float] | None = None
+    signal: float = math.inf
+
+    @property
+    def last(self) -> float:
+        """The noisiest time of a finite drift."""
+        return min(self.start, self.signal)
 
 
 def beta(t: float) -> float:
@@ -112,6 +119,29 @@ EDM_80 = Oracle(
 )
 
 
+def path_oracle(alpha: Callable[[float], float], growth: Callable[[float], float]) -> Oracle:
+    """Of a path from data at 0 to noise at 1, growth = alpha' / alpha; g^2 = 2 sigma sigma' - 2 growth sigma^2."""
+    sigma = lambda t: alpha(1 - t)  # noqa: E731 - both paths run alike from either end
+    rate = lambda t: -growth(1 - t) * alpha(1 - t)  # noqa: E731 - sigma'
+    return Oracle(
+        alpha=alpha,
+        sigma=sigma,
+        ratio=lambda t: (alpha(t) / alpha(max(t - 1 / LEVELS, 0))) ** 2,
+        prior_std=1.0,
+        start=1.0,
+        end=1e-3,
+        drift=growth,
+        diffusion=lambda t: math.sqrt(2 * sigma(t) * rate(t) - 2 * growth(t) * sigma(t) ** 2),
+        signal=0.9995,
+    )
+
+
+STRAIGHT = path_oracle(lambda t: 1 - t, lambda t: -1 / (1 - t))
+COSINE_PATH = path_oracle(
+    lambda t: math.sin(math.pi / 2 * (1 - t)), lambda t: -math.pi / 2 * math.tan(math.pi / 2 * t)
+)
+
+
 def ddpm_oracle(betas: np.ndarray) -> Oracle:
     """alpha_bar by the recursion, in extended precision; index -1 is clean."""
     kept = np.concatenate([[1.0], np.cumprod(1 - betas.astype(np.longdouble))])
@@ -158,8 +188,9 @@ class Case:
     oracle: Oracle
 
     def times(self, count: int) -> list[float]:
-        """The uniform grid, noisy to clean, as the chain or the SDE has it."""
+        """The uniform grid, noisy to clean, as the chain or the SDE has it, from where exact scores begin."""
         grid = np.linspace(self.oracle.start, self.oracle.end, count)
+        grid[0] = self.oracle.last
         return list(np.rint(grid)) if isinstance(self.process, DiscreteDiffusion) else list(grid)
 
 
@@ -168,11 +199,13 @@ CASES: dict[str, Case] = {
     "subvp": Case(subVPSDE(), SUBVP),
     "ve": Case(VESDE(), VE),
     "edm": Case(EDM(), EDM_80),
+    "flow": Case(Flow(), STRAIGHT),
+    "flow_cosine": Case(Flow(path="cosine"), COSINE_PATH),
     "ddpm": Case(DiscreteDiffusion.ddpm(linear_betas(LEVELS)), ddpm_oracle(LINEAR_BETAS)),
     "ddpm_cosine": Case(DiscreteDiffusion.ddpm(cosine_betas(LEVELS)), ddpm_oracle(COSINE_BETAS)),
     "smld": Case(DiscreteDiffusion.smld(geometric_sigmas(LEVELS)), SMLD),
 }
-SDES = ["vp", "subvp", "ve", "edm"]
+SDES = ["vp", "subvp", "ve", "edm", "flow", "flow_cosine"]
 CHAINS = ["ddpm", "ddpm_cosine", "smld"]
 
 
@@ -226,6 +259,15 @@ def euler_maruyama(data: Data, o: Oracle, t: float, s: float, *, flow: bool = Fa
     dt, g2 = t - s, o.diffusion(t) ** 2
     share, fresh = (0.5, 0.0) if flow else (1.0, math.sqrt(g2 * dt))
     return from_score(data, o, t, x=1 - o.drift(t) * dt, score=share * g2 * dt, g=fresh)
+
+
+def interpolant(data: Data, o: Oracle, t: float, s: float) -> Affine:
+    """Ma et al. 2024, eq. 4-5, with w = sigma / 2: drift f x - (g^2 + w) score / 2 and sqrt(w) noise."""
+    assert o.drift is not None
+    assert o.diffusion is not None
+    dt, w = t - s, 0.5 * o.sigma(t)
+    score = 0.5 * (o.diffusion(t) ** 2 + w) * dt
+    return from_score(data, o, t, x=1 - o.drift(t) * dt, score=score, g=math.sqrt(w * dt))
 
 
 def _step(o: Oracle, t: float, s: float) -> tuple[float, float]:

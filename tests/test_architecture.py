@@ -51,7 +51,7 @@ STOREYS: dict[str, list[set[str]]] = {
     "samplers": [
         {"base", "operators", "guidance"},
         {"predictors", "correctors"},
-        {"automatic"},
+        {"automatic", "starting"},
         {"pc"},
         {"constraints", "inverse", "ode"},
         {"score_sde"},

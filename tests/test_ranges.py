@@ -100,9 +100,11 @@ SETTINGS = {
         adm.channel_mult adm_encoder.channel_mult adm_superres.channel_mult
     """,
     "[1, 1024]": """
+        ddpm_1d.channel_mult
         ddpm.channel_mult ddpmpp.channel_mult ncsnpp.channel_mult
     """,
     "[1, inf)": """
+        ddpm_1d.attention_resolutions flow.N
         pca.components
         fast.images own.images
         adm.attention_resolutions adm_encoder.attention_resolutions adm_superres.attention_resolutions
@@ -115,12 +117,15 @@ SETTINGS = {
         variational.steps variational.batch_size crop.crop_padding
     """,
     "[0, 1)": """
+        ddpm_1d.dropout flow.t_min
         adm.dropout adm_encoder.dropout adm_superres.dropout ddpm.dropout ddpmpp.dropout ncsnpp.dropout
         subvpsde.t_min vesde.t_min vpsde.t_min diffusion.label_dropout superres.label_dropout adam.beta1
         adam.beta2 adam_w.beta1 adam_w.beta2 folder.test_fraction npy.test_fraction npz.test_fraction
         zip.test_fraction r_adam.beta1 r_adam.beta2 sgd.momentum
     """,
     "(0, inf)": """
+        flow.label_scale gaussian_modes.spread gaussian_modes.noise rings.noise swiss_roll.noise two_moons.noise
+        logit_normal.logit_std time_shift.shift projected.radius
         mmd.bandwidth mmd.scale
         ncsnv2_128.sigma_min ncsnv2_128.sigma_max ncsnv2_256.sigma_min ncsnv2_256.sigma_max
         ncsnv2_64.sigma_min ncsnv2_64.sigma_max ddpm.beta_min ddpm.beta_max edm.sigma_min edm.sigma_max
@@ -136,6 +141,7 @@ SETTINGS = {
         ddpm.betas importance.uniform_share sdedit.strength adaptive_sde.safety cooldown.cooldown
     """,
     "[0, inf)": """
+        interpolant_sde.strength
         adam.eps adam.weight_decay adam_w.eps adam_w.weight_decay constant.warmup cosine.warmup
         linear.warmup heun.churn_low sa_solver.tau sa_solver.tau_low fourier.centre mask_box.top
         mask_box.left mri.centre box.top box.left repaint.above bpd.num_images p2.p2_gamma r_adam.eps
@@ -146,6 +152,7 @@ SETTINGS = {
         adams.order
     """,
     "[0, 1]": """
+        cfg_plus_plus.scale projected.eta
         edm.augment_p edm.augment_turn blend.share
         ddim.eta classifier_free.rescale mask_random.fraction random.fraction
     """,
@@ -162,6 +169,7 @@ SETTINGS = {
         heun.churn
     """,
     "[0, inf]": """
+        autoguidance.interval cfg_plus_plus.interval projected.interval
         heun.churn_high classifier.interval classifier_free.interval
     """,
     "[0, 5]": """
@@ -171,13 +179,16 @@ SETTINGS = {
         sa_solver.tau_high
     """,
     "(0, 1)": """
+        flow.signal_start
         neighbours.quantile
         ald.snr langevin.snr blur.tolerance deblur.tolerance
     """,
     "(-inf, inf)": """
+        autoguidance.scale projected.scale
         classifier.scale classifier_free.scale
     """,
     "[1, 4096]": """
+        ddpm_1d.channels ddpm_1d.head_channels mlp.channels
         adm.channels adm.num_head_channels adm.norm_groups adm_encoder.channels
         adm_encoder.num_head_channels adm_encoder.norm_groups adm_superres.channels
         adm_superres.num_head_channels adm_superres.norm_groups ddpm.channels ddpm.head_channels
@@ -185,6 +196,7 @@ SETTINGS = {
         ncsnv2_64.channels variational.width
     """,
     "[1, 256]": """
+        ddpm_1d.num_res_blocks mlp.num_res_blocks
         adm.num_res_blocks adm_encoder.num_res_blocks adm_superres.num_res_blocks ddpm.num_res_blocks
         ddpmpp.num_res_blocks ncsnpp.num_res_blocks
     """,
@@ -192,6 +204,7 @@ SETTINGS = {
         superres.low_res_size
     """,
     "[1, 100000000]": """
+        checkerboard.num_draws gaussian_modes.num_draws rings.num_draws swiss_roll.num_draws two_moons.num_draws
         exact.num_draws
     """,
     "[1, 100000]": """
@@ -205,14 +218,19 @@ SETTINGS = {
         pc.trajectory
     """,
     "[1, 10000]": """
+        gaussian_modes.num_modes rings.num_rings
         sampling.repeats
         gaussian.probes hutch++.rank hutch++.probes rademacher.probes
     """,
     "[2, 10000]": """
+        checkerboard.squares
         interpolate.frames
     """,
     "[2, 100000000]": """
         sampling.num_samples
+    """,
+    "[-1, 1.7519383938841089]": """
+        mode.mode_scale
     """,
     "[2, 1000000]": """
         both.levels vlb.levels fast.steps
@@ -234,6 +252,8 @@ DEFAULTS = {
     "weighting edm": {"sigma_data": 0.5},
     "times importance": {"history": 10, "uniform_share": 0.001},
     "times log_normal": {"P_mean": -1.2, "P_std": 1.2},
+    "times logit_normal": {"logit_mean": 0.0, "logit_std": 1.0},
+    "times mode": {"mode_scale": 1.29},
     "method ode": {"rtol": 1e-5, "atol": 1e-5, "ode_method": "dopri5", "noise_removal": True},
     "method pc": {"num_steps": None, "respacing": None, "n_steps_each": 1, "corrector_first": True,
                   "noise_removal": True, "trajectory": 0},

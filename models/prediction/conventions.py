@@ -30,6 +30,7 @@ from sde_lib.base import GaussianProcess, Process, register_sde
 from sde_lib.chain_sde import InterpolatedChain
 from sde_lib.discrete import DiscreteDiffusion
 from sde_lib.edm import EDM
+from sde_lib.flow import Flow
 from sde_lib.registry import Registry
 from sde_lib.schedules import geometric_sigmas, linear_betas
 from sde_lib.subvp import subVPSDE
@@ -142,6 +143,16 @@ def edm(process: EDM, continuous: bool) -> Convention:
     if not continuous:
         raise ValueError("EDM has no discrete chain: set training.continuous=True.")
     return same(Setting(process, NoiseLevel(process), "x0"))
+
+
+@register_convention(name="flow")
+def flow(process: Flow, continuous: bool) -> Convention:
+    """Networks are fed the time, from data or from noise, and give the velocity in that direction."""
+    if not continuous:
+        raise ValueError("flow has no discrete chain: set training.continuous=True.")
+    from_noise = process.time_from == "noise"
+    output: Output = "reversed_velocity" if from_noise else "velocity"
+    return same(Setting(process, Time(process, process.label_scale, from_noise), output))
 
 
 @register_convention(name="ddpm")

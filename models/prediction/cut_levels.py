@@ -14,6 +14,7 @@ from models.prediction.time_encoding import TimeEncoding
 from sde_lib.base import GaussianSDE, Marginal
 from sde_lib.discrete import DiscreteDiffusion
 from sde_lib.needs import serves
+from sde_lib.rates import PathRates
 
 
 class TimeOfLevel(TimeEncoding):
@@ -37,6 +38,9 @@ class TimeOfLevel(TimeEncoding):
 
     def marginal(self, t: Tensor) -> Marginal:
         return self.chain.marginal(t)
+
+    def path_rates(self, t: Tensor) -> PathRates | None:
+        return self.time.path_rates(self.times[t])
 
 
 class CutLevels:
@@ -68,7 +72,7 @@ class CutLevels:
             raise ValueError(
                 f"levels are cut from a GaussianSDE, and {type(process).__name__} is none; it has no bound."
             )
-        ends = process.marginal(process.time([process.t_end, process.start]))
+        ends = process.marginal(process.time([process.t_end, process.signal_start]))
         first, last = ends.log_snr.tolist()
         if self.last_noise is not None:
             first = -2 * math.log(self.last_noise)

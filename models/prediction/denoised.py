@@ -42,6 +42,10 @@ class Denoised(Model):
     def nfe(self) -> int:
         return self.model.nfe
 
+    @property
+    def at_pure_noise(self) -> bool:
+        return self.model.at_pure_noise
+
     def forward(self, x: Tensor, t: Tensor, **cond: Any) -> Prediction:
         p: Prediction = self.model(x, t, **cond)
         return replace(p, output=self.transform(p.x0), kind="x0")

@@ -6,6 +6,7 @@ evaluation seen as any of them. With x_t = alpha x0 + sigma eps and r^2 = alpha^
     score = -eps / sigma,    v = (alpha eps - sigma x0) / r,
 
 so that v is Salimans & Ho's (2022) for VP (r = 1) and stays of unit scale for every other process.
+The velocity of flow matching is such a v times a number, plus the state times another (``models.prediction.velocity``).
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from torch import Tensor, nn
 from models.base import Evaluate
 from models.prediction.time_encoding import TimeEncoding
 from models.prediction.variances import LearnedVariance, VarianceOutput, check_variance_output, split_output
+from models.prediction.velocity import VELOCITIES
 from sde_lib.base import GaussianProcess, coefficients
 from sde_lib.discrete import DiscreteDiffusion
 from sde_lib.needs import GivenProcess
@@ -30,8 +32,9 @@ from sde_lib.timetable import tabulated
 View = Literal["eps", "x0", "score", "v"]
 """A way to look at a prediction."""
 
-Output = Literal["eps", "x0", "score", "v", "previous"]
-"""What a network's output means; "previous" is the mean of x_{t-1} given x_t, on a chain."""
+Output = Literal["eps", "x0", "score", "v", "velocity", "reversed_velocity", "previous"]
+"""What a network's output means; "velocity" is d x_t / dt, from data to noise, and "reversed_velocity" -d x_t / dt, of
+an SDE; "previous" is the mean of x_{t-1} given x_t, on a chain."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,8 @@ class Prediction:
     ``alpha`` and ``sigma`` are shaped to multiply ``x``; None where the process has no Gaussian
     marginal, whose predictions have a score and no other view. ``variance`` is what the network says of
     the variance of its reverse step; None where it says nothing. ``mean_gradient``, shaped like ``x``, moves
-    the mean of the reverse step by itself times that variance; None: it does not.
+    the mean of the reverse step by itself times that variance; None: it does not. ``renoise``, shaped like ``x``,
+    is the noise that a step of DDIM puts back; None: that of the prediction.
     """
 
     x: Tensor
@@ -51,6 +55,7 @@ class Prediction:
     kind: View
     variance: LearnedVariance | None = None
     mean_gradient: Tensor | None = None
+    renoise: Tensor | None = None
 
     def _level(self) -> tuple[Tensor, Tensor]:
         if self.alpha is None or self.sigma is None:
@@ -126,6 +131,7 @@ class Prediction:
             kind=self.kind,
             variance=self.variance and replace(self.variance, values=self.variance.values[rows]),
             mean_gradient=of(self.mean_gradient),
+            renoise=of(self.renoise),
         )
 
     def detached(self) -> Prediction:
@@ -136,6 +142,7 @@ class Prediction:
             output=self.output.detach(),
             variance=self.variance and replace(self.variance, values=self.variance.values.detach()),
             mean_gradient=None if self.mean_gradient is None else self.mean_gradient.detach(),
+            renoise=None if self.renoise is None else self.renoise.detach(),
         )
 
     def plus_score(self, gradient: Tensor) -> Prediction:
@@ -170,6 +177,11 @@ class Model(nn.Module, abc.ABC, Generic[GivenProcess]):
     @abc.abstractmethod
     def nfe(self) -> int:
         """Network evaluations of a batch so far."""
+
+    @property
+    def at_pure_noise(self) -> bool:
+        """Whether its predictions have every view where alpha is 0, as those of x0 and v have."""
+        return False
 
     @contextlib.contextmanager
     def counting_anew(self) -> Iterator[None]:
@@ -220,6 +232,10 @@ class Given(Model[GivenProcess]):
     def nfe(self) -> int:
         return self.model.nfe
 
+    @property
+    def at_pure_noise(self) -> bool:
+        return self.model.at_pure_noise
+
     def forward(self, x: Tensor, t: Tensor, **cond: Any) -> Prediction:
         prediction: Prediction = self.model(x, t, **self.cond, **cond)
         return prediction
@@ -240,6 +256,10 @@ class Watched(Model[GivenProcess]):
     @property
     def nfe(self) -> int:
         return self.model.nfe
+
+    @property
+    def at_pure_noise(self) -> bool:
+        return self.model.at_pure_noise
 
     def forward(self, x: Tensor, t: Tensor, **cond: Any) -> Prediction:
         prediction: Prediction = self.model(x, t, **cond)
@@ -273,6 +293,11 @@ class NoiseModel(Model[GivenProcess]):
             raise ValueError(f"a network outputs one of {', '.join(get_args(Output))}; got {output!r}.")
         if output == "previous" and not isinstance(process, DiscreteDiffusion):
             raise ValueError("a network that outputs the previous state needs a chain: training.sde='ddpm'.")
+        if output in VELOCITIES and time.path_rates(process.time([process.t_end])) is None:
+            raise ValueError(
+                f"a network that outputs the {output} needs an SDE with a Gaussian marginal, such as "
+                f"training.sde='flow'; {type(process).__name__} is none."
+            )
         if output != "score" and not isinstance(process, GaussianProcess):
             raise ValueError(
                 f"{type(process).__name__} has no Gaussian marginal, so a network of it outputs the score: "
@@ -285,6 +310,10 @@ class NoiseModel(Model[GivenProcess]):
     @property
     def nfe(self) -> int:
         return self._evaluations
+
+    @property
+    def at_pure_noise(self) -> bool:
+        return self.output in ("x0", "v", *VELOCITIES)
 
     def forward(self, x: Tensor, t: Tensor, **cond: Any) -> Prediction:
         self._evaluations += 1
@@ -299,6 +328,9 @@ class NoiseModel(Model[GivenProcess]):
         if self.output == "previous":
             assert isinstance(self.process, DiscreteDiffusion)  # checked when the model is built
             output, kind = self.process.data_of_previous(output, x, t), "x0"
+        elif self.output == "velocity" or self.output == "reversed_velocity":
+            w = coefficients(x, VELOCITIES[self.output], self.time, t)
+            output, kind = torch.addcmul(w.of_x * x, w.of_velocity, output), "v"
         else:
             kind = self.output
         level = coefficients(x, self.time.marginal, t)

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from sde_lib.base import GaussianProcess, Marginal, Process
 from sde_lib.chain_sde import InterpolatedChain
 from sde_lib.discrete import DiscreteDiffusion
+from sde_lib.rates import PathRates
 
 
 class TimeEncoding(nn.Module, abc.ABC):
@@ -28,6 +29,10 @@ class TimeEncoding(nn.Module, abc.ABC):
     @abc.abstractmethod
     def marginal(self, t: Tensor) -> Marginal | None:
         """The noise level that the output refers to; None where the process has no Gaussian marginal."""
+
+    def path_rates(self, t: Tensor) -> PathRates | None:
+        """alpha' and sigma' there, which the velocity of flow matching has in it; None where time is discrete."""
+        return None
 
     def rescaled(self) -> TimeEncoding:
         """The same labels rescaled to a chain of 1000 levels (ADM's ``rescale_timesteps``).
@@ -45,23 +50,32 @@ class TimeEncoding(nn.Module, abc.ABC):
         return None
 
 
+def _path_rates(process: Process, t: Tensor) -> PathRates | None:
+    rates: Callable[[Tensor], PathRates] | None = getattr(process, "path_rates", None)
+    return rates(t) if rates else None
+
+
 class Time(TimeEncoding):
-    """Labels ``scale * t``: 999 t for VP and subVP networks of score_sde (continuous training).
+    """Labels ``scale * t``: 999 t for VP and subVP networks of score_sde (continuous training); or, counted from noise,
+    ``scale * (start - t)``.
 
     Serves any process. A process without a Gaussian marginal has predictions with a score alone.
     """
 
-    def __init__(self, process: Process, scale: float = 1.0) -> None:
+    def __init__(self, process: Process, scale: float = 1.0, from_noise: bool = False) -> None:
         super().__init__()
-        self.process, self.scale = process, scale
+        self.process, self.scale, self.from_noise = process, scale, from_noise
 
     def labels(self, t: Tensor) -> Tensor:
-        return t * self.scale
+        return (self.process.start - t if self.from_noise else t) * self.scale
 
     def marginal(self, t: Tensor) -> Marginal | None:
         # Asked each time: a process that is moved to another device is another object.
         level: Callable[[Tensor], Marginal] | None = getattr(self.process, "marginal", None)
         return level(t) if level else None
+
+    def path_rates(self, t: Tensor) -> PathRates | None:
+        return _path_rates(self.process, t)
 
 
 class NoiseLevel(TimeEncoding):
@@ -76,6 +90,9 @@ class NoiseLevel(TimeEncoding):
 
     def marginal(self, t: Tensor) -> Marginal:
         return self.process.marginal(t)
+
+    def path_rates(self, t: Tensor) -> PathRates | None:
+        return _path_rates(self.process, t)
 
 
 class ChainIndex(TimeEncoding):
@@ -138,6 +155,9 @@ class FractionalIndex(TimeEncoding):
 
     def marginal(self, t: Tensor) -> Marginal:
         return self.process.marginal(t)
+
+    def path_rates(self, t: Tensor) -> PathRates | None:
+        return self.process.path_rates(t)
 
 
 class LevelOfTime(TimeEncoding):

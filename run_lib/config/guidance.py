@@ -6,11 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from models.prediction.classifier import Classifier
+from torch import nn
+
 from models.prediction.noise_model import Model, NoiseModel
 from run_lib.config.classifier import build_classifier
 from run_lib.config.components import Chosen
 from run_lib.config.configuration import Configuration
+from run_lib.config.guide import build_guide
 from run_lib.config.subject import Subject, label_dropout
 from run_lib.training.labels import RequestedClasses
 from samplers.guidance import register_denoised_loss, register_log_prob
@@ -26,14 +28,14 @@ class Guidance:
         requested: the classes that samples are asked for.
         likelihood_of: what the flow's likelihood is the likelihood of; empty for p(x).
         bound_of: the same of the variational bound, which sees the model without guidance.
-        classifier: that guides it; None: none does.
+        guide: the further network that guides it, a classifier or a worse model; None: there is none.
     """
 
     model: Model
     requested: RequestedClasses
     likelihood_of: str = ""
     bound_of: str = ""
-    classifier: Classifier | None = None
+    guide: nn.Module | None = None
 
 
 def build_guidance(configuration: Configuration, subject: Subject) -> Guidance:
@@ -47,23 +49,29 @@ def build_guidance(configuration: Configuration, subject: Subject) -> Guidance:
     chosen, classes = configuration.choose("guidance"), config.model.num_classes
     context: dict[str, Any] = {"model": model, "conditional": classes > 0}
     if "null_label" in chosen.takes:
-        _check_null_label(configuration, model)
+        _check_null_label(configuration, model, chosen.name)
         context["null_label"] = classes
     if chosen.name in register_log_prob:
         context["log_prob"] = register_log_prob[chosen.name]
     if chosen.name in register_denoised_loss:
         context["loss"] = register_denoised_loss[chosen.name]
-    guide: Classifier | None = None
+    guide: nn.Module | None = None
     numbering = subject.data.numbering
     if "classifier" in chosen.takes:
         classifier = build_classifier(configuration, model, subject.data)
         context["classifier"] = guide = classifier.model
         _check_shift(configuration, chosen.settings)
         classes, numbering = classifier.num_classes, numbering.agreed(classifier.numbering)
+    if "guide" in chosen.takes:
+        worse = build_guide(configuration, model, subject.data)
+        guide = worse.model.network
+        context |= {"guide": worse.model, "told": worse.num_classes > 0}
+    if chosen.name == "cfg_plus_plus":
+        _check_ddim(configuration)
     guided: Model = model if chosen.name == "none" else chosen.build(**context)
     labels = _labels(config.guidance.labels, classes, config.training.task)
     requested = RequestedClasses(classes, labels, numbering)
-    return Guidance(guided, requested, *_meanings(configuration, chosen, classes), classifier=guide)
+    return Guidance(guided, requested, *_meanings(configuration, chosen, classes), guide=guide)
 
 
 def build_request(configuration: Configuration) -> RequestedClasses:
@@ -72,15 +80,15 @@ def build_request(configuration: Configuration) -> RequestedClasses:
     return RequestedClasses(classes, tuple(range(classes)))
 
 
-def _check_null_label(configuration: Configuration, model: NoiseModel) -> None:
+def _check_null_label(configuration: Configuration, model: NoiseModel, name: str) -> None:
     if not configuration.values.model.num_classes:
         raise ValueError(
-            "guidance.name='classifier_free' needs a network with classes: set model.num_classes and "
+            f"guidance.name={name!r} needs a network with classes: set model.num_classes and "
             "training.label_dropout, and train."
         )
     if not (label_dropout(configuration) or model.network.null_label):
         raise ValueError(
-            "guidance.name='classifier_free' needs a network that was trained with labels dropped: train with "
+            f"guidance.name={name!r} needs a network that was trained with labels dropped: train with "
             "training.label_dropout (0.1, say), which is now 0."
         )
 
@@ -93,6 +101,15 @@ def _check_shift(configuration: Configuration, settings: Mapping[str, Any]) -> N
         raise ValueError(
             "guidance.shift='mean' moves the mean of an ancestral step: set sampling.method='pc' and "
             "sampling.predictor='ancestral_sampling', or guidance.shift='score'."
+        )
+
+
+def _check_ddim(configuration: Configuration) -> None:
+    sampling = configuration.values.sampling
+    if sampling.method != "pc" or snake_case(sampling.predictor) != "ddim":
+        raise ValueError(
+            "guidance.name='cfg_plus_plus' puts back noise of its own in a step of ddim: set sampling.method='pc' and "
+            "sampling.predictor='ddim', or guidance.name='classifier_free'."
         )
 
 
@@ -131,7 +148,9 @@ def _meanings(configuration: Configuration, chosen: Chosen, classes: int) -> tup
         return bound, bound
     if name == "classifier" and scale == 1 and not config.model.num_classes and interval is None:
         return f"{guided}: p(x | labels) as far as the classifier is the model's own", bound
-    if name == "classifier_free" and scale == 1:
+    if name == "cfg_plus_plus":
+        return f"{guided}, as of classifier_free, and not of the samples of ddim", bound
+    if name in ("classifier_free", "projected", "autoguidance") and scale == 1:
         return own, bound
     if name == "classifier_free" and scale == 0 and not (interval or settings.get("rescale")):
         return "p(x), no label given", bound

@@ -19,8 +19,8 @@ class Fast:
 
     Args:
         steps: evaluations of the network for each sample.
-        predictor: any that samples; unless set, UniPC (DDIM on a chain that begins with no signal at all), or
-            Euler-Maruyama for a process whose marginals are not Gaussian.
+        predictor: any that samples; unless set, UniPC, or Euler-Maruyama for a process whose marginals are not
+            Gaussian.
         images: samples in the picture; ``sampling.grid_size`` unless set.
     """
 

@@ -48,7 +48,7 @@ from run_lib.config.methods import register_method
 from run_lib.config.mode import register_mode
 from run_lib.config.previews import register_preview
 from run_lib.config.several import SEVERAL
-from run_lib.data import formed, named  # noqa: F401 - register data sets
+from run_lib.data import formed, named, toys  # noqa: F401 - register data sets
 from run_lib.data.augment import register_augmentation
 from run_lib.data.sources import CONTEXT as DATA_CONTEXT
 from run_lib.data.sources import register_dataset
@@ -234,11 +234,12 @@ FIXED: dict[str, Role] = {
         GUIDANCE,
         "guidance",
         lambda c: c.guidance.name,
-        frozenset({"model", "classifier", "null_label", "conditional", "log_prob", "loss"}),
-        further=lambda factory: (
-            ("classifier", "classifier_config")
-            if "classifier" in inspect.signature(factory).parameters
-            else ()
+        frozenset({"model", "classifier", "guide", "told", "null_label", "conditional", "log_prob", "loss"}),
+        further=lambda factory: tuple(
+            field
+            for other in ("classifier", "guide")
+            if other in inspect.signature(factory).parameters
+            for field in (other, f"{other}_config")
         ),
     ),
     "control task": Role("control.task", CONTROL_TASKS, "control", lambda c: c.control.task, OPERATOR),

@@ -16,6 +16,7 @@ from sde_lib.registry import snake_case
 
 NOT_FROM_FILES = {
     "guidance.classifier_config": "code to run",
+    "guidance.guide_config": "code to run",
     "control.output": "a path to write to",
     "reconstruct.output": "a path to write to",
     "convert.path": "a path to write to",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 
 from ml_collections import ConfigDict
@@ -69,12 +68,7 @@ def _predictor(preview: Fast, process: Process) -> Predictor:
 
 def _fitting(process: Process) -> str:
     """The name of a fast predictor for a process."""
-    unipc = register_predictor["unipc"]
-    if not isinstance(process, unipc.needs):
-        return "euler_maruyama"
-    # At a time without signal, where an index of a chain may begin, log(sigma/alpha) is infinite.
-    start = process.marginal(process.time([process.start])).log_snr
-    return "unipc" if math.isfinite(float(start)) else "ddim"
+    return "unipc" if isinstance(process, register_predictor["unipc"].needs) else "euler_maruyama"
 
 
 def draws_by_own(config: ConfigDict) -> bool:

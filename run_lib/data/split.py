@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from run_lib.data.rows import Indices, InMemory, Picked, Rows
+from sde_lib.densities import Density
 
 
 class MissingSplitError(ValueError):
@@ -24,18 +25,20 @@ class Arrays:
         images: integer levels (N, C, H, W), of 8 bits as a rule; or continuous data (N, ...).
         labels: classes (N,), ``NO_LABEL`` where one is not known.
         classes: their names, in the order of the labels; empty: they have none.
+        density: that the samples are drawn from, where it is known.
     """
 
     images: Tensor
     labels: Tensor
     classes: tuple[str, ...] = ()
+    density: Density | None = None
 
     def __len__(self) -> int:
         return len(self.images)
 
     def as_split(self) -> Split:
         """The same as a split, which reads from memory."""
-        return Split(InMemory(self.images), self.labels, self.classes)
+        return Split(InMemory(self.images), self.labels, self.classes, density=self.density)
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,7 @@ class Split:
         classes: their names, in the order of the labels; empty: they have none.
         strange: how many of the last of them the training split lacks.
         left_out: how many files are not among the rows, by the reason.
+        density: that the samples are drawn from, where it is known.
     """
 
     rows: Rows
@@ -55,6 +59,7 @@ class Split:
     classes: tuple[str, ...] = ()
     strange: int = 0
     left_out: Mapping[str, int] = field(default_factory=dict)
+    density: Density | None = None
 
     def __len__(self) -> int:
         return len(self.rows)

@@ -65,7 +65,7 @@ def _reconstruct(plan: ReconstructionPlan, run: Run, processes: Processes) -> No
     skipped: list[Skipped] = []
     lost: list[LostResult] = []
     with weights.averaged(), torch.no_grad(), sampling.arithmetic.used():
-        of = basis_of(sampling.subject, task=sampling.task, guide=sampling.guidance.classifier)
+        of = basis_of(sampling.subject, task=sampling.task, guide=sampling.guidance.guide)
         files = output_names(inputs.names)
         found = [inputs.fingerprint(row) for row in range(len(inputs))]
         with processes.main_first():

@@ -16,11 +16,12 @@ def references(task: CheckpointTask, data: Split, shown: np.ndarray) -> list[Num
     """Numbers beside those of a split's images ``shown``, as far as the data have them."""
     plan, split = task.plan, task.plan.settings.split
     numbers = []
-    if plan.data.density is not None:
+    density = plan.data.density or data.density
+    if density is not None:
         some = data.read(shown)
         images = some.images.to(plan.device)
         labels = plan.task.conditions(images, some.labels).get("y")
-        exact = -plan.data.density.log_density(images, labels).cpu().numpy()
+        exact = -density.log_density(images, labels).cpu().numpy()
         what = "p(x)" if labels is None else "p(x | labels)"
         numbers.append(
             task.number(

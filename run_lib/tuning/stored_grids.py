@@ -131,7 +131,7 @@ PILOTED = ("weights", "components", "classifier")
 
 def piloted(plan: SamplingPlan) -> Basis:
     """What a pilot evaluates: the network, with the weights that it has now, what guides it, the user's components."""
-    parts = basis_of(plan.subject, task=plan.task, guide=plan.guidance.classifier).parts
+    parts = basis_of(plan.subject, task=plan.task, guide=plan.guidance.guide).parts
     return Basis({name: parts[name] for name in PILOTED if name in parts})
 
 

@@ -102,6 +102,10 @@ class Resampling(Predictor[GaussianProcess]):
 
     inner: Predictor[GaussianProcess]
 
+    @property
+    def at_pure_noise(self) -> bool:
+        return self.inner.at_pure_noise
+
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.inner.encodes:

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Annotated, Any, final
+from typing import Annotated, final
 
 import torch
 from torch import Tensor
 
 from models.prediction.noise_model import Model, Prediction
-from samplers.guidance.base import Guided, Scale, rows
+from samplers.guidance.base import Scale, rows
 from samplers.guidance.interval import Bounds
+from samplers.guidance.labels import LabelGuidance
 from sde_lib.needs import GivenProcess
 from sde_lib.settings import Range, checked
-from sde_lib.timetable import doubled
 
 
 @final
-class ClassifierFreeGuidance(Guided[GivenProcess]):
+class ClassifierFreeGuidance(LabelGuidance[GivenProcess]):
     """(1 - w) prediction(no label) + w prediction(y), conditioning ``y`` (B,) (Ho & Salimans 2021, eq. 6).
 
     The scale w counts from no label: 0 is the unconditional model, 1 the conditional one, more pushes on;
@@ -51,27 +51,14 @@ class ClassifierFreeGuidance(Guided[GivenProcess]):
         interval: Bounds | None = None,
         rescale: Annotated[float, Range(least=0, most=1, words="is a share in [0, 1]")] = 0.0,
     ) -> None:
-        super().__init__(model, scale, interval)
-        self.null_label, self.rescale = null_label, float(rescale)
+        super().__init__(model, null_label, scale, interval)
+        self.rescale = float(rescale)
 
     @property
-    def nfe(self) -> int:
-        """Evaluations of a batch: a pair is two."""
-        return self.model.nfe + self._evaluations
+    def unconditional(self) -> bool:
+        return self.scale == 0 and self.rescale == 0
 
-    def forward(self, x: Tensor, t: Tensor, *, y: Tensor | None = None, **cond: Any) -> Prediction:
-        if y is None:
-            raise ValueError("classifier-free guidance needs labels: give y, one class a sample.")
-        none, inside = torch.full_like(y, self.null_label), self.inside(t)
-        # To spare an evaluation is worth asking the device, which happens only with an interval.
-        if self.scale == 1 or (inside is not None and not bool(inside.any())):
-            return self.model(x, t, y=y, **cond)
-        if self.scale == 0 and self.rescale == 0 and inside is None:
-            return self.model(x, t, y=none, **cond)
-        twice = {name: torch.cat([value, value]) for name, value in cond.items()}
-        both: Prediction = self.model(torch.cat([x, x]), doubled(t), y=torch.cat([y, none]), **twice)
-        self._evaluations += 1  # beside the one that the model counts
-        told, untold = both[: len(x)], both[len(x) :]
+    def mixed(self, told: Prediction, untold: Prediction, inside: Tensor | None) -> Prediction:
         mixed = untold.output + self.scale * (told.output - untold.output)
         mixed = self._rescaled(mixed, told.output)
         if inside is not None:

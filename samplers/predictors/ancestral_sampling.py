@@ -26,6 +26,7 @@ class AncestralSampling(Predictor[GaussianProcess]):
             ``small`` elsewhere.
     """
 
+    at_pure_noise = True
     variance: Variance = "auto"
 
     def update_fn(self, model: GaussianModel, x: Tensor, t: Tensor, s: Tensor, noise: Noise) -> Step:

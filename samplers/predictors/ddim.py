@@ -34,6 +34,7 @@ class DDIM(Predictor[GaussianProcess]):
         eta: how much noise a step adds, as a share of the posterior's: 0 is deterministic, 1 ancestral sampling.
     """
 
+    at_pure_noise = True
     eta: Annotated[float, Range(least=0, most=1, words="is a share of fresh noise in [0, 1]")] = 0.0
 
     @property
@@ -42,7 +43,8 @@ class DDIM(Predictor[GaussianProcess]):
 
     def update_fn(self, model: GaussianModel, x: Tensor, t: Tensor, s: Tensor, noise: Noise) -> Step:
         w, prediction = coefficients(x, self._weights, model.process, t, s), model(x, t)
-        mean = torch.addcmul(w.x0 * prediction.x0, w.eps, prediction.eps)
+        noisy = prediction.eps if prediction.renoise is None else prediction.renoise
+        mean = torch.addcmul(w.x0 * prediction.x0, w.eps, noisy)
         if self.eta == 0:
             return Step(mean, mean)
         return Step(torch.addcmul(mean, w.fresh, noise.normal(x.shape)), mean)
@@ -62,6 +64,7 @@ class ReverseDDIM(Predictor[GaussianProcess]):
     """
 
     order = 1
+    at_pure_noise = True
     encodes: ClassVar[bool] = True
 
     def update_fn(self, model: GaussianModel, x: Tensor, t: Tensor, s: Tensor, noise: Noise) -> Step:

@@ -16,6 +16,8 @@ from sde_lib.noise import Noise
 class NonePredictor(Predictor):
     """x_s = x_t."""
 
+    at_pure_noise = True
+
     @property
     def evaluations(self) -> int:
         return 0

@@ -25,6 +25,7 @@ class ReverseDiffusion(Predictor):
         probability_flow: whether to solve the probability-flow ODE instead of the reverse SDE.
     """
 
+    at_pure_noise = True
     probability_flow: bool = False
 
     @property

@@ -21,6 +21,8 @@ NAMES = (
     "path",
     "folder",
     "classifier_config",
+    "guide",
+    "guide_config",
     "x",
     "",
     "é",

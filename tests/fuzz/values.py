@@ -19,6 +19,7 @@ ODD = (
 )  # fmt: skip
 NAMES_FILES = {
     "plugins", "init_from", "resume_from", "guidance.classifier", "guidance.classifier_config",
+    "guidance.guide", "guidance.guide_config",
     "control.input", "control.output", "reconstruct.input", "reconstruct.output", "convert.path",
     "tune.folder", "data.root", "control.mask", "sampling.base_samples", "data.tfrecords_path",
 }  # fmt: skip

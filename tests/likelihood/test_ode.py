@@ -20,10 +20,10 @@ from models.base import Network
 from models.exact.mixtures import GaussianMixtureScore, GaussianScore
 from models.prediction.noise_model import NoiseModel
 from models.prediction.time_encoding import Time
-from sde_lib import SDE, VESDE, VPSDE, Coefficients, GaussianSDE, Marginal, Noise, expand, subVPSDE
+from sde_lib import SDE, VESDE, VPSDE, Coefficients, Flow, GaussianSDE, Marginal, Noise, expand, subVPSDE
 from sde_lib.integrate import Outcome
 
-SDES = [VPSDE(), subVPSDE(), VESDE()]
+SDES = [VPSDE(), subVPSDE(), VESDE(), Flow(), Flow(path="cosine")]
 SHAPES = [(6,), (1, 2, 3), (2, 1, 3, 1)]
 TIGHT = {"divergence": ExactTrace(), "rtol": 1e-6, "atol": 1e-6}
 
@@ -36,6 +36,9 @@ def level(sde: GaussianSDE, t: float) -> tuple[float, float]:
     """alpha and sigma^2 at t, by the papers' formulas."""
     if isinstance(sde, VESDE):
         return 1.0, (0.01 * 5000**t) ** 2
+    if isinstance(sde, Flow):
+        straight, angle = sde.path == "straight", math.pi / 2 * t
+        return (1 - t, t**2) if straight else (math.cos(angle), math.sin(angle) ** 2)
     alpha2 = math.exp(-0.1 * t - 0.5 * 19.9 * t * t)
     variance = -math.expm1(-0.1 * t - 0.5 * 19.9 * t * t)
     return math.sqrt(alpha2), variance if isinstance(sde, VPSDE) else variance**2

@@ -224,7 +224,7 @@ def test_base_samples_and_a_guide_are_parts(tmp_path: Path) -> None:
     assert one.changed(other.parts) == ["classifier"]
     exact = {"guidance__name": "classifier", "guidance__classifier": "exact"}
     config = ROOT / "configs/toy/mixture_2d.py"
-    assert planned(load_config_file(str(config)), plans.sampling, exact).guidance.classifier is not None
+    assert planned(load_config_file(str(config)), plans.sampling, exact).guidance.guide is not None
 
 
 def test_times_that_are_stored_are_a_part() -> None:

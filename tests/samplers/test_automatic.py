@@ -13,7 +13,6 @@ from models.exact.mixtures import GaussianMixtureScore, GaussianScore
 from models.prediction.noise_model import NoiseModel
 from models.prediction.time_encoding import Time
 from samplers import (
-    DDIM,
     EulerMaruyama,
     ExponentialAdams,
     Langevin,
@@ -24,7 +23,7 @@ from samplers import (
 )
 from samplers.automatic import RULE, Chosen, choose
 from samplers.operators import Mask
-from sde_lib import DiscreteDiffusion, LogSNR, Noise, Process, Quadratic, Uniform
+from sde_lib import DiscreteDiffusion, LogSNR, Noise, Process, Uniform
 from sde_lib.grids import Blend
 from tests.oracles import CASES
 from tests.samplers.test_sampler_of import Wiener, exact
@@ -77,12 +76,14 @@ def test_a_process_without_a_marginal_is_stepped_by_euler_maruyama() -> None:
     assert str(chosen).startswith("euler_maruyama on uniform, no Gaussian marginal is known")
 
 
-@pytest.mark.parametrize(("steps", "grid"), [(8, Quadratic()), (60, Uniform())])
-def test_a_chain_that_begins_without_signal_is_stepped_by_ddim(steps: int, grid: object) -> None:
+def test_a_chain_that_begins_without_signal_is_stepped_from_the_level_below() -> None:
     """beta = 1 on the last level: log(sigma/alpha) is infinite there, and Adams' nodes with it."""
     betas = torch.cat([torch.full((99,), 0.05, dtype=torch.float64), torch.ones(1, dtype=torch.float64)])
-    chosen = choose(DiscreteDiffusion.ddpm(betas), steps)
-    assert (chosen.predictor, chosen.grid) == (DDIM(), grid)
+    chain = DiscreteDiffusion.ddpm(betas)
+    assert choose(chain, 8) == choose(CASES["vp"].process, 8)
+    sampler = PCSampler.of(exact(chain), num_steps=8)
+    assert sampler.start == 98
+    assert torch.isfinite(sampler.sample((2, 1), seed=0).x).all()
 
 
 def test_it_says_what_it_chose() -> None:

@@ -23,7 +23,7 @@ from sde_lib import Noise
 from sde_lib.grids import LogSNR
 from tests.oracles import CASES
 
-PROCESSES = ["vp", "subvp", "ve", "ddpm"]
+PROCESSES = ["vp", "subvp", "ve", "flow", "ddpm"]
 STEPS = 4
 OPERATOR = register_operator["downsample"](SHAPE)
 MEASURED = OPERATOR.measure(
@@ -84,8 +84,8 @@ def check(setting: Setting) -> None:
 
 
 EVERY = settings()
-# Each predictor, corrector, process and method appears: 1 in 23, prime to the lengths of all four lists.
-SOME = EVERY[::23]
+# Each predictor, corrector, process and method appears: 1 in 31, prime to the lengths of all four lists.
+SOME = EVERY[::31]
 
 
 def test_some_settings_name_everything() -> None:

@@ -83,7 +83,7 @@ def test_defaults_are_allowed(name: str) -> None:
         ("corrector langevin", "norm", str, "sample", ("sample", "batch"), "None"),
         ("corrector ald", "snr", float, 0.16, None, "in (0, 1)"),
         ("time grid respaced", "sections", tuple, (), None, ">= 1"),
-        ("SDE ddpm", "schedule", str, "linear", ("linear", "cosine"), "None"),
+        ("SDE ddpm", "schedule", str, "linear", ("linear", "scaled_linear", "cosine"), "None"),
         ("SDE edm", "t_end", float, None, None, "> 0"),
         ("operator mask_half", "unknown", str, "lower", ("lower", "upper", "left", "right"), "None"),
         ("posterior method dps", "noise_std", float, 0.0, None, ">= 0"),

@@ -23,6 +23,7 @@ from samplers.correctors.none import NoneCorrector
 from samplers.predictors.ancestral_sampling import AncestralSampling
 from samplers.predictors.ddim import DDIM
 from samplers.predictors.euler_maruyama import EulerMaruyama
+from samplers.predictors.interpolant import InterpolantSDE
 from samplers.predictors.none import NonePredictor
 from samplers.predictors.reverse_diffusion import ReverseDiffusion
 from sde_lib import Noise
@@ -48,6 +49,7 @@ PREDICTORS: dict[str, tuple[Predictor, PredictorMap]] = {
     "ddim": (DDIM(), oracles.ddim),
     "ddim_half": (DDIM(eta=0.5), functools.partial(oracles.ddim, eta=0.5)),
     "ddim_one": (DDIM(eta=1.0), functools.partial(oracles.ddim, eta=1.0)),
+    "interpolant_sde": (InterpolantSDE("sigma", strength=0.5), oracles.interpolant),
     "none": (NonePredictor(), oracles.stay),
 }
 CORRECTORS: dict[str, tuple[Corrector, oracles.CorrectorMap]] = {
@@ -57,7 +59,7 @@ CORRECTORS: dict[str, tuple[Corrector, oracles.CorrectorMap]] = {
 }
 
 
-MATRIX = ["vp", "subvp", "ve", "ddpm", "smld"]
+MATRIX = ["vp", "subvp", "ve", "flow", "ddpm", "smld"]
 
 
 def can(process: str, predictor: str) -> bool:

@@ -47,7 +47,7 @@ from tests.samplers.guided import (
 
 PREDICTORS = [name for name in register_predictor if not register_predictor[name].encodes and name != "none"]
 SLOW = pytest.mark.slow
-MATRIX = ["vp", "subvp", "ve", "ddpm", "smld"]
+MATRIX = ["vp", "subvp", "ve", "flow", "ddpm", "smld"]
 QUICK = {"ancestral_sampling", "ddim"}
 
 
@@ -117,7 +117,7 @@ def test_every_corrector_too(corrector: str, process: str, guided: str) -> None:
 
 
 @pytest.mark.parametrize("guided", GUIDED)
-@pytest.mark.parametrize("process", ["vp", "subvp", "ve"])
+@pytest.mark.parametrize("process", ["vp", "subvp", "ve", "flow"])
 def test_the_probability_flow_too(process: str, guided: str) -> None:
     """Samples leave the solver's batch at different times; their labels go with them."""
 

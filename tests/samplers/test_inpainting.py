@@ -52,7 +52,7 @@ def sampler(name: str, steps: int = 20, **options: Any) -> PCSampler:
     return PCSampler(exact(process), times=Uniform().times(process, steps), **settings)
 
 
-@pytest.mark.parametrize("name", ["vp", "subvp", "ve", "ddpm", "smld"])
+@pytest.mark.parametrize("name", ["vp", "subvp", "ve", "flow", "ddpm", "smld"])
 def test_known_pixels_are_exact_at_the_end(name: str) -> None:
     x = sampler(name).sample((8, *SHAPE), Noise(0, range(8))).x
     assert torch.equal(x[SEEN], data()[SEEN])

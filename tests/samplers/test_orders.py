@@ -20,6 +20,7 @@ from samplers import ODESampler, PCSampler, Predictor
 from samplers.correctors.none import NoneCorrector
 from samplers.predictors.ddim import DDIM, ReverseDDIM
 from samplers.predictors.euler_maruyama import EulerMaruyama
+from samplers.predictors.interpolant import InterpolantSDE
 from samplers.predictors.reverse_diffusion import ReverseDiffusion
 from sde_lib import Noise
 from sde_lib.grids import LogSNR, Uniform
@@ -30,6 +31,7 @@ FLOWS: dict[str, Predictor] = {
     "euler_maruyama": EulerMaruyama(probability_flow=True),
     "reverse_diffusion": ReverseDiffusion(probability_flow=True),
     "ddim": DDIM(),
+    "interpolant_sde": InterpolantSDE(strength=0.0),
 }
 
 
@@ -66,7 +68,7 @@ def measured_order(errors: list[float]) -> float:
 
 
 @pytest.mark.parametrize("name", FLOWS)
-@pytest.mark.parametrize("process", ["vp", "subvp", "ve"])
+@pytest.mark.parametrize("process", ["vp", "subvp", "ve", "flow"])
 def test_declared_order_is_reached(process: str, name: str) -> None:
     """On [0.1, 0.9], where every coefficient is smooth, against the closed-form flow."""
     case, x = CASES[process], states(CASES[process], 0.9)
@@ -79,7 +81,7 @@ def test_declared_order_is_reached(process: str, name: str) -> None:
     assert measured_order(errors) == pytest.approx(1, abs=0.1)
 
 
-@pytest.mark.parametrize("process", ["vp", "subvp", "ve"])
+@pytest.mark.parametrize("process", ["vp", "subvp", "ve", "flow"])
 def test_reverse_ddim_follows_the_flow_to_the_noise_at_order_one(process: str) -> None:
     case, x = CASES[process], states(CASES[process], 0.1)
     expected = flow_map(case, x, 0.1, 0.9)
@@ -97,7 +99,7 @@ def test_stochastic_predictors_declare_no_order(predictor: Predictor) -> None:
     assert predictor.order is None
 
 
-@pytest.mark.parametrize("process", ["vp", "subvp", "ve"])
+@pytest.mark.parametrize("process", ["vp", "subvp", "ve", "flow"])
 def test_ddim_inverts_reverse_ddim_at_order_one(process: str) -> None:
     case, x = CASES[process], states(CASES[process], 0.05)
     errors = []
@@ -109,7 +111,9 @@ def test_ddim_inverts_reverse_ddim_at_order_one(process: str) -> None:
         errors.append((run(case, DDIM(), times.flip(0), z) - x).abs().max().item())
     assert measured_order(errors) == pytest.approx(1, abs=0.1)
     # First order in log(sigma/alpha): 400 steps return the state to less than a step's length in it.
-    log_ratio = [math.log(case.oracle.sigma(t) / case.oracle.alpha(t)) for t in (1.0, case.oracle.end)]
+    log_ratio = [
+        math.log(case.oracle.sigma(t) / case.oracle.alpha(t)) for t in (case.oracle.last, case.oracle.end)
+    ]
     assert errors[-1] < (log_ratio[0] - log_ratio[1]) / 400 * DATA.std
 
 
@@ -124,19 +128,22 @@ def test_reverse_ddim_and_ddim_on_all_levels_of_a_chain_return_the_data(process:
 
 
 @pytest.mark.parametrize("method", ["dopri5", "dop853"])
-@pytest.mark.parametrize("process", ["vp", "subvp", "ve"])
+@pytest.mark.parametrize("process", ["vp", "subvp", "ve", "flow"])
 def test_ode_sampler_is_the_flow_map(process: str, method: str) -> None:
     """Tolerance 1e-8 a step: 1e-6 of the state's scale at the end, at T and at t_end."""
     case = CASES[process]
     end = case.oracle.end
     sampler = ODESampler(model_of(case), rtol=1e-8, atol=1e-10, method=method, noise_removal=False)
-    z, x = states(case, 1.0), states(case, end)
-    assert sampler.decode(z).x.numpy() == pytest.approx(flow_map(case, z, 1.0, end).numpy(), abs=1e-6)
-    scale = DATA.law(case.oracle, 1.0).std
-    assert sampler.encode(x).x.numpy() == pytest.approx(flow_map(case, x, end, 1.0).numpy(), abs=1e-6 * scale)
+    last = case.oracle.last
+    z, x = states(case, last), states(case, end)
+    assert sampler.decode(z).x.numpy() == pytest.approx(flow_map(case, z, last, end).numpy(), abs=1e-6)
+    scale = DATA.law(case.oracle, last).std
+    assert sampler.encode(x).x.numpy() == pytest.approx(
+        flow_map(case, x, end, last).numpy(), abs=1e-6 * scale
+    )
 
 
-@pytest.mark.parametrize("process", ["vp", "subvp", "ve"])
+@pytest.mark.parametrize("process", ["vp", "subvp", "ve", "flow"])
 def test_decode_undoes_encode(process: str) -> None:
     case = CASES[process]
     sampler = ODESampler(model_of(case), rtol=1e-8, atol=1e-10, noise_removal=False)
@@ -144,14 +151,14 @@ def test_decode_undoes_encode(process: str) -> None:
     assert sampler.decode(sampler.encode(x).x).x.numpy() == pytest.approx(x.numpy(), abs=1e-6)
 
 
-@pytest.mark.parametrize("process", ["vp", "subvp", "ve"])
+@pytest.mark.parametrize("process", ["vp", "subvp", "ve", "flow"])
 def test_noise_removal_closes_decode_with_the_posterior_mean(process: str) -> None:
     """E[x_0 | x_t] of Gaussian data: the precision-weighted mean of mu and x_t / alpha."""
     case = CASES[process]
     end = case.oracle.end
     a, s = case.oracle.alpha(end), case.oracle.sigma(end)
-    z = states(case, 1.0)
-    x = flow_map(case, z, 1.0, end)
+    z = states(case, case.oracle.last)
+    x = flow_map(case, z, case.oracle.last, end)
     precisions = 1 / DATA.std**2, (a / s) ** 2
     expected = (precisions[0] * DATA.mean + precisions[1] * x / a) / sum(precisions)
     sampler = ODESampler(model_of(case), rtol=1e-8, atol=1e-10)

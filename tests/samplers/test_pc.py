@@ -43,7 +43,7 @@ CORRECTORS: list[Corrector] = [NoneCorrector(), Langevin(), Langevin(norm="batch
 MATRIX = [
     (name, predictor, corrector)
     for name, predictor, corrector in itertools.product(
-        ["vp", "subvp", "ve", "ddpm", "smld"], PREDICTORS, CORRECTORS
+        ["vp", "subvp", "ve", "flow", "ddpm", "smld"], PREDICTORS, CORRECTORS
     )
     if isinstance(CASES[name].process, predictor.needs)
 ]

@@ -42,6 +42,7 @@ CASES_HERE: dict[str, Case] = {
     "subvp": CASES["subvp"],
     "ve": CASES["ve"],
     "edm": CASES["edm"],
+    "flow": CASES["flow"],
     "chain": dataclasses.replace(CASES["ddpm"], process=InterpolatedChain(CASES["ddpm"].process)),  # type: ignore[arg-type]
 }
 SOLVERS: list[Predictor] = [

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 
 from sde_lib import DiscreteDiffusion
-from sde_lib.schedules import cosine_betas, geometric_sigmas, linear_betas
+from sde_lib.discrete import ddpm_chain
+from sde_lib.schedules import (
+    cosine_betas,
+    geometric_sigmas,
+    linear_betas,
+    scaled_linear_betas,
+    zero_snr_betas,
+)
 from tests.oracles import CASES, CHAINS, COSINE_BETAS, LINEAR_BETAS, SMLD_SIGMAS
 
 
@@ -23,6 +32,42 @@ from tests.oracles import CASES, CHAINS, COSINE_BETAS, LINEAR_BETAS, SMLD_SIGMAS
 def test_schedules_are_the_papers(schedule: torch.Tensor, expected: np.ndarray) -> None:
     """The cosine's beta_0 = 1 - f_1/f_0 = 4e-5 keeps 1e-11 of its digits."""
     assert schedule.numpy() == pytest.approx(expected, rel=1e-10)
+
+
+def test_scaled_linear_betas_are_squares_of_equal_steps() -> None:
+    """Stable Diffusion's: from 0.00085 to 0.012, the roots evenly (Rombach et al. 2022)."""
+    expected = np.linspace(0.00085**0.5, 0.012**0.5, 1000) ** 2
+    chain = ddpm_chain(schedule="scaled_linear", beta_min=0.85, beta_max=12.0)
+    assert scaled_linear_betas(1000).numpy() == pytest.approx(expected, rel=1e-12)
+    alphas = chain.marginal(torch.arange(1000)).alpha.numpy()
+    assert alphas == pytest.approx(np.cumprod(1 - expected) ** 0.5, rel=1e-12)
+
+
+@pytest.mark.parametrize("schedule", ["linear", "scaled_linear", "cosine"])
+def test_zero_terminal_snr_moves_and_stretches_the_alphas(schedule: Any) -> None:
+    """Lin et al. 2024, algorithm 1: alpha' = a alpha + b with alpha'_0 = alpha_0 and alpha'_N-1 = 0."""
+    before = ddpm_chain(schedule=schedule).marginal(torch.arange(1000)).alpha.numpy()
+    chain = ddpm_chain(schedule=schedule, zero_terminal_snr=True)
+    level = chain.marginal(torch.arange(1000))
+    expected = (before - before[-1]) * before[0] / (before[0] - before[-1])
+    assert level.alpha.numpy() == pytest.approx(expected, rel=1e-9, abs=1e-15)
+    assert (level.alpha[-1].item(), level.sigma[-1].item()) == (0, 1)
+    assert (chain.start, chain.signal_start) == (999, 998)
+    assert ddpm_chain(schedule=schedule).signal_start == 999
+    assert torch.isfinite(level.log_snr[:-1]).all()
+
+
+def test_rescaling_twice_changes_nothing() -> None:
+    once = zero_snr_betas(linear_betas(100))
+    assert zero_snr_betas(once).numpy() == pytest.approx(once.numpy(), rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"), [({"N": 1}, "N=1"), ({"N": 2, "betas": (0.1, 0.2)}, "given as they are")]
+)
+def test_what_cannot_be_rescaled_is_refused(settings: Any, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        ddpm_chain(**settings, zero_terminal_snr=True)
 
 
 def test_linear_schedule_keeps_its_total_noise_at_another_number_of_levels() -> None:

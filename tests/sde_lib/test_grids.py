@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from sde_lib import DiscreteDiffusion
-from sde_lib.grids import Karras, LogSNR, Quadratic, Uniform, register_grid
+from sde_lib.grids import Karras, LogSNR, Quadratic, TimeShift, Uniform, register_grid
 from tests.oracles import CASES, SDES, Case
 
 
@@ -27,7 +27,8 @@ def test_grid_falls_from_the_prior_to_the_end(case: Case, name: str) -> None:
     times = register_grid[name]().times(case.process, 5)
     assert len(times) == 5
     assert (times.diff() < 0).all()
-    assert times[0].item() == case.oracle.start
+    first = case.oracle.start if name in ("uniform", "quadratic") else case.oracle.last
+    assert times[0].item() == first
     assert times[-1].item() == case.oracle.end
     assert times.dtype == (torch.int64 if isinstance(case.process, DiscreteDiffusion) else torch.float64)
 
@@ -60,6 +61,16 @@ def test_karras_has_equal_steps_in_a_root_of_sigma_over_alpha(name: str, rho: fl
     case = CASES[name]
     steps = np.diff(np.exp(log_ratio(case, Karras(rho=rho).times(case.process, 9)) / rho))
     assert steps == pytest.approx(np.full(8, steps.mean()), rel=1e-6)
+
+
+@pytest.mark.parametrize("shift", [0.4, 1.0, 3.0])
+def test_time_shift_multiplies_sigma_over_alpha_of_equal_steps(shift: float) -> None:
+    """sigma/alpha = t / (1 - t) over the shift is that of equal steps: Esser et al. 2024, eq. 23."""
+    times = TimeShift(shift).times(CASES["flow"].process, 9)[1:]
+    ratio = times / (1 - times) / shift
+    steps = (ratio / (1 + ratio)).diff()
+    assert steps.numpy() == pytest.approx(np.full(7, steps.mean().item()), rel=1e-9)
+    assert times[0] > 1 - 1 / 8 if shift > 1 else times[0] <= 1 - 1 / 8 + 1e-3
 
 
 def test_all_levels_of_a_chain_can_be_taken() -> None:
