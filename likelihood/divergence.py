@@ -70,6 +70,7 @@ class Divergence(abc.ABC):
 
     @property
     def exact(self) -> bool:
+        """Whether the trace is exact: it has no error and needs no probes."""
         return False
 
     @abc.abstractmethod

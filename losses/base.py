@@ -30,6 +30,7 @@ class Losses:
 
     @property
     def unweighted(self) -> Tensor:
+        """The same without the weights, (B,)."""
         return self.values if self.weights is None else self.values / self.weights
 
 

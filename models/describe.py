@@ -52,6 +52,7 @@ class Description:
 
     @property
     def parameters(self) -> int:
+        """Of all groups of layers together."""
         return sum(row.parameters for row in self.rows)
 
     @property

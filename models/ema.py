@@ -77,6 +77,7 @@ class Average(abc.ABC):
             p.copy_(weights[name])
 
     def state_dict(self) -> dict[str, Any]:
+        """What ``load_state_dict`` restores: the averages, and how many updates they have seen."""
         return {"num_updates": self.num_updates, "shadow": self.shadow}
 
     @torch.no_grad()

@@ -50,6 +50,7 @@ class Bins:
 
     @property
     def half_width(self) -> float:
+        """Half the distance of two neighbouring values."""
         return (self.highest - self.lowest) / (self.levels - 1) / 2
 
     def log_probability(self, x: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:

@@ -57,6 +57,7 @@ class Noise:
 
     @property
     def device(self) -> torch.device:
+        """Where the numbers are drawn, and lie."""
         return self._keys.device
 
     def _restart(self) -> None:

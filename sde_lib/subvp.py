@@ -16,7 +16,7 @@ from sde_lib.settings import Range
 @register_sde(name="subvpsde")
 @dataclass(frozen=True)
 class subVPSDE(GaussianSDE):  # noqa: N801 - score_sde's spelling, which its users know
-    """dx = -beta/2 x dt + sqrt(beta (1 - alpha_t^4)) dw (Song et al. 2021, eq. 13, 35).
+    """dx = -beta/2 x dt + sqrt(beta (1 - alpha_t^4)) dw (Song et al. 2021, eq. 12, 35).
 
     alpha_t as for the VP SDE; sigma_t = 1 - alpha_t^2, the square of the VP SDE's.
 
@@ -42,6 +42,7 @@ class subVPSDE(GaussianSDE):  # noqa: N801 - score_sde's spelling, which its use
         super().__post_init__()
 
     def log_alpha(self, t: Tensor) -> Tensor:
+        """log alpha_t, -1/2 of the integral of beta from 0 to t, shaped like ``t``."""
         return -0.25 * t**2 * (self.beta_max - self.beta_min) - 0.5 * t * self.beta_min
 
     def marginal(self, t: Tensor) -> Marginal:

@@ -48,9 +48,11 @@ class VESDE(GaussianSDE):
 
     @property
     def log_ratio(self) -> float:
+        """log(sigma_max / sigma_min)."""
         return math.log(self.sigma_max / self.sigma_min)
 
     def sigma(self, t: Tensor) -> Tensor:
+        """sigma_min (sigma_max/sigma_min)^t, shaped like ``t``, at 0 too, where clean data have none."""
         return self.sigma_min * torch.exp(t * self.log_ratio)
 
     def marginal(self, t: Tensor) -> Marginal:

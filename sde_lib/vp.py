@@ -42,9 +42,11 @@ class VPSDE(GaussianSDE):
         super().__post_init__()
 
     def beta(self, t: Tensor) -> Tensor:
+        """beta(t), from beta_min at 0 to beta_max at 1, shaped like ``t``."""
         return self.beta_min + t * (self.beta_max - self.beta_min)
 
     def log_alpha(self, t: Tensor) -> Tensor:
+        """log alpha_t, -1/2 of the integral of beta from 0 to t, shaped like ``t``."""
         return -0.25 * t**2 * (self.beta_max - self.beta_min) - 0.5 * t * self.beta_min
 
     def marginal(self, t: Tensor) -> Marginal:

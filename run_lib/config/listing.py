@@ -56,7 +56,7 @@ def _described(role: Role, name: str) -> Iterator[str]:
     factory = role.choices[name]
     yield f"{_flag(role)}" if role.switch else f"{_flag(role)}={name}"
     yield ""
-    yield textwrap.indent(_without_settings(inspect.getdoc(factory) or ""), "  ")
+    yield textwrap.indent(without_settings(inspect.getdoc(factory) or ""), "  ")
     settings = list(role.settings(factory))
     if not settings:
         yield "\n  It has no settings."
@@ -72,7 +72,7 @@ def _described(role: Role, name: str) -> Iterator[str]:
         yield f"  Each can be set in a block of its own, too: --config.{role.section}.{name}.<setting>"
 
 
-def _without_settings(docstring: str) -> str:
+def without_settings(docstring: str) -> str:
     """A docstring without its section ``Args:``, which the list of settings repeats."""
     before, _, after = docstring.partition("\nArgs:\n")
     rest = [line for line in after.splitlines() if line and not line.startswith(" ")]

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from run_lib.config.listing import _without_settings
+from run_lib.config.listing import without_settings
 from run_lib.data.levels import Arrays
 from run_lib.metrics.recognition import Labelled, recognised
 from run_lib.training.labels import LabelDropout, RequestedClasses
@@ -112,8 +112,8 @@ def test_the_note_of_a_bound_says_of_what_it_is(tmp_path: Path) -> None:
 def test_what_follows_the_settings_in_a_docstring_stays() -> None:
     """The section ``Args:`` goes, for the list of settings repeats it."""
     sections = "Raises:\n    ValueError: c.\n\nAttributes:\n    d: e."
-    assert _without_settings(f"What.\n\nArgs:\n    a: b.\n\n{sections}") == f"What.\n\n{sections}"
-    assert _without_settings("What.\n\nArgs:\n    a: b.") == "What."
+    assert without_settings(f"What.\n\nArgs:\n    a: b.\n\n{sections}") == f"What.\n\n{sections}"
+    assert without_settings("What.\n\nArgs:\n    a: b.") == "What."
 
 
 def test_a_preview_is_drawn_without_dropout() -> None:
