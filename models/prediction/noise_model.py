@@ -196,6 +196,14 @@ class Model(nn.Module, abc.ABC, Generic[GivenProcess]):
     def nfe(self) -> int:
         """Network evaluations of a batch so far."""
 
+    @property
+    def one_graph(self) -> bool:
+        """Whether an evaluation is one graph to the compiler: no branch on a value, no count but of evaluations.
+
+        A wrapper's is where that of what it wraps is; one that branches says False.
+        """
+        return all(child.one_graph for child in self.children() if isinstance(child, Model))
+
     @contextlib.contextmanager
     def counting_anew(self) -> Iterator[None]:
         """Count from zero, for what is compiled together with the counting; then add what was counted before.

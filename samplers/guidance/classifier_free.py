@@ -59,6 +59,11 @@ class ClassifierFreeGuidance(Guided[GivenProcess]):
         """Evaluations of a batch: a pair is two."""
         return self.model.nfe + self._evaluations
 
+    @property
+    def one_graph(self) -> bool:
+        """Within an interval it asks the device whether a pair is needed."""
+        return self.interval is None and super().one_graph
+
     def forward(self, x: Tensor, t: Tensor, *, y: Tensor | None = None, **cond: Any) -> Prediction:
         if y is None:
             raise ValueError("classifier-free guidance needs labels: give y, one class a sample.")
