@@ -6,12 +6,13 @@ import abc
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal, Protocol, get_args
 
 import torch
 from torch import Tensor
 
 from likelihood.divergence import Divergence
+from models.prediction.noise_model import Model
 from sde_lib.base import SDE, GaussianSDE, expand
 from sde_lib.needs import serves
 
@@ -167,3 +168,46 @@ def make_flow(process: SDE, t_min: float | None, coordinates: Coordinates) -> Fl
         )
     kind: Callable[[Any, float], Flow] = AngleFlow if angle and coordinates != "time" else TimeFlow
     return kind(process, t_min)
+
+
+def velocity(
+    flow: Flow,
+    model: Model,
+    cond: dict[str, Tensor],
+    u: Tensor,
+    y: Tensor,
+    dtype: torch.dtype,
+    divergence: Divergence,
+    probes: Tensor,
+    /,
+) -> Velocity:
+    """The velocity of a model's flow.
+
+    Args:
+        flow: of the model's process.
+        model: its score is evaluated once.
+        cond: its conditioning, each of leading size b.
+        u, y, dtype, divergence, probes: as for ``Flow.velocity``.
+    """
+
+    def score(x: Tensor, t: Tensor) -> Tensor:
+        return model(x, t, **cond).score
+
+    return flow.velocity(score, u, y, dtype, divergence, probes)
+
+
+class Moving(Protocol):
+    """Gives the velocity of a model's flow, as it is or compiled; arguments as for ``velocity``."""
+
+    def __call__(
+        self,
+        flow: Flow,
+        model: Model,
+        cond: dict[str, Tensor],
+        u: Tensor,
+        y: Tensor,
+        dtype: torch.dtype,
+        divergence: Divergence,
+        probes: Tensor,
+        /,
+    ) -> Velocity: ...

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from likelihood.divergence import Divergence, Hutchinson
-from likelihood.flow import Coordinates, make_flow
+from likelihood.flow import Coordinates, Moving, make_flow, velocity
 from likelihood.frozen import frozen
 from models.prediction.noise_model import Model
 from sde_lib.base import GaussianProcess, Process
@@ -82,6 +82,7 @@ def log_likelihood(
     truncation: Truncation = "state",
     max_steps: int = 10_000,
     probes: Tensor | None = None,
+    moving: Moving = velocity,
     **cond: Any,
 ) -> Likelihood:
     """log p(x) = log p_T(z) + the integral of the flow's divergence (Song et al. 2021, eq. 39).
@@ -105,6 +106,7 @@ def log_likelihood(
         truncation: what the density means at t_min; see ``Truncation``.
         max_steps: attempts after which a sample is given up (not for scipy's methods).
         probes: (B, P, D) to use in place of drawn ones.
+        moving: evaluates the flow.
         cond: the network's conditioning, each of leading size B.
 
     Raises:
@@ -136,11 +138,8 @@ def log_likelihood(
         next(calls)
         given = {name: value[rows] for name, value in cond.items()}
 
-        def score(at: Tensor, t: Tensor) -> Tensor:
-            return model(at, t, **given).score
-
         y = state[:, :size].reshape(-1, *shape)
-        v = flow.velocity(score, u, y, x.dtype, divergence, probes[rows])
+        v = moving(flow, model, given, u, y, x.dtype, divergence, probes[rows])
         return torch.cat([v.dy.flatten(1), v.divergence / unit], dim=1)
 
     def error_norm(e: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import abc
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Generic, TypeAlias
+from typing import ClassVar, Generic, Protocol, TypeAlias
 
 from torch import Tensor
 
@@ -85,11 +85,13 @@ class Predictor(abc.ABC, Generic[NeededProcess]):
             ``Predictor[GaussianProcess]``, or stated in the class.
         encodes: whether it moves from data to noise (s noisier than t).
         remembers: whether it uses earlier evaluations.
+        one_graph: whether a step is one graph to the compiler: it branches on no tensor's value.
     """
 
     needs: ClassVar[type] = Process
     encodes: ClassVar[bool] = False
     remembers: ClassVar[bool] = False
+    one_graph: ClassVar[bool] = True
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
@@ -143,6 +145,29 @@ class Predictor(abc.ABC, Generic[NeededProcess]):
             t, s: the time of ``x`` and the time to go to, (B,).
             noise: the samples' streams of random numbers.
         """
+
+
+class Stepping(Protocol):
+    """Takes a predictor's step, as it is or compiled; arguments as for ``Predictor.advance``."""
+
+    def __call__(
+        self,
+        predictor: Predictor,
+        model: Model,
+        x: Tensor,
+        t: Tensor,
+        s: Tensor,
+        noise: Noise,
+        memory: Memory,
+        /,
+    ) -> Advance: ...
+
+
+def take_step(
+    predictor: Predictor, model: Model, x: Tensor, t: Tensor, s: Tensor, noise: Noise, memory: Memory, /
+) -> Advance:
+    """The step as it is."""
+    return predictor.advance(model, x, t, s, noise, memory)
 
 
 class MultistepPredictor(Predictor[NeededProcess]):

@@ -12,7 +12,7 @@ from torch import Tensor
 from models.base import device_of
 from models.prediction.noise_model import Model, Watched
 from samplers.automatic import choose
-from samplers.base import Constraint, Corrector, Memory, Predictor, Step
+from samplers.base import Constraint, Corrector, Memory, Predictor, Step, Stepping, take_step
 from samplers.correctors.none import NoneCorrector
 from samplers.starting import with_signal
 from sde_lib.base import Process
@@ -86,6 +86,7 @@ class PCSampler:
         corrector_first: whether the corrector runs before a prediction, at its first time (score_sde), or after it.
         noise_removal: whether the result is the estimate of clean data, E[x_0 | x_t], at the last time.
         constraints: projections after every predictor and corrector step.
+        stepping: takes the predictor's steps.
 
     Raises:
         ValueError: a process that lacks what a component needs, times in the wrong direction, no corrector steps.
@@ -99,6 +100,7 @@ class PCSampler:
     corrector_first: bool = True
     noise_removal: bool = True
     constraints: Sequence[Constraint] = ()
+    stepping: Stepping = take_step
 
     def __post_init__(self) -> None:
         check_settings(self)
@@ -189,7 +191,8 @@ class PCSampler:
             if self.corrector_first:
                 step = self._correct(model, step, t, noise)
             # The predictor finds the state where it left it, or starts anew.
-            advance = predictor.advance(model, step.x, t, s, noise, memory if step.x is left else Memory())
+            past = memory if step.x is left else Memory()
+            advance = self.stepping(predictor, model, step.x, t, s, noise, past)
             memory, left = advance.memory, advance.step.x
             step = self._project(advance.step, s, noise)
             if not self.corrector_first:

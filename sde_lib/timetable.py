@@ -4,7 +4,8 @@ The samples of a run share its times, which are known before the first step. Eac
 any other that knows its place in the run. ``tabulated(f, process, t, s)`` is ``f(process, t, s)``;
 where t and s are neighbours in a run, ``f`` is called once, with the run's times (n - 1,) in place of (B,), and this
 step and every other reads its row. Times of one's own, as those of an adaptive method or of training, are plain
-tensors, for which ``f`` is called each time.
+tensors, for which ``f`` is called each time. A function that is being compiled reads rows that are there, which are
+inputs of its graph, and makes none.
 """
 
 from __future__ import annotations
@@ -77,7 +78,8 @@ def grid_times(times: Tensor, batch: int) -> list[Tensor]:
     """The times of a run (n,), each (batch,), in the order in which the run comes to them."""
     run = Timetable(times, batch, tuple({} for _ in times), [])
     handed: list[Tensor] = []
-    for time, rows in zip(times[:, None].expand(-1, batch).unbind(0), run.rows, strict=True):
+    # Networks are given numbers of the samples: in a memory layout like any other's.
+    for time, rows in zip(times[:, None].expand(-1, batch).contiguous().unbind(0), run.rows, strict=True):
         setattr(time, _PLACE, Place(run, rows, handed[-1] if handed else None))
         handed.append(time)
     return handed
@@ -130,7 +132,7 @@ def _rows(value: Any, n: int, batch: int) -> Sequence[Any]:
     """The rows of a value of ``n`` times, each for a batch."""
     if isinstance(value, Tensor):
         each = value.expand(n, *value.shape[1:])[:, None].expand(-1, batch, *value.shape[1:])
-        # Numbers of samples are small, and networks are given them: in a memory layout like any other's.
+        # In a memory layout like any other numbers' of the samples.
         return (each.contiguous() if each.ndim == 2 else each).unbind(0)
     if isinstance(value, tuple):
         return list(zip(*(_rows(part, n, batch) for part in value), strict=True)) if value else [()] * n
@@ -175,6 +177,8 @@ def _looked_up(
         return f(*args)
     constants = args[: -len(times)]
     key = (cut, _identity(f), len(times), *[_identity(constant) for constant in constants])
+    if key not in last.rows and torch.compiler.is_compiling():
+        return f(*args)
     if key not in last.rows:
         last.run.add(key, f, constants, len(times), cut)
     return last.rows[key]

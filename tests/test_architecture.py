@@ -64,6 +64,7 @@ STOREYS: dict[str, list[set[str]]] = {
         {"files"},
         {
             "computing.placement",
+            "computing.steps",
             "processes",
             "seeds",
             "statistics",

@@ -9,7 +9,8 @@ from typing import Any, ClassVar, final
 from torch import Tensor
 
 from models.base import Network, OutputKind, TimeLabel
-from sde_lib.base import expand
+from sde_lib.base import coefficients
+from sde_lib.timetable import tabulated_time
 
 
 @dataclass(frozen=True)
@@ -77,10 +78,16 @@ class EDMPreconditioned(Network):
 
     def forward(self, x: Tensor, labels: Tensor, **cond: Any) -> Tensor:
         """The denoised data; ``labels`` (B,) are sigma > 0."""
-        c = preconditioning(labels, self.sigma_data)
-        told = c.noise.exp() if self.network.log_labels else c.noise
-        residual = self.network(expand(c.scale_in, x) * x, told, **cond)
-        return expand(c.skip, x) * x + expand(c.out, x) * residual
+        c = coefficients(x, self._at, labels)
+        residual = self.network(c.scale_in * x, tabulated_time(self._told, labels), **cond)
+        return c.skip * x + c.out * residual
+
+    def _at(self, labels: Tensor) -> Preconditioning:
+        return preconditioning(labels, self.sigma_data)
+
+    def _told(self, labels: Tensor) -> Tensor:
+        noise = self._at(labels).noise
+        return noise.exp() if self.network.log_labels else noise
 
     def check_shape(self, shape: Sequence[int]) -> None:
         """Refuse a sample shape that the network inside refuses."""

@@ -27,7 +27,7 @@ from models.prediction.velocity import VELOCITIES
 from sde_lib.base import GaussianProcess, coefficients
 from sde_lib.discrete import DiscreteDiffusion
 from sde_lib.needs import GivenProcess
-from sde_lib.timetable import tabulated
+from sde_lib.timetable import mapped, tabulated_time
 
 View = Literal["eps", "x0", "score", "v"]
 """A way to look at a prediction."""
@@ -38,6 +38,25 @@ an SDE; "previous" is the mean of x_{t-1} given x_t, on a chain."""
 
 
 @dataclass(frozen=True)
+class OfVelocity:
+    """What x and v are multiplied by: x0 = (alpha / r^2) x - (sigma / r) v, eps = (sigma / r^2) x + (alpha / r) v.
+
+    Each is shaped like alpha.
+    """
+
+    x_in_x0: Tensor
+    v_in_x0: Tensor
+    x_in_eps: Tensor
+    v_in_eps: Tensor
+
+    @classmethod
+    def at(cls, alpha: Tensor, sigma: Tensor) -> OfVelocity:
+        """Of a level."""
+        r = torch.hypot(alpha, sigma)
+        return cls(alpha / r**2, -sigma / r, sigma / r**2, alpha / r)
+
+
+@dataclass(frozen=True)
 class Prediction:
     """One evaluation of a model at states ``x``; every view is shaped like ``x``.
 
@@ -45,7 +64,8 @@ class Prediction:
     marginal, whose predictions have a score and no other view. ``variance`` is what the network says of
     the variance of its reverse step; None where it says nothing. ``mean_gradient``, shaped like ``x``, moves
     the mean of the reverse step by itself times that variance; None: it does not. ``renoise``, shaped like ``x``,
-    is the noise that a step of DDIM puts back; None: that of the prediction.
+    is the noise that a step of DDIM puts back; None: that of the prediction. ``of_v`` are the factors of a
+    prediction that is ``v``; None: they are computed from the level.
     """
 
     x: Tensor
@@ -56,6 +76,7 @@ class Prediction:
     variance: LearnedVariance | None = None
     mean_gradient: Tensor | None = None
     renoise: Tensor | None = None
+    of_v: OfVelocity | None = None
 
     def _level(self) -> tuple[Tensor, Tensor]:
         if self.alpha is None or self.sigma is None:
@@ -64,6 +85,9 @@ class Prediction:
                 "eps, x0 and v need a GaussianSDE or a chain."
             )
         return self.alpha, self.sigma
+
+    def _of_v(self) -> OfVelocity:
+        return OfVelocity.at(*self._level()) if self.of_v is None else self.of_v
 
     @property
     def eps(self) -> Tensor:
@@ -75,18 +99,18 @@ class Prediction:
             return torch.addcmul(self.x, alpha, self.output, value=-1) / sigma
         if self.kind == "score":
             return -sigma * self.output
-        r = torch.hypot(alpha, sigma)
-        return torch.addcmul(sigma * self.x / r, alpha, self.output) / r
+        of_v = self._of_v()
+        return torch.addcmul(of_v.x_in_eps * self.x, of_v.v_in_eps, self.output)
 
     @property
     def x0(self) -> Tensor:
         """The data: E[x_0 | x_t]."""
         if self.kind == "x0":
             return self.output
-        alpha, sigma = self._level()
         if self.kind == "v":
-            r = torch.hypot(alpha, sigma)
-            return torch.addcmul(alpha * self.x / r, sigma, self.output, value=-1) / r
+            of_v = self._of_v()
+            return torch.addcmul(of_v.x_in_x0 * self.x, of_v.v_in_x0, self.output)
+        alpha, sigma = self._level()
         if self.kind == "score":
             return torch.addcmul(self.x, sigma, sigma * self.output) / alpha
         return torch.addcmul(self.x, sigma, self.output, value=-1) / alpha
@@ -132,6 +156,7 @@ class Prediction:
             variance=self.variance and replace(self.variance, values=self.variance.values[rows]),
             mean_gradient=of(self.mean_gradient),
             renoise=of(self.renoise),
+            of_v=mapped(lambda part: part[rows], self.of_v),
         )
 
     def detached(self) -> Prediction:
@@ -182,6 +207,14 @@ class Model(nn.Module, abc.ABC, Generic[GivenProcess]):
     def at_pure_noise(self) -> bool:
         """Whether its predictions have every view where alpha is 0, as those of x0 and v have."""
         return False
+
+    @property
+    def one_graph(self) -> bool:
+        """Whether an evaluation is one graph to the compiler: no branch on a value, no count but of evaluations.
+
+        A wrapper's is where that of what it wraps is; one that branches says False.
+        """
+        return all(child.one_graph for child in self.children() if isinstance(child, Model))
 
     @contextlib.contextmanager
     def counting_anew(self) -> Iterator[None]:
@@ -322,7 +355,7 @@ class NoiseModel(Model[GivenProcess]):
     def evaluate(self, x: Tensor, t: Tensor, **cond: Any) -> Prediction:
         """The evaluation without its count: a function of tensors, which compiles to one graph."""
         # At least float32: half precision cannot hold the index of a long chain.
-        labels = tabulated(self._labels, torch.promote_types(x.dtype, torch.float32), t)
+        labels = tabulated_time(self._labels, torch.promote_types(x.dtype, torch.float32), t)
         output, variance = split_output((self.evaluator or self.network)(x, labels, **cond), x, self.variance)
         kind: View
         if self.output == "previous":
@@ -336,7 +369,15 @@ class NoiseModel(Model[GivenProcess]):
         level = coefficients(x, self.time.marginal, t)
         if level is None:
             return Prediction(x, None, None, output, kind, variance)
-        return Prediction(x, level.alpha, level.sigma, output, kind, variance)
+        of_v = coefficients(x, self._of_velocity, t) if kind == "v" else None
+        return Prediction(x, level.alpha, level.sigma, output, kind, variance, of_v=of_v)
 
     def _labels(self, dtype: torch.dtype, t: Tensor) -> Tensor:
         return self.time.labels(t).to(dtype)
+
+    def _of_velocity(self, t: Tensor) -> OfVelocity:
+        level = self.time.marginal(t)
+        assert level is not None, (
+            "a network of v has a process with a marginal, checked when the model is built"
+        )
+        return OfVelocity.at(level.alpha, level.sigma)

@@ -1,4 +1,4 @@
-"""Whether compiling a network pays: a pure function of the length of the work and of the kind of machine."""
+"""Whether compiling pays: a pure function of the length of the work and of the kind of machine."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from run_lib.automatic.setup import Choice
 from sde_lib.words import duration
 
 Passes = Literal["forward", "training"]
+Part = Literal["networks", "steps"]
+"""What is compiled: networks alone, or, where they are, steps of samplers and velocities of flows with them."""
 
 
 @dataclass(frozen=True)
@@ -17,18 +19,23 @@ class Worth:
 
     Attributes:
         seconds: that it takes, for passes without and with a backward pass.
-        saved: share of an evaluation's time that it saves, in float32 and in 16 bits.
+        saved: share of an evaluation's time that it saves, in float32 and in 16 bits: by networks, and by steps beside
+            them, which is at most the time that steps take beside their networks.
         rate: FLOP/s of networks that are not compiled, of a GPU or of each core, in float32 and in 16 bits.
     """
 
     seconds: dict[Passes, float]
-    saved: tuple[float, float]
+    saved: dict[Part, tuple[float, float]]
     rate: tuple[float, float]
 
 
 WORTH = {
-    "cpu": Worth({"forward": 40, "training": 90}, (0.03, 0.2), (150e9, 250e9)),
-    "cuda": Worth({"forward": 60, "training": 120}, (0.25, 0.25), (20e12, 100e12)),
+    "cpu": Worth(
+        {"forward": 40, "training": 90}, {"networks": (0.03, 0.2), "steps": (0.0025, 0.0025)}, (150e9, 250e9)
+    ),
+    "cuda": Worth(
+        {"forward": 60, "training": 120}, {"networks": (0.25, 0.25), "steps": (0.03, 0.03)}, (20e12, 100e12)
+    ),
 }
 """CPU: rounded from U-Nets of 1.2 and 35 M parameters on two cores with AVX-512 and bfloat16. GPU: reasoned, not
 measured."""
@@ -36,7 +43,9 @@ MARGIN = 2.0
 """So many times what it takes, compiling must save: the figures are those of other machines."""
 
 
-def worthwhile(flop: float, passes: Passes, device: str, cores: int, half: bool) -> Choice:
+def worthwhile(
+    flop: float, passes: Passes, device: str, cores: int, half: bool, part: Part = "networks"
+) -> Choice:
     """Whether to compile, and why.
 
     Args:
@@ -45,11 +54,12 @@ def worthwhile(flop: float, passes: Passes, device: str, cores: int, half: bool)
         device: its kind.
         cores: of a CPU.
         half: whether networks are evaluated in 16 bits.
+        part: what is to be compiled.
     """
     worth = WORTH.get(device)
     if worth is None:
         return Choice(False, f"nothing is known of compiling for {device}")
     seconds = flop / (worth.rate[half] * (cores if device == "cpu" else 1))
-    saved, takes = worth.saved[half] * seconds, worth.seconds[passes]
+    saved, takes = worth.saved[part][half] * seconds, worth.seconds[passes]
     what = f"of about {duration(seconds)} compiling saves {duration(saved)}, and takes {duration(takes)}"
     return Choice(saved > MARGIN * takes, what)

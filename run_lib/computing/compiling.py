@@ -37,5 +37,6 @@ class Compiled:
         self._call = torch.compile(network, dynamic=False)
 
     def __call__(self, x: Tensor, labels: Tensor, **cond: Any) -> Tensor:
-        output: Tensor = self._call(x, labels, **cond)
+        # A plain tensor: one that knows its place in a run has tables, which are not the network's inputs.
+        output: Tensor = self._call(x, labels.detach(), **cond)
         return output

@@ -27,18 +27,47 @@ _TITLES = {"tf32": "TF32"}
 
 
 @dataclass(frozen=True)
+class Compilation:
+    """What is compiled in one kind of work.
+
+    Attributes:
+        sizes: of the batches that compiled networks evaluate; empty: none does.
+        steps: whether, for these sizes, the steps of samplers and the velocities of flows are compiled as well, each
+            with the evaluations in it.
+    """
+
+    sizes: tuple[int, ...] = ()
+    steps: bool = False
+
+    def holds(self, size: int) -> bool:
+        """Whether networks evaluate a batch compiled; it depends on the batch's size alone."""
+        return any(size % one == 0 for one in self.sizes)
+
+    def __str__(self) -> str:
+        if not self.sizes:
+            return ""
+        return ", compiled with its steps" if self.steps else ", compiled"
+
+
+AS_THEY_ARE = Compilation()
+"""Nothing is compiled."""
+
+
+@dataclass(frozen=True)
 class Arithmetic:
     """How networks are evaluated in one kind of work.
 
     Attributes:
         precision: of products of matrices and of convolutions; TF32 is float32 on devices that have no such mode.
         deterministic: only kernels that give the same bits each time, or an error where an operation has none.
-        compiled: sizes of the batches that compiled networks evaluate; empty: none does.
+        compiled: what is compiled.
+        constant: whether weights stay as they are within the work, so that they are rounded to 16 bits once in it.
     """
 
     precision: Precision = "float32"
     deterministic: bool = False
-    compiled: tuple[int, ...] = ()
+    compiled: Compilation = AS_THEY_ARE
+    constant: bool = False
 
     @property
     def half(self) -> torch.dtype | None:
@@ -48,8 +77,8 @@ class Arithmetic:
     def on(self, device: torch.device) -> str:
         """What a report says: the precision and the device."""
         precision = "float32" if self.precision == "tf32" and device.type != "cuda" else self.precision
-        kernels = (", deterministic" if self.deterministic else "") + (", compiled" if self.compiled else "")
-        return f"{_TITLES.get(precision, precision)} on {device}{kernels}"
+        kernels = ", deterministic" if self.deterministic else ""
+        return f"{_TITLES.get(precision, precision)} on {device}{kernels}{self.compiled}"
 
     @contextlib.contextmanager
     def used(self) -> Iterator[None]:
@@ -63,8 +92,10 @@ class Arithmetic:
             # Read when a GPU's first product is taken.
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(self.deterministic)
+        once = rounded_once() if self.constant and self.half is not None else contextlib.nullcontext()
         try:
-            yield
+            with once:
+                yield
         finally:
             _USED.reset(token)
             matmul.allow_tf32, convolutions.allow_tf32 = before
@@ -75,9 +106,30 @@ FLOAT32 = Arithmetic()
 _USED: ContextVar[Arithmetic] = ContextVar("arithmetic", default=FLOAT32)
 
 
+@contextlib.contextmanager
+def rounded_once() -> Iterator[None]:
+    """Within the block, autocast keeps what it rounds of weights, which must not change.
+
+    It forgets them as the outermost of its contexts ends, whether that is enabled or not; and it does not ask to which
+    type it has rounded them.
+    """
+    torch.clear_autocast_cache()
+    with torch.autocast("cpu", enabled=False):
+        try:
+            yield
+        finally:
+            torch.clear_autocast_cache()
+
+
 def in_float32() -> contextlib.AbstractContextManager[None]:
     """Within the block, nothing is rounded to less, whatever the policy of the work around it."""
-    return replace(_USED.get(), precision="float32", compiled=()).used()
+    return replace(_USED.get(), precision="float32", compiled=AS_THEY_ARE).used()
+
+
+def compiles_steps(size: int) -> bool:
+    """Whether the arithmetic in use has steps with batches of this size compiled."""
+    compiled = _USED.get().compiled
+    return compiled.steps and compiled.holds(size)
 
 
 class Evaluator:
@@ -96,9 +148,9 @@ class Evaluator:
 
     def __call__(self, x: Tensor, labels: Tensor, **cond: Any) -> Tensor:
         used = _USED.get()
-        # What evaluates a batch depends on its size alone, and not on what was evaluated before it.
-        fits = any(len(x) % size == 0 for size in used.compiled)
-        call = self._compiled if fits else self._network
+        # Within a step that is being compiled the network is a part of it.
+        apart = used.compiled.holds(len(x)) and not torch.compiler.is_compiling()
+        call = self._compiled if apart else self._network
         if used.half is None:
             output: Tensor = call(x, labels, **cond)
             return output

@@ -12,9 +12,11 @@ from ml_collections import ConfigDict
 
 from models.base import Network
 from models.describe import count_parameters, describe, example_conditions
-from run_lib.automatic.compiling import Passes, worthwhile
+from run_lib.automatic.compiling import Part, Passes, worthwhile
 from run_lib.computing.compiling import obstacle
+from run_lib.computing.numerics import Compilation
 from run_lib.config.configuration import Configuration
+from run_lib.config.sweep import parse_sweep
 from run_lib.data.listing import announce
 from run_lib.processes import Processes
 
@@ -54,10 +56,12 @@ def jobs(configuration: Configuration) -> Mapping[str, Job]:
     scored = evaluation.get("num_samples") or 0 if evaluated and evaluation.enable_sampling else 0
     images = evaluation.get("bpd_num_images") or 0 if evaluated and evaluation.enable_bpd else 0
     restored, back = values.control, values.reconstruct
+    tuned = mode == "tune" and not values.tune.grid
+    settings = len(parse_sweep(values.tune.sweep).candidates) if tuned else 1
     # Samples of a set that is drawn batch by batch, how many such sets, and the size of a batch.
     sets = {
         "sample": [(sampling.num_samples, 1, sampling.batch_size)],
-        "tune": [(values.tune.num_samples, values.tune.repeats, sampling.batch_size)],
+        "tune": [(values.tune.num_samples, values.tune.repeats * settings, sampling.batch_size)],
         "control": [((restored.num_images or ALL) * restored.samples, 1, sampling.batch_size)],
         "reconstruct": [(back.num_images or ALL, 2, back.batch_size)],
         "eval": [(scored, 1, sampling.batch_size)],
@@ -86,10 +90,10 @@ def jobs(configuration: Configuration) -> Mapping[str, Job]:
     }
 
 
-def compiled_sizes(
+def compilations(
     configuration: Configuration, network: Network, shape: tuple[int, ...], device: torch.device
-) -> Mapping[str, tuple[int, ...]]:
-    """The sizes of batches for which the network is compiled, by kind of work; without one it is not.
+) -> Mapping[str, Compilation]:
+    """What is compiled, by kind of work; nothing in one that is not there.
 
     What is chosen is said, and why.
 
@@ -110,19 +114,20 @@ def compiled_sizes(
         announce(f"compile: off, as {why}")
         return {}
     if asked == "on":
-        return {name: job.sizes for name, job in found.items()}
-    chosen: dict[str, tuple[int, ...]] = {}
+        return {name: Compilation(job.sizes, steps=True) for name, job in found.items()}
+    chosen: dict[str, Compilation] = {}
     for name, job in found.items():
-        choice = worthwhile(
-            _flop(network, shape, values, job),
-            job.passes,
-            device.type,
-            os.cpu_count() or 1,
-            job.precision in ("bfloat16", "float16"),
-        )
-        announce(f"compile: {name} {'on' if choice.value else 'off'}, {choice.reason}")
-        if choice.value:
-            chosen[name] = job.sizes
+        flop = _flop(network, shape, values, job)
+
+        def pays(part: Part, what: str, job: Job = job, flop: float = flop) -> bool:
+            half = job.precision in ("bfloat16", "float16")
+            choice = worthwhile(flop, job.passes, device.type, os.cpu_count() or 1, half, part)
+            announce(f"compile: {what} {'on' if choice.value else 'off'}, {choice.reason}")
+            return bool(choice.value)
+
+        if pays("networks", name):
+            steps = name != "training" and pays("steps", f"{name}, steps with their networks")
+            chosen[name] = Compilation(job.sizes, steps)
     return chosen
 
 

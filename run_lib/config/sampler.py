@@ -11,6 +11,7 @@ from ml_collections import ConfigDict
 
 from models.prediction.denoised import Clip, Denoised, DynamicThreshold
 from models.prediction.noise_model import Model
+from run_lib.computing.steps import Steps
 from run_lib.config.capabilities import need
 from run_lib.config.chosen import picks_sampler
 from run_lib.config.components import choose_named
@@ -152,6 +153,7 @@ def _loop(
         n_steps_each=method.n_steps_each,
         corrector_first=method.corrector_first,
         noise_removal=method.noise_removal,
+        stepping=Steps(),
     )
 
 

@@ -14,14 +14,14 @@ import torch
 from ml_collections import ConfigDict
 
 from models import register_model
-from models.base import Network
+from models.base import Evaluate, Network
 from models.checkpoints.diffusers_config import Architecture
 from models.exact.mixtures import ExactScore
 from models.prediction import conventions
 from models.prediction.conventions import Convention
 from models.prediction.noise_model import NoiseModel
 from models.prediction.variances import check_variance_output, wrong_channels
-from run_lib.computing.numerics import Evaluator
+from run_lib.computing.numerics import Compilation, Evaluator
 from run_lib.computing.placement import Placement
 from run_lib.config.chains import check_labels_between, sampled_chain
 from run_lib.config.components import Chosen
@@ -29,7 +29,7 @@ from run_lib.config.configuration import Configuration, Record
 from run_lib.config.continuing import Agreement
 from run_lib.config.explaining import flags_of, in_fields
 from run_lib.config.network import build_network
-from run_lib.config.placing import build_placement, compiled_placement
+from run_lib.config.placing import compiled_placement
 from run_lib.config.settings import Settings
 from run_lib.config.sizes import check_sizes
 from run_lib.config.sources import components_hash
@@ -166,43 +166,57 @@ class Subject:
         return in_fields(averages, fitting)
 
 
-def build_subject(configuration: Configuration, *, weights: bool = True) -> Subject:
+def build_subject(
+    configuration: Configuration,
+    *,
+    weights: bool = True,
+    compiled: Mapping[str, Compilation] | None = None,
+    like: Subject | None = None,
+) -> Subject:
     """Build the network and its process; nothing is read.
 
     Args:
         configuration: complete.
         weights: initialise the network; otherwise it is on the meta device, to be described only.
+        compiled: what has been decided to compile, by kind of work; None: ``config.compile`` decides.
+        like: of a configuration that differs from this one in ``sampling`` alone: its network is taken, and what
+            evaluates it, compiled as it may be. Exact scores are of a process, and each has its own.
 
     Raises:
         ValueError: an unknown name, components that do not fit together, a value out of range.
     """
-    config = configuration.values
-    shape = sample_shape(config.data)
+    config, shape = configuration.values, sample_shape(configuration.values.data)
     check_sizes(config, shape)
     rule = build_convention(configuration)
     augment = _augmentation(configuration, shape)
     torch.manual_seed(stream_seed(config.seed, Use.INITIALISATION))
-    network = build_network(
-        configuration,
-        rule.training,
-        weights=weights,
-        in_channels=shape[0],
-        out_channels=_out_channels(config.model, shape[0]),
-        image_size=shape[1:],
-        dims=len(shape) - 1,
-        centered=config.data.centered,
-        num_classes=network_classes(configuration),
-        process=rule.sampling.process,
-        augment_labels=0 if augment is None else augment.num_labels,
+    shared = like if like is not None and like.network.has_weights else None
+    network = (
+        shared.network
+        if shared is not None
+        else build_network(
+            configuration,
+            rule.training,
+            weights=weights,
+            in_channels=shape[0],
+            out_channels=_out_channels(config.model, shape[0]),
+            image_size=shape[1:],
+            dims=len(shape) - 1,
+            centered=config.data.centered,
+            num_classes=network_classes(configuration),
+            process=rule.sampling.process,
+            augment_labels=0 if augment is None else augment.num_labels,
+        )
     )
     check_labels_between(config, network)
     with configuration.choose("network").naming_fields():
         network.check_shape(shape)
-    placement = compiled_placement(configuration, network, shape) if weights else build_placement(config)
+    placement = compiled_placement(configuration, network, shape, compiled if weights else {})
     if weights and len(shape) == 3:
         network.to(memory_format=placement.memory_format)
+    evaluate = evaluator(network) if shared is None else shared.sampling.evaluator
     training, sampling = (
-        _model(setting, network, config.model) for setting in (rule.training, rule.sampling)
+        _model(setting, network, config.model, evaluate) for setting in (rule.training, rule.sampling)
     )
     return Subject(
         network=network,
@@ -293,12 +307,14 @@ def _out_channels(values: ConfigDict, channels: int) -> int:
     return wanted
 
 
-def _model(setting: conventions.Setting, network: Network, values: ConfigDict) -> NoiseModel:
+def _model(
+    setting: conventions.Setting, network: Network, values: ConfigDict, evaluate: Evaluate | None
+) -> NoiseModel:
     if values.output:
         setting = replace(setting, output=values.output)
     if values.rescale_timesteps:
         setting = replace(setting, time=setting.time.rescaled())
-    return setting.model(network, variance=values.variance, evaluator=evaluator(network))
+    return setting.model(network, variance=values.variance, evaluator=evaluate)
 
 
 def evaluator(network: Network) -> Evaluator | None:

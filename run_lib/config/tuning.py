@@ -11,6 +11,7 @@ import torch
 from ml_collections import ConfigDict
 
 from models.exact.mixtures import Modes
+from run_lib.computing.numerics import AS_THEY_ARE, Compilation
 from run_lib.config.components import Chosen
 from run_lib.config.configuration import Configuration, read
 from run_lib.config.effects import check_effects
@@ -18,7 +19,7 @@ from run_lib.config.sampling import SamplingPlan, plan_sampling
 from run_lib.config.scoring import plan_scoring
 from run_lib.config.settings import TuneSettings
 from run_lib.config.spaces import metrics_in_spaces
-from run_lib.config.subject import build_subject
+from run_lib.config.subject import Subject, build_subject
 from run_lib.config.sweep import Candidate, Sweep, parse_sweep
 from run_lib.data.levels import DataSpec
 from run_lib.sample_folder import WRITTEN
@@ -72,8 +73,9 @@ def plan_tuning(configuration: Configuration, sampling: SamplingPlan) -> TuningP
     """
     settings, values = TuneSettings.of(configuration.values.tune), configuration.plain()
     sweep = None if settings.grid else parse_sweep(settings.sweep)
+    compiled = sampling.subject.placement.sampling.compiled
     for candidate in sweep.candidates if sweep else ():
-        plan_candidate(values, candidate)
+        plan_candidate(values, candidate, compiled, sampling.subject)
     scorer = configuration.choose("scorer")
     depends_on = _depends_on(sampling.subject.record.values, sweep)
     return TuningPlan(sampling, settings, scorer, sweep, values, depends_on)
@@ -136,12 +138,19 @@ def build_scorer(
     return scorer
 
 
-def plan_candidate(values: Mapping[str, Any], candidate: Candidate) -> SamplingPlan:
+def plan_candidate(
+    values: Mapping[str, Any],
+    candidate: Candidate,
+    compiled: Compilation = AS_THEY_ARE,
+    like: Subject | None = None,
+) -> SamplingPlan:
     """The sampling plan of one point of a sweep.
 
     Args:
         values: the configuration as plain data.
         candidate: what is changed in its sampling section.
+        compiled: what has been decided to compile.
+        like: of another candidate, whose network this one takes; None: it has a new one.
 
     Raises:
         ValueError: the sampler cannot have these settings, or one of them would change nothing.
@@ -152,7 +161,8 @@ def plan_candidate(values: Mapping[str, Any], candidate: Candidate) -> SamplingP
             config.sampling[change.field] = change.value
     try:
         changed = read(config, [f"sampling.{change.field}" for change in candidate.changes], "sample")
-        plan = plan_sampling(changed, build_subject(changed))
+        subject = build_subject(changed, compiled={"sampling": compiled}, like=like)
+        plan = plan_sampling(changed, subject)
         check_effects(changed)
     except ValueError as error:
         raise ValueError(f"{candidate} of config.tune.sweep: {error}") from error

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from likelihood import importance_weighted, log_likelihood
+from run_lib.computing.steps import Velocities
 from run_lib.evaluation.dequantisation import dequantisation
 from run_lib.evaluation.likelihood_errors import spread
 from run_lib.evaluation.likelihood_references import references
@@ -41,6 +42,7 @@ def evaluate_ode(task: CheckpointTask, bpd: BitsPerDim, flow: FlowLikelihood) ->
         return
     data, draws = plan.data.load(split), make_draws(task, bpd)
     dequantise = dequantisation(task, bpd.dequantisation) if plan.data.levels else None
+    velocities = Velocities()
 
     @torch.no_grad()
     def compute(rows: range) -> dict[str, np.ndarray]:
@@ -63,6 +65,7 @@ def evaluate_ode(task: CheckpointTask, bpd: BitsPerDim, flow: FlowLikelihood) ->
             t_min=flow.t_min,
             truncation=flow.truncation,
             max_steps=flow.max_steps,
+            moving=velocities,
             **cond,  # type: ignore[arg-type]
         )
         return {

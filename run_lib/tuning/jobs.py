@@ -20,6 +20,7 @@ from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from run_lib.computing.allocation import keep_freed_memory
+from run_lib.computing.numerics import AS_THEY_ARE, Compilation
 from run_lib.config.sampling import SamplingPlan
 from run_lib.config.settings import TuneSettings
 from run_lib.config.sweep import Candidate
@@ -102,6 +103,7 @@ class Work:
         run: the folders.
         step: of the checkpoint; None where there is none.
         parts: where results go.
+        compiled: what was decided to compile, for all settings alike.
     """
 
     values: Mapping[str, Any]
@@ -109,10 +111,13 @@ class Work:
     run: Run
     step: int | None
     parts: ScoreFiles
+    compiled: Compilation = AS_THEY_ARE
 
 
 class Worker:
     """Draws and scores sets. Its results depend on the set alone: one thread a process, the seeds of the set.
+
+    All candidates have one network, which is loaded once, and compiled once if it is.
 
     Args:
         work: what to do it on.
@@ -121,20 +126,20 @@ class Worker:
     def __init__(self, work: Work) -> None:
         self._work = work
         self._candidate: Candidate | None = None
-        self._plan: SamplingPlan
-        self._weights: Weights
+        self._plan: SamplingPlan | None = None
+        self._weights: Weights | None = None
         self._scorer: Scorer | None = None
 
     def score(self, candidate: Candidate, repeat: int) -> None:
         """Draw set ``repeat`` under the candidate's settings, score it and write it down."""
         with _one_thread():
-            self._turn_to(candidate)
-            plan, tuning = self._plan, self._work.settings
+            plan, weights = self._turn_to(candidate)
+            tuning = self._work.settings
             if self._scorer is None:
                 self._scorer = scorer_of(self._work.values, plan.data, tuning.num_samples, plan.device)
             started, first = time.perf_counter(), repeat * tuning.num_samples
             try:
-                with self._weights.averaged():
+                with weights.averaged():
                     drawn = [
                         draw(plan, range(first + rows.start, first + rows.stop), Use.TUNING)
                         for rows in batches(tuning.num_samples, plan.settings.batch_size)
@@ -150,15 +155,17 @@ class Worker:
             self._work.parts.write_samples(candidate, samples[: max(tuning.rows, 1)])
         self._work.parts.write(candidate, repeat, scored)
 
-    def _turn_to(self, candidate: Candidate) -> None:
-        if candidate != self._candidate:
-            work = self._work
-            plan = plan_candidate(work.values, candidate)
+    def _turn_to(self, candidate: Candidate) -> tuple[SamplingPlan, Weights]:
+        if self._plan is None or self._weights is None or candidate != self._candidate:
+            work, before = self._work, None if self._plan is None else self._plan.subject
+            plan = plan_candidate(work.values, candidate, work.compiled, before)
             plan = plan.subject.placement.place(plan)
-            self._weights = work.run.weights(plan.subject, work.step)
+            if self._weights is None or self._weights.network is not plan.subject.network:
+                self._weights = work.run.weights(plan.subject, work.step)
             plan = numbered(plan, self._weights.numbering)
             self._plan = with_stored_grid(plan, work.run.stored_grids(work.step), self._weights)
             self._candidate = candidate
+        return self._plan, self._weights
 
 
 @contextmanager

@@ -74,7 +74,8 @@ def _sweep(plan: TuningPlan, sweep: Sweep, run: Run, processes: Processes) -> No
     step = weights.step if run.checkpoints.latest() is not None else None
     processes.barrier()  # all have read what there is
     own = [tasks[k] for k in processes.own_batches(len(tasks))]
-    do(Work(plan.values, settings, run, step, parts), own, settings.processes)
+    compiled = plan.sampling.arithmetic.compiled
+    do(Work(plan.values, settings, run, step, parts, compiled), own, settings.processes)
     processes.barrier()
 
     metrics = len(scorer.metrics)

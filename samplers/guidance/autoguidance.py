@@ -48,6 +48,11 @@ class Autoguidance(Guided[GivenProcess]):
     def at_pure_noise(self) -> bool:
         return self.model.at_pure_noise and self.guide.at_pure_noise
 
+    @property
+    def one_graph(self) -> bool:
+        """Within an interval it asks the device whether the guide is needed."""
+        return self.interval is None and super().one_graph
+
     def forward(self, x: Tensor, t: Tensor, *, y: Tensor | None = None, **cond: Any) -> Prediction:
         told: dict[str, Any] = {} if y is None else {"y": y}
         good: Prediction = self.model(x, t, **told, **cond)

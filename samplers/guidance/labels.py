@@ -46,6 +46,11 @@ class LabelGuidance(Guided[GivenProcess], abc.ABC):
         return self.model.at_pure_noise
 
     @property
+    def one_graph(self) -> bool:
+        """Within an interval it asks the device whether a pair is needed."""
+        return self.interval is None and super().one_graph
+
+    @property
     def conditional(self) -> bool:
         """Whether the guided prediction is that with the label."""
         return self.scale == 1

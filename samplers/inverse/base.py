@@ -72,6 +72,11 @@ class PosteriorModel(Model, abc.ABC):
     def nfe(self) -> int:
         return self.model.nfe
 
+    @property
+    def one_graph(self) -> bool:
+        """A method takes as many pullbacks as it counts."""
+        return False
+
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
         """The operator's tables move to a device with the model; they keep their precision."""
         self.operator = self.operator.map(lambda a: a.to(fn(torch.empty(0, device=a.device)).device))

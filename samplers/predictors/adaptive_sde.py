@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import torch
 from torch import Tensor
@@ -48,6 +48,8 @@ class AdaptiveSDE(Predictor[SDE]):
         exponent: power of the error with which the next step's length falls (the paper's r).
         most_steps: number of steps, rejected ones included, after which the sampler gives up.
     """
+
+    one_graph: ClassVar[bool] = False
 
     relative: Annotated[float, Range(above=0)] = 0.02
     absolute: Annotated[float, Range(above=0)] = 0.0078

@@ -63,7 +63,8 @@ class Restart(Predictor[GaussianProcess]):
                 f"restart between sigma/alpha = {self.restart_low} and {self.restart_high} needs a grid that passes "
                 f"both; this one goes from {ratio[0]:.3g} to {ratio[-1]:.3g}."
             )
-        return [self if k == at else Heun() for k in range(len(times) - 1)]
+        elsewhere = Heun()
+        return [self if k == at else elsewhere for k in range(len(times) - 1)]
 
     def update_fn(self, model: GaussianModel, x: Tensor, t: Tensor, s: Tensor, noise: Noise) -> Step:
         process = model.process

@@ -9,11 +9,14 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from run_lib.computing import numerics
 from run_lib.computing.numerics import Arithmetic, Evaluator, Precision, in_float32
 from run_lib.config.configuration import complete, of_record
+from run_lib.config.placing import build_placement
 from tests.run_lib.program import TINY, run
+from tests.run_lib.tiny import get_config as tiny
 
 FINE = 1 + 2.0**-9
 """Exact in float32, TF32 and float16; bfloat16, with 7 bits of mantissa, has 1 in its place."""
@@ -24,6 +27,17 @@ class Product(nn.Module):
 
     def forward(self, x: Tensor, labels: Tensor) -> Tensor:
         return x @ torch.ones(1, 1)
+
+
+class Dense(nn.Module):
+    """The same with a weight, which is one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(1, 1))
+
+    def forward(self, x: Tensor, labels: Tensor) -> Tensor:
+        return x @ self.weight
 
 
 @pytest.mark.parametrize(
@@ -39,6 +53,39 @@ def test_the_network_is_rounded_and_nothing_else(precision: Precision, value: fl
             exact = Evaluator(Product())(x, labels)
     assert (output.dtype, output.item(), beside.item(), exact.item()) == (torch.float32, value, FINE, FINE)
     assert Evaluator(Product())(x, labels).item() == FINE
+
+
+class Casts(TorchDispatchMode):
+    """Counts casts of a tensor."""
+
+    def __init__(self, of: Tensor) -> None:
+        super().__init__()
+        self.of, self.count = of, 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.count += func is torch.ops.aten._to_copy.default and args[0] is self.of
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize(("constant", "casts"), [(True, 1), (False, 3)])
+@torch.no_grad()
+def test_weights_that_do_not_change_are_rounded_once(constant: bool, casts: int) -> None:
+    """In each work: three evaluations, and then one with other weights in another precision."""
+    network = Dense()
+    evaluate, x = Evaluator(network), torch.full((1, 1), FINE)
+    with Casts(network.weight) as counted, Arithmetic("bfloat16", constant=constant).used():
+        found = [evaluate(x, torch.zeros(1)).item() for _ in range(3)]
+    assert (counted.count, found) == (casts, [1.0] * 3)
+    network.weight.fill_(FINE)
+    with Arithmetic("float16", constant=constant).used():
+        assert evaluate(torch.ones(1, 1), torch.zeros(1)).item() == FINE
+
+
+def test_a_training_rounds_its_weights_at_every_step() -> None:
+    """They change; those of samples and evaluations do not."""
+    placement = build_placement(complete(tiny()))
+    assert not placement.training.constant
+    assert placement.sampling.constant and placement.evaluation.constant
 
 
 def test_deterministic_kernels_are_asked_for_within_the_work_alone() -> None:
@@ -92,6 +139,7 @@ def test_training_validates_and_shows_samples_in_their_precisions(
         ("reconstruct", {"reconstruct__input": "test", "reconstruct__num_images": 2}, {SAMPLED}),
         ("control", {"control__task": "inpaint", "control__num_images": 2}, {SAMPLED}),
         ("tune", {"tune__sweep": "num_steps=2,3", "tune__repeats": 2, "tune__num_samples": 70}, {SAMPLED}),
+        ("tune", {"tune__grid": True, "tune__pilot_samples": 4, "sampling__predictor": "ddim"}, {SAMPLED}),
     ],
 )
 def test_each_work_has_its_own_precision(
