@@ -58,16 +58,20 @@ def _flat(config: ConfigDict, before: str = "") -> Iterator[tuple[str, object]]:
 
 
 def _comments() -> dict[str, str]:
-    """What stands behind, or on the line before, each field in configs/base.py."""
-    sections: dict[str, str] = {"config": ""}
+    """What configs/base.py says of each field: behind its value, or on the lines before."""
+    sections = {"config": ""}
     found: dict[str, str] = {}
-    above = ""
+    above, open_field = "", ""
     for line in (ROOT / "configs/base.py").read_text(encoding="utf-8").splitlines():
         code, _, comment = line.partition("# ")
         if section := re.match(r"    config\.(\w+) = (?:(\w+) = )?ConfigDict", code):
             sections[section[2] or ""] = f"{section[1]}."
         elif field := re.match(r"    (\w+)\.(\w+) = ", code):
-            found[sections.get(field[1], f"{field[1]}.") + field[2]] = comment or above
+            path = sections.get(field[1], f"{field[1]}.") + field[2]
+            found[path] = comment or above
+            open_field = path if code.rstrip().endswith("(") else ""
+        elif open_field and comment:
+            found[open_field] = comment
         above = f"{above} {comment}".strip() if comment and not code.strip() else ""
     return found
 
@@ -121,6 +125,7 @@ def _prose(text: str) -> str:
 
 
 def _cell(text: str) -> str:
+    text = re.sub(r"docs/(\w+)\.md", r"[\1.md](../\1.md)", text)
     return text.replace("``", "`").replace("|", "\\|")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-import importlib
+import importlib.util
 import inspect
 import re
 import shlex
@@ -15,8 +15,10 @@ import pytest
 
 from run_lib import modes  # noqa: F401 - registers them
 from run_lib.config.command_line import configure, parse
+from run_lib.config.configuration import base_fields
 from run_lib.config.files import load_config_file
 from run_lib.config.mode import register_mode
+from run_lib.config.roles import ROLES
 from samplers import register_predictor
 
 ROOT = Path(__file__).parents[1]
@@ -109,6 +111,24 @@ def test_python_compiles_and_imports_what_there_is(page: str) -> None:
 def test_the_table_of_modes_has_every_mode() -> None:
     rows = re.findall(r"^\| `(\w+)` \|", PAGES["docs/modes.md"].split("## Flags")[0], re.M)
     assert sorted(rows) == sorted(register_mode)
+
+
+def test_the_page_of_settings_has_every_field_and_component() -> None:
+    """And what configs/base.py says of a field behind it, before it, and inside its value."""
+    spec = importlib.util.spec_from_file_location("make_settings", ROOT / "docs/make_settings.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    page = module.page()
+    assert [field for field in base_fields() if f"\n| `{field}` |" not in page] == []
+    for role in ROLES.values():
+        assert [name for name in role.choices if f"\n### `{name}`\n" not in page] == []
+    assert "| `seed` | `42` |  |" in page
+    assert "| `data.levels` | `256` | values of a pixel; 0: continuous data |" in page
+    assert "| `ema.std` | `(0.05, 0.1)` | relative widths of the averages to make |" in page
+    assert "| `model.ema_stds` | `()` | relative widths, such as (0.05, 0.10), of averages" in page
+    assert "| `data.num_workers` | unset | that read training data;" in page
 
 
 # README.
