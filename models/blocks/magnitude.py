@@ -25,7 +25,8 @@ def unit_magnitude(x: Tensor, dims: int | tuple[int, ...]) -> Tensor:
     kept = (dims,) if isinstance(dims, int) else dims
     count = math.prod(x.shape[axis] for axis in kept)
     norm = torch.linalg.vector_norm(x, dim=kept, keepdim=True, dtype=torch.float32)
-    return x / (norm / math.sqrt(count) + _EPS).to(x.dtype)
+    scaled: Tensor = x / (norm / math.sqrt(count) + _EPS).to(x.dtype)
+    return scaled
 
 
 def mp_silu(x: Tensor) -> Tensor:
