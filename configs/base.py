@@ -121,9 +121,12 @@ def get_config() -> ConfigDict:
     config.ema = ema = ConfigDict()
     ema.std = (0.05, 0.10)  # relative widths of the averages to make
     ema.step = 0  # of the snapshot at which they end; 0: the last
+    ema.snapshots = (
+        ""  # a folder of EDM2's snapshots, one average a file; default: profiles, in the work directory
+    )
 
     config.convert = convert = ConfigDict()
-    convert.to = "ours"  # ours | safetensors | score_sde | diffusers
+    convert.to = "ours"  # ours | safetensors | score_sde | diffusers | dit | config, of init_from
     convert.path = ""  # default: in the work directory
 
     config.pack = pack = ConfigDict()

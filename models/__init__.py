@@ -27,10 +27,15 @@ if TYPE_CHECKING:
     from models.networks.adm_encoder import ADMEncoder
     from models.networks.ddpm import DDPM
     from models.networks.ddpm_1d import DDPM1D
+    from models.networks.ddpmpp import DDPMpp
+    from models.networks.dit import DiT
     from models.networks.edm import EDMPreconditioned
+    from models.networks.edm2 import EDM2
+    from models.networks.edm_baselines import IDDPMPreconditioned, VEPreconditioned, VPPreconditioned
+    from models.networks.edm_unets import EDMADM, EDMDDPMpp, EDMNCSNpp
     from models.networks.mlp import MLP
     from models.networks.ncsn import NCSN
-    from models.networks.ncsnpp import DDPMpp, NCSNpp
+    from models.networks.ncsnpp import NCSNpp
     from models.networks.ncsnv2 import NCSNv2
     from models.networks.variant import Variant
     from models.prediction.bound import bound_term, prior_term
@@ -54,11 +59,19 @@ __all__ = [  # noqa: RUF022 - grouped
     "DDPM",
     "DDPMpp",
     "DDPM1D",
+    "DiT",
+    "EDM2",
+    "EDMADM",
+    "EDMDDPMpp",
+    "EDMNCSNpp",
     "EDMPreconditioned",
+    "IDDPMPreconditioned",
     "MLP",
     "NCSN",
     "NCSNpp",
     "NCSNv2",
+    "VEPreconditioned",
+    "VPPreconditioned",
     # exact scores
     "CorrelatedGaussianScore",
     "ExactScore",
@@ -119,10 +132,15 @@ _NAMES = {
     "networks.adm_encoder": ("ADMEncoder",),
     "networks.ddpm": ("DDPM",),
     "networks.ddpm_1d": ("DDPM1D",),
+    "networks.ddpmpp": ("DDPMpp",),
+    "networks.dit": ("DiT",),
+    "networks.edm2": ("EDM2",),
     "networks.edm": ("EDMPreconditioned",),
+    "networks.edm_baselines": ("IDDPMPreconditioned", "VEPreconditioned", "VPPreconditioned"),
+    "networks.edm_unets": ("EDMADM", "EDMDDPMpp", "EDMNCSNpp"),
     "networks.mlp": ("MLP",),
     "networks.ncsn": ("NCSN",),
-    "networks.ncsnpp": ("DDPMpp", "NCSNpp"),
+    "networks.ncsnpp": ("NCSNpp",),
     "networks.ncsnv2": ("NCSNv2",),
     "networks.variant": ("Variant",),
     "prediction.bound": ("bound_term", "prior_term"),
@@ -157,6 +175,10 @@ def _register_networks() -> None:
     import models.networks.adm_encoder
     import models.networks.ddpm
     import models.networks.ddpm_1d
+    import models.networks.ddpmpp
+    import models.networks.dit
+    import models.networks.edm2
+    import models.networks.edm_unets
     import models.networks.mlp
     import models.networks.ncsn
     import models.networks.ncsnpp

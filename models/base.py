@@ -32,6 +32,7 @@ class Network(nn.Module, abc.ABC):
         log_labels: whether it takes the logarithm of its labels, which then must be positive.
         null_label: whether the class label after the last always stands for no class; otherwise it does so
             only in a network that was trained with label dropout.
+        spare_label: whether the class label after the last means no class, and is not counted among its classes.
         has_weights: whether it has weights to learn; an exact score has its settings alone.
     """
 
@@ -41,6 +42,7 @@ class Network(nn.Module, abc.ABC):
     sees_low_res: ClassVar[bool] = False
     log_labels: bool = False
     null_label: ClassVar[bool] = False
+    spare_label: ClassVar[bool] = False
     has_weights: ClassVar[bool] = True
 
     @abc.abstractmethod
@@ -66,6 +68,13 @@ class Network(nn.Module, abc.ABC):
         Raises:
             ValueError: with the offending size and the sizes that are allowed.
         """
+
+    def constrain(self) -> None:
+        """Bring weights back to where the network defines them to lie; training does so before each step."""
+
+    def log_variance(self, labels: Tensor) -> Tensor | None:
+        """The logarithm of the variance of its own error that the network has learned at labels, (B,); None: none."""
+        return None
 
 
 class Evaluate(Protocol):

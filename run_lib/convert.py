@@ -8,9 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from run_lib.config.converting import ConversionPlan
+from run_lib.config.converting import ConversionPlan, WrittenPlan
 from run_lib.config.explaining import in_fields
-from run_lib.files import of_json
+from run_lib.files import atomic, of_json
 from run_lib.run import Run
 from run_lib.training.formats import FORMATS, Converted
 from run_lib.training.state import TrainState
@@ -31,18 +31,40 @@ def convert(plan: ConversionPlan, run: Run) -> None:
         state = replace(state, weights=state.weights.use(rate))
     name = f"{wanted.to}_{state.step:08d}{kind.suffix}"
     path = Path(wanted.path) if wanted.path else run.folder("converted") / name
-    if os.path.lexists(path) and not (path.is_dir() and not any(path.iterdir())):
-        raise ValueError(
-            f"{path} exists already, and nothing is overwritten: move it away, or take another place by "
-            f"--config.convert.path."
-        )
-    path.parent.mkdir(parents=True, exist_ok=True)
+    _check_free(path)
     held = Converted(
         state, _record(plan, state), subject.data.shape, plan.sigmas, plan.schedule, plan.process
     )
     with in_fields(architecture="Take another format, --config.convert.to."):
         kind.write(held, path)
     print(f"{wanted.to}: {path}")
+
+
+def write_configuration(plan: WrittenPlan, run: Run) -> None:
+    """Write the configuration of the network in a file of weights, as far as the file tells it.
+
+    Raises:
+        ValueError: there is something already where it goes.
+    """
+    path = Path(plan.settings.path) if plan.settings.path else run.folder("converted") / "config.py"
+    _check_free(path)
+    with atomic(path) as partial:
+        partial.write_text(plan.text, encoding="utf-8")
+    print(f"config: {path}")
+
+
+def _check_free(path: Path) -> None:
+    """Make the folder of a path at which nothing is.
+
+    Raises:
+        ValueError: there is something.
+    """
+    if os.path.lexists(path) and not (path.is_dir() and not any(path.iterdir())):
+        raise ValueError(
+            f"{path} exists already, and nothing is overwritten: move it away, or take another place by "
+            f"--config.convert.path."
+        )
+    path.parent.mkdir(parents=True, exist_ok=True)
 
 
 def _record(plan: ConversionPlan, state: TrainState) -> Mapping[str, Any]:

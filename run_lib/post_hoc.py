@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from models.base import Network
+from models.checkpoints.loader import load_weights
 from models.checkpoints.ours import save_weights
 from run_lib.config.plans import PostHocPlan
-from run_lib.files import atomic
+from run_lib.files import as_json, atomic
 from run_lib.run import Run
-from run_lib.training.profiles import reconstruct
+from run_lib.training.profiles import AverageFiles, reconstruct
+from run_lib.training.published_profiles import PublishedSnapshots
 from run_lib.training.state import check_names
 
 
@@ -19,12 +22,12 @@ def make_averages(plan: PostHocPlan, run: Run) -> None:
     Raises:
         ValueError: there are no snapshots, none of that step, or they are of another network; a file exists already.
     """
-    snapshots, wanted = run.profiles, plan.settings
+    snapshots, wanted = _snapshots(plan, run), plan.settings
     steps = snapshots.steps()
     if not steps:
         raise ValueError(
             f"there are no snapshots of averages in {snapshots.folder}/: train with --config.model.ema_stds=0.05,0.10, "
-            f"and any other average can be made afterwards."
+            f"and any other average can be made afterwards; or name a folder of EDM2's, --config.ema.snapshots."
         )
     step = wanted.step or steps[-1]
     if step not in steps:
@@ -34,18 +37,33 @@ def make_averages(plan: PostHocPlan, run: Run) -> None:
         )
     folder = run.folder("ema")
     paths = [folder / f"std_{width:g}_step_{step:08d}.safetensors" for width in wanted.widths]
-    _check(plan, run, step, paths)
+    _check(plan, snapshots, step, paths)
     last = snapshots.read(step)
-    network = run.weights(plan.subject).network  # the weights that are not trained, which averages lack
+    network = _untrained(plan, run, snapshots.path(step))
     for path, averaged in zip(paths, reconstruct(snapshots, step, wanted.widths), strict=True):
         with atomic(path) as partial:
             save_weights(network, averaged, partial, config=last.config, step=step, classes=last.classes)
         print(f"averaged weights: {path}")
 
 
-def _check(plan: PostHocPlan, run: Run, step: int, paths: list[Path]) -> None:
+def _snapshots(plan: PostHocPlan, run: Run) -> AverageFiles:
+    if not plan.settings.snapshots:
+        return run.profiles
+    record = as_json(dict(plan.subject.record.values))
+    return PublishedSnapshots(Path(plan.settings.snapshots), plan.subject.network, record)
+
+
+def _untrained(plan: PostHocPlan, run: Run, file: Path) -> Network:
+    """The network with the weights that are not trained, which averages lack: a checkpoint's or a published file's."""
+    if not plan.settings.snapshots:
+        return run.weights(plan.subject).network
+    load_weights(plan.subject.network, file)
+    return plan.subject.network
+
+
+def _check(plan: PostHocPlan, snapshots: AverageFiles, step: int, paths: list[Path]) -> None:
     """Refuse snapshots of another network, and files that exist."""
-    snapshot, origin = run.profiles.read(step), run.profiles.path(step)
+    snapshot, origin = snapshots.read(step), snapshots.path(step)
     plan.subject.agreement.check_use(origin, snapshot.config)
     trained = {name for name, p in plan.subject.network.named_parameters() if p.requires_grad}
     for averages in snapshot.averages.values():

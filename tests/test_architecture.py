@@ -95,7 +95,7 @@ STOREYS: dict[str, list[set[str]]] = {
         {"extractors"},
         {"references", "training.formats", "training.profiles", "training.tasks", "tuning.scorers"},
         # Weights and times that a plan asks for, and scorers that take it.
-        {"training.warm_start", "tuning.stored_grids", "tuning.by_metrics"},
+        {"training.published_profiles", "training.warm_start", "tuning.stored_grids", "tuning.by_metrics"},
         {"run", "sample_folder"},  # the folders of a run
         {"sample"},  # the first of the loops, which the others draw samples by
         {"scoring.asked", "scoring.features"},

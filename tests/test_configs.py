@@ -168,6 +168,34 @@ COUNTS = {
     "adm/improved_upsampler": 279_792_390,
     "adm/improved_lsun_bedroom": 113_676_678,
     "adm/improved_lsun_bedroom_slow": 113_676_678,
+    # EDM, counted there; of NCSN++ with its 128 frequencies, which are a table there
+    "edm/cifar10_vp": 55_735_299,
+    "edm/cifar10_ve": 56_400_643 + 128,
+    "edm/cifar10_uncond_vp": 55_733_891,
+    "edm/cifar10_uncond_ve": 56_397_827 + 128,
+    "edm/ffhq_64_vp": 61_805_571,
+    "edm/ffhq_64_ve": 62_761_091 + 128,
+    "edm/afhqv2_64_vp": 61_805_571,
+    "edm/afhqv2_64_ve": 62_761_091 + 128,
+    "edm/imagenet_64": 295_899_267,
+    # EDM2, counted there, with its frequencies and phases
+    "edm2/imagenet_512_xs": 124_713_253 + 512,
+    "edm2/imagenet_512_s": 280_212_837 + 640,
+    "edm2/imagenet_512_m": 497_807_781 + 768,
+    "edm2/imagenet_512_l": 777_498_085 + 896,
+    "edm2/imagenet_512_xl": 1_119_283_749 + 1024,
+    "edm2/imagenet_512_xxl": 1_523_164_773 + 1152,
+    "edm2/imagenet_64_xs": 124_710_949 + 512,
+    "edm2/imagenet_64_s": 280_209_381 + 640,
+    "edm2/imagenet_64_m": 497_803_173 + 768,
+    "edm2/imagenet_64_l": 777_492_325 + 896,
+    "edm2/imagenet_64_xl": 1_119_276_837 + 1024,
+    # DiT, counted there without its positions
+    "dit/imagenet_256_s": 32_865_056,
+    "dit/imagenet_256_b": 130_315_808,
+    "dit/imagenet_256_l": 457_840_672,
+    "dit/imagenet_256_xl": 674_834_720,
+    "dit/imagenet_512_xl": 674_834_720,
 }
 
 

@@ -95,13 +95,16 @@ SETTINGS = {
     "[1, 65536]": """
         adm.num_heads adm.num_heads_upsample adm_encoder.num_heads adm_superres.num_heads
         adm_superres.num_heads_upsample
+        dit.num_heads
     """,
     "(0, 1024]": """
         adm.channel_mult adm_encoder.channel_mult adm_superres.channel_mult
+        edm_adm.channel_mult
     """,
     "[1, 1024]": """
         ddpm_1d.channel_mult
         ddpm.channel_mult ddpmpp.channel_mult ncsnpp.channel_mult
+        edm2.channel_mult edm_ddpmpp.channel_mult edm_ncsnpp.channel_mult dit.patch_size
     """,
     "[1, inf)": """
         ddpm_1d.attention_resolutions flow.N
@@ -115,6 +118,8 @@ SETTINGS = {
         downsample.factor fourier.lines mask_box.height mask_box.width mri.lines superres.factor
         box.height box.width repaint.jump_length repaint.resamplings both.max_steps ode.max_steps
         variational.steps variational.batch_size crop.crop_padding
+        edm2.attention_resolutions edm_adm.attention_resolutions edm_ddpmpp.attention_resolutions
+        edm_ncsnpp.attention_resolutions
     """,
     "[0, 1)": """
         ddpm_1d.dropout flow.t_min
@@ -122,6 +127,7 @@ SETTINGS = {
         subvpsde.t_min vesde.t_min vpsde.t_min diffusion.label_dropout superres.label_dropout adam.beta1
         adam.beta2 adam_w.beta1 adam_w.beta2 folder.test_fraction npy.test_fraction npz.test_fraction
         zip.test_fraction r_adam.beta1 r_adam.beta2 sgd.momentum
+        edm2.dropout edm_adm.dropout edm_ddpmpp.dropout edm_ncsnpp.dropout
     """,
     "(0, inf)": """
         flow.label_scale gaussian_modes.spread gaussian_modes.noise rings.noise swiss_roll.noise two_moons.noise
@@ -136,6 +142,7 @@ SETTINGS = {
         dps.zeta pseudo_inverse.data_std both.rtol both.atol ode.rtol ode.atol variational.lr bpd.target
         min_snr.snr_gamma p2.p2_k soft_min_snr.snr_gamma adams.data_std
         blend.level blend.width
+        dit.norm_eps dit.mlp_norm_eps edm_vp.beta_min edm_vp.beta_max edm_iddpm.cosine_offset
     """,
     "(0, 1]": """
         ddpm.betas importance.uniform_share sdedit.strength adaptive_sde.safety cooldown.cooldown
@@ -155,6 +162,7 @@ SETTINGS = {
         cfg_plus_plus.scale projected.eta
         edm.augment_p edm.augment_turn blend.share
         ddim.eta classifier_free.rescale mask_random.fraction random.fraction
+        edm2.label_balance edm2.concat_balance
     """,
     "[1, 4]": """
         deis.order lms.order sa_solver.explicit unipc.solver_order
@@ -182,6 +190,7 @@ SETTINGS = {
         flow.signal_start
         neighbours.quantile
         ald.snr langevin.snr blur.tolerance deblur.tolerance
+        edm_iddpm.ratio_floor
     """,
     "(-inf, inf)": """
         autoguidance.scale projected.scale
@@ -194,11 +203,18 @@ SETTINGS = {
         adm_superres.num_head_channels adm_superres.norm_groups ddpm.channels ddpm.head_channels
         ddpmpp.channels ncsn.channels ncsnpp.channels ncsnv2_128.channels ncsnv2_256.channels
         ncsnv2_64.channels variational.width
+        dit.channels edm2.channels edm2.head_channels edm_adm.channels edm_adm.num_head_channels
+        edm_adm.norm_groups edm_ddpmpp.channels edm_ncsnpp.channels
     """,
     "[1, 256]": """
         ddpm_1d.num_res_blocks mlp.num_res_blocks
         adm.num_res_blocks adm_encoder.num_res_blocks adm_superres.num_res_blocks ddpm.num_res_blocks
         ddpmpp.num_res_blocks ncsnpp.num_res_blocks
+        dit.depth edm2.num_res_blocks edm_adm.num_res_blocks edm_ddpmpp.num_res_blocks
+        edm_ncsnpp.num_res_blocks
+    """,
+    "[1, 64]": """
+        dit.expansion
     """,
     "[1, 32768]": """
         superres.low_res_size
@@ -233,7 +249,7 @@ SETTINGS = {
         mode.mode_scale
     """,
     "[2, 1000000]": """
-        both.levels vlb.levels fast.steps
+        both.levels vlb.levels fast.steps edm_iddpm.N edm_vp.N
     """,
 }
 """Settings of components likewise, each after the component's name."""

@@ -100,11 +100,17 @@ class Pointwise(nn.Module):
 
 
 def convolve(
-    x: Tensor, weight: Tensor, bias: Tensor | None = None, *, stride: int = 1, groups: int = 1
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    *,
+    stride: int = 1,
+    padding: int = 0,
+    groups: int = 1,
 ) -> Tensor:
-    """``F.conv1d``, ``F.conv2d`` or ``F.conv3d`` without padding, by the rank of ``weight`` (out, in, ...)."""
+    """``F.conv1d``, ``F.conv2d`` or ``F.conv3d``, by the rank of ``weight`` (out, in, ...)."""
     function = (F.conv1d, F.conv2d, F.conv3d)[weight.ndim - 3]
-    return function(x, weight, bias, stride=stride, groups=groups)
+    return function(x, weight, bias, stride=stride, padding=padding, groups=groups)
 
 
 def convolve_transposed(

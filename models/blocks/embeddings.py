@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from models.blocks.convolution import linear
+
 
 def sinusoidal(
     labels: Tensor,
@@ -108,10 +110,7 @@ class ClassEmbedding(nn.Module):
 
     def forward(self, y: Tensor | None) -> Tensor:
         if y is None:
-            raise ValueError(
-                f"this network is class-conditional ({self.table.num_embeddings} classes) and got no labels; "
-                "pass y=."
-            )
+            raise _without_labels(self.table.num_embeddings)
         embedding: Tensor = self.table(y)
         return embedding
 
@@ -150,6 +149,10 @@ def check_classes(classes: ClassEmbedding | None, y: Tensor) -> None:
     classes.check(y)
 
 
+def _without_labels(classes: int) -> ValueError:
+    return ValueError(f"this network is class-conditional ({classes} classes) and got no labels; pass y=.")
+
+
 def _without_classes() -> ValueError:
     return ValueError("this network knows no classes (num_classes is None), but got labels y.")
 
@@ -177,3 +180,33 @@ def plus_augmentation(features: Tensor, layer: nn.Linear | None, augment: Tensor
         raise ValueError(f"augmentation labels of shape {tuple(augment.shape)}: this network knows {known}.")
     told: Tensor = layer(augment.to(layer.weight.dtype))
     return features + told
+
+
+def class_column(weight: Tensor, y: Tensor) -> Tensor:
+    """W e_y for a matrix W (features, K) and unit vectors e_y: (B,) -> (B, features).
+
+    The label K stands for no class, and gives zeros.
+    """
+    return F.embedding(y, F.pad(weight.T, (0, 0, 0, 1)))
+
+
+@final
+class ClassFeatures(nn.Module):
+    """A linear map of the class, sqrt(K) W e_y + b, to the features of the time (Karras et al. 2022, their code).
+
+    The label K stands for no class: b alone. Like ``ClassEmbedding`` it does not look at the values.
+
+    Args:
+        num_classes: K.
+        features: size of the features.
+    """
+
+    def __init__(self, num_classes: int, features: int) -> None:
+        super().__init__()
+        self.linear = linear(num_classes, features, init_scale=1.0)
+
+    def forward(self, y: Tensor | None) -> Tensor:
+        if y is None:
+            raise _without_labels(self.linear.in_features)
+        column = class_column(self.linear.weight, y)
+        return torch.add(self.linear.bias, column, alpha=math.sqrt(self.linear.in_features))

@@ -28,8 +28,23 @@ def spatial_rank(image_size: Sizes) -> int:
     return len(sizes)
 
 
-def check_divisible(shape: Sequence[int], *, channels: int, rank: int, factor: int) -> None:
-    """Refuse a sample shape (C, ...) that a U-Net of total down-sampling ``factor`` cannot process.
+def check_divisible(
+    shape: Sequence[int],
+    *,
+    channels: int,
+    rank: int,
+    factor: int,
+    why: str = "the network's total down-sampling",
+    remedy: str = "give the network fewer levels (channel_mult)",
+) -> None:
+    """Refuse a sample shape (C, ...) that a network of total down-sampling ``factor`` cannot process.
+
+    Args:
+        shape: of a sample.
+        channels, rank: that the network takes.
+        factor: that every size must divide by.
+        why: what the factor is, for the message.
+        remedy: what to do beside resizing or padding the data.
 
     Raises:
         ValueError: naming the axis and the nearest sizes that work.
@@ -47,7 +62,7 @@ def check_divisible(shape: Sequence[int], *, channels: int, rank: int, factor: i
             below = size // factor * factor
             near = f"{below} or {below + factor}" if below else f"{factor}"
             raise ValueError(
-                f"sample shape {tuple(shape)}: size {size} does not divide by {factor}, the network's total "
-                f"down-sampling; allowed are multiples of {factor}, the nearest {near}. "
-                "Resize or pad the data, or give the network fewer levels (channel_mult)."
+                f"sample shape {tuple(shape)}: size {size} does not divide by {factor}, {why}; allowed are "
+                f"multiples of {factor}, the nearest {near}. "
+                f"Resize or pad the data, or {remedy}."
             )

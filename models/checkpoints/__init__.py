@@ -5,8 +5,11 @@ from models.checkpoints.base import register_family
 
 def _register_families() -> None:
     import models.checkpoints.diffusers
+    import models.checkpoints.diffusers_dit
+    import models.checkpoints.dit
     import models.checkpoints.guided_diffusion
     import models.checkpoints.ncsn
+    import models.checkpoints.nvlabs
     import models.checkpoints.ours
     import models.checkpoints.score_sde  # noqa: F401 - registers
 

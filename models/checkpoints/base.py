@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from models.base import Network
+from models.checkpoints.architecture import Described
 from sde_lib.registry import Registry
 
 
@@ -53,6 +54,10 @@ class Family(abc.ABC):
             ValueError: the file has not what was asked for.
         """
 
+    def fitted(self, tensors: dict[str, Tensor], network: Network) -> dict[str, Tensor]:
+        """The weights as ``network`` takes them, where it takes a part of what the file has; by default as they are."""
+        return tensors
+
     @abc.abstractmethod
     def key_map(self, network: Network) -> dict[str, str]:
         """The family's name of every parameter of ``network``, by our name.
@@ -68,6 +73,14 @@ class Family(abc.ABC):
             ValueError: they show that the file is of another network.
         """
         return {}
+
+    def described(self, payload: Any) -> Described | None:
+        """The network that the content of a file describes; None where the family's files do not.
+
+        Raises:
+            ValueError: it is none of ours.
+        """
+        return None
 
     def training(self, payload: Any, network: Network) -> TrainingParts | None:
         """What a training run is resumed from beside the weights; None where the family's files have only weights.

@@ -1,7 +1,7 @@
-"""The diffusers family: folders (or hub ids) of a ``UNet2DModel`` and its scheduler, both ways.
+"""The diffusers family: folders (or hub ids) of a ``UNet2DModel`` or a DiT and its scheduler, both ways.
 
-``config.json`` and ``diffusion_pytorch_model.safetensors`` (or ``.bin``) lie under ``unet/`` or at the
-root, ``scheduler_config.json`` under ``scheduler/`` or at the root. Published weights are the averaged
+``config.json`` and ``diffusion_pytorch_model.safetensors`` (or ``.bin``) lie under ``unet/``, ``transformer/`` or at
+the root, ``scheduler_config.json`` under ``scheduler/`` or at the root. Published weights are the averaged
 ones; a folder has no others.
 """
 
@@ -18,16 +18,28 @@ import torch
 from torch import Tensor
 
 from models.base import Network
+from models.checkpoints.architecture import Architecture, Described
 from models.checkpoints.base import Family, register_family
-from models.checkpoints.diffusers_config import Architecture, read_unet
+from models.checkpoints.diffusers_config import read_unet
+from models.checkpoints.diffusers_dit import (
+    as_transformer,
+    is_transformer,
+    read_transformer,
+    transformer_weights,
+)
 from models.checkpoints.diffusers_folder import WEIGHTS, read_configs
 from models.checkpoints.diffusers_names import as_unet, diffusers_names
-from models.checkpoints.diffusers_schedule import NoiseSchedule, read_schedule
+from models.checkpoints.diffusers_schedule import UNTOLD, NoiseSchedule, read_schedule, told_schedule
 from models.checkpoints.misfits import ArchitectureError
+from models.networks.dit import DiT
 
 _MARKS = frozenset({"conv_in.weight", "time_embedding.linear_1.weight", "conv_norm_out.weight"})
 # Names of attention layers in files from before diffusers 0.13, among them google's.
 _RENAMED = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
+_NO_CONFIG = (
+    "this file is the weights of a diffusers folder without the config that says what they mean; "
+    "give the folder."
+)
 # Such files may have the Fourier frequencies twice.
 _FREQUENCIES, _FREQUENCIES_AGAIN = "time_proj.weight", "time_proj.W"
 
@@ -49,6 +61,8 @@ def describe_folder(path: str | os.PathLike[str]) -> Published:
     configs = read_configs(path)
     try:
         schedule = None if configs.scheduler is None else read_schedule(configs.scheduler)
+        if is_transformer(configs.unet):
+            return Published(read_transformer(configs.unet), schedule)
         return Published(read_unet(configs.unet).architecture(), schedule)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
@@ -62,15 +76,14 @@ class Diffusers(Family):
     name: ClassVar[str] = "diffusers"
 
     def recognises(self, payload: Any) -> bool:
-        return isinstance(payload, Mapping) and ("unet_config" in payload or payload.keys() >= _MARKS)
+        if not isinstance(payload, Mapping) or is_transformer(payload.get("unet_config", {})):
+            return False
+        return "unet_config" in payload or payload.keys() >= _MARKS
 
     def tensors(self, payload: Mapping[str, Any], *, ema: bool) -> dict[str, Tensor]:
         """The weights under diffusers' present names; 1x1 shortcuts as matrices where ours are."""
         if "unet_config" not in payload:
-            raise ValueError(
-                "this file is the weights of a diffusers folder without the config that says what they mean; "
-                "give the folder."
-            )
+            raise ValueError(_NO_CONFIG)
         flat = not read_unet(payload["unet_config"]).skip
         weights = {_present_name(name): weight for name, weight in payload["weights"].items()}
         again = weights.pop(_FREQUENCIES_AGAIN, None)
@@ -100,6 +113,13 @@ class Diffusers(Family):
             reasons[_FREQUENCIES_AGAIN] = f"{_FREQUENCIES} once more"
         return reasons
 
+    def described(self, payload: Mapping[str, Any]) -> Described:
+        if "unet_config" not in payload:
+            raise ValueError(_NO_CONFIG)
+        return Described(
+            read_unet(payload["unet_config"]).architecture(), told_schedule(payload), 0.0, UNTOLD
+        )
+
 
 def export_diffusers(
     network: Network,
@@ -108,10 +128,10 @@ def export_diffusers(
     sample_size: tuple[int, int] | int,
     schedule: NoiseSchedule | None = None,
 ) -> None:
-    """Write ``network`` as a folder that ``UNet2DModel.from_pretrained`` loads.
+    """Write ``network`` as a folder that ``from_pretrained`` of ``UNet2DModel`` or a DiT loads.
 
     Args:
-        network: our ``ddpm`` or ``ncsnpp``, with the weights to publish.
+        network: our ``ddpm``, ``ncsnpp`` or ``dit``, with the weights to publish.
         folder: made where it does not exist; files of an earlier export are overwritten.
         sample_size: of the data, which the network does not know: one int for a square.
         schedule: written as a scheduler's config beside it.
@@ -121,10 +141,13 @@ def export_diffusers(
     """
     from safetensors.torch import save_file
 
-    size = (sample_size, sample_size) if isinstance(sample_size, int) else sample_size
-    config = as_unet(network, size).config()
-    names, parameters = diffusers_names(network), dict(network.named_parameters())
-    weights = {theirs: _as_conv(theirs, parameters[ours]) for ours, theirs in names.items()}
+    if isinstance(network, DiT):
+        config, weights = as_transformer(network), transformer_weights(network)
+    else:
+        size = (sample_size, sample_size) if isinstance(sample_size, int) else sample_size
+        config = dict(as_unet(network, size).config())
+        names, parameters = diffusers_names(network), dict(network.named_parameters())
+        weights = {theirs: _as_conv(theirs, parameters[ours]) for ours, theirs in names.items()}
     home = Path(folder)
     home.mkdir(parents=True, exist_ok=True)
     save_file(weights, home / WEIGHTS[0], metadata={"format": "pt"})

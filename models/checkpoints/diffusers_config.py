@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from models.blocks.normalization import small_groups
+from models.checkpoints.architecture import Architecture
 
 _NORM_GROUPS = 32
 
@@ -93,14 +94,6 @@ _SKIP: dict[str, tuple[tuple[Any, ...], str]] = {
     "in_channels": ((3,), "the pyramids of diffusers' Skip blocks are of 3 channels"),
     "out_channels": ((3,), "the pyramids of diffusers' Skip blocks are of 3 channels"),
 }
-
-
-@dataclass(frozen=True)
-class Architecture:
-    """A network of ours by its registered name, and its constructor's arguments."""
-
-    name: str
-    arguments: Mapping[str, Any]
 
 
 @dataclass(frozen=True)

@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from models.checkpoints.reader import read_payload
 
+NETWORKS = ("unet", "transformer")
+"""Folders of a pipeline that a network may be in."""
 WEIGHTS = ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin")
 INDICES = (
     "diffusion_pytorch_model.safetensors.index.json",
@@ -49,19 +51,20 @@ class Configs:
 
 
 def read_configs(path: str | os.PathLike[str]) -> Configs:
-    """The configs of a folder or hub id, under ``unet/`` and ``scheduler/`` or at its root.
+    """The configs of a folder or hub id, under ``unet/`` or ``transformer/``, and ``scheduler/``, or at its root.
 
     Raises:
         ValueError: no network config in it, or the hub cannot be asked.
     """
     folder = local_folder(path)
     unet, scheduler = (
-        _find(folder, "unet", "config.json"),
-        _find(folder, "scheduler", "scheduler_config.json"),
+        _find(folder, NETWORKS, "config.json"),
+        _find(folder, ("scheduler",), "scheduler_config.json"),
     )
     if unet is None:
         raise ValueError(
-            f"{path} is a folder, but no diffusers model: it has neither unet/config.json nor config.json. "
+            f"{path} is a folder, but no diffusers model: it has neither unet/config.json nor transformer/config.json "
+            "nor config.json. "
             "Give one file of weights, or a folder that diffusers wrote."
         )
     return Configs(_json(unet), None if scheduler is None else _json(scheduler), unet.parent)
@@ -131,12 +134,13 @@ def local_folder(path: str | os.PathLike[str]) -> Path:
         raise ValueError(
             f"{path} is no folder here; to fetch it from the hub: pip install 'score-pc[hub]'."
         ) from None
-    configs = ["config.json", "scheduler_config.json", "unet/config.json", "scheduler/scheduler_config.json"]
+    configs = ["config.json", "scheduler_config.json", "scheduler/scheduler_config.json"]
+    configs += [f"{part}/config.json" for part in NETWORKS]
     try:
         for name, further in _WANTED:
-            wanted = [name, f"unet/{name}", *further]
+            wanted = [name, *(f"{part}/{name}" for part in NETWORKS), *further]
             fetched = Path(snapshot_download(os.fspath(path), allow_patterns=[*configs, *wanted]))
-            if _find(fetched, "unet", name) is not None:
+            if _find(fetched, NETWORKS, name) is not None:
                 break
     except Exception as error:
         # The client raises some twenty types, of three libraries, for a missing model or network.
@@ -151,8 +155,9 @@ def _first_line(error: Exception) -> str:
     return next(iter(str(error).strip().splitlines()), "no message")
 
 
-def _find(folder: Path, part: str, name: str) -> Path | None:
-    return next((file for file in (folder / part / name, folder / name) if file.is_file()), None)
+def _find(folder: Path, parts: Sequence[str], name: str) -> Path | None:
+    places = (*(folder / part / name for part in parts), folder / name)
+    return next((file for file in places if file.is_file()), None)
 
 
 def _json(file: Path) -> dict[str, Any]:

@@ -11,6 +11,8 @@ from models.prediction.noise_model import Output
 _VE = ("ScoreSdeVeScheduler", "VeSdeScheduler")
 _OUTPUTS: dict[str, Output] = {"epsilon": "eps", "sample": "x0", "v_prediction": "v"}
 _BETAS = {"linear": "linear", "squaredcos_cap_v2": "cosine"}
+UNTOLD = ("The data set, and how the network was trained.",)
+"""What a diffusers folder does not say."""
 
 
 @dataclass(frozen=True)
@@ -115,3 +117,8 @@ def read_schedule(config: Mapping[str, Any]) -> NoiseSchedule:
         continuous=False,
         output=_OUTPUTS[told["prediction_type"]],
     )
+
+
+def told_schedule(payload: Mapping[str, Any]) -> NoiseSchedule | None:
+    """The process of a folder's content, if it has a scheduler's config."""
+    return read_schedule(payload["scheduler_config"]) if "scheduler_config" in payload else None

@@ -117,7 +117,7 @@ def load_content(
     family, payload = recognised.family, recognised.payload
     key_map = family.key_map(network)
     with readable(path, family):
-        tensors = family.tensors(payload, ema=ema)
+        tensors = family.fitted(family.tensors(payload, ema=ema), network)
         _check_tensors(tensors, path)
         left_out = family.left_out(payload, network, ema=ema)
     ignored = {**recognised.around, **left_out}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import torch
 from models.checkpoints.archive import check_archive
 from models.checkpoints.damage import DamagedCheckpointError, out_of_memory
 from models.checkpoints.declared import ForeignError
+from models.checkpoints.network_pickle import is_network_pickle, read_network_pickle
 from models.checkpoints.ours import read_weights
 
 # Safetensors itself allows no longer header.
@@ -32,7 +33,7 @@ def _numpy_scalars() -> list[Any]:
 
 
 def read_payload(path: str | os.PathLike[str]) -> Any:
-    """Everything in a ``.pt``/``.pth``/``.bin``/``.ckpt`` or ``.safetensors`` file, on the CPU.
+    """Everything in a ``.pt``/``.pth``/``.bin``/``.ckpt`` or ``.safetensors`` file, or NVlabs' snapshot, on the CPU.
 
     Pickled files are read with ``weights_only=True``: tensors, numbers, strings and containers of them. Their
     declared sizes and checksums are compared with the file before anything is allocated.
@@ -46,7 +47,7 @@ def read_payload(path: str | os.PathLike[str]) -> Any:
         what = "is a folder" if file.is_dir() else "does not exist"
         raise ValueError(f"weights file {file} {what}; give the path of one file of weights.")
     try:
-        payload = _read_safetensors(file) if _is_safetensors(file) else _read_pickled(file)
+        payload = _reader(file)(file)
     except PermissionError:
         raise ValueError(
             f"weights file {file} may not be read by this user; give it read permission."
@@ -54,6 +55,12 @@ def read_payload(path: str | os.PathLike[str]) -> Any:
     if not isinstance(payload, Mapping | list | tuple):
         raise ValueError(f"weights file {file} holds a {type(payload).__name__}; expected tensors by name.")
     return payload
+
+
+def _reader(file: Path) -> Callable[[Path], Any]:
+    if _is_safetensors(file):
+        return _read_safetensors
+    return read_network_pickle if is_network_pickle(file) else _read_pickled
 
 
 def _is_safetensors(file: Path) -> bool:

@@ -15,7 +15,7 @@ from models.base import Network, register_model
 from models.blocks.block import ModuleList, Stage
 from models.blocks.conditioning import refuse_unknown
 from models.blocks.convolution import conv
-from models.blocks.embeddings import augmentation_embedding, plus_augmentation
+from models.blocks.embeddings import augmentation_embedding, class_column, plus_augmentation
 from models.blocks.frequency import FreeU
 from models.blocks.initialisation import zeroed
 from models.blocks.normalization import group_norm
@@ -70,6 +70,7 @@ class UNet(Network):
         upsample: ``nearest`` (repeat, then convolve) or ``transposed`` (a transposed convolution).
         num_classes: number of class labels that an embedding is learned for, keyword ``y`` of ``forward``;
             None for an unconditional network.
+        spare_label: whether the label ``num_classes`` stands for no class, with a vector of zeros.
         dropout: probability, within the residual blocks.
         norm_groups: groups of every normalisation; all numbers of channels must be multiples.
         use_checkpoint: gradient checkpointing, which stores only the blocks' inputs for the backward pass and
@@ -106,6 +107,7 @@ class UNet(Network):
         conv_resample: bool = True,
         upsample: Literal["nearest", "transposed"] = "nearest",
         num_classes: int | None = None,
+        spare_label: bool = False,
         dropout: Share = 0.0,
         norm_groups: Channels = 32,
         use_checkpoint: bool = False,
@@ -132,7 +134,7 @@ class UNet(Network):
         attention = attention_at(attention_resolutions, image_size, dims, levels)
         self.dims, self.levels = dims, levels
         self.in_channels, self.channels = in_channels, channels
-        self.num_classes = num_classes
+        self.num_classes, self.with_spare = num_classes, spare_label
         self.freeu = FreeU(backbone=freeu_backbone, skip=freeu_skip, levels=levels)
 
         self.time_embed = time_embedding(channels)
@@ -225,6 +227,8 @@ class UNet(Network):
                 f"a network of {self.num_classes} classes needs one class label per sample, y of shape "
                 f"{tuple(labels.shape)}; got {'none' if y is None else tuple(y.shape)}."
             )
+        if self.with_spare:
+            return F.silu(emb + class_column(self.label_embed.weight.T, y))
         return F.silu(emb + self.label_embed(y))
 
     def _encode(self, x: Tensor, emb: Tensor) -> list[Tensor]:

@@ -1,4 +1,4 @@
-"""NCSN++, the U-Net with filters and image pyramids, and its settings for DDPM++."""
+"""NCSN++, the U-Net with filters and image pyramids."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from models.blocks.conditioning import refuse_unknown
 from models.blocks.convolution import Pointwise, conv, linear
 from models.blocks.embeddings import (
     ClassEmbedding,
+    ClassFeatures,
     GaussianFourier,
     TimeEmbedding,
     augmentation_embedding,
@@ -33,7 +34,6 @@ from models.blocks.ranges import Blocks, Channels, Multiple, Resolution, Share
 from models.blocks.resample import Downsample, Upsample
 from models.blocks.residual import ResBlock, ResLayers
 from models.blocks.sizes import check_divisible, resolutions, spatial_rank
-from models.networks.variant import Variant
 
 Embedding: TypeAlias = Literal["fourier", "positional"]
 ResBlockKind: TypeAlias = Literal["biggan", "ddpm"]
@@ -91,6 +91,8 @@ class NCSNpp(Network):
             computes the rest again.
         num_classes: number of class labels that an embedding is learned for, keyword ``y`` of ``forward``;
             None for an unconditional network.
+        class_features: tell the class with the features of the time, by a linear map, as EDM does; the label
+            ``num_classes`` then stands for no class.
         augment_labels: how many numbers say what augmentation did to a sample, keyword ``augment`` of ``forward``, (B,
             augment_labels); without them nothing was done. 0: the network is told nothing of it.
 
@@ -128,6 +130,7 @@ class NCSNpp(Network):
         sigmas: Sequence[float] | Tensor | None = None,
         use_checkpoint: bool = False,
         num_classes: int | None = None,
+        class_features: bool = False,
         augment_labels: int = 0,
     ) -> None:
         super().__init__()
@@ -166,7 +169,11 @@ class NCSNpp(Network):
                 dense_out=linear(emb_channels, emb_channels, init_scale=1.0),
             )
         self.augment_embedding = augmentation_embedding(augment_labels, features)
-        self.class_embedding = None if num_classes is None else ClassEmbedding(num_classes, emb_channels)
+        self.class_features = self.class_embedding = None
+        if num_classes is not None and class_features:
+            self.class_features = ClassFeatures(num_classes, features)
+        elif num_classes is not None:
+            self.class_embedding = ClassEmbedding(num_classes, emb_channels)
         told = conditional or num_classes is not None
 
         data_channels = in_channels if out_channels is None else out_channels
@@ -303,10 +310,15 @@ class NCSNpp(Network):
         return h
 
     def _embed(self, labels: Tensor, y: Tensor | None, augment: Tensor | None) -> Tensor | None:
-        time = None
+        time: Tensor | None = None
         if self.time_embedding is not None:
             told = sinusoidal(labels, self.channels) if self.fourier is None else self.fourier(labels.log())
-            time = self.time_embedding(plus_augmentation(told, self.augment_embedding, augment))
+            told = plus_augmentation(told, self.augment_embedding, augment)
+            if self.class_features is not None:
+                told = told + self.class_features(y)
+            time = self.time_embedding(told)
+            if self.class_features is not None:
+                return time
         return plus_class(time, self.class_embedding, y)
 
     def _descend(self, x: Tensor, emb: Tensor | None) -> list[Tensor]:
@@ -363,29 +375,3 @@ def _resize(
     with_conv: bool = False,
 ) -> Downsample | Upsample:
     return kind(rank, in_channels=channels, out_channels=out_channels, with_conv=with_conv, fir=taps)
-
-
-DDPMpp = register_model(name="ddpmpp")(
-    Variant(
-        NCSNpp,
-        """DDPM++, the blocks of NCSN++ for VP and subVP: no filters and no pyramids (Song et al. 2021, appendix H).
-
-        It is ``NCSNpp`` with sinusoids of the label and without the settings of filters and pyramids.
-        """,
-        defaults={"centered": True},
-        fixed={
-            "resample_with_conv": True,
-            "embedding": "positional",
-            "fourier_scale": 16.0,
-            "fir_kernel": None,
-            "resblock": "biggan",
-            "skip_rescale": True,
-            "progressive": "none",
-            "progressive_input": "none",
-            "progressive_combine": "sum",
-            "init_scale": 0.0,
-            "scale_by_sigma": False,
-            "sigmas": None,
-        },
-    )
-)

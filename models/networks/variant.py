@@ -25,6 +25,7 @@ class Variant(Generic[N]):
         doc: what the variant is.
         defaults: of settings that can be chosen, where they differ from the class's.
         fixed: settings that make the variant what it is, and that cannot be chosen.
+        says: what follows of them of its networks (``Network.spare_label`` and so on), where the class says otherwise.
 
     Raises:
         TypeError: on a call, with a setting that the variant does not take.
@@ -40,6 +41,7 @@ class Variant(Generic[N]):
         *,
         defaults: Mapping[str, Any] | None = None,
         fixed: Mapping[str, Any] | None = None,
+        says: Mapping[str, Any] | None = None,
     ) -> None:
         defaults, fixed = dict(defaults or {}), dict(fixed or {})
         parameters = inspect.signature(network).parameters
@@ -47,6 +49,7 @@ class Variant(Generic[N]):
         assert not unknown, f"{network.__name__} has no settings {unknown}"
         self.network = network
         self._fixed = fixed
+        self._says = dict(says or {})
         self.__signature__ = inspect.Signature(
             [
                 parameter.replace(default=defaults.get(name, parameter.default))
@@ -69,12 +72,13 @@ class Variant(Generic[N]):
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__") or "network" not in self.__dict__:
             raise AttributeError(name)
-        return getattr(self.network, name)
+        return self._says[name] if name in self._says else getattr(self.network, name)
 
 
 def _arguments(network: type[Network], *, without: Collection[str]) -> str:
-    """The ``Args`` section of a class's docstring, without the given arguments."""
-    _, _, section = inspect.cleandoc(network.__doc__ or "").partition("\nArgs:\n")
+    """The ``Args`` section of the docstring of a class or of the one with its constructor, without some arguments."""
+    texts = [inspect.cleandoc(source.__doc__ or "") for source in network.__mro__]
+    _, _, section = next(text for text in texts if "\nArgs:\n" in text).partition("\nArgs:\n")
     section = re.split(r"\n\n(?=\S)", section)[0]
     entries = re.split(r"\n(?=    \S)", section)
     kept = [entry for entry in entries if entry.strip().partition(":")[0] not in without]

@@ -40,6 +40,21 @@ class ConversionPlan:
     process: str
 
 
+@dataclass(frozen=True)
+class WrittenPlan:
+    """What writing the configuration of a file of weights needs.
+
+    Attributes:
+        settings: where it goes.
+        source: the file.
+        text: of the configuration.
+    """
+
+    settings: ConvertSettings
+    source: str
+    text: str
+
+
 def plan_conversion(configuration: Configuration, subject: Subject) -> ConversionPlan:
     """Collect what the formats hold beside the weights."""
     config = configuration.values

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from models.checkpoints.diffusers_config import Architecture
+from models.checkpoints.architecture import Architecture
 from models.checkpoints.misfits import ArchitectureError, AveragesError
 from run_lib.config.components import naming_fields
 from run_lib.config.roles import NETWORK_FIELDS, ROLES

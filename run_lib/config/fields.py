@@ -20,7 +20,7 @@ from run_lib.computing.numerics import Precision
 from run_lib.config.chosen import BPD_METHODS
 from run_lib.config.components import choose, reasons
 from run_lib.config.roles import ROLES
-from run_lib.training.formats import FORMATS
+from run_lib.training.formats import CONFIG, FORMATS
 from sde_lib.hints import declared
 from sde_lib.ranges import Range
 from sde_lib.settings import Setting
@@ -88,7 +88,7 @@ HINTS: dict[str, Any] = {
     "guidance.labels": tuple[Natural | str, ...] | None,
     "ema.std": Width | tuple[Width, ...],
     "ema.step": Natural,
-    "convert.to": _one_of(FORMATS),
+    "convert.to": _one_of((*FORMATS, CONFIG)),
     "extractor.n_iters": Count,
     "extractor.batch_size": Annotated[int, Range(least=2, most=10**6)],
     "extractor.lr": Annotated[float, Range(above=0, most=1)],

@@ -12,7 +12,8 @@ from ml_collections import ConfigDict
 from models.base import Network
 from run_lib.config.chosen import generates
 from run_lib.config.configuration import Configuration, read
-from run_lib.config.converting import ConversionPlan, plan_conversion
+from run_lib.config.converting import ConversionPlan, WrittenPlan, plan_conversion
+from run_lib.config.described import plan_written
 from run_lib.config.editing import ControlPlan, ReconstructionPlan, plan_control, plan_reconstruction
 from run_lib.config.effects import check_effects, unused
 from run_lib.config.evaluation import EvaluationPlan, plan_evaluation
@@ -26,6 +27,7 @@ from run_lib.config.subject import Subject, build_subject
 from run_lib.config.task import build_task
 from run_lib.config.training import TrainingPlan, plan_training
 from run_lib.config.tuning import TuningPlan, plan_tuning
+from run_lib.training.formats import CONFIG
 
 P = TypeVar("P")
 Planner = Callable[[Configuration], P]
@@ -199,8 +201,10 @@ def reconstruction(configuration: Configuration) -> ReconstructionPlan:
     return plan_reconstruction(configuration, plan_sampling(configuration, build_subject(configuration)))
 
 
-def conversion(configuration: Configuration) -> ConversionPlan:
-    """The plan of ``--mode convert``."""
+def conversion(configuration: Configuration) -> ConversionPlan | WrittenPlan:
+    """The plan of ``--mode convert``; to a configuration, of the file alone."""
+    if configuration.values.convert.to == CONFIG:
+        return plan_written(configuration.values)
     return plan_conversion(configuration, build_subject(configuration))
 
 

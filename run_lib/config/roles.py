@@ -17,6 +17,7 @@ from losses.named_times import register_times
 from losses.objectives import register_objective
 from models import register_model
 from models.networks.edm import EDMPreconditioned
+from models.networks.edm_baselines import IDDPMPreconditioned, VEPreconditioned, VPPreconditioned
 from models.prediction.denoised import register_denoised_fn
 from run_lib.config.choices import (
     BOUNDS,
@@ -69,6 +70,9 @@ from sde_lib.registry import Registry
 register_preconditioning: Registry[Any] = Registry("config.model.preconditioning")
 """Wrappers of a ``network``; every other parameter is a setting."""
 register_preconditioning(name="edm")(EDMPreconditioned)
+register_preconditioning(name="edm_vp")(VPPreconditioned)
+register_preconditioning(name="edm_ve")(VEPreconditioned)
+register_preconditioning(name="edm_iddpm")(IDDPMPreconditioned)
 
 STATED: dict[str, tuple[Any, ...]] = {
     "attention_type": ("ddpm",),
@@ -147,6 +151,7 @@ FIXED: dict[str, Role] = {
         "model",
         lambda c: c.model.preconditioning,
         frozenset({"network"}),
+        {"N": "model.num_scales"},
     ),
     "data set": Role(
         "data.dataset",

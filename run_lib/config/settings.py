@@ -82,6 +82,7 @@ class SampleSettings(Settings):
 class EmaSettings(Settings):
     std: float | tuple[float, ...]
     step: int
+    snapshots: str
 
     @property
     def widths(self) -> tuple[float, ...]:

@@ -15,7 +15,7 @@ from ml_collections import ConfigDict
 
 from models import register_model
 from models.base import Evaluate, Network
-from models.checkpoints.diffusers_config import Architecture
+from models.checkpoints.architecture import Architecture
 from models.exact.mixtures import ExactScore
 from models.prediction import conventions
 from models.prediction.conventions import Convention
@@ -261,19 +261,21 @@ def _process(configuration: Configuration) -> Process:
 
 
 def network_classes(configuration: Configuration) -> int | None:
-    """Class labels that the network is told, the one that stands for none included; None: no classes.
+    """Class labels that the network is told, the one that stands for none included where it must learn it; None: no
+    classes.
 
     Raises:
         ValueError: labels are to be dropped and there are none.
     """
-    classes = configuration.values.model.num_classes
-    dropout = label_dropout(configuration)
+    values = configuration.values.model
+    classes, dropout = values.num_classes, label_dropout(configuration)
     if dropout and not classes:
         raise ValueError(
             "training.label_dropout drops the labels that a model of data is told, and there are none: set "
             "model.num_classes (and training.task='diffusion'), or leave it 0."
         )
-    return classes + (1 if dropout else 0) or None
+    own = getattr(register_model[values.name], "spare_label", False)
+    return classes + (1 if dropout and not own else 0) or None
 
 
 def label_dropout(configuration: Configuration) -> float:

@@ -17,7 +17,7 @@ from sde_lib.finite import NotFiniteError
 
 if TYPE_CHECKING:
     from run_lib.config import plans
-    from run_lib.config.converting import ConversionPlan
+    from run_lib.config.converting import ConversionPlan, WrittenPlan
     from run_lib.config.editing import ControlPlan, ReconstructionPlan
     from run_lib.config.evaluation import EvaluationPlan
     from run_lib.config.sampling import SamplingPlan
@@ -284,17 +284,23 @@ class PostHocAverages(Mode):
 @register_mode(name="convert")
 @dataclass(frozen=True)
 class Convert(Mode):
-    """Writes weights in our own format, safetensors, score_sde's or diffusers'."""
+    """Writes weights in our own format, safetensors, score_sde's, DiT's or diffusers', or a file's configuration."""
 
-    def plan(self, configuration: Configuration) -> ConversionPlan:
+    needs_configuration: ClassVar[bool] = False
+
+    def plan(self, configuration: Configuration) -> ConversionPlan | WrittenPlan:
         from run_lib.config import plans
 
         return plans.conversion(configuration)
 
-    def writes(self, plan: ConversionPlan, run: Run) -> Iterable[Path]:
+    def writes(self, plan: ConversionPlan | WrittenPlan, run: Run) -> Iterable[Path]:
         return () if plan.settings.path else (run.folder("converted"),)
 
-    def work(self, plan: ConversionPlan, run: Run) -> None:
-        from run_lib.convert import convert
+    def work(self, plan: ConversionPlan | WrittenPlan, run: Run) -> None:
+        from run_lib.config.converting import WrittenPlan
+        from run_lib.convert import convert, write_configuration
 
-        convert(plan, run)
+        if isinstance(plan, WrittenPlan):
+            write_configuration(plan, run)
+        else:
+            convert(plan, run)

@@ -12,12 +12,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from models.checkpoints.pickles import read_pickle, shown, unpickled
+from models.checkpoints.rebuilt import Named
 from run_lib.data.packed import PackedError, array_names, read_arrays
 from run_lib.faults import naming
 from run_lib.metrics.base import Output
 from run_lib.metrics.moments import Moments
-from run_lib.references.pickles import read_pickle, shown, unpickled
-from run_lib.references.rebuilt import Named
 from run_lib.references.statistics import OUTPUTS, Statistics, as_protocol, checked_moments, checked_rows
 from sde_lib.words import listed
 

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from models.checkpoints.pickles import shown
 from run_lib.data.folders import image_files
 from run_lib.data.forms import UnreadableError, is_plain, opened
 from run_lib.data.images import Fitting, ImageReader
@@ -26,7 +27,6 @@ from run_lib.data.split import Split
 from run_lib.data.streamed import open_array
 from run_lib.data.zips import read_zip
 from run_lib.faults import naming
-from run_lib.references.pickles import shown
 from sde_lib.words import listed
 
 IMAGES, LABELS = ("arr_0", "samples", "images"), ("arr_1", "labels", "label")

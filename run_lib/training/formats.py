@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
-from models.checkpoints import score_sde
+from models.checkpoints import dit, score_sde
 from models.checkpoints.diffusers import export_diffusers
 from models.checkpoints.diffusers_schedule import NoiseSchedule
 from models.checkpoints.ours import save_weights
@@ -89,15 +89,20 @@ def to_score_sde(held: Converted, path: Path) -> None:
     write_tensors(path, payload)
 
 
+def to_dit(held: Converted, path: Path) -> None:
+    """Write the averaged weights as DiT's plain state dict."""
+    write_tensors(path, dit.export(held.state.network, held.state.ema.shadow))
+
+
 def to_diffusers(held: Converted, path: Path) -> None:
-    """Write a diffusers folder: a ``UNet2DModel`` with the averaged weights, and the scheduler's config.
+    """Write a diffusers folder: a ``UNet2DModel`` or a DiT with the averaged weights, and the scheduler's config.
 
     Raises:
         ValueError: the samples are no images, or diffusers has no scheduler of the process.
     """
     shape = held.shape
     if len(shape) != 3:
-        raise ValueError(f"diffusers' UNet2DModel is for images; samples here have the shape {shape}.")
+        raise ValueError(f"diffusers' networks here are for images; samples here have the shape {shape}.")
     if held.schedule is None:
         raise ValueError(
             f"diffusers has no scheduler of {held.process} that networks of ours are trained with; it has those "
@@ -113,5 +118,8 @@ FORMATS: dict[str, Format] = {
     "safetensors": Format(".safetensors", to_safetensors),
     "score_sde": Format(".pth", to_score_sde),
     "diffusers": Format("", to_diffusers),
+    "dit": Format(".pt", to_dit),
 }
 """By name, ``convert.to``."""
+CONFIG = "config"
+"""The further choice of ``convert.to``: the configuration of a file, and no weights."""

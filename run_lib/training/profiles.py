@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import abc
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, final
 
 from torch import Tensor
 
@@ -38,16 +39,39 @@ class Snapshot:
 
 
 @dataclass(frozen=True)
-class Snapshots:
-    """The snapshots of a work directory: ``profiles/step_00001000.pt``."""
+class AverageFiles(abc.ABC):
+    """Snapshots of averages in a folder, one or several files for each step."""
 
     folder: Path
+
+    @abc.abstractmethod
+    def path(self, step: int) -> Path:
+        """A file of a step."""
+
+    @abc.abstractmethod
+    def steps(self) -> list[int]:
+        """Steps of which there is one, ascending."""
+
+    @abc.abstractmethod
+    def read(self, step: int) -> Snapshot:
+        """One of them, on the CPU."""
+
+    def read_up_to(self, step: int) -> Iterator[Snapshot]:
+        """Those of the steps up to the given one whose averages hold anything, one at a time."""
+        for found in self.steps():
+            if found <= step and (one := self.read(found)).updates:
+                yield one
+
+
+@final
+@dataclass(frozen=True)
+class Snapshots(AverageFiles):
+    """The snapshots of a work directory: ``profiles/step_00001000.pt``."""
 
     def path(self, step: int) -> Path:
         return step_file(self.folder, step)
 
     def steps(self) -> list[int]:
-        """Steps of which there is one, ascending."""
         return steps_in(self.folder)
 
     def save(self, state: TrainState, config: Mapping[str, Any]) -> None:
@@ -82,14 +106,8 @@ class Snapshots:
         averages = {float(width): kept["shadow"] for width, kept in held["averages"].items()}
         return Snapshot(int(held["step"]), counts.pop(), averages, held["config"], tuple(held["classes"]))
 
-    def read_up_to(self, step: int) -> Iterator[Snapshot]:
-        """Those of the steps up to the given one whose averages hold anything, one at a time."""
-        for found in self.steps():
-            if found <= step and (one := self.read(found)).updates:
-                yield one
 
-
-def reconstruct(snapshots: Snapshots, step: int, widths: Sequence[float]) -> list[dict[str, Tensor]]:
+def reconstruct(snapshots: AverageFiles, step: int, widths: Sequence[float]) -> list[dict[str, Tensor]]:
     """The averages of the given relative widths at a step, from the snapshots up to it.
 
     Karras et al. 2024, section 3.2 and appendix C. The files are read twice, one at a time: for their

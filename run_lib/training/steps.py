@@ -48,6 +48,7 @@ def backward(state: TrainState, plan: TrainingPlan, batches: Batches, step: int)
     places: list[int] = []
     buffers = Kept(network.buffers())
     evaluate = team.evaluator(network, training_losses)
+    network.constrain()
     # A plugin's own layers may draw from torch's generator.
     torch.manual_seed(step_seed(plan.subject.seed, Use.TRAINING, step) + team.processes.rank)
     for rows in settings.microbatches():

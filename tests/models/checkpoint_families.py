@@ -15,9 +15,11 @@ from torch import Tensor
 
 from models.base import Network
 from models.networks.ddpm import DDPM
+from models.networks.dit import DiT
 from run_lib.training.state import TrainState, Weights
 from tests.fixtures import score_sde_files
 from tests.fixtures.weights import Fixture
+from tests.models import test_dit
 from tests.models import test_ncsn as ncsn
 from tests.models.test_diffusers_checkpoint import DDPM_SMALL, built, random_unet, read_unet
 from tests.models.test_guided_diffusion_checkpoint import reference
@@ -95,6 +97,12 @@ def _guided_diffusion() -> Example:
     return Example(lambda: reference("improved_diffusion/superres").network, weights, weights)
 
 
+def _dit() -> Example:
+    fixture = Fixture("dit/a.npz")
+    settings = test_dit.settings(fixture.meta["kwargs"], variances=True)
+    return Example(lambda: DiT(**settings), fixture.weights, fixture.weights)
+
+
 def _diffusers() -> Example:
     unet = random_unet(DDPM_SMALL)
     config = {"_class_name": "UNet2DModel", **DDPM_SMALL}
@@ -108,4 +116,5 @@ EXAMPLES: dict[str, Callable[[], Example]] = {
     "ncsn": functools.cache(_ncsn),
     "guided_diffusion": functools.cache(_guided_diffusion),
     "diffusers": functools.cache(_diffusers),
+    "dit": functools.cache(_dit),
 }

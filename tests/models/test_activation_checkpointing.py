@@ -19,6 +19,7 @@ ADM: dict[str, Any] = {
     "image_size": 8, "channels": 8, "channel_mult": (1, 2), "num_res_blocks": 1, "norm_groups": 4,
     "attention_resolutions": (4,), "num_heads": 2, "dropout": 0.3,
 }  # fmt: skip
+EDM_ADM = {name: value for name, value in ADM.items() if name != "num_heads"}
 DDPM: dict[str, Any] = {
     "image_size": 8, "channels": 32, "channel_mult": (1, 2), "num_res_blocks": 1, "attention_resolutions": (4,),
     "dropout": 0.3,
@@ -30,6 +31,11 @@ NETWORKS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "adm_encoder": ({**ADM, "out_channels": 4, "pool": "adaptive", "num_head_channels": 4}, {}),
     "ddpm": (DDPM, {}),
     "ddpmpp": (DDPM, {}),
+    "dit": ({"in_channels": 3, "image_size": 8, "channels": 32, "depth": 3, "num_heads": 2}, {}),
+    "edm2": ({**DDPM, "head_channels": 16}, {}),
+    "edm_adm": ({**EDM_ADM, "num_head_channels": 4}, {}),
+    "edm_ddpmpp": (DDPM, {}),
+    "edm_ncsnpp": (DDPM, {}),
     "ncsnpp": ({**DDPM, "progressive": "output_skip", "progressive_input": "residual"}, {}),
     "ncsn": (REFINENET, {}),
     "ncsnv2_64": (REFINENET, {}),

@@ -14,8 +14,9 @@ from safetensors.torch import load_file
 
 from models import count_parameters, register_model
 from models.base import Network
+from models.checkpoints.architecture import Architecture
 from models.checkpoints.diffusers import Published, describe_folder, export_diffusers
-from models.checkpoints.diffusers_config import Architecture, read_unet
+from models.checkpoints.diffusers_config import read_unet
 from models.checkpoints.diffusers_names import diffusers_names
 from models.checkpoints.diffusers_schedule import NoiseSchedule
 from models.checkpoints.loader import load_weights
@@ -458,7 +459,9 @@ def test_the_weights_without_their_config_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_folder_without_weights_or_config_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"neither unet/config\.json nor config\.json"):
+    with pytest.raises(
+        ValueError, match=r"neither unet/config\.json nor transformer/config\.json nor config\.json"
+    ):
         describe_folder(tmp_path)
     network = built(describe_folder(edited(tmp_path, DDPM_SMALL)).architecture)
     with pytest.raises(ValueError, match=r"has none of diffusion_pytorch_model\.safetensors"):

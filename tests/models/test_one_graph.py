@@ -23,6 +23,7 @@ UNET: dict[str, Any] = {
     "image_size": 8, "channels": 32, "channel_mult": (1, 1), "num_res_blocks": 1, "attention_resolutions": (4,),
 }  # fmt: skip
 REFINENET: dict[str, Any] = {"channels": 4, "num_scales": 20}
+DIT: dict[str, Any] = {"in_channels": 3, "image_size": 8, "channels": 16, "depth": 2, "num_heads": 2}
 EXACT: dict[str, Any] = {"process": VPSDE()}
 NETWORKS: dict[str, dict[str, Any]] = {
     "adm": {**UNET, "num_classes": 3},
@@ -30,6 +31,11 @@ NETWORKS: dict[str, dict[str, Any]] = {
     "adm_encoder": {**UNET, "out_channels": 4, "pool": "adaptive", "num_head_channels": 8},
     "ddpm": UNET,
     "ddpmpp": UNET,
+    "dit": {**DIT, "num_classes": 3},
+    "edm2": {**UNET, "head_channels": 16, "num_classes": 2},
+    "edm_adm": {**UNET, "num_head_channels": 16, "num_classes": 2},
+    "edm_ddpmpp": {**UNET, "num_classes": 2},
+    "edm_ncsnpp": UNET,
     "ncsnpp": {**UNET, "progressive": "output_skip", "progressive_input": "residual"},
     "ncsn": REFINENET,
     "ncsnv2_64": REFINENET,
@@ -42,6 +48,10 @@ NETWORKS: dict[str, dict[str, Any]] = {
 CONDITIONING: dict[str, dict[str, Tensor]] = {
     "adm": {"y": torch.tensor([2, 0])},
     "adm_superres": {"low_res": torch.ones(2, 3, 4, 4)},
+    "dit": {"y": torch.tensor([2, 0])},
+    "edm2": {"y": torch.tensor([2, 0])},
+    "edm_adm": {"y": torch.tensor([2, 0])},
+    "edm_ddpmpp": {"y": torch.tensor([2, 0])},
 }
 SIZE = {"ncsnv2_256": 16}
 """Of images, where 8 pixels leave the smallest stage with one, which has no variance."""

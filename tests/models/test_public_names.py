@@ -61,8 +61,8 @@ def test_registered_networks_are_found_without_further_imports(origin: str) -> N
         f"from {origin} import register_model; print(*register_model, register_model['ddpm'].__name__)"
     )
     assert found == (
-        "adm adm_encoder adm_superres correlated_gaussian ddpm ddpm_1d ddpmpp gaussian gaussian_mixture "
-        "mlp ncsn ncsnpp ncsnv2_128 ncsnv2_256 ncsnv2_64 DDPM"
+        "adm adm_encoder adm_superres correlated_gaussian ddpm ddpm_1d ddpmpp dit edm2 edm_adm edm_ddpmpp edm_ncsnpp "
+        "gaussian gaussian_mixture mlp ncsn ncsnpp ncsnv2_128 ncsnv2_256 ncsnv2_64 DDPM"
     )
 
 

@@ -88,6 +88,8 @@ OTHERS: dict[tuple[str, str], tuple[str, dict[str, Any]]] = {
     ("network", "correlated_gaussian"): (
         "toy/gaussian_2d", {"model.covariance": ((1.0, 0.5), (0.5, 1.0)), "model.mean": None}
     ),
+    ("network", "edm2"): (BASE, {"model.head_channels": 4}),
+    ("network", "edm_adm"): (BASE, {"model.num_head_channels": 4}),
     ("network", "gaussian"): ("toy/gaussian_image", {}),
     ("network", "gaussian_mixture"): ("toy/mixture_2d", {}),
     **{("network", name): (BASE, SCORES) for name in ("ncsn", "ncsnv2_64", "ncsnv2_128", "ncsnv2_256")},

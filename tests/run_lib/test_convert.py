@@ -180,7 +180,7 @@ def test_to_diffusers_and_back(tmp_path: Path) -> None:
         (
             ncsnpp(),
             "onnx",
-            "config.convert.to is one of ours, safetensors, score_sde, diffusers; got 'onnx'.",
+            "config.convert.to is one of ours, safetensors, score_sde, diffusers, dit, config; got 'onnx'.",
         ),
     ],
 )

@@ -20,7 +20,7 @@ import numpy as np
 
 from models.checkpoints.damage import out_of_memory
 from models.checkpoints.declared import BrokenPickleError, ForeignError, Operations, TooLargeError
-from run_lib.references.rebuilt import MAKERS, NAMES, Named, NumpyType, check_key, fill
+from models.checkpoints.rebuilt import MAKERS, NAMES, Named, NumpyType, check_key, fill
 
 
 @dataclass(eq=False)
@@ -223,6 +223,9 @@ class _Whole:
         return found
 
 
+REMEDY = "save its numbers as .npz"
+
+
 def _nothing(name: str) -> bool:
     return False
 
@@ -232,6 +235,7 @@ def unpickled(
     where: str,
     allowed: Callable[[str], bool] = _nothing,
     persistent: Callable[[Any], Any] | None = None,
+    remedy: str = REMEDY,
 ) -> Any:
     """The object that a pickle describes: plain data, arrays, tensors, and stand-ins of what is allowed.
 
@@ -240,6 +244,7 @@ def unpickled(
         where: it lies, for messages.
         allowed: whether a class or function, ``module.name``, may become a stand-in.
         persistent: what a persistent id stands for; None: there are none.
+        remedy: what to do with a pickle that is refused and that one trusts.
 
     Raises:
         ValueError: it is no whole pickle, or names something that is not allowed.
@@ -249,7 +254,7 @@ def unpickled(
     except ForeignError as error:
         raise ValueError(
             f"{where} is refused: it is a pickle that names {error}, which could run any code. Nothing of it was run. "
-            f"Where you trust it, save its numbers as .npz."
+            f"Where you trust it, {remedy}."
         ) from None
     except TooLargeError as error:
         raise ValueError(f"{where} is refused: it {error}.") from None
@@ -259,7 +264,7 @@ def unpickled(
         raise ValueError(f"{where} cannot be read as a pickle: it is truncated, altered or none.") from error
 
 
-def read_pickle(path: Path, allowed: Callable[[str], bool] = _nothing) -> Any:
+def read_pickle(path: Path, allowed: Callable[[str], bool] = _nothing, remedy: str = REMEDY) -> Any:
     """The object that a file of one pickle describes; see ``unpickled``.
 
     Raises:
@@ -272,4 +277,4 @@ def read_pickle(path: Path, allowed: Callable[[str], bool] = _nothing) -> Any:
     if not facts.st_size:
         raise ValueError(f"{path} is empty.")
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
-        return unpickled(cast(IO[bytes], _Whole(mapped)), str(path), allowed)
+        return unpickled(cast(IO[bytes], _Whole(mapped)), str(path), allowed, remedy=remedy)

@@ -114,7 +114,8 @@ def _array(values: Any, dtype: Any, sizes: Any, order: Any = "C") -> np.ndarray:
         raise TooLargeError(
             f"declares an array of shape {shape} of {kind}, and holds {len(held)} bytes for it"
         )
-    return np.ndarray(shape, kind, held, order="F" if order == "F" else "C")
+    made: np.ndarray = np.ndarray(shape, kind, held, order="F" if order == "F" else "C")
+    return made
 
 
 def _scalar(dtype: Any, value: Any) -> Any:

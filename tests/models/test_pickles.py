@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from run_lib.references.pickles import StandIn, read_pickle, unpickled
+from models.checkpoints.pickles import StandIn, read_pickle, unpickled
 
 RAN: list[str] = []
 
@@ -267,7 +267,7 @@ def test_too_little_memory_is_no_fault_of_the_file(monkeypatch: pytest.MonkeyPat
     def no_memory(*_: Any) -> Any:
         raise MemoryError
 
-    monkeypatch.setattr("run_lib.references.pickles._Interpreter.load", no_memory)
+    monkeypatch.setattr("models.checkpoints.pickles._Interpreter.load", no_memory)
     with pytest.raises(MemoryError):
         read(b"].")
 

@@ -1,0 +1,1 @@
+"""DiT: transformers on latents of ImageNet (Peebles & Xie 2023)."""

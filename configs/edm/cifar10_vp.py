@@ -1,0 +1,9 @@
+"""Class-conditional CIFAR-10, DDPM++: edm-cifar10-32x32-cond-vp.pkl."""
+
+from ml_collections import ConfigDict
+
+from configs.shared import edm
+
+
+def get_config() -> ConfigDict:
+    return edm.cifar10("edm_ddpmpp", classes=True)
