@@ -196,6 +196,7 @@ def get_config() -> ConfigDict:
     evaluation.enable_sampling = False
     evaluation.enable_accuracy = False  # of a classifier, by noise level
     evaluation.enable_restoration = False  # superres: enlarged test images against the test images
+    evaluation.enable_density = False  # of points in the plane: a picture beside the data's own density
     evaluation.batch_size = 1024
     evaluation.precision = "float32"  # float32 | tf32 | bfloat16 | float16
     evaluation.bpd_method = "ode"  # ode | vlb | both

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -13,6 +14,9 @@ from torch import Tensor
 
 from run_lib.data.levels import DataSpec
 from run_lib.files import atomic
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 SMALLEST = 48  # pixels on the longer side of a sample in a picture; smaller ones are enlarged
 
@@ -81,17 +85,23 @@ def _framed(x: Tensor, columns: int) -> np.ndarray:
     return make_grid(x, nrow=columns, padding=_MARGIN, pad_value=_GREY).permute(1, 2, 0).numpy()
 
 
-def _scatter(samples: Tensor) -> np.ndarray:
+def drawn_figure(figure: Figure) -> np.ndarray:
+    """A figure of matplotlib's, uint8 (H, W, 3)."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+
+
+def _scatter(samples: Tensor) -> np.ndarray:
     from matplotlib.figure import Figure
 
     points = samples.cpu().flatten(1).numpy()
     figure = Figure(figsize=(5, 5), dpi=100)
-    canvas = FigureCanvasAgg(figure)
     axes = figure.add_subplot(aspect="equal", xlabel="first coordinate", ylabel="second coordinate")
     axes.scatter(points[:, 0], points[:, 1] if points.shape[1] > 1 else np.zeros(len(points)), s=6, alpha=0.6)
-    canvas.draw()
-    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+    return drawn_figure(figure)
 
 
 def eight_bits(intensity: Tensor) -> np.ndarray:

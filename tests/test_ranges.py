@@ -238,6 +238,9 @@ SETTINGS = {
         sampling.repeats
         gaussian.probes hutch++.rank hutch++.probes rademacher.probes
     """,
+    "[2, 1000]": """
+        density.points
+    """,
     "[2, 10000]": """
         checkerboard.squares
         interpolate.frames
@@ -286,6 +289,7 @@ DEFAULTS = {
     "bound vlb": {"variance": "auto", "clip": True, "respacing": None, "levels": 1000, "bound_of": "levels"},
     "scorer data": {"features": "pixels"},
     "evaluation accuracy accuracy": {"levels": 10},
+    "evaluation density density": {"points": 60},
     "evaluation bpd bpd": {"num_images": 0, "repeats": 1, "quick": False, "target": 0.01},
     "evaluation sampling sampling": {"num_samples": 50000, "repeats": 1, "reference": "train"},
 }  # fmt: skip

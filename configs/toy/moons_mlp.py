@@ -17,20 +17,20 @@ def get_config() -> ConfigDict:
     model.name = "mlp"
     model.nf = 64
     model.num_res_blocks = 3
-    model.ema_rate = 0.999
+    model.ema_rate = 0.995
 
     training = config.training
     training.sde = "flow"
     training.objective = "simple"
-    training.n_iters = 4000
+    training.n_iters = 2000
     training.batch_size = 256
     training.log_freq = 500
-    training.eval_freq = 2000
-    training.snapshot_freq = 4000
+    training.eval_freq = 1000
+    training.snapshot_freq = 2000
     training.snapshot_sampling = False
 
     optim = config.optim
-    optim.lr = 2e-3
+    optim.lr = 3e-3
     optim.schedule = "cosine"
     optim.warmup = 100
 
@@ -45,6 +45,7 @@ def get_config() -> ConfigDict:
     evaluation = config.eval
     evaluation.enable_bpd = True
     evaluation.enable_sampling = True
+    evaluation.enable_density = True
     evaluation.bpd_divergence = "exact"
     evaluation.bpd_num_images = 2000
     evaluation.num_samples = 2000

@@ -22,6 +22,7 @@ EVALUATION_CONTEXT = {
 EVALUATION_FIELDS = {
     "bpd": {name: f"eval.bpd_{name}" for name in ("num_images", "repeats", "quick", "target")},
     "accuracy": {"levels": "eval.accuracy_levels"},
+    "density": {"points": "eval.density_points"},
 }
 
 

@@ -1,4 +1,4 @@
-"""Our evaluations: the loss, likelihoods, sample quality, a classifier's accuracy, restoration."""
+"""Our evaluations: the loss, likelihoods, samples, a classifier's accuracy, restoration, densities in the plane."""
 
 from __future__ import annotations
 
@@ -230,3 +230,36 @@ class Restoration(Evaluation):
         from run_lib.evaluation.restoration import evaluate_restoration
 
         evaluate_restoration(task)
+
+
+@register_evaluation(name="density")
+@dataclass(frozen=True)
+class PlaneDensity(Evaluation):
+    """Of points in the plane: a picture of the model's density, by the flow, and of trajectories, beside that of the
+    data; and the mass of the model's in it.
+
+    Args:
+        points: along each side of the picture.
+    """
+
+    points: Annotated[int, Range(least=2, most=1000)] = 60
+
+    def check(self, plan: EvaluationPlan) -> None:
+        if not plan.task.generates or tuple(plan.data.shape) != (2,) or plan.subject.num_classes:
+            raise ValueError(
+                "eval.enable_density draws the density of a model of points in the plane without classes: it goes with "
+                "data.shape=(2,) and model.num_classes=0."
+            )
+        process = plan.samples.model.process
+        if not serves(process, likelihood.flow.TimeFlow):
+            raise ValueError(
+                f"eval.enable_density solves an ODE and needs an SDE; {type(process).__name__} is none."
+            )
+
+    def splits(self, plan: EvaluationPlan) -> Collection[str]:
+        return (plan.settings.split,)
+
+    def evaluate(self, task: CheckpointTask) -> None:
+        from run_lib.evaluation.plane import evaluate_plane
+
+        evaluate_plane(task, self.points)

@@ -112,6 +112,7 @@ OTHERS: dict[tuple[str, str], tuple[str, dict[str, Any]]] = {
     ("inversion", "ddim"): (BASE, {}),
     ("evaluation", "accuracy"): ("adm/digits_classifier", {}),
     ("evaluation", "restoration"): ("adm/digits_superres", {}),
+    ("evaluation", "density"): ("toy/gaussian_2d", {}),
 }  # fmt: skip
 """Components that the small digits cannot have, or with further fields only."""
 LEFT_OUT = {
