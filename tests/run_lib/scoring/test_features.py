@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from run_lib.computing.numerics import Arithmetic, Evaluator
 from run_lib.data.rows import InMemory
 from run_lib.extractors.base import Extractor
 from run_lib.fingerprint import of_rows
@@ -47,6 +48,31 @@ class Squares(Extractor):
         squares = images.flatten(1).float() ** 2
         found: dict[Output, Tensor] = {"features": squares, "spatial": squares.sum(1, keepdim=True)}
         return {output: found[output].numpy() for output in outputs}
+
+
+class Product(nn.Module):
+    """By one."""
+
+    def forward(self, x: Tensor, labels: Tensor) -> Tensor:
+        return x @ torch.eye(x.shape[1])
+
+
+@dataclass(frozen=True)
+class Evaluated(Extractor):
+    """Features of a network that is evaluated as the arithmetic in use says, as a classifier's are."""
+
+    title = "products"
+
+    @property
+    def dimensions(self) -> dict[Output, int]:
+        return {"features": 12}
+
+    @property
+    def protocol(self) -> dict[str, str]:
+        return {"extractor": "products"}
+
+    def __call__(self, images: Tensor, outputs: Collection[Output]) -> dict[Output, np.ndarray]:
+        return {"features": Evaluator(Product())(images.flatten(1), torch.zeros(len(images))).numpy()}
 
 
 @pytest.fixture
@@ -120,6 +146,15 @@ def test_that_are_not_finite_name_the_image(store: FeatureStore) -> None:
     pixels[13] = torch.nan
     with pytest.raises(ValueError, match="noise: image 13 has features that are not finite"):
         store.view(Images("noise", InMemory(pixels), "x"), Squares(), ["features"])
+
+
+def test_are_in_float32_whatever_the_work_around_them(store: FeatureStore) -> None:
+    """1 + 2^-9 times 1: bfloat16 has no such number."""
+    fine = 1 + 2.0**-9
+    pixels = InMemory(torch.full((COUNT, 3, 2, 2), fine))
+    with Arithmetic("bfloat16").used():
+        view = store.view(Images("fine", pixels, "x"), Evaluated(), ["features"])
+    assert (view.rows("features") == fine).all()
 
 
 def test_that_are_damaged_are_made_again(store: FeatureStore, images: Images) -> None:
