@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from ml_collections import ConfigDict
 
 from models import count_parameters
@@ -196,12 +197,24 @@ COUNTS = {
     "dit/imagenet_256_l": 457_840_672,
     "dit/imagenet_256_xl": 674_834_720,
     "dit/imagenet_512_xl": 674_834_720,
+    "flow/sit_imagenet_256_s": 32_865_056,
+    "flow/sit_imagenet_256_b": 130_315_808,
+    "flow/sit_imagenet_256_l": 457_840_672,
+    "flow/sit_imagenet_256_xl": 674_834_720,
 }
 
 
 @pytest.mark.parametrize("path", COUNTS)
 def test_number_of_parameters(path: str) -> None:
     assert count_parameters(subject(ours(path), weights=False).network) == COUNTS[path]
+
+
+def test_sit_counts_time_from_noise() -> None:
+    """SiT's x_t = t data + (1 - t) noise: its t is 1 less ours, and its velocity is from noise to data."""
+    model = subject(ours("flow/sit_imagenet_256_s"), weights=False).sampling
+    assert model.output == "reversed_velocity"
+    told = model.time.labels(torch.tensor([1.0, 0.25], dtype=torch.float64))
+    assert told.tolist() == [0.0, 0.75]
 
 
 _G = "--learn_sigma True --resblock_updown True --use_scale_shift_norm True --diffusion_steps 1000"

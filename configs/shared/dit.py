@@ -1,4 +1,4 @@
-"""DiT's sizes, training and sampling (Peebles & Xie 2023, table 1 and section 4)."""
+"""Training and sampling of DiT (Peebles & Xie 2023, table 1 and section 4) and SiT."""
 
 from ml_collections import ConfigDict
 
@@ -31,4 +31,21 @@ def dit(size: str, *, patch: int = 2, pixels: int = 256) -> ConfigDict:
     config.optim.grad_clip = -1.0
     sampling.predictor = "ancestral_sampling"
     sampling.num_steps = 250
+    return config
+
+
+def sit(size: str, *, patch: int = 2, pixels: int = 256) -> ConfigDict:
+    """DiT trained as a flow (Ma et al. 2024, section 4), sampled by its SDE with the diffusion sigma_t.
+
+    Time is counted from noise, and unscaled. The published network has DiT's further channels, which nothing reads.
+    """
+    config = dit(size, patch=patch, pixels=pixels)
+    model, training, sampling = config.model, config.training, config.sampling
+    training.sde = "flow"
+    training.objective = "simple"
+    training.times = "uniform"
+    model.time_from = "noise"
+    model.label_scale = 1.0
+    sampling.predictor = "interpolant_sde"
+    sampling.diffusion = "sigma"
     return config

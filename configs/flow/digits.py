@@ -1,0 +1,10 @@
+"""Digits by flow matching, with the network of ``ddpm/digits``."""
+
+from ml_collections import ConfigDict
+
+from configs.ddpm.digits import get_config as digits
+from configs.shared.flow import as_flow
+
+
+def get_config() -> ConfigDict:
+    return as_flow(digits())
