@@ -23,7 +23,7 @@ _SILU = 0.596
 def unit_magnitude(x: Tensor, dims: int | tuple[int, ...]) -> Tensor:
     """x / (rms(x) + 1e-4), the root mean square along ``dims``, computed in float32 (eq. 30 and 66)."""
     kept = (dims,) if isinstance(dims, int) else dims
-    count = math.prod(x.shape[axis] for axis in kept)
+    count = math.prod([x.shape[axis] for axis in kept])
     norm = torch.linalg.vector_norm(x, dim=kept, keepdim=True, dtype=torch.float32)
     scaled: Tensor = x / (norm / math.sqrt(count) + _EPS).to(x.dtype)
     return scaled

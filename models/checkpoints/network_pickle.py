@@ -30,13 +30,16 @@ _POSITIONAL = ("img_resolution", "img_channels", "label_dim", "use_fp16")
 """The constructor's arguments that may come without a name."""
 _MARK = b"torch_utils.persistence"
 _HEAD = 1 << 16
+_TORCH = b"\x80\x02\x8a\x0a"
+"""The beginning of what torch wrote before 1.6, a pickle as well."""
 
 
 def is_network_pickle(file: Path) -> bool:
     """Whether a file is such a pickle, from its first bytes: the function that it asks for is named among them."""
     with file.open("rb") as stream:
         head = stream.read(_HEAD)
-    return head[:1] == b"\x80" and (_MARK in head or file.suffix == ".pkl")
+    pickled = head[:1] == b"\x80" and head[:4] != _TORCH
+    return pickled and (_MARK in head or file.suffix == ".pkl")
 
 
 def read_network_pickle(file: Path) -> dict[str, Any]:

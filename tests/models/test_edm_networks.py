@@ -15,6 +15,7 @@ from models.checkpoints.nvlabs import build, snapshot
 from models.checkpoints.reader import read_payload
 from models.networks.edm import EDMPreconditioned
 from models.networks.edm2 import EDM2
+from models.networks.edm2_block import MPBlock
 from models.networks.edm_baselines import IDDPMPreconditioned, VEPreconditioned, VPPreconditioned
 from tests.fixtures.nvlabs_files import of_fixture
 from tests.fixtures.weights import Fixture, relative_error
@@ -171,3 +172,10 @@ def test_networks_of_other_ranks_keep_the_size(shape: tuple[int, ...]) -> None:
         both = network.eval()(x, labels)
         assert both.shape == x.shape
         torch.testing.assert_close(network(x[1:], labels[1:]), both[1:])
+
+
+def test_features_are_cut_to_256() -> None:
+    """Of a block on the way up, which does not normalise its input."""
+    torch.manual_seed(0)
+    output = MPBlock(4, 4, 4, rank=2, way="up")(torch.full((1, 4, 2, 2), 1e4), torch.zeros(1, 4))
+    assert float(output.detach().abs().max()) == 256

@@ -223,3 +223,9 @@ def test_another_preconditioning_or_none_is_refused(tmp_path: Path) -> None:
     inner = build(Architecture("ddpm", {"image_size": (8, 8), "channels": 32, "channel_mult": (1,)}, "edm"))
     with pytest.raises(ArchitectureError, match="no network with DDPM's parameter"):
         load_weights(inner, path)
+
+
+def test_a_file_of_torchs_former_format_is_none_whatever_its_name(tmp_path: Path) -> None:
+    path = tmp_path / "a.pkl"
+    torch.save({"weight": torch.ones(2)}, path, _use_new_zipfile_serialization=False)
+    assert read_payload(path)["weight"].tolist() == [1, 1]

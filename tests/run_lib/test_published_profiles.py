@@ -16,6 +16,7 @@ from models.checkpoints.loader import load_weights
 from run_lib.config import plans
 from run_lib.post_hoc import make_averages
 from run_lib.run import Run
+from run_lib.training.published_profiles import PublishedSnapshots
 from tests.fixtures import nvlabs_files
 from tests.fixtures.weights import Fixture
 from tests.run_lib.planned import planned
@@ -76,6 +77,8 @@ def test_any_width_is_the_average_of_the_training(tmp_path: Path) -> None:
         torch.testing.assert_close(found, expected, rtol=error, atol=0)
         torch.testing.assert_close(held["network.fourier.freqs"], SMALL.weights["unet.emb_fourier.freqs"])
     assert load_weights(plan.subject.network, path).family == "ours"
+    kept = PublishedSnapshots(tmp_path / "raw", plan.subject.network, "{}").read(24)
+    assert kept.updates == 24576  # the name has thousands, rounded down
 
 
 def test_what_is_no_snapshot_of_the_network_is_refused(tmp_path: Path) -> None:
