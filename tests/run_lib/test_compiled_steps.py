@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from likelihood import ExactTrace, Hutchinson, log_likelihood
 from models.prediction.noise_model import Model, NoiseModel
 from models.prediction.time_encoding import Time
-from run_lib.computing.numerics import Arithmetic, Compilation, Evaluator
+from run_lib.computing.numerics import AS_THEY_ARE, Arithmetic, Compilation, Evaluator
 from run_lib.computing.steps import Steps, Velocities
 from samplers import ClassifierFreeGuidance, LogProbGuidance, PCSampler, Predictor, SampleResult
 from samplers.predictors.adaptive_sde import AdaptiveSDE
@@ -24,6 +24,8 @@ from samplers.predictors.restart import Restart
 from samplers.predictors.unipc import UniPC
 from sde_lib import VPSDE, Noise
 from sde_lib.grids import LogSNR
+from tests.run_lib.planned import subject
+from tests.run_lib.tiny import get_config as tiny
 
 PROCESS, SIZE = VPSDE(), 2
 COMPILED = Arithmetic(compiled=Compilation((SIZE,), steps=True))
@@ -50,13 +52,15 @@ def model() -> NoiseModel:
 
 @dataclass
 class Graphs:
-    """How many there are, and how often they have run."""
+    """How many there are, how often they have run, and the names of what they compute."""
 
     traced: int = 0
     calls: int = 0
+    names: set[str] = field(default_factory=set)
 
     def backend(self, module: torch.fx.GraphModule, inputs: list[Any]) -> Callable[..., Any]:
         self.traced += 1
+        self.names |= {node.name.rstrip("_0123456789") for node in module.graph.nodes}
 
         def call(*arguments: Any) -> Any:
             self.calls += 1
@@ -79,12 +83,14 @@ def graphs(monkeypatch: pytest.MonkeyPatch) -> Iterator[Graphs]:
     torch._dynamo.reset()
 
 
-def sampled(predictor: Predictor, by: Model, arithmetic: Arithmetic, **cond: Tensor) -> list[SampleResult]:
+def sampled(
+    predictor: Predictor, by: Model, arithmetic: Arithmetic, shape: tuple[int, ...] = (3,), **cond: Tensor
+) -> list[SampleResult]:
     """Two batches."""
     sampler = PCSampler.of(by, predictor, num_steps=8, grid=LogSNR())
     sampler = PCSampler(sampler.model, predictor, sampler.corrector, sampler.times, stepping=Steps())
     with arithmetic.used():
-        return [sampler.sample((SIZE, 3), Noise(k, range(SIZE)), **cond) for k in range(2)]
+        return [sampler.sample((SIZE, *shape), Noise(k, range(SIZE)), **cond) for k in range(2)]
 
 
 @pytest.mark.parametrize(
@@ -112,6 +118,22 @@ def test_a_step_that_a_run_has_again_is_one_graph(
     assert graphs.traced == 1 + kinds
     alone = sum(one.nfe for one in plain) - 2 * repeated * (predictor.evaluations or 2)
     assert graphs.calls == 2 * repeated + alone
+    if predictor.order is not None:  # coefficients are inputs, and there is no noise
+        assert not graphs.names & {"exp", "expm1", "log", "sqrt", "neg"}
+
+
+@pytest.mark.slow
+def test_a_step_with_a_networks_own_layers_is_one_graph(graphs: Graphs) -> None:
+    """Normalisation, attention, dropout, in bfloat16, whose casts are part of the graph."""
+    by = subject(tiny()).sampling
+    by.eval()
+    plain, found = (
+        sampled(DDIM(), by, Arithmetic("bfloat16", compiled=how, constant=True), (1, 8, 8))
+        for how in (AS_THEY_ARE, COMPILED.compiled)
+    )
+    for ours, theirs in zip(found, plain, strict=True):
+        torch.testing.assert_close(ours.x, theirs.x, rtol=1e-5, atol=1e-5)
+    assert (graphs.traced, graphs.calls) == (2, 2 * 8)
 
 
 def test_other_sizes_are_taken_as_they_are(graphs: Graphs) -> None:
