@@ -139,9 +139,10 @@ class AngleFlow(Flow):
 
 def _noisiest(process: SDE) -> float:
     """The time at which a flow ends: the prior's, or just below it where alpha is 0 there."""
-    if process.signal_start == process.start or not isinstance(process, AngleFlow.needs):
+    if process.signal_start == process.start or not serves(process, AngleFlow):
         return process.T
-    return float(process.time_of(torch.tensor(NEAR_NOISE, dtype=torch.float64)))
+    gaussian: GaussianSDE = process  # type: ignore[assignment]
+    return float(gaussian.time_of(torch.tensor(NEAR_NOISE, dtype=torch.float64)))
 
 
 def make_flow(process: SDE, t_min: float | None, coordinates: Coordinates) -> Flow:

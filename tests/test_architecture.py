@@ -110,6 +110,7 @@ STOREYS: dict[str, list[set[str]]] = {
             "evaluation.dequantisation",
             "evaluation.likelihood_references",
             "evaluation.loss",
+            "evaluation.plane",
             "evaluation.restoration",
             "evaluation.sample_sets",
         },

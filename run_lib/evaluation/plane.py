@@ -46,11 +46,16 @@ def evaluate_plane(task: CheckpointTask, points: int) -> None:
     density = plan.data.density or data.density
     own = None if density is None else density.log_density(grid).exp().numpy()
     if task.processes.is_main:
-        title = "data" if own is None else "data's density"
-        shown = _counts(data, low, high, points) if own is None else own.reshape(points, points)
         model = np.exp(found["logp"]).reshape(points, points)
+        shown = _counts(data, low, high, points) if own is None else own.reshape(points, points)
+        # Two densities have one scale of colours; numbers of points have their own.
+        most = float(model.max() if own is None else max(model.max(), own.max()))
+        panels = (
+            ("data" if own is None else "data's density", shown, float(shown.max()) if own is None else most),
+            ("model's density", model, most),
+        )
         path = task.report.path.parent / f"density_{task.step}.png"
-        save_png(_picture(((title, shown), ("model's density", model)), low, high, _paths(task)), path)
+        save_png(_picture(panels, low, high, _paths(task)), path)
     note = "" if own is None else f"the data's own: {own.sum() * area:.4f}"
     mass = float(np.exp(found["logp"]).sum() * area)
     task.report.add(
@@ -96,17 +101,19 @@ def _paths(task: CheckpointTask) -> np.ndarray | None:
 
 
 def _picture(
-    panels: tuple[tuple[str, np.ndarray], ...], low: Tensor, high: Tensor, paths: np.ndarray | None
+    panels: tuple[tuple[str, np.ndarray, float], ...], low: Tensor, high: Tensor, paths: np.ndarray | None
 ) -> np.ndarray:
-    """Densities side by side, in one scale of colours each, and trajectories from noise to data."""
+    """Densities side by side, each with the value of the brightest colour, and trajectories from noise to data."""
     from matplotlib.figure import Figure
 
     count = len(panels) + (paths is not None)
     figure = Figure(figsize=(5 * count, 5), dpi=100, layout="constrained")
     axes = figure.subplots(1, count, squeeze=False)[0]
     left, right, bottom, top = float(low[0]), float(high[0]), float(low[1]), float(high[1])
-    for axis, (title, values) in zip(axes, panels, strict=False):
-        axis.imshow(values.T, origin="lower", extent=(left, right, bottom, top), cmap="magma", vmin=0)
+    for axis, (title, values, most) in zip(axes, panels, strict=False):
+        axis.imshow(
+            values.T, origin="lower", extent=(left, right, bottom, top), cmap="magma", vmin=0, vmax=most
+        )
         axis.set_title(title)
     if paths is not None:
         reach = max(math.ceil(abs(paths[0]).max()), right, top, -left, -bottom)

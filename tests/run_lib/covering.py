@@ -90,6 +90,12 @@ OTHERS: dict[tuple[str, str], tuple[str, dict[str, Any]]] = {
     ),
     ("network", "edm2"): (BASE, {"model.head_channels": 4}),
     ("network", "edm_adm"): (BASE, {"model.num_head_channels": 4}),
+    ("network", "mlp"): ("toy/moons_mlp", {}),
+    ("network", "ddpm_1d"): (
+        "toy/moons_mlp", {"data.shape": (2, 16), "model.nf": 32, "data.dataset": "gaussian_modes"}
+    ),
+    **{("data set", name): ("toy/moons_mlp", {}) for name in
+       ("two_moons", "swiss_roll", "rings", "checkerboard", "gaussian_modes")},
     ("network", "gaussian"): ("toy/gaussian_image", {}),
     ("network", "gaussian_mixture"): ("toy/mixture_2d", {}),
     **{("network", name): (BASE, SCORES) for name in ("ncsn", "ncsnv2_64", "ncsnv2_128", "ncsnv2_256")},
@@ -107,6 +113,8 @@ OTHERS: dict[tuple[str, str], tuple[str, dict[str, Any]]] = {
     ("grid", "explicit"): (BASE, {"sampling.listed_times": (0.9, 0.5, 0.1)}),
     ("grid", "respaced"): (BASE, LEVELS),
     ("guidance", "classifier_free"): ("adm/digits_guided", {}),
+    ("guidance", "cfg_plus_plus"): ("adm/digits_guided", {"sampling.predictor": "ddim", "guidance.scale": 0.6}),
+    ("guidance", "projected"): ("adm/digits_guided", {}),
     ("control task", "interpolate"): (BASE, {}),
     ("restoration", "repaint"): ("toy/gaussian_image", {}),
     ("inversion", "ddim"): (BASE, {}),
@@ -118,6 +126,7 @@ OTHERS: dict[tuple[str, str], tuple[str, dict[str, Any]]] = {
 LEFT_OUT = {
     ("predictor", "reverse_ddim"): "encodes data; reconstruct chooses it by itself",
     ("guidance", "classifier"): "needs a trained one: test_guidance has it",
+    ("guidance", "autoguidance"): "the same: test_toys has it",
     ("control task", "colorize"): "needs a colour image, and has no settings",
     ("control task", "grey"): "the same",
     ("control task", "mask_image"): "needs an image",
