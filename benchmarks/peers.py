@@ -13,7 +13,7 @@ import importlib.util
 import sys
 import types
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,9 +61,9 @@ GRIDS: dict[str, Grid] = {"log": LogSNR(), "karras": Karras(), "cosine": Cosine(
 """Of libraries that take any noise levels."""
 
 
-def ratios(n: int, grid: str, process: GaussianSDE = toys.PROCESS) -> Tensor:
+def ratios(n: int, grid: Grid, process: GaussianSDE = toys.PROCESS) -> Tensor:
     """sigma/alpha of a grid's ``n`` times, (n,), float64."""
-    level = process.marginal(GRIDS[grid].times(process, n))
+    level = process.marginal(grid.times(process, n))
     return level.sigma / level.alpha
 
 
@@ -170,7 +170,9 @@ def k_diffusion_sampling() -> Any:
     return importlib.import_module("k_diffusion.sampling")
 
 
-def k_diffusion_peers(process: GaussianSDE = toys.PROCESS) -> Iterator[Peer]:
+def k_diffusion_peers(
+    process: GaussianSDE = toys.PROCESS, grids: Mapping[str, Grid] = GRIDS
+) -> Iterator[Peer]:
     sampling = k_diffusion_sampling()
     methods: dict[str, tuple[Any, int, dict[str, Any]]] = {
         "dpmpp_2m": (sampling.sample_dpmpp_2m, 1, {}),
@@ -179,13 +181,13 @@ def k_diffusion_peers(process: GaussianSDE = toys.PROCESS) -> Iterator[Peer]:
         "dpmpp_2s": (sampling.sample_dpmpp_2s_ancestral, 2, {"eta": 0.0}),
         **{f"lms {order}": (sampling.sample_lms, 1, {"order": order}) for order in (2, 3, 4)},
     }
-    for grid in GRIDS:
+    for label, grid in grids.items():
         for name, (method, cost, options) in methods.items():
-            yield Peer(f"k-diffusion {name} {grid}", _k_diffusion(method, cost, options, grid, process))
+            yield Peer(f"k-diffusion {name} {label}", _k_diffusion(method, cost, options, grid, process))
 
 
 def _k_diffusion(
-    method: Any, cost: int, options: dict[str, Any], grid: str, process: GaussianSDE
+    method: Any, cost: int, options: dict[str, Any], grid: Grid, process: GaussianSDE
 ) -> Callable[..., Tensor | None]:
     def run(denoise: Denoise, x: Tensor, n: int) -> Tensor | None:
         steps = n if cost == 1 else (n + 1) // 2
@@ -201,25 +203,25 @@ def _k_diffusion(
     return run
 
 
-def azula_peers(process: GaussianSDE = toys.PROCESS) -> Iterator[Peer]:
+def azula_peers(process: GaussianSDE = toys.PROCESS, grids: Mapping[str, Grid] = GRIDS) -> Iterator[Peer]:
     import azula.sample
 
     names = {"zAB": (2, 3, 4), "vAB": (2, 3, 4), "zEAB": (2, 3, 4), "xEAB": (2, 3, 4)}
-    for grid in GRIDS:
+    for label, grid in grids.items():
         for name, orders in names.items():
             for order in orders:
                 yield Peer(
-                    f"azula {name} {order} {grid}",
+                    f"azula {name} {order} {label}",
                     azula_run(getattr(azula.sample, f"{name}Sampler"), {"order": order}, grid, process),
                 )
 
 
 def azula_run(
-    factory: Any, options: dict[str, Any], grid: str, process: GaussianSDE = toys.PROCESS
+    factory: Any, options: dict[str, Any], grid: Grid, process: GaussianSDE = toys.PROCESS
 ) -> Callable[..., Tensor | None]:
     class Levels:
         def __call__(self, t: Tensor) -> tuple[Tensor, Tensor]:
-            time = GRIDS[grid].place(process, 1 - t.reshape(-1)).reshape(t.shape)
+            time = grid.place(process, 1 - t.reshape(-1)).reshape(t.shape)
             level = process.marginal(time)
             return level.alpha, level.sigma
 
@@ -258,5 +260,16 @@ def installed(process: GaussianSDE = toys.PROCESS) -> list[Peer]:
             ("diffusers", functools.partial(diffusers_peers, process)),
             ("k_diffusion", functools.partial(k_diffusion_peers, process)),
             ("azula", functools.partial(azula_peers, process)),
+        ]
+    )
+
+
+def on_grid(grid: Grid, process: GaussianSDE = toys.PROCESS) -> list[Peer]:
+    """The deterministic ones that take any noise levels, on a grid that was made for a target."""
+    made = {"optimised": grid}
+    return of_installed(
+        [
+            ("k_diffusion", functools.partial(k_diffusion_peers, process, made)),
+            ("azula", functools.partial(azula_peers, process, made)),
         ]
     )

@@ -10,10 +10,12 @@ The Gaussian's is the largest at this budget or any larger one, because a scalar
 At few evaluations the mixture's is made by the few samples that end in another mode, of 4096 draws a handful
 to some tens; one of them makes 1e-2, so that figures compare at the same draws, or at the same number of them.
 Peers are run with the exact denoiser at their own levels, each with every grid and order that it has, ours
-with every method on every named grid, and the best setting on these very draws is shown. Grids are optimised
-for the root mean square by `samplers.pilot`, and the mixture's bespoke solvers for the many samples that keep
-to their mode by `samplers.bespoke`, on prior draws of another seed than they are judged on. The last rows are
-the figures to beat: the best of six libraries measured earlier on other modes and other, fewer draws.
+first as `auto` chooses from the number of evaluations alone, then with every method on every named grid, and
+the best setting on these very draws is shown. Grids are optimised for the root mean square by `samplers.pilot`
+and are given to the peers that take any levels as well; the mixture's bespoke solvers are made for the many
+samples that keep to their mode by `samplers.bespoke`: both on prior draws of another seed than they are judged
+on. The last rows are the figures to beat: the best of six libraries measured earlier on other modes and other,
+fewer draws.
 """
 
 from __future__ import annotations
@@ -50,6 +52,8 @@ BUDGETS = (5, 8, 10, 15, 20, 30, 50, 100)
 TARGETS = ("gaussian", "mixture")
 COUNT, SEED, PILOT_SEED = {"gaussian": 128, "mixture": 4096}, 1, 2
 REFERENCE_STEPS = 2000
+THEIRS = "peers, optimised grid"
+"""The group of other libraries on the grids that were made for the target."""
 FAR = 0.3
 """An error that takes another mode: they lie 0.67 to 0.91 apart, and no other error comes near."""
 TO_BEAT = {
@@ -117,14 +121,22 @@ NAMED = {"log_snr": LogSNR(), "cosine": Cosine(), "quadratic": Quadratic(), "kar
 
 
 def ours(target: str, x: Tensor, exact: Tensor) -> Iterator[Row]:
-    """Every method on every named grid; grids, and for the mixture solvers, made for a budget by a pilot."""
+    """What ``auto`` takes; every method on every named grid; grids, and for the mixture solvers, made for a budget
+    by a pilot.
+    """
+
+    def chosen(n: int) -> Tensor:
+        *_, last = PCSampler.of(toys.model(target), num_steps=n).iterate(x, Noise(0, range(len(x))))
+        return last.x
+
+    yield measure("auto", chosen, exact)
     for (method, predictor), (name, grid) in itertools.product(METHODS.items(), NAMED.items()):
         yield measure(
             f"{method}, {name}",
             functools.partial(solve, target, predictor, grid, x=x),
             exact,
         )
-    best = {entry["budget"]: entry for entry in read(GRIDS) if entry["target"] == target}
+    best = made_for(target)
 
     def optimised(n: int) -> Tensor | None:
         if n not in best:
@@ -141,6 +153,26 @@ def ours(target: str, x: Tensor, exact: Tensor) -> Iterator[Row]:
 
     if target == "mixture":
         yield measure("bespoke", bespoke, exact)
+
+
+def made_for(target: str) -> dict[int, dict[str, Any]]:
+    """The optimised grid of each budget, with the method for which it was made."""
+    return {entry["budget"]: entry for entry in read(GRIDS) if entry["target"] == target}
+
+
+def theirs_on_ours(target: str, x: Tensor, exact: Tensor) -> Iterator[Row]:
+    """The peers that take any noise levels, on the grids that were made for the target."""
+    denoise = peers.denoiser(target)
+    made = {
+        n: {peer.name: peer for peer in peers.on_grid(Density(entry["log_density"]))}
+        for n, entry in made_for(target).items()
+    }
+    for name in dict.fromkeys(name for those in made.values() for name in those):
+
+        def run(n: int, name: str = name) -> Tensor | None:
+            return made[n][name].attempt(denoise, x, n) if n in made else None
+
+        yield measure(name, run, exact)
 
 
 def read(path: Path) -> list[dict[str, Any]]:
@@ -238,7 +270,9 @@ def table(
         add(group, [shown(column(r)[k]) for k, r in enumerate(best)])
         add("", [r.name if column(r)[k] < float("inf") else "" for k, r in enumerate(best)])
     mine = [r for group, members in rows.items() if group.startswith("score-pc") for r in members]
-    others = [r for group, members in rows.items() if not group.startswith("score-pc") for r in members]
+    others = [
+        r for group, members in rows.items() if not group.startswith(("score-pc", THEIRS)) for r in members
+    ]
 
     if title not in TO_BEAT:
         return [*lines, ""]
@@ -249,18 +283,20 @@ def table(
 
     if others:
         theirs = [column(r)[k] for k, r in enumerate(best_of(others))]
+        over("auto / best peer", rows["score-pc, auto"], theirs)
         over("named grids / best peer", rows["score-pc, named grids"], theirs)
         over("ours / best peer", mine, theirs)
+        if THEIRS in rows:
+            both = [column(r)[k] for k, r in enumerate(best_of([*others, *rows[THEIRS]]))]
+            over("ours / best peer, its grids optimised too", mine, both)
     add("to beat", [shown(value) for value in TO_BEAT[title]])
     over("ours / to beat", mine, TO_BEAT[title])
     return [*lines, ""]
 
 
 def group_of(name: str) -> str:
-    kind = (
-        "bespoke solver" if "bespoke" in name else "optimised grid" if "optimised" in name else "named grids"
-    )
-    return f"score-pc, {kind}"
+    kinds = {"auto": "auto", "optimised grid": "optimised grid", "bespoke": "bespoke solver"}
+    return f"score-pc, {kinds.get(name, 'named grids')}"
 
 
 @torch.no_grad()
@@ -292,6 +328,9 @@ def main() -> None:
         for peer in peers.installed():
             row = measure(peer.name, functools.partial(peer.attempt, denoise, x), exact)
             rows.setdefault(peer.name.split()[0], []).append(row)
+            print(row, flush=True)
+        for row in theirs_on_ours(target, x, exact):
+            rows.setdefault(THEIRS, []).append(row)
             print(row, flush=True)
         if target == "gaussian":
             lines += table("Gaussian, envelope", rows, lambda r: r.envelope)

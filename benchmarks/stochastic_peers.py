@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmarks.peers import Denoise, Peer, azula_run, k_diffusion_sampling, of_installed, ratios
+from benchmarks.peers import GRIDS, Denoise, Peer, azula_run, k_diffusion_sampling, of_installed, ratios
+from sde_lib.grids import Grid
 
 SEED = 7
 
@@ -82,10 +83,10 @@ def k_diffusion_peers() -> Iterator[Peer]:
     }
     for grid in ("log", "karras"):
         for name, (method, cost) in methods.items():
-            yield Peer(f"k-diffusion {name} {grid}", _k_diffusion(method, cost, grid))
+            yield Peer(f"k-diffusion {name} {grid}", _k_diffusion(method, cost, GRIDS[grid]))
 
 
-def _k_diffusion(method: Any, cost: int, grid: str) -> Callable[..., Tensor | None]:
+def _k_diffusion(method: Any, cost: int, grid: Grid) -> Callable[..., Tensor | None]:
     def run(denoise: Denoise, x: Tensor, n: int) -> Tensor | None:
         sigmas = torch.cat([ratios(n if cost == 1 else (n + 1) // 2, grid), torch.zeros(1)])
         start = x * torch.sqrt(1 + sigmas[0] ** 2)
@@ -107,7 +108,7 @@ def azula_peers() -> Iterator[Peer]:
     import azula.sample
 
     for grid in ("log", "karras"):
-        run = azula_run(azula.sample.DDPMSampler, {}, grid)
+        run = azula_run(azula.sample.DDPMSampler, {}, GRIDS[grid])
 
         def seeded(denoise: Denoise, x: Tensor, n: int, run: Any = run) -> Tensor | None:
             torch.manual_seed(SEED)

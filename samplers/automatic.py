@@ -6,6 +6,7 @@ docs/auto_sampler.md has the table and how it was found and judged.
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -51,14 +52,17 @@ class Row:
     grid: Blend
 
 
+def _corrected(data_std: float, shape: float = math.inf) -> ExponentialAdams:
+    return ExponentialAdams(5, "v", True, data_std, shape, keeps_data=True)
+
+
 RULE = (
-    Row(6, ExponentialAdams(2, "v", data_std=5.0), Blend(0.95, 0.4, 2.7)),
+    Row(6, ExponentialAdams(2, "v", data_std=2.8, shape=1.2), Blend(0.95, 0.6, 2.6)),
     Row(9, ExponentialAdams(2, "v", data_std=7.0), Blend(0.9, 0.57, 2.5)),
     Row(12, ExponentialAdams(2, "v", data_std=10.0), Blend(1.0, 0.55, 3.0)),
-    Row(17, ExponentialAdams(3, "v", data_std=2.5), Blend(1.0, 1.6, 4.0)),
-    Row(25, ExponentialAdams(4, "v", corrected=True, data_std=0.7), Blend(1.0, 0.36, 2.35)),
-    Row(40, ExponentialAdams(4, "v", corrected=True, data_std=0.95), Blend(1.0, 0.52, 2.4)),
-    Row(None, ExponentialAdams(5, "v", corrected=True, data_std=0.6), Blend(0.4, 1.0, 1.4)),
+    Row(17, _corrected(data_std=0.75, shape=2.9), Blend(0.96, 0.5, 2.9)),
+    Row(60, _corrected(data_std=1.4, shape=2.3), Blend(0.965, 0.6, 2.1)),
+    Row(None, _corrected(data_std=1.4), Blend(0.965, 0.6, 2.1)),
 )
 """Of processes with a Gaussian marginal, by the number of evaluations."""
 

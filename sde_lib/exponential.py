@@ -10,7 +10,8 @@ eq. 12), so that from l_t to l_s = l_t + h, with k = 1 + tau^2,
 
 where v is of data divided by d, their standard deviation where they are a Gaussian (``Prediction.scaled_v``),
 with n Gaussian of variance sigma_s^2 (1 - e^(-2 tau^2 h)) and sigma_s^2 tau^2 (e^(2 h) - 1). A method
-replaces f by the polynomial through its values at some nodes; its coefficients depend on levels alone.
+replaces f by the polynomial through its values at some nodes, or by the multiquadrics through them; its coefficients
+depend on levels alone.
 """
 
 from __future__ import annotations
@@ -105,6 +106,38 @@ def lagrange(at: Tensor, nodes: Sequence[Tensor]) -> list[Tensor]:
     return basis
 
 
+def multiquadric(at: Tensor, nodes: Sequence[Tensor], shape: float) -> list[Tensor]:
+    """What ``lagrange`` is to polynomials, for f(l) = b + sum_k a_k sqrt(1 + ((l - l_k) / shape)^2), sum_k a_k = 0
+    (Hardy 1971, with the constant of Micchelli 1986).
+
+    Where nodes lie closer than ``shape`` this is nearly the polynomial (Driscoll & Fornberg 2002), whose order it has;
+    where they lie further apart, lines between the nodes and a constant outside, which do not overshoot.
+
+    Args:
+        at: where, with one dimension more than the nodes, in front.
+        nodes: of those that coincide the first counts.
+        shape: in units of log(alpha/sigma).
+    """
+    centres = torch.stack(list(nodes), -1)
+    gaps = centres[..., :, None] - centres[..., None, :]
+    again = ((gaps == 0).tril(-1)).any(-1)
+    used = torch.cat([~again, torch.ones_like(again[..., :1])], -1).to(at.dtype)
+    matrix = torch.nn.functional.pad(_bowl(gaps / shape), (0, 1, 0, 1), value=1.0)
+    matrix = matrix * used[..., :, None] * used[..., None, :]
+    corner = torch.zeros_like(used)
+    corner[..., -1] = 1
+    # A node that is not used has a row of its own: its coefficient is zero.
+    matrix = matrix + torch.diag_embed(1 - used) - torch.diag_embed(corner)
+    seen = _bowl((at.movedim(0, -1)[..., None, :] - centres[..., :, None]) / shape)
+    seen = torch.nn.functional.pad(seen, (0, 0, 0, 1), value=1.0) * used[..., :, None]
+    return list(torch.linalg.solve(matrix, seen)[..., :-1, :].movedim(-1, 0).unbind(-1))
+
+
+def _bowl(u: Tensor) -> Tensor:
+    """sqrt(1 + u^2) - 1."""
+    return u**2 / (torch.sqrt(1 + u**2) + 1)
+
+
 def weights(
     form: Form,
     now: Marginal,
@@ -113,16 +146,18 @@ def weights(
     tau: float | Tensor = 0.0,
     variable: Variable = "log",
     data_std: float = 1.0,
+    shape: float = math.inf,
 ) -> Weights:
-    """A step from ``now`` to ``then`` with f the polynomial through its values at ``nodes``.
+    """A step from ``now`` to ``then`` with f the interpolant of its values at ``nodes``.
 
     Args:
         form: the view that is interpolated.
         now, then: the levels, of times (B,).
         nodes: log(alpha/sigma) of each value, (B,).
         tau: noise strength, of all or (B,) of each; zero for ``v``.
-        variable: what the polynomial is in.
+        variable: what the interpolant is in.
         data_std: d of the view ``v``.
+        shape: of multiquadrics; infinite: polynomials.
     """
     l_t, l_s = log_ratio(now), log_ratio(then)
     h, k = l_s - l_t, 1 + tau**2
@@ -144,6 +179,7 @@ def weights(
     kernel = kernel * h * shares.reshape(-1, *(1,) * l_t.ndim)
     if variable == "ratio":
         at, nodes = torch.exp(-at), [torch.exp(-node) for node in nodes]
-    values = tuple((kernel * basis).sum(0) for basis in lagrange(at, nodes))
+    through = lagrange(at, nodes) if math.isinf(shape) else multiquadric(at, nodes, shape)
+    values = tuple((kernel * basis).sum(0) for basis in through)
     still = not isinstance(tau, Tensor) and tau == 0
     return Weights(state, values, None if still else then.sigma * variance.sqrt())

@@ -184,7 +184,7 @@ SETTINGS = {
         sa_solver.implicit
     """,
     "(0, inf]": """
-        sa_solver.tau_high
+        adams.shape sa_solver.tau_high
     """,
     "(0, 1)": """
         flow.signal_start

@@ -141,6 +141,10 @@ class Prediction:
         scaled = data_std * alpha
         return (scaled * self.eps - sigma / data_std * self.x0) / (scaled**2 + sigma**2).sqrt()
 
+    def moved(self, x: Tensor) -> Prediction:
+        """The same data predicted at another state of the same level."""
+        return replace(self, x=x, output=self.x0, kind="x0")
+
     def __getitem__(self, rows: slice) -> Prediction:
         """The prediction for some samples of the batch."""
 

@@ -63,6 +63,7 @@ class AdamsStep:
         correcting: the coefficients of the correcting formula, where they are others; the node at s is the
         first.
         data_std: of the data, for the form ``v``.
+        keeps_data: whether a correction of the state leaves the predicted data as they are, and not the view.
     """
 
     form: Form
@@ -71,14 +72,18 @@ class AdamsStep:
     implicit: int = 0
     correcting: Rule | None = None
     data_std: float = 1.0
+    keeps_data: bool = False
 
     def __call__(
         self, model: GaussianModel, x: Tensor, t: Tensor, s: Tensor, noise: Noise, memory: Memory
     ) -> Advance:
         process = model.process
-        value, past = view(model(x, t), self.form, self.data_std), memory.past
+        prediction, past = model(x, t), memory.past
+        value = view(prediction, self.form, self.data_std)
         if self.implicit and past:
             x = self._corrected(process, t, value, memory)
+            if self.keeps_data:
+                value = view(prediction.moved(x), self.form, self.data_std)
         past = (Evaluation(t, x, value), *past)[: max(self.explicit, self.implicit - 1)]
         used = past[: self.explicit]
         step = coefficients(x, predicting, self.rule, process, *[e.t for e in reversed(used)], s)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from pathlib import Path
 
 import numpy as np
@@ -38,16 +39,18 @@ def listed() -> list[str]:
     for row in RULE:
         p, g = row.predictor, row.grid
         steps = f"{least} and more" if row.most is None else f"{least} to {row.most}"
+        shape = "inf" if math.isinf(p.shape) else f"{p.shape:g}"
         rows.append(
-            f"| {steps} | `order={p.order}`, `corrected={p.corrected}`, `form={p.form!r}`, `data_std={p.data_std:g}` "
-            f"| `share={g.share:g}`, `level={g.level:g}`, `width={g.width:g}` |"
+            f"| {steps} | {p.order} | {'yes' if p.corrected else 'no'} | {p.data_std:g} | {shape} "
+            f"| {g.share:g} | {g.level:g} | {g.width:g} |"
         )
+        assert p == ExponentialAdams(p.order, "v", p.corrected, p.data_std, p.shape, keeps_data=p.corrected)
         least = 0 if row.most is None else row.most + 1
     return rows
 
 
 def test_the_page_has_the_rule() -> None:
-    assert [line for line in PAGE.splitlines() if "`order=" in line and line.startswith("|")] == listed()
+    assert [line for line in PAGE.splitlines() if re.match(r"\| \d+ (to|and) ", line)] == listed()
 
 
 @pytest.mark.parametrize("name", ["vp", "subvp", "ve", "edm", "ddpm", "smld"])

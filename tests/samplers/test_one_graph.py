@@ -44,6 +44,7 @@ PROCESS = CASES["vp"].process
 BROKEN = ("adaptive_sde",)
 OTHERS: dict[str, Predictor] = {
     "adams, corrected": ExponentialAdams(order=5, corrected=True),
+    "adams through multiquadrics": ExponentialAdams(order=4, corrected=True, shape=2.0, keeps_data=True),
     "ddim with noise": DDIM(eta=0.5),
     "dpm_solver_multistep of order 3": DPMSolverMultistep(order=3),
     "dpm_solver_singlestep of order 3": DPMSolverSinglestep(order=3),

@@ -53,6 +53,7 @@ SOLVERS: list[Predictor] = [
         for form in ("x0", "eps", "v")
     ),
     ExponentialAdams(order=5, form="x0", corrected=True),
+    ExponentialAdams(order=3, corrected=True, data_std=0.7, shape=2.0, keeps_data=True),
     *(DEIS(order=order, variable=variable) for order in (2, 3, 4) for variable in ("log", "ratio")),
     *(LinearMultistep(order) for order in (2, 3, 4)),
     *(DPMSolverMultistep(order, form) for order in (2, 3) for form in ("x0", "eps", "v")),
@@ -128,6 +129,7 @@ def measured_order(name: str, solver: Predictor, steps: tuple[int, ...]) -> floa
 DEFAULTS = [
     ExponentialAdams(order=4, form="v"),
     ExponentialAdams(order=5, form="x0", corrected=True),
+    ExponentialAdams(order=4, corrected=True, data_std=1.5, shape=2.0, keeps_data=True),
     DEIS(order=4),
     LinearMultistep(2),
     DPMSolverMultistep(2),
