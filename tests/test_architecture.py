@@ -58,7 +58,7 @@ STOREYS: dict[str, list[set[str]]] = {
     ],
     "run_lib": [
         # What knows neither configurations nor plans, and stands on nothing of run_lib but itself.
-        {"computing.compiling", "computing.limits"},
+        {"computing.compiling", "computing.limits", "computing.waiting"},
         {"computing.allocation", "computing.numerics", "fingerprint"},
         {"faults", "stopping"},
         {"files"},

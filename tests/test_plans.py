@@ -140,11 +140,16 @@ def test_plans_are_frozen_all_the_way(mode: str) -> None:
 
 
 def test_every_mode_has_a_plan_here() -> None:
-    """A mode that is added is tested too; ``list`` makes a text, ``compare`` reads the folders that it is given."""
+    """A mode that is added is tested too; ``list`` makes a text, ``doctor`` looks at the machine, ``compare`` and
+    ``convert.to=config`` read the files that they are given."""
     ours: dict[str, type[Mode]] = {name: register_mode[name] for name in register_mode}
-    returned = {str(mode.plan.__annotations__["return"]) for mode in ours.values()}
+    returned = {
+        name for mode in ours.values() for name in str(mode.plan.__annotations__["return"]).split(" | ")
+    }
     tested = {type(plan_of(mode)).__name__ for mode in MODES}
-    assert {name.removeprefix("plans.") for name in returned} - {"str", "Any", "ComparisonPlan"} <= tested
+    assert {name.removeprefix("plans.") for name in returned} - {
+        "str", "Any", "None", "ComparisonPlan", "WrittenPlan"
+    } <= tested  # fmt: skip
 
 
 # An optimised grid ---------------------------------------------------------------------------------

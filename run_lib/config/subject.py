@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import functools
 import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any
 
 import torch
 from ml_collections import ConfigDict
@@ -16,7 +13,6 @@ from ml_collections import ConfigDict
 from models import register_model
 from models.base import Evaluate, Network
 from models.checkpoints.architecture import Architecture
-from models.exact.mixtures import ExactScore
 from models.prediction import conventions
 from models.prediction.conventions import Convention
 from models.prediction.noise_model import NoiseModel
@@ -24,21 +20,16 @@ from models.prediction.variances import check_variance_output, wrong_channels
 from run_lib.computing.numerics import Compilation, Evaluator
 from run_lib.computing.placement import Placement
 from run_lib.config.chains import check_labels_between, sampled_chain
-from run_lib.config.components import Chosen
 from run_lib.config.configuration import Configuration, Record
 from run_lib.config.continuing import Agreement
+from run_lib.config.data import build_augmentation, build_data
 from run_lib.config.explaining import flags_of, in_fields
 from run_lib.config.network import build_network
 from run_lib.config.placing import compiled_placement
 from run_lib.config.settings import Settings
 from run_lib.config.sizes import check_sizes
 from run_lib.config.sources import components_hash
-from run_lib.data.augment import Augmentation
-from run_lib.data.batches import Reading
-from run_lib.data.levels import DataSpec, Loader, as_shape
-from run_lib.data.listing import announce, what_was_read
-from run_lib.data.split import Split
-from run_lib.data.user_sets import as_split
+from run_lib.data.levels import DataSpec, as_shape
 from run_lib.seeds import Use, stream_seed
 from sde_lib.base import Process
 
@@ -188,7 +179,7 @@ def build_subject(
     config, shape = configuration.values, sample_shape(configuration.values.data)
     check_sizes(config, shape)
     rule = build_convention(configuration)
-    augment = _augmentation(configuration, shape)
+    augment = build_augmentation(configuration, shape)
     torch.manual_seed(stream_seed(config.seed, Use.INITIALISATION))
     shared = like if like is not None and like.network.has_weights else None
     network = (
@@ -222,7 +213,7 @@ def build_subject(
         network=network,
         training=training,
         sampling=sampling,
-        data=_data(configuration, shape, network, augment),
+        data=build_data(configuration, shape, network, augment),
         num_classes=config.model.num_classes,
         averages=Averages.of(config.model),
         start=Start.of(config),
@@ -322,81 +313,3 @@ def _model(
 def evaluator(network: Network) -> Evaluator | None:
     """What evaluates a network in the arithmetic of the work at hand; None: a closed form, which is exact."""
     return Evaluator(network) if network.has_weights else None
-
-
-def _data(
-    configuration: Configuration, shape: tuple[int, ...], network: Network, augment: Augmentation | None
-) -> DataSpec:
-    section = configuration.values.data
-    if section.levels == 1:
-        raise ValueError(
-            f"data.levels is the number of values of a pixel, 2 or more, or 0 for continuous data; "
-            f"got {section.levels}."
-        )
-    density = network if isinstance(network, ExactScore) else None
-    labelled = bool(configuration.values.model.num_classes)
-    context = {"root": Path(section.root), "shape": shape, "levels": section.levels, "density": density}
-    loader = _loader(configuration.choose("data set"), context, labelled)
-    flags = ("uniform_dequantization",) if len(shape) == 3 else ("uniform_dequantization", "random_flip")
-    for flag in flags if section.levels == 0 else flags[1:]:
-        if section[flag]:
-            raise ValueError(
-                f"data.{flag}=True has no meaning for data of shape {shape} with data.levels="
-                f"{section.levels}; set it to False."
-            )
-    if section.dataset == "exact" and section.levels:
-        raise ValueError(f"draws from a density are continuous: set data.levels=0, not {section.levels}.")
-    return DataSpec(
-        name=section.dataset,
-        loader=loader,
-        density=density if section.dataset == "exact" else None,
-        shape=shape,
-        levels=section.levels,
-        centered=section.centered,
-        dequantize=section.uniform_dequantization,
-        random_flip=section.random_flip,
-        labelled=labelled,
-        reading=Reading(section.num_workers, section.max_corrupt),
-        augment=augment,
-    )
-
-
-def _augmentation(configuration: Configuration, shape: tuple[int, ...]) -> Augmentation | None:
-    chosen = configuration.find("augmentation")
-    if chosen is None:
-        return None
-    found: Augmentation = chosen.build()
-    if len(shape) < 2 or (found.of_images and len(shape) != 3):
-        raise ValueError(
-            f"data.augment={chosen.name!r} has no meaning for data of shape {shape}; set it to 'none'."
-        )
-    if found.num_labels and "augment_labels" not in configuration.choose("network").takes:
-        raise ValueError(
-            f"data.augment={chosen.name!r} tells the network what was done to an image, and "
-            f"{configuration.values.model.name!r} cannot be told: take 'flip' or 'crop', or one of "
-            f"{', '.join(sorted(_told_of_augmentation()))}."
-        )
-    return found
-
-
-def _told_of_augmentation() -> Iterator[str]:
-    """The networks that can be."""
-    for name in register_model:
-        if "augment_labels" in inspect.signature(register_model[name]).parameters:
-            yield name
-
-
-def _loader(dataset: Chosen, context: Mapping[str, Any], labelled: bool) -> Loader:
-    if context["density"] is None and "density" in dataset.takes:
-        raise ValueError(
-            f"data set {dataset.name!r} is drawn from the density of an exact model: set model.name to gaussian or "
-            f"gaussian_mixture, or choose another data.dataset."
-        )
-
-    @functools.cache
-    def load(split: str) -> Split:
-        found = as_split(dataset.build(split=split, **context), labelled=labelled)
-        announce(what_was_read(f"{dataset.name}, {split} split", found))
-        return found
-
-    return load
