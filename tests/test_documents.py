@@ -23,7 +23,7 @@ from samplers import register_predictor
 
 ROOT = Path(__file__).parents[1]
 LIBRARY = ("sde_lib", "models", "samplers", "losses", "likelihood")
-READERS_OWN = {"CONFIG", "NAME", "imagenet.py", "mine.py"}
+READERS_OWN = {"CONFIG", "NAME", "imagenet.py", "mine.py", "my.py"}
 """Configurations that a page's reader has, and this repository has not."""
 PAGES = {
     str(path.relative_to(ROOT)): path.read_text(encoding="utf-8")

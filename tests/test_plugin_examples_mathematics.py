@@ -47,7 +47,7 @@ def copied(name: str, folder: Path) -> str:
         ("network", "perceptron", ["model.hidden=128"]),
         ("weighting", "capped_snr", ["training.gamma=5.0"]),
         ("objective", "pseudo_huber", ["training.delta=1.0"]),
-        ("times", "logit_normal", ["training.location=0.0", "training.spread=1.0"]),
+        ("times", "power_of_uniform", ["training.power=2.0"]),
         ("task", "coarse", ["training.group=2"]),
     ],
 )
@@ -272,23 +272,12 @@ def test_objective(folder: Path) -> None:
 
 
 def test_times(folder: Path) -> None:
-    """With a spread of nearly nothing all times are sigmoid(location): the two weightings differ by its SNR."""
-    location = -1.0
-    own = {
-        "plugins": copied("times", folder),
-        "training__times": "logit_normal",
-        "training__location": location,
-    }
-    narrow = {**own, "training__spread": 1e-6}
-    eps, data = (loss(folder, **narrow, training__weighting=name)[0] for name in ("eps", "x0"))
-    alpha, sigma = vp(1 / (1 + math.exp(-location)))
-    assert eps / data == pytest.approx((alpha / sigma) ** 2, rel=1e-4)
-
-    def weighted(z: float) -> float:
-        return float(norm.pdf(z)) * error_variance(1 / (1 + math.exp(-location - 2 * z)))
-
-    value, stderr = loss(folder, **own, training__spread=2.0)
-    assert value == pytest.approx(quad(weighted, -6, 6)[0], abs=4 * stderr)
+    """The loss is the integral of the error at u^power over uniform u."""
+    own = {"plugins": copied("times", folder), "training__times": "power_of_uniform"}
+    for power in (2.0, 4.0):
+        value, stderr = loss(folder, **own, training__power=power)
+        expected = quad(lambda u, power=power: error_variance(max(u**power, 1e-5)), 0, 1, limit=200)[0]
+        assert value == pytest.approx(expected, abs=4 * stderr)
 
 
 def test_network(folder: Path) -> None:

@@ -161,7 +161,9 @@ WRONG_VALUES: list[tuple[str, dict[str, object], list[str]]] = [
     (
         "output",
         {"model.output": "epss"},
-        ["config.model.output is one of eps, x0, score, v, previous; got 'epss'"],
+        [
+            "config.model.output is one of eps, x0, score, v, velocity, reversed_velocity, previous; got 'epss'"
+        ],
     ),
     ("levels", {"data.levels": 1}, ["data.levels is the number of values of a pixel"]),
     ("fewer levels than the data", {"data.levels": 16}, ["values up to 16, which needs data.levels >= 17"]),

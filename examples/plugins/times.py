@@ -1,4 +1,4 @@
-"""A distribution of training times: logit-normal."""
+"""A distribution of training times: a power of a uniform one."""
 
 from dataclasses import dataclass
 from typing import Annotated
@@ -9,18 +9,15 @@ from sde_lib import SDE, Range
 
 @register_times
 @dataclass(frozen=True)
-class LogitNormal(TimeSampler[SDE]):
-    """t = T sigmoid(location + spread z), z standard normal (Esser et al. 2024, section 3.1).
+class PowerOfUniform(TimeSampler[SDE]):
+    """t = T u^power, u uniform on [0, 1).
 
     Args:
-        location: negative trains more at clean times, positive at noisy ones.
-        spread: standard deviation of logit(t/T).
+        power: above 1 trains more at clean times, below at noisy ones.
     """
 
-    location: float = 0.0
-    spread: Annotated[float, Range(above=0)] = 1.0
+    power: Annotated[float, Range(above=0)] = 2.0
 
     def sample(self, process, noise):
-        z = noise.normal((len(noise), 1))[:, 0].double()
-        t = process.T * (self.location + self.spread * z).sigmoid()
-        return t.clamp(min=process.t_min)
+        u = noise.uniform((len(noise), 1))[:, 0].double()
+        return (process.T * u**self.power).clamp(min=process.t_min)

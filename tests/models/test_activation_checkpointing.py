@@ -30,6 +30,7 @@ NETWORKS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "adm_superres": (ADM, {"low_res": torch.ones(2, 3, 4, 4)}),
     "adm_encoder": ({**ADM, "out_channels": 4, "pool": "adaptive", "num_head_channels": 4}, {}),
     "ddpm": (DDPM, {}),
+    "ddpm_1d": ({**DDPM, "image_size": (8,), "in_channels": 3}, {}),
     "ddpmpp": (DDPM, {}),
     "dit": ({"in_channels": 3, "image_size": 8, "channels": 32, "depth": 3, "num_heads": 2}, {}),
     "edm2": ({**DDPM, "head_channels": 16}, {}),
@@ -66,7 +67,9 @@ def trained(name: str, use_checkpoint: bool) -> tuple[list[Tensor], int]:
         return tensor
 
     size = 16 if name == "ncsnv2_256" else 8  # it halves three times, and normalises over more than a pixel
-    x = torch.randn(2, 3, size, size, generator=torch.Generator().manual_seed(1)).requires_grad_()
+    x = torch.randn(
+        2, 3, *[size] * (1 if name == "ddpm_1d" else 2), generator=torch.Generator().manual_seed(1)
+    ).requires_grad_()
     labels = torch.tensor([0.5, 20.0])
     with dropout_from(net, Noise(2, range(2))):
         with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):

@@ -128,7 +128,7 @@ def test_every_role_and_section_has_its_readers() -> None:
 @pytest.mark.parametrize(
     ("mode", "fields", "message"),
     [
-        ("sample", {"guidance.scale": 2.0}, r"guidance.scale is set, but .*guidance.name='classifier'"),
+        ("sample", {"guidance.scale": 2.5}, r"guidance.scale is set, but .*guidance.name='classifier'"),
         (
             "sample",
             {"sampling.method": "ode", "sampling.predictor": "foo"},

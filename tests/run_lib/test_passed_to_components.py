@@ -124,6 +124,7 @@ def test_settings_of_the_likelihoods_ode(tmp_path: Path, monkeypatch: pytest.Mon
     found = arguments(
         monkeypatch, ode, "log_likelihood", lambda: run(GAUSSIAN, "eval", tmp_path, **{**ONLY, **fields})
     )
+    assert found.pop("moving") is not None  # the velocities, compiled or not
     assert found == {
         "rtol": 1e-3, "atol": 1e-2, "method": "dop853", "max_steps": 77, "truncation": "noised", "t_min": 0.01,
         "divergence": HutchPlusPlus(1, 3),

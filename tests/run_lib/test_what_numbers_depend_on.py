@@ -218,9 +218,7 @@ def test_base_samples_and_a_guide_are_parts(tmp_path: Path) -> None:
     assert found[1].changed(found[0].parts) == ["base samples"]
     plan = planned(tiny(), plans.sampling)
     guides = [torch.nn.Linear(2, 2) for _ in range(2)]
-    one, other = (
-        basis_of_samples(replace(plan, guidance=replace(plan.guidance, classifier=g))) for g in guides
-    )
+    one, other = (basis_of_samples(replace(plan, guidance=replace(plan.guidance, guide=g))) for g in guides)
     assert one.changed(other.parts) == ["classifier"]
     exact = {"guidance__name": "classifier", "guidance__classifier": "exact"}
     config = ROOT / "configs/toy/mixture_2d.py"
