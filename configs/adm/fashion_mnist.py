@@ -12,5 +12,6 @@ def get_config() -> ConfigDict:
 
     config.guidance.name = "classifier_free"
     config.guidance.scale = 1.5
+    config.sampling.predictor = "unipc"
     config.sampling.num_steps = 10  # of two evaluations each, with the label and without
     return config
