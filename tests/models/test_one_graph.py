@@ -58,6 +58,9 @@ CONDITIONING: dict[str, dict[str, Tensor]] = {
 SIZE = {"ncsnv2_256": 16}
 """Of images, where 8 pixels leave the smallest stage with one, which has no variance."""
 
+AXES = {"ddpm_1d": 1, "mlp": 0}
+"""Of samples, beside their channels."""
+
 
 def made(name: str) -> Network:
     """With weights that are not zero: a new network outputs zeros whatever its layers do."""
@@ -68,28 +71,28 @@ def made(name: str) -> Network:
     return network.eval()
 
 
-def image(size: int, seed: int = 1) -> Tensor:
-    return torch.randn(2, 3, size, size, generator=torch.Generator().manual_seed(seed))
+def image(size: int, seed: int = 1, axes: int = 2) -> Tensor:
+    return torch.randn(2, 3, *[size] * axes, generator=torch.Generator().manual_seed(seed))
 
 
 def test_every_network_is_here() -> None:
     assert set(NETWORKS) == set(register_model)
 
 
-def check(network: nn.Module, size: int = 8, **cond: Tensor) -> None:
+def check(network: nn.Module, size: int = 8, axes: int = 2, **cond: Tensor) -> None:
     """One graph serves two batches and gives the same bits, and its gradient is the network's."""
     traced = Traced()
     compiled = traced(network)
     with torch.no_grad():
         for seed, labels in ((1, [3.0, 11.0]), (2, [0.5, 7.25])):
-            given = image(size, seed), torch.tensor(labels)
+            given = image(size, seed, axes), torch.tensor(labels)
             assert torch.equal(compiled(*given, **cond), network(*given, **cond))
     assert traced.graphs == 1
 
 
 @pytest.mark.parametrize("name", quick_and_slow(NETWORKS, "ddpm", "gaussian"))
 def test_a_network_is_one_graph(name: str) -> None:
-    check(made(name), SIZE.get(name, 8), **CONDITIONING.get(name, {}))
+    check(made(name), SIZE.get(name, 8), AXES.get(name, 2), **CONDITIONING.get(name, {}))
 
 
 @pytest.mark.slow

@@ -90,7 +90,8 @@ def test_every_setting_of_every_component(key: str, name: str) -> None:
 PLANS_NONE = {("evaluation accuracy", mode) for mode in ("sample", "tune", "control", "reconstruct")} | {
     ("method", "tune"),
     ("method", "control"),
-}  # a classifier has no samples; the flow no steps to sweep or project
+    ("evaluation density", "control"),
+}  # a classifier has no samples; the flow no steps to sweep or project; points are no images
 FIRST = {key: name for key, name in reversed(COMPONENTS) if settings_of(key, name)}
 """The first component of each role that has settings."""
 

@@ -37,12 +37,16 @@ from tests.oracles import CASES, Case
 SHARES, MEANS, STD = np.array([0.4, 0.6]), np.array([-0.6, 0.7]), 0.5
 STARTS = np.array([-1.9, -0.8, -0.3, 0.1, 0.6, 1.5])
 
+FLOW = CASES["flow"]
 CASES_HERE: dict[str, Case] = {
     "vp": CASES["vp"],
     "subvp": CASES["subvp"],
     "ve": CASES["ve"],
     "edm": CASES["edm"],
-    "flow": CASES["flow"],
+    # From where there is signal: sigma/alpha is infinite at the prior.
+    "flow": dataclasses.replace(
+        FLOW, oracle=dataclasses.replace(FLOW.oracle, start=FLOW.process.signal_start)
+    ),
     "chain": dataclasses.replace(CASES["ddpm"], process=InterpolatedChain(CASES["ddpm"].process)),  # type: ignore[arg-type]
 }
 SOLVERS: list[Predictor] = [
