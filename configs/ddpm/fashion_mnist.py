@@ -26,7 +26,9 @@ def get_config() -> ConfigDict:
     config.optim.warmup = 100
 
     sampling = config.sampling
-    sampling.predictor = "sa_solver"  # noise at every step: more precise samples than unipc's, and nearer to the data
+    sampling.predictor = (
+        "sa_solver"  # noise at every step: more precise samples than unipc's, and nearer to the data
+    )
     sampling.batch_size = 250
     evaluation = config.eval
     evaluation.enable_bpd = False  # of 10,000 images it would take longer than the training
