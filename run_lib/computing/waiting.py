@@ -10,8 +10,7 @@ from __future__ import annotations
 import os
 
 SPINS = "10000"
-"""Turns before a thread sleeps, a thirtieth of the runtime's own: as quick as those on free cores, where a tenth of it
-was slower."""
+"""Turns before a thread sleeps, a thirtieth of the runtime's own: on free cores as quick as those."""
 _SAID = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")
 """By which a user says how threads wait."""
 
