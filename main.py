@@ -7,14 +7,11 @@ from __future__ import annotations
 
 import sys
 
-from run_lib.computing.allocation import keep_freed_memory
-from run_lib.computing.waiting import wait_briefly
-from run_lib.stopping import end_at_once, promising
+from run_lib.startup import start_up
+from run_lib.stopping import promising
 
 if __name__ == "__main__":
-    keep_freed_memory()
-    wait_briefly()
-    end_at_once()  # the imports below take seconds
+    start_up()
 
 from absl import flags
 

@@ -12,7 +12,7 @@ from statistics import median
 
 import torch
 
-from run_lib.doctor.facts import processor
+from run_lib.computing.processor import described as processor
 
 RESULTS = Path(__file__).parent / "RESULTS.md"
 

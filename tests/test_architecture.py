@@ -58,9 +58,10 @@ STOREYS: dict[str, list[set[str]]] = {
     ],
     "run_lib": [
         # What knows neither configurations nor plans, and stands on nothing of run_lib but itself.
-        {"computing.compiling", "computing.limits", "computing.waiting"},
+        {"computing.compiling", "computing.limits", "computing.processor", "computing.waiting"},
         {"computing.allocation", "computing.numerics", "fingerprint"},
         {"faults", "stopping"},
+        {"startup"},
         {"files"},
         {
             "computing.placement",

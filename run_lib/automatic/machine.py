@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -11,6 +10,7 @@ from typing import Literal
 import torch
 
 from run_lib.computing.limits import main_memory
+from run_lib.computing.processor import TOLD, instructions
 from run_lib.processes import Processes
 
 Precision = Literal["float32", "bfloat16", "float16"]
@@ -66,9 +66,6 @@ def _of_capability(major: int) -> Precision:
     return "bfloat16" if major >= 8 else "float16" if major == 7 else "float32"
 
 
-def _of_processor(flags: Path = Path("/proc/cpuinfo")) -> Precision:
+def _of_processor(told: Path = TOLD) -> Precision:
     """Processors without instructions for bfloat16 emulate it, and are slower in it than in float32."""
-    if not flags.is_file():
-        return "float32"
-    found = re.search(r"\b(avx512_bf16|amx_bf16|bf16)\b", flags.read_text(encoding="utf-8", errors="replace"))
-    return "float32" if found is None else "bfloat16"
+    return "bfloat16" if instructions(told) & {"avx512_bf16", "amx_bf16", "bf16"} else "float32"

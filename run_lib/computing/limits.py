@@ -1,9 +1,10 @@
-"""What the system allows this process of its machine: memory and cores, within Linux's control groups."""
+"""What the system allows this process of its machine: memory and cores, within Linux's control groups, and disk."""
 
 from __future__ import annotations
 
 import os
 import re
+import shutil
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -37,6 +38,16 @@ def free_memory(device: torch.device) -> int:
         if found:
             return min(int(found[1]) * 1024, main_memory())
     return main_memory()
+
+
+def nearest_folder(folder: Path) -> Path:
+    """The folder, or of those around it the first that exists."""
+    return next(one for one in (folder.absolute(), *folder.absolute().parents) if one.exists())
+
+
+def free_disk(folder: Path) -> int:
+    """Bytes that a folder has room for, which need not be there yet."""
+    return shutil.disk_usage(nearest_folder(folder)).free
 
 
 def usable_cores(root: Path = Path("/")) -> float:

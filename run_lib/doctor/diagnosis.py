@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterator
 
 from run_lib.doctor.facts import Facts
+from sde_lib.words import amount
 
 GIB = 2**30
 LITTLE_MEMORY = 2 * GIB
@@ -87,12 +88,12 @@ def _room(facts: Facts) -> Iterator[str]:
     if facts.refused:
         yield f"{facts.folder} cannot be written: {facts.refused}. Choose another --workdir."
     if facts.disk < LITTLE_DISK:
-        yield f"{facts.folder} has {facts.disk / GIB:.1f} GiB of disk left. Free some, or choose another --workdir."
+        yield f"{facts.folder} has {amount(facts.disk)} of disk left. Free some, or choose another --workdir."
     if facts.memory < LITTLE_MEMORY:
-        yield f"{facts.memory / GIB:.1f} GiB of memory are free. End what takes the rest."
+        yield f"{amount(facts.memory)} of memory are free. End what takes the rest."
     if facts.shared_memory is not None and facts.shared_memory < LITTLE_SHARED:
         yield (
-            f"/dev/shm has {facts.shared_memory / 2**20:.0f} MiB, too little for the batches of data.num_workers. In a "
+            f"/dev/shm has {amount(facts.shared_memory)}, too little for the batches of data.num_workers. In a "
             "container, start it with --shm-size=2g or --ipc=host; or set data.num_workers=0."
         )
 

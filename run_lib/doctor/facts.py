@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import platform
 import re
 import shutil
 import subprocess
@@ -16,7 +15,8 @@ from pathlib import Path
 import torch
 
 from run_lib.computing.compiling import obstacle
-from run_lib.computing.limits import free_memory, main_memory, usable_cores
+from run_lib.computing.limits import free_disk, free_memory, main_memory, nearest_folder, usable_cores
+from run_lib.computing.processor import described
 
 PACKAGES = ("numpy", "scipy", "ml_collections", "absl-py", "tensorboard")
 """Of our own needs, beside torch and torchvision."""
@@ -89,7 +89,7 @@ def gather(folder: Path) -> Facts:
     Args:
         folder: to which a run would write; nothing of it stays changed.
     """
-    here = nearest(folder)
+    here = nearest_folder(folder)
     vision, error = _imported("torchvision")
     told = {"torch": str(torch.__version__), "torchvision": vision or _version("torchvision")}
     told |= {name: _version(name) for name in (*PACKAGES, *OPTIONAL)}
@@ -98,7 +98,7 @@ def gather(folder: Path) -> Facts:
     return Facts(
         versions=versions,
         torchvision_error=error,
-        processor=processor(),
+        processor=described(),
         cores=usable_cores(),
         threads=torch.get_num_threads(),
         load=os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
@@ -106,32 +106,13 @@ def gather(folder: Path) -> Facts:
         total_memory=main_memory(),
         folder=folder,
         refused=_refused(here),
-        disk=shutil.disk_usage(here).free,
+        disk=free_disk(folder),
         shared_memory=shutil.disk_usage(SHARED_MEMORY).free if SHARED_MEMORY.is_dir() else None,
         graphics=_graphics(),
         driver=_driver(),
         cuda=torch.version.cuda or "",
         kernels=tuple(torch.cuda.get_arch_list()),
         no_compiler=obstacle(kind) or "",
-    )
-
-
-def nearest(folder: Path) -> Path:
-    """The folder, or of those around it the first that exists."""
-    return next(one for one in (folder.absolute(), *folder.absolute().parents) if one.exists())
-
-
-def processor(told: Path = Path("/proc/cpuinfo")) -> str:
-    """Name of the processor, with the instructions that decide how fast it multiplies."""
-    text = told.read_text(encoding="utf-8", errors="replace") if told.is_file() else ""
-    name = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
-    flags = re.search(r"^flags\s*:\s*(.+)$", text, re.MULTILINE)
-    known = set(flags[1].split()) if flags else set()
-    return " ".join(
-        [
-            name[1] if name else platform.processor() or platform.machine(),
-            *(one for one in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if one in known),
-        ]
     )
 
 

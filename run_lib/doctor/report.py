@@ -6,8 +6,9 @@ import platform
 import textwrap
 from collections.abc import Iterator
 
-from run_lib.doctor.diagnosis import GIB, diagnose
+from run_lib.doctor.diagnosis import diagnose
 from run_lib.doctor.facts import Facts
+from sde_lib.words import amount
 
 WIDTH = 110
 
@@ -31,13 +32,13 @@ def _rows(facts: Facts) -> Iterator[tuple[str, str]]:
     load = "" if facts.load is None else f", {facts.load:.1f} wanted by work in the last minute"
     yield "processor", f"{facts.processor}; {facts.cores:g} cores to use{load}; {facts.threads} threads"
     for index, card in enumerate(facts.graphics):
-        memory = f"{card.free / GIB:.1f} of {card.total / GIB:.1f} GiB free"
+        memory = f"{amount(card.free)} of {amount(card.total)} free"
         yield f"GPU {index}", f"{card.name}, {card.capability}, {memory}"
     if not facts.graphics:
         yield "GPU", "none"
     if facts.cuda or facts.driver:
         yield "CUDA", f"torch is made for {facts.cuda or 'none'}; driver {facts.driver or 'none'}"
-    yield "memory", f"{facts.memory / GIB:.1f} of {facts.total_memory / GIB:.1f} GiB free"
-    shared = "" if facts.shared_memory is None else f"; /dev/shm {facts.shared_memory / GIB:.1f} GiB"
-    yield "disk", f"{facts.disk / GIB:.1f} GiB free at {facts.folder}{shared}"
+    yield "memory", f"{amount(facts.memory)} of {amount(facts.total_memory)} free"
+    shared = "" if facts.shared_memory is None else f"; /dev/shm {amount(facts.shared_memory)}"
+    yield "disk", f"{amount(facts.disk)} free at {facts.folder}{shared}"
     yield "config.compile", facts.no_compiler or "possible"

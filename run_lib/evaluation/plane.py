@@ -110,7 +110,7 @@ def _picture(
     figure = Figure(figsize=(5 * count, 5), dpi=100, layout="constrained")
     axes = figure.subplots(1, count, squeeze=False)[0]
     left, right, bottom, top = float(low[0]), float(high[0]), float(low[1]), float(high[1])
-    for axis, (title, values, most) in zip(axes, panels, strict=False):
+    for axis, (title, values, most) in zip(axes[: len(panels)], panels, strict=True):
         axis.imshow(
             values.T, origin="lower", extent=(left, right, bottom, top), cmap="magma", vmin=0, vmax=most
         )

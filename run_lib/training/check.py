@@ -10,7 +10,7 @@ from functools import partial
 
 import torch
 
-from run_lib.computing.limits import free_memory
+from run_lib.computing.limits import free_disk, free_memory
 from run_lib.config.sampling import SamplingPlan
 from run_lib.config.settings import TrainSettings
 from run_lib.config.training import TrainingPlan
@@ -19,7 +19,7 @@ from run_lib.run import Run
 from run_lib.sample import LostSamplesError, draw
 from run_lib.seeds import Use
 from run_lib.training.beginning import Beginning, begin
-from run_lib.training.rehearsal import free_disk, same_draws, try_checkpoint, undone_step
+from run_lib.training.rehearsal import same_draws, try_checkpoint, undone_step
 from run_lib.training.room import MOST, extrapolated, largest, peak
 from run_lib.training.skipped_steps import say
 from run_lib.training.state import TrainState

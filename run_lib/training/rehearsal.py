@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import random
-import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import torch
 
+from run_lib.computing.limits import free_disk
 from run_lib.config.sampling import SamplingPlan
 from run_lib.config.training import TrainingPlan
 from run_lib.data.split import Split
@@ -110,12 +109,6 @@ def check_room(state: TrainState, run: Run) -> None:
             f"a checkpoint of this training takes {amount(size)}, and {run.checkpoints.folder} has room for "
             f"{amount(free)}. Free space there, or take another --workdir."
         )
-
-
-def free_disk(folder: Path) -> int:
-    """Bytes that a folder has room for, which need not be there yet."""
-    there = next(one for one in (folder, *folder.parents) if one.exists())
-    return shutil.disk_usage(there).free
 
 
 def try_checkpoint(state: TrainState, run: Run, plan: TrainingPlan) -> None:

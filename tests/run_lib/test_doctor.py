@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 import torch
 
-from run_lib.computing.limits import usable_cores
+from run_lib.computing.limits import nearest_folder, usable_cores
+from run_lib.computing.processor import described, instructions
 from run_lib.doctor.diagnosis import GIB, diagnose
-from run_lib.doctor.facts import Facts, Graphics, gather, nearest, processor
+from run_lib.doctor.facts import Facts, Graphics, gather
 from run_lib.doctor.report import report
 from tests.run_lib.program import program
 
@@ -54,8 +55,8 @@ def test_nothing_is_wrong_with_a_sound_machine() -> None:
         ({"cores": 2.0}, "8 threads share 2 cores.*OMP_NUM_THREADS=2"),
         ({"load": 5.1}, "5.1 of 8 cores.*OMP_NUM_THREADS=3"),
         ({"refused": "Permission denied"}, "runs cannot be written: Permission denied.*--workdir"),
-        ({"disk": GIB}, "1.0 GiB of disk"),
-        ({"memory": GIB}, "1.0 GiB of memory"),
+        ({"disk": GIB}, "1 GiB of disk"),
+        ({"memory": GIB}, "1 GiB of memory"),
         ({"shared_memory": 2**26}, "/dev/shm has 64 MiB.*--shm-size"),
     ],
 )  # fmt: skip
@@ -102,13 +103,14 @@ def test_cores_are_those_of_the_affinity_mask_or_of_the_least_quota(tmp_path: Pa
 def test_a_processor_has_a_name_and_what_decides_its_speed(tmp_path: Path) -> None:
     told = tmp_path / "cpuinfo"
     told.write_text("model name\t: Some CPU @ 2 GHz\nflags\t\t: fpu avx2 avx512f sse\n" * 2)
-    assert processor(told) == "Some CPU @ 2 GHz avx2 avx512f"
+    assert described(told) == "Some CPU @ 2 GHz avx2 avx512f"
+    assert instructions(told) == {"fpu", "avx2", "avx512f", "sse"}
 
 
 def test_here(tmp_path: Path) -> None:
     """Nothing is made where a run would write, and what is told is this installation's."""
     folder = tmp_path / "a" / "b"
-    assert nearest(folder) == tmp_path
+    assert nearest_folder(folder) == tmp_path
     found = gather(folder)
     assert not list(tmp_path.iterdir())
     assert found.versions["torch"] == torch.__version__

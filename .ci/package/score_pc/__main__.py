@@ -12,9 +12,7 @@ def run() -> None:
     if score_pc.CHECKOUT is not None:
         # A module of the user's called like one of ours must not be found before it.
         sys.path.insert(0, str(score_pc.CHECKOUT))
-    importlib.import_module("score_pc.run_lib.computing.allocation").keep_freed_memory()
-    importlib.import_module("score_pc.run_lib.computing.waiting").wait_briefly()
-    importlib.import_module("score_pc.run_lib.stopping").end_at_once()
+    importlib.import_module("score_pc.run_lib.startup").start_up()
     importlib.import_module("score_pc.main").guarded(sys.argv)
 
 
