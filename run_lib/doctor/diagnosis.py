@@ -74,7 +74,7 @@ def _threads(facts: Facts) -> Iterator[str]:
             f"{facts.threads} threads share {facts.cores:g} cores, and wait for one another. "
             f"Set OMP_NUM_THREADS={whole}."
         )
-    elif facts.load is not None and facts.threads > 1 and facts.load + facts.threads > facts.cores + 0.5:
+    elif facts.load is not None:
         left = max(1, math.floor(facts.cores - facts.load + 0.5))
         if left < facts.threads:
             yield (
