@@ -60,9 +60,8 @@ def read_network_pickle(file: Path) -> dict[str, Any]:
     try:
         name, state = _persistent(held["ema"])
         arguments = _plain(state["_init_kwargs"])
-        given = dict(zip(_POSITIONAL, state["_init_args"], strict=False)) | arguments
-        if len(state["_init_args"]) > len(_POSITIONAL):
-            raise ValueError("too many arguments without names")
+        unnamed = state["_init_args"]
+        given = dict(zip(_POSITIONAL[: len(unnamed)], unnamed, strict=True)) | arguments
         weights, tables = (dict(_tensors(state, kind, "", set())) for kind in ("_parameters", "_buffers"))
     except (LookupError, TypeError, AttributeError, ValueError) as error:
         raise DamagedCheckpointError(
