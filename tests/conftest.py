@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -35,6 +36,14 @@ def _no_plugin_outlives_its_tests() -> Iterator[None]:
         for name, component in list(registry._entries.items()):
             if name not in before.get(key, ()) and component.__module__.partition(".")[0] not in OURS:
                 del registry._entries[name]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _the_folder_is_what_it_was() -> Iterator[None]:
+    """Later tests, and the processes that they start, look for modules in it."""
+    before = os.getcwd()
+    yield
+    assert os.getcwd() == before
 
 
 def pytest_configure() -> None:

@@ -85,14 +85,16 @@ HOSTILE: dict[str, Any] = {
 
 @pytest.mark.parametrize("what", HOSTILE)
 @pytest.mark.parametrize("place", ["beside", "within", "argument"])
-def test_nothing_of_a_malicious_file_runs(what: str, place: str, tmp_path: Path) -> None:
+def test_nothing_of_a_malicious_file_runs(
+    what: str, place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     held = nvlabs_files.network("Precond", SMALL.meta["kwargs"], SMALL.weights)
     {"beside": {}, "within": held.state, "argument": held.state["_init_kwargs"]}[place]["evil"] = HOSTILE[
         what
     ]
     whole: Any = held if place != "beside" else {"ema": held, "evil": HOSTILE[what]}
     path = nvlabs_files.snapshot(whole, tmp_path / "a.pkl", new=True)
-    os.chdir(tmp_path)
+    monkeypatch.chdir(tmp_path)
     with pytest.raises(
         ValueError, match=r"is refused: it is a pickle that names \S+, which could run any code"
     ) as caught:
