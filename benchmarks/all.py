@@ -69,6 +69,17 @@ def benchmarks(fashion_mnist: Path) -> list[Benchmark]:
         Benchmark("scoring", ("--save",), ("torch_fidelity",)),
         Benchmark("digits_quality"),
         Benchmark(
+            "todays_models",
+            ("digits", "fashion_mnist", "--root", str(fashion_mnist), "--save"),
+            folder=fashion_mnist,
+        ),
+        Benchmark(
+            "few_steps",
+            ("--root", str(fashion_mnist), "--save"),
+            ("diffusers", "k_diffusion"),
+            fashion_mnist,
+        ),
+        Benchmark(
             "time_to_quality",
             ("--root", str(fashion_mnist), "--save"),
             ("diffusers", "smalldiffusion"),

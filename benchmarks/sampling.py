@@ -6,14 +6,15 @@
 The weights are random, from a folder of diffusers' that our own network has been written to, and both start at the same
 noise and take the same evaluations. Before anything is timed, the float32 results must agree to 1e-4 of their norm.
 Each round runs both once; ratios are medians over rounds of diffusers' seconds over ours. In bfloat16 both are computed
-under autocast: this pipeline ends in numpy, which knows no weights of that type. Compiled: `torch.compile` of the
-evaluation here and of the network there; the first call is not timed.
+under autocast, since this pipeline ends in numpy, which knows no weights of that type; ours rounds them once a batch,
+as the program does. Compiled: `torch.compile` of the steps here and of the network there; the first call is not timed.
 """
 
 from __future__ import annotations
 
 import argparse
 import tempfile
+from copy import deepcopy
 from statistics import median
 from typing import Any
 
@@ -24,6 +25,10 @@ from benchmarks.report import described, interleaved, machine, ratio, write_sect
 from models.checkpoints.diffusers import export_diffusers
 from models.networks.ddpm import DDPM
 from models.prediction.conventions import convention
+from run_lib.computing.allocation import keep_freed_memory
+from run_lib.computing.numerics import AS_THEY_ARE, Arithmetic, Compilation, Evaluator, Precision
+from run_lib.computing.placement import Placement
+from run_lib.computing.steps import Steps
 from samplers import DDIM, NoneCorrector, PCSampler
 from sde_lib import Noise
 from sde_lib.discrete import ddpm_chain
@@ -42,23 +47,25 @@ def network() -> DDPM:
     return made
 
 
-def autocast(device: torch.device, bfloat16: bool) -> torch.autocast:
-    return torch.autocast(device.type, torch.bfloat16, enabled=bfloat16)
-
-
 class Ours:
-    """Our sampler on a network."""
+    """Our sampler on a network, with the numeric policy and the compiled steps of the program."""
 
-    def __init__(self, net: DDPM, steps: int, compiled: bool, bfloat16: bool, device: str) -> None:
-        model = convention(ddpm_chain(N=LEVELS)).model(net.to(device)).to(device)
-        if compiled:
-            model.evaluate = torch.compile(model.evaluate)  # type: ignore[method-assign]
+    def __init__(
+        self, net: DDPM, steps: int, compiled: bool, precision: Precision, images: int, device: str
+    ) -> None:
+        self._arithmetic = Arithmetic(
+            precision, compiled=Compilation((images,), steps=True) if compiled else AS_THEY_ARE, constant=True
+        )
+        place = Placement(torch.device(device), sampling=self._arithmetic)
+        net = deepcopy(net).to(place.device).to(memory_format=place.memory_format)
+        setting = convention(ddpm_chain(N=LEVELS)).sampling
+        model = setting.model(net, evaluator=Evaluator(net)).to(place.device)
         times = torch.arange(steps - 1, -1, -1, device=device) * (LEVELS // steps)
-        self._sampler = PCSampler(model, DDIM(), NoneCorrector(), times)
-        self._bfloat16 = bfloat16
+        self._sampler = PCSampler(model, DDIM(), NoneCorrector(), times, stepping=Steps())
 
+    @torch.no_grad()
     def __call__(self, start: Tensor) -> Tensor:
-        with autocast(start.device, self._bfloat16):
+        with self._arithmetic.used():
             return self._sampler.encode(start, Noise(0, range(len(start)), start.device)).x
 
 
@@ -92,7 +99,7 @@ class Theirs:
 
     def __call__(self, seed: int, images: int) -> Tensor:
         generator = torch.Generator().manual_seed(seed)
-        with autocast(self._pipe.device, self._bfloat16):
+        with torch.autocast(self._pipe.device.type, torch.bfloat16, enabled=self._bfloat16):
             self._pipe(images, generator=generator, num_inference_steps=self._steps, output_type="np")
         assert self._last is not None
         return self._last
@@ -103,14 +110,15 @@ def start(images: int, seed: int, device: str) -> Tensor:
     return torch.randn((images, 3, 32, 32), generator=torch.Generator().manual_seed(seed)).to(device)
 
 
-def compare(folder: str, net: DDPM, precision: str, how: str, args: argparse.Namespace) -> str:
+def compare(folder: str, net: DDPM, precision: Precision, how: str, args: argparse.Namespace) -> str:
     """A row of the table.
 
     Raises:
         SystemExit: the float32 results differ.
     """
-    settings = (args.steps, how == "compiled", precision == "bfloat16", args.device)
-    ours, theirs = Ours(net, *settings), Theirs(folder, *settings)
+    compiled = how == "compiled"
+    ours = Ours(net, args.steps, compiled, precision, args.images, args.device)
+    theirs = Theirs(folder, args.steps, compiled, precision == "bfloat16", args.device)
     x = start(args.images, 1, args.device)
     a, b = ours(x).float(), theirs(1, args.images).float()
     difference = float((a - b).norm() / b.norm())
@@ -139,6 +147,7 @@ def main() -> None:
     parser.add_argument("--runs", nargs="+", default=["eager", "compiled"], choices=["eager", "compiled"])
     parser.add_argument("--save", action="store_true", help="into RESULTS.md")
     args = parser.parse_args()
+    keep_freed_memory()
     net = network()
     lines = [
         f"## {NAME}",

@@ -22,29 +22,25 @@ import argparse
 import json
 import os
 import platform
-import subprocess
-import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Tensor
 
 from benchmarks.fashion_features import Classifier, accuracy, classifier, images
 from benchmarks.fashion_peers import PEERS, Contender, Sampler
+from benchmarks.program import ROOT, Program
 from benchmarks.report import described, write_section
 from run_lib.metrics.gaussians import frechet_distance
 from run_lib.metrics.moments import Moments
 from run_lib.metrics.precision_recall import precision_recall
 from run_lib.statistics import t_interval
 
-ROOT = Path(__file__).parents[1]
 CONFIG = "configs/ddpm/fashion_mnist.py"
 OURS = "this program"
 TIMED, TURNS = 15, 3
@@ -82,46 +78,25 @@ class Judge:
 
 
 def ours(root: Path, seed: int, folder: Path, settings: dict[str, Any]) -> Contender:
-    """The program's own command line; what a start costs is not counted."""
-
-    def command(mode: str, workdir: Path, steps: int, **further: Any) -> None:
-        flags = {
-            "data.dataset": "idx",
-            "data.root": root,
-            "seed": seed,
-            "device": "cpu",
-            "training.n_iters": steps,
-            **settings,
-            **further,
-        }
-        subprocess.run(
-            [sys.executable, "main.py", "--config", CONFIG, "--mode", mode, "--workdir", str(workdir),
-             *(f"--config.{name}={value}" for name, value in flags.items())],
-            cwd=ROOT, check=True, stdout=subprocess.DEVNULL,
-        )  # fmt: skip
-
-    def seconds(count: int) -> float:
-        with TemporaryDirectory() as some:
-            command("train", Path(some), 2 * count, **{"training.log_freq": count})
-            events = EventAccumulator(f"{some}/tensorboard").Reload()
-            speed: float = events.Scalars("train/images_per_second")[-1].value
-            batch: int = json.loads(Path(some, "config.json").read_text())["training"]["batch_size"]
-            return count * batch / speed
+    """The program's own command line."""
+    fixed = {"data.dataset": "idx", "data.root": root, "seed": seed, "device": "cpu"}
+    program = Program(CONFIG, {**fixed, **settings})
 
     def train(steps: int) -> dict[str, Sampler]:
-        command("train", folder, steps)
+        length = {"training.n_iters": steps}
+        program.run("train", folder, length)
+        return {"its configuration's": lambda count: program.sample(folder, count, length)}
 
-        def sample(count: int) -> Tensor:
-            command("sample", folder, steps, **{"sampling.num_samples": count})
-            pixels = np.load(folder / "samples/samples.npz")["arr_0"]
-            return torch.from_numpy(pixels).reshape(count, 28, 28, 1).movedim(-1, 1)
-
-        return {"its configuration's": sample}
-
-    return Contender(seconds, train)
+    return Contender(program.seconds, train)
 
 
-def speeds(file: Path, contenders: dict[str, Contender]) -> dict[str, float]:
+class Timed(Protocol):
+    """Something that can be trained for a while."""
+
+    def seconds(self, count: int, /) -> float: ...
+
+
+def speeds(file: Path, contenders: Mapping[str, Timed]) -> dict[str, float]:
     """Seconds of a step of each, measured in turn where the file does not have them."""
     if file.is_file():
         held: dict[str, float] = json.loads(file.read_text())

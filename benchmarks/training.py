@@ -1,12 +1,14 @@
-"""Training steps of the CIFAR-10 DDPM, 35.7 M parameters: this program, an earlier checkout of it, diffusers.
+"""Training steps of the CIFAR-10 DDPM, 35.7 M parameters: this program, an earlier checkout, diffusers, score_sde.
 
     git worktree add /tmp/before COMMIT
-    python -m benchmarks.training --before /tmp/before --images 16 --rounds 5 --save
+    git clone https://github.com/yang-song/score_sde_pytorch /tmp/ancestor
+    python -m benchmarks.training --before /tmp/before --ancestor /tmp/ancestor --images 16 --rounds 5 --save
 
 Each trains with Adam, clipped gradients and an average of the weights: the program by its own command line, diffusers'
-``UNet2DModel`` of the same layers in a plain loop. All but one are stopped (SIGSTOP) at any moment, and their turns of
-a few steps follow one another, so that a machine that slows down slows all alike. A step's seconds are taken from what
-a process prints when the step is done; the first step of a turn is left out.
+``UNet2DModel`` of the same layers in a plain loop, score_sde_pytorch by its own step, in float32. All but one are
+stopped (SIGSTOP) at any moment, and their turns of a few steps follow one another, so that a machine that slows down
+slows all alike. A step's seconds are taken from what a process prints when the step is done; the first step of a turn
+is left out.
 """
 
 from __future__ import annotations
@@ -90,15 +92,15 @@ def start(name: str, command: list[str], folder: Path, environment: Mapping[str,
     return Contender(name, process)
 
 
-def program(checkout: Path, data: Path, images: int, precision: str) -> list[str]:
+def program(checkout: Path, data: Path, images: int, precision: str, **further: object) -> list[str]:
     """The command that trains in a checkout on ``data/celeba/train.npy``, a layout that every version reads."""
     settings = {
         "data.dataset": "celeba", "data.root": data, "data.image_size": 32, "training.batch_size": images,
         "training.n_iters": STEPS, "training.snapshot_sampling": False, "training.precision": precision,
-        "training.log_freq": 50, "device": "cpu",
+        "training.log_freq": 50, "device": "cpu", **further,
     }  # fmt: skip
     flags = [f"--config.{name}={value}" for name, value in settings.items()]
-    workdir = data / checkout.name / precision
+    workdir = data / "-".join([checkout.name, precision, *further])
     return [sys.executable, "main.py", "--config", "configs/ddpm/cifar10.py", "--mode", "train", "--workdir",
             str(workdir), *flags]  # fmt: skip
 
@@ -138,33 +140,38 @@ def _pixels(count: int) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (count, 3, 32, 32), dtype=np.uint8)
 
 
-def compare(before: Path | None, images: int, rounds: int, steps: int, precision: str) -> list[str]:
+def compare(
+    before: Path | None,
+    ancestor: Path | None,
+    images: int,
+    rounds: int,
+    steps: int,
+    precision: str,
+    compiled: bool,
+) -> list[str]:
     """The rows of the table."""
-    with tempfile.TemporaryDirectory() as folder:
-        data = Path(folder)
+    with tempfile.TemporaryDirectory() as some:
+        data = Path(some)
         (data / "celeba").mkdir()
         for split, count in (("train", 512), ("test", 64)):
             np.save(data / "celeba" / f"{split}.npy", _pixels(count))
+        each_step = {"TQDM_MININTERVAL": "0"}  # is printed by tqdm
+        loop = ["-m", "benchmarks.training", "--loop", "--images", str(images), "--precision", precision]
+        runs = [("this program", program(ROOT, data, images, precision), ROOT, each_step)]
+        if before is not None:
+            runs.append(("the program before", program(before, data, images, precision), before, each_step))
+        if compiled:
+            command = program(ROOT, data, images, precision, compile="on")
+            runs.append(("this program, compiled", command, ROOT, each_step))
+        runs.append(("diffusers, a plain loop", [sys.executable, *loop], ROOT, {}))
+        if ancestor is not None:
+            command = [sys.executable, str(ROOT / "benchmarks/ancestor_training.py"), str(images)]
+            runs.append(("score_sde_pytorch, in float32", command, ancestor, {}))
         contenders: list[Contender] = []
-        checkouts = {"this program": ROOT} | ({} if before is None else {"the program before": before})
-        own = [
-            sys.executable,
-            "-m",
-            "benchmarks.training",
-            "--loop",
-            "--images",
-            str(images),
-            "--precision",
-            precision,
-        ]
         try:
-            for name, checkout in checkouts.items():
-                command = program(checkout, data, images, precision)
-                # tqdm prints at every step.
-                contenders.append(start(name, command, checkout, {"TQDM_MININTERVAL": "0"}))
+            for name, command, folder, environment in runs:
+                contenders.append(start(name, command, folder, environment))
                 contenders[-1].turn(1)
-            contenders.append(start("diffusers, a plain loop", own, ROOT, {}))
-            contenders[-1].turn(1)
             for one in contenders:
                 one.seconds.clear()
             for _ in range(rounds):
@@ -185,10 +192,12 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--before", type=Path, help="a checkout of an earlier commit")
+    parser.add_argument("--ancestor", type=Path, help="a checkout of score_sde_pytorch")
     parser.add_argument("--images", type=int, default=16, help="in a step")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=3, help="timed steps of a turn")
     parser.add_argument("--precision", default="float32,bfloat16")
+    parser.add_argument("--no-compile", action="store_true", help="eager steps alone")
     parser.add_argument("--loop", action="store_true", help="be diffusers' loop")
     parser.add_argument("--save", action="store_true", help="into RESULTS.md")
     given = parser.parse_args()
@@ -205,7 +214,15 @@ def main() -> None:
         "|---|---|---|---|",
     ]
     for precision in given.precision.split(","):
-        lines += compare(given.before, given.images, given.rounds, given.steps, precision)
+        lines += compare(
+            given.before,
+            given.ancestor,
+            given.images,
+            given.rounds,
+            given.steps,
+            precision,
+            not given.no_compile,
+        )
     print("\n".join(lines))
     if given.save:
         write_section(NAME, lines)

@@ -1,0 +1,244 @@
+"""Today's networks beside one another, and autoguidance beside guidance and none: equal seconds of training.
+
+    python -m benchmarks.todays_models digits fashion_mnist --seconds 300 --save
+    python -m benchmarks.todays_models digits --seconds 6 --only EDM --sets 2 --samples 100      # to try it
+
+Each network trains by the program's command line for as many steps as its seconds allow, so that schedules end: the
+seconds of a step are measured first, all in turn, on a quiet machine, and kept; the trainings themselves may then be
+interrupted, or run beside other work. Then sets of samples of 20 evaluations are scored, by their pixels against all
+digits, or in the features of `benchmarks/fashion_features.py` against Fashion-MNIST's test images, with Student's
+intervals over the sets at 95 %; and bits/dim of test images by the probability flow.
+
+Guidance is that of one class-conditional network: none, classifier-free, and autoguidance by a network of half the
+width that has trained a quarter of the steps, each with the scale that does best on one set of another seed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from benchmarks.fashion_features import classifier, images
+from benchmarks.program import ROOT, Program
+from benchmarks.report import described, machine, write_section
+from benchmarks.time_to_quality import METRICS, speeds
+from run_lib.metrics.gaussians import frechet_distance
+from run_lib.metrics.moments import Moments
+from run_lib.metrics.precision_recall import precision_recall
+from run_lib.statistics import t_interval
+
+SAMPLER = {"sampling.predictor": "auto", "sampling.num_steps": 20, "sampling.batch_size": 500}
+SCALES = (1.25, 1.5, 2.0, 3.0)
+GUIDANCE = "guidance"
+Settings = Mapping[str, object]
+
+
+@dataclass(frozen=True)
+class Data:
+    """What is learned.
+
+    Attributes:
+        models: configuration and settings of each, by the name in the table.
+        conditional: those of the class-conditional network.
+        settings: of all.
+        likelihood: of the evaluation in bits/dim.
+        judge: folder -> images in levels -> features, and the features of real images.
+    """
+
+    models: Mapping[str, tuple[str, Settings]]
+    conditional: str
+    settings: Settings
+    likelihood: Settings
+    judge: Callable[[Path], tuple[Callable[[Tensor], np.ndarray], np.ndarray]]
+
+
+def _models(data: str) -> dict[str, tuple[str, Settings]]:
+    return {
+        "DDPM++": (f"ddpm/{data}", {"model.name": "ddpmpp"}),
+        "ADM": (f"ddpm/{data}", {}),
+        "EDM": (f"edm/{data}", {}),
+        "EDM2": (f"edm2/{data}", {}),
+        "DiT": (f"dit/{data}", {}),
+        "flow": (f"flow/{data}", {}),
+    }
+
+
+def _pixels(folder: Path) -> tuple[Callable[[Tensor], np.ndarray], np.ndarray]:
+    from sklearn.datasets import load_digits
+
+    real: np.ndarray = load_digits().data
+    return lambda levels: levels.flatten(1).double().numpy(), real
+
+
+def fashion(root: Path) -> Callable[[Path], tuple[Callable[[Tensor], np.ndarray], np.ndarray]]:
+    def features(folder: Path) -> tuple[Callable[[Tensor], np.ndarray], np.ndarray]:
+        network = classifier(root, folder / "classifier.pt")
+        return network.of, network.of(images(root, "test")[0])
+
+    return features
+
+
+def data_sets(root: Path) -> dict[str, Data]:
+    where: Settings = {"data.dataset": "idx", "data.root": root}
+    return {
+        "digits": Data(_models("digits"), "adm/digits_guided", {}, {}, _pixels),
+        "fashion_mnist": Data(
+            _models("fashion_mnist"), "adm/fashion_mnist", where, {"eval.bpd_num_images": 256}, fashion(root)
+        ),
+    }
+
+
+@dataclass
+class Bench:
+    """One data set's models, in a folder of their runs.
+
+    Attributes:
+        data: what is learned.
+        folder: of runs and results.
+        sets, samples: how many sets of how many samples are scored.
+    """
+
+    data: Data
+    folder: Path
+    sets: int
+    samples: int
+    _judge: Any = field(default=None)
+
+    def program(self, config: str, settings: Settings) -> Program:
+        return Program(f"configs/{config}.py", {"device": "cpu", **self.data.settings, **settings})
+
+    def scored(self, pixels: Tensor) -> list[list[float]]:
+        """``METRICS`` of each set."""
+        self._judge = self._judge or self.data.judge(self.folder)
+        features, real = self._judge
+        found = []
+        for part in pixels.split(self.samples):
+            fake = features(part)
+            pair = precision_recall(real[: len(fake)], fake, dimensions=min(64, fake.shape[1]))
+            distance = frechet_distance(Moments.of(real), Moments.of(fake))
+            found.append([distance, pair.precision.value, pair.recall.value])
+        return found
+
+    def kept(self, name: str, make: Callable[[], Any]) -> Any:
+        """A result, made where there is none yet."""
+        file = self.folder / f"{name}.json"
+        if not file.is_file():
+            made = make()
+            file.write_text(json.dumps(made))
+            print(name, made, flush=True)
+        return json.loads(file.read_text())
+
+    def model(self, name: str, steps: int) -> dict[str, Any]:
+        """Train, sample, score, evaluate."""
+        program, workdir = self.program(*self.data.models[name]), self.folder / name
+        length = {"training.n_iters": steps}
+
+        def make() -> dict[str, Any]:
+            program.run("train", workdir, length)
+            pixels = program.sample(workdir, self.sets * self.samples, {**length, **SAMPLER})
+            flags = {"eval.enable_bpd": True, "eval.enable_loss": False, "eval.enable_sampling": False}
+            program.run("eval", workdir, {**length, **flags, **self.data.likelihood})
+            return {"scores": self.scored(pixels), "bpd": program.number(workdir, "bpd/test"), "steps": steps}
+
+        found: dict[str, Any] = self.kept(name, make)
+        return found
+
+    def guided(self, steps: int) -> dict[str, Any]:
+        """Scores of none, classifier-free guidance and autoguidance, with the scale of each."""
+        main, length = self.folder / "conditional", {"training.n_iters": steps}
+        whole = self.program(self.data.conditional, length)
+        worse = self.folder / "worse"
+        half = self.program(self.data.conditional, {"model.nf": 16, "training.n_iters": steps // 4})
+        if not (main / "samples").is_dir():
+            whole.run("train", main)
+            half.run("train", worse)
+
+        def sample(name: str, scale: float, count: int, seed: int) -> list[list[float]]:
+            flags = {"guidance.name": name, "guidance.scale": scale, "sampling.seed": seed, **SAMPLER}
+            if name == "autoguidance":
+                flags["guidance.guide"] = worse
+            return self.scored(whole.sample(main, count, flags))
+
+        def best(name: str) -> dict[str, Any]:
+            tried = {scale: sample(name, scale, self.samples, 1000)[0][0] for scale in SCALES}
+            scale = min(tried, key=lambda one: tried[one])
+            return {"scale": scale, "scores": sample(name, scale, self.sets * self.samples, 1)}
+
+        everything = self.sets * self.samples
+        return {
+            "none": self.kept(
+                "guidance none",
+                lambda: {"scale": 1.0, "scores": sample("classifier_free", 1.0, everything, 1)},
+            ),
+            "classifier-free": self.kept("guidance free", lambda: best("classifier_free")),
+            "autoguidance": self.kept("guidance auto", lambda: best("autoguidance")),
+        }
+
+
+def cells(scores: list[list[float]]) -> str:
+    columns = np.array(scores).T
+    return " | ".join(str(t_interval(column, 0.95)) for column in columns)
+
+
+def table(name: str, data: Data, given: argparse.Namespace) -> list[str]:
+    """The section of a data set."""
+    folder = (given.folder or ROOT / "runs/todays_models") / name
+    folder.mkdir(parents=True, exist_ok=True)
+    bench = Bench(data, folder, given.sets, given.samples)
+    asked = [one for one in (*data.models, GUIDANCE) if given.only is None or one in given.only]
+    experiments = {**data.models, GUIDANCE: (data.conditional, {})}
+    took = speeds(folder / "speed.json", {one: bench.program(*experiments[one]) for one in asked})
+    steps = {one: int(given.seconds / seconds) for one, seconds in took.items()}
+    lines = [
+        f"## Today's models: {name}",
+        "",
+        *described(__doc__),
+        f"{given.seconds:g} s of training, {given.sets} sets of {given.samples} samples. {machine()}",
+        "",
+        f"| network | steps | images/s | {' | '.join(METRICS)} | bits/dim |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for one in asked:
+        if one != GUIDANCE:
+            found = bench.model(one, steps[one])
+            batch = json.loads((folder / one / "config.json").read_text())["training"]["batch_size"]
+            lines.append(
+                f"| {one} | {found['steps']} | {batch / took[one]:.0f} | {cells(found['scores'])} | "
+                f"{found['bpd']:.3f} |"
+            )
+    if GUIDANCE in asked:
+        lines += ["", f"| guidance | scale | {' | '.join(METRICS)} |", "|---|---|---|---|---|"]
+        for one, made in bench.guided(steps[GUIDANCE]).items():
+            lines.append(f"| {one} | {made['scale']:g} | {cells(made['scores'])} |")
+    return lines
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("data", nargs="+", choices=("digits", "fashion_mnist"))
+    parser.add_argument("--root", type=Path, default=Path("/usr/share/datasets/fashion-mnist"))
+    parser.add_argument("--seconds", type=float, default=300)
+    parser.add_argument("--sets", type=int, default=5)
+    parser.add_argument("--samples", type=int, default=1000, help="of a set")
+    parser.add_argument("--only", nargs="+", help=f"networks of the table, and {GUIDANCE}; else all")
+    parser.add_argument("--folder", type=Path)
+    parser.add_argument("--save", action="store_true", help="into RESULTS.md")
+    given = parser.parse_args()
+    for name in given.data:
+        lines = table(name, data_sets(given.root)[name], given)
+        print("\n".join(lines))
+        if given.save:
+            write_section(f"todays_models {name}", lines)
+
+
+if __name__ == "__main__":
+    main()
