@@ -28,7 +28,7 @@ EXACT = ("gaussian_2d", "gaussian_image", "gaussian_langevin", "mixture_2d", "mi
 MODES: dict[str, dict[str, Any]] = {
     "training": {}, "sampling": {}, "evaluation": {}, "complete": {}, "conversion": {}, "description": {},
     "control": {}, "post_hoc": {}, "preparation": {}, "extractor": {}, "tuning": {"sampling__corrector": "langevin"},
-    "reconstruction": {"reconstruct__input": "test"},
+    "reconstruction": {"reconstruct__input": "test"}, "showing": {},
     "scoring": {"score__samples": "elsewhere", "eval__metrics": "frechet@pixels"},
 }  # fmt: skip
 DISCRETE = {"training__sde": "ddpm", "sampling__predictor": "ancestral_sampling", "sampling__grid": "uniform"}

@@ -93,10 +93,10 @@ EVALUATED = tuple(mode for mode in NUMBERS if mode not in ("convert", "ema"))
 """Modes that evaluate a network."""
 PREPARE = ("pack", "stats", "extractor")
 """Work on data alone."""
-ALIKE = {"check": "train", "show": "sample"}
+ALIKE = {"check": "train"}
 """A mode that does the work of another once, and reads what that one reads."""
-TELLS = ("describe",)
-"""Modes that tell of a configuration made for others, of which no field is idle."""
+TELLS = ("describe", "show")
+"""Modes that look at a configuration made for others, of which no field is idle."""
 OURS = (*NUMBERS, *PREPARE, *ALIKE, *TELLS, "list", "completion", "doctor", "score", "compare")
 """A mode of the user's own may read whatever is in no section of ours."""
 EVERY = by(*NUMBERS)

@@ -17,7 +17,7 @@ _OURS_BESIDE = ".score-pc.lock"
 class Log:
     """Lines on their way into a file: held until the work begins, and then appended one by one.
 
-    A run that leaves nothing else in a new work directory leaves no log either.
+    A run that changes nothing else in a work directory without a log leaves none: one that is refused, above all.
     """
 
     def __init__(self) -> None:
@@ -56,7 +56,7 @@ class Log:
         made = [path for path in (folder, *folder.parents) if not path.exists()]
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / FILE
-        new = not os.path.lexists(path)
+        before = None if os.path.lexists(path) else _others(folder)
         handle = _open(path)
         said, self._held, self._handle = self._held or (), None, handle
         self.add(f"$ {command}")
@@ -64,7 +64,7 @@ class Log:
         try:
             yield
         finally:
-            if new and not _others(folder):
+            if before == _others(folder):
                 self.close()
                 path.unlink(missing_ok=True)
                 for folder in made:
@@ -95,9 +95,12 @@ def _encoded(lines: Iterable[str]) -> bytes:
     return "".join(f"{line}\n" for line in lines).encode("utf-8", "backslashreplace")
 
 
-def _others(folder: Path) -> bool:
-    """Whether any file but logs and locks lies below a folder."""
-    return any(name not in (FILE, _OURS_BESIDE) for _, _, files in os.walk(folder) for name in files)
+def _others(folder: Path) -> frozenset[tuple[str, int]]:
+    """Every file below a folder but logs and locks, with the time of its last change."""
+    paths = (Path(at, name) for at, _, files in os.walk(folder) for name in files)
+    return frozenset(
+        (str(path), path.lstat().st_mtime_ns) for path in paths if path.name not in (FILE, _OURS_BESIDE)
+    )
 
 
 def _open(path: Path) -> int:

@@ -16,7 +16,7 @@ import threading
 import time
 import traceback
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -44,9 +44,10 @@ class Stream:
         self.original, self.quiet = original, False
         self._log = log
         self._line, self._bar = "", ""
+        self._fresh = False  # whether the last bar was not said yet
         self._said = -EVERY
         self._heard = False  # whether the last line was let through, which those that are indented belong to
-        self._terminal = original.isatty()
+        self._terminal = _is_terminal(original)
         self._coloured = (
             self._terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
         )
@@ -68,6 +69,10 @@ class Stream:
                     self._line += piece
         return len(text)
 
+    def writelines(self, lines: Iterable[str]) -> None:
+        for line in lines:
+            self.write(line)
+
     def flush(self) -> None:
         with tqdm.get_lock():  # which bars hold while they write
             if self._line and self._terminal and not self.quiet:  # a question, which waits for its answer
@@ -81,19 +86,19 @@ class Stream:
         shown = self._terminal and not self.quiet
         if shown:
             self.original.write(text)
-        if not (bar := _CODES.sub("", text).strip()):
-            return
-        self._bar = bar
-        if time.monotonic() - self._said >= EVERY:
-            self._said, self._bar = time.monotonic(), "" if not shown else bar
+        self._bar = bar = _CODES.sub("", text).strip()
+        self._fresh = True
+        if bar and time.monotonic() - self._said >= EVERY:
+            self._said, self._fresh = time.monotonic(), False
             self._log.add(bar)
             if not (self._terminal or self.quiet):
                 self._out(f"{bar}\n")
 
     def _end_of_bar(self) -> None:
         bar, self._bar = self._bar, ""
-        self._log.add(bar)
-        if not self.quiet:
+        if self._fresh:
+            self._log.add(bar)
+        if not self.quiet and (self._terminal or self._fresh):
             self._out("\n" if self._terminal else f"{bar}\n")
 
     def _whole(self, line: str) -> None:
@@ -121,6 +126,13 @@ class Stream:
             if not self.quiet:
                 self._out(self._line)
             self._line = ""
+
+
+def _is_terminal(stream: TextIO) -> bool:
+    try:
+        return stream.isatty()
+    except (ValueError, AttributeError):  # it is closed, or somebody's own
+        return False
 
 
 class Output:

@@ -18,6 +18,8 @@ button { cursor: pointer; }
 input[type=checkbox] { min-height: 0; width: 1.2rem; height: 1.2rem; }
 input[type=range] { padding: 0; border: 0; background: none; }
 #picture { width: 32rem; image-rendering: pixelated; min-height: 8rem; }
+#picture:not([src]) { visibility: hidden; }
+label.across { min-height: 2.4rem; }
 .control { display: flex; }
 .gallery { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 15rem), 1fr)); gap: 1rem; }
 .gallery figure { margin: 0; }
@@ -73,9 +75,9 @@ const look = async () => {
       const one = told.drawing;
       if (one.number !== job) { job = one.number; shown = ""; }
       frames = one.frames; busy = !one.done;
-      const weights = one.checkpoint === null ? "loading weights" : `weights of step ${one.checkpoint}`;
-      $("said").textContent = one.error ? one.error
-        : `${weights}: step ${one.taken} of ${one.total}, ${one.nfe} evaluations, ${one.seconds.toFixed(1)} s`;
+      const weights = told.latest === null ? "" : `weights of step ${one.checkpoint}: `;
+      $("said").textContent = one.error ? one.error : one.total === 0 ? "getting ready"
+        : `${weights}step ${one.taken} of ${one.total}, ${one.nfe} evaluations, ${one.seconds.toFixed(1)} s`;
       show();
       document.body.dataset.frames = frames;
       document.body.dataset.done = one.done;

@@ -30,7 +30,7 @@ Unused = frozenset[tuple[str, str]]
 RECORDS = frozenset(
     {
         ("Subject", "record"), ("Subject", "components"), ("ReconstructionPlan", "depends_on"),
-        ("TuningPlan", "depends_on"), ("TuningPlan", "values"), ("ShowPlan", "values"), ("ControlPlan", "facts"),
+        ("TuningPlan", "depends_on"), ("TuningPlan", "values"), ("ControlPlan", "facts"),
         ("DescriptionPlan", "unused"), ("Chosen", "role"), ("ConversionPlan", "process"),
         ("Guidance", "likelihood_of"), ("Guidance", "bound_of"),
     }

@@ -113,6 +113,16 @@ def test_lines_of_progress_are_seconds_apart(monkeypatch: pytest.MonkeyPatch) ->
             sys.stderr.write(f"\rfetching {int(clock[0])} %  ")
         sys.stderr.write("\n")
     assert err.getvalue().splitlines() == [f"fetching {k} %" for k in (0, 30, 60, 90, 100)]
+    with heard() as (_, _, err):
+        sys.stderr.write("\rall of it\n")  # the first is the last
+    assert err.getvalue() == "all of it\n"
+
+
+def test_a_bar_that_is_wiped_off_is_not_said_later() -> None:
+    with heard() as (_, _, err):
+        sys.stderr.write("\r1 of 2\r2 of 2\r      \r")
+        print("\nnext", file=sys.stderr)
+    assert err.getvalue() == "1 of 2\n\nnext\n"
 
 
 def test_short_work_shows_nothing() -> None:
@@ -157,9 +167,10 @@ def test_a_log_is_appended_to_and_one_alone_is_removed(tmp_path: Path) -> None:
     """A new work directory in which nothing else was written is as it was; an old one keeps every run."""
     new = tmp_path / "a/b"
     for folder, kept in ((new, False), (tmp_path, True), (tmp_path, True)):
-        (tmp_path / "old").touch()
         with heard() as (spoken, _, _), spoken.kept(folder):
             print("said")
+            if kept:
+                (folder / "result").touch()
         assert (folder / FILE).exists() == kept
     assert not (tmp_path / "a").exists()
     assert (tmp_path / FILE).read_text().count("  said\n") == 2
@@ -167,8 +178,8 @@ def test_a_log_is_appended_to_and_one_alone_is_removed(tmp_path: Path) -> None:
 
 def test_a_full_disk_ends_the_log_and_not_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is said once, and printed lines are there as before."""
-    (tmp_path / "old").touch()
     with heard() as (spoken, out, err), spoken.kept(tmp_path):
+        (tmp_path / "result").touch()
         with monkeypatch.context() as patch:
             patch.setattr(os, "write", _no_room)
             print("first")
@@ -193,10 +204,10 @@ def test_a_log_is_no_link(tmp_path: Path) -> None:
 
 
 def test_warnings_of_libraries_and_tracebacks_are_for_the_log(tmp_path: Path) -> None:
-    (tmp_path / "old").touch()
 
     def fails() -> None:
         with heard() as (spoken, _, err), spoken.kept(tmp_path), warnings.catch_warnings():
+            (tmp_path / "result").touch()
             warnings.simplefilter("always")
             warnings.warn("nobody can help it", stacklevel=1)
             shown.append(err)

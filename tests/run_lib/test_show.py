@@ -24,7 +24,7 @@ from run_lib.run import Run
 from run_lib.sample import draw
 from run_lib.showing.server import REFUSED, Server
 from run_lib.showing.show import serve
-from tests.run_lib.chromium import needs_browser, visited
+from tests.run_lib.chromium import needs_browser, seen, visited
 from tests.run_lib.planned import planned
 from tests.run_lib.program import program
 
@@ -279,3 +279,15 @@ def test_a_browser_shows_it(width: int, page: Page, tmp_path: Path) -> None:
     assert "10 evaluations" in document
     with Image.open(shot) as image:
         assert image.width == width
+
+
+@needs_browser
+@pytest.mark.slow
+def test_a_telephone_scrolls_nothing_sideways(page: Page, tmp_path: Path) -> None:
+    """The same text in a window of 390 pixels."""
+    copy = tmp_path / "page.html"
+    copy.write_bytes(page.ask("").body)
+    phone = seen(copy, tmp_path).phone
+    assert phone["width"] <= 390
+    assert phone["needed"] == phone["width"]
+    assert "Next seed" in phone["text"]
