@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from run_lib.output.progress import Progress
 from samplers.pc import PCSampler
 
 if TYPE_CHECKING:
@@ -153,11 +154,14 @@ def of_rows(rows: Rows) -> str:
     drawn = np.random.default_rng(ROWS).choice(count, min(ROWS, count), replace=False)
     sha = hashlib.sha256()
     _begin(sha, rows.dtype, (count, *rows.shape))
-    for row in sorted({*range(min(1, count)), *drawn.tolist(), *range(count)[-1:]}):
-        try:
-            _update(sha, rows.read([row]))
-        except ValueError:
-            sha.update(f"row {row} cannot be read;".encode())
+    chosen = sorted({*range(min(1, count)), *drawn.tolist(), *range(count)[-1:]})
+    with Progress("reading", len(chosen), "sample", shown=rows.whole is None) as bar:
+        for row in chosen:
+            try:
+                _update(sha, rows.read([row]))
+            except ValueError:
+                sha.update(f"row {row} cannot be read;".encode())
+            bar.add()
     return _short(sha)
 
 

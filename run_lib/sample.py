@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import zipfile
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,11 +14,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from models.prediction.noise_model import Model
 from run_lib.data.classes import numbered
 from run_lib.data.layouts import ChannelsFirst, as_written
 from run_lib.data.streamed import open_array
 from run_lib.files import atomic, write_json
 from run_lib.fingerprint import basis_of_samples
+from run_lib.output.progress import within_unit
 from run_lib.pictures import picture, row_of_images, save_gif, save_png
 from run_lib.processes import Processes
 from run_lib.run import Run
@@ -26,6 +28,7 @@ from run_lib.sample_folder import CLASSES, IMAGES, SampleFolder, deciding
 from run_lib.seeds import Use, stream_seed
 from run_lib.sharing.parts import Part, Parts
 from run_lib.tuning.stored_grids import with_stored_grid
+from samplers.base import Advance, Memory, Predictor, Stepping
 from samplers.pc import PCSampler
 from samplers.starting import starts_below
 from sde_lib.finite import NotFiniteError, finite_rows
@@ -91,6 +94,39 @@ def draw(plan: SamplingPlan, indices: Sequence[int], use: Use = Use.SAMPLING) ->
     if lost := (~finite_rows(result.x)).nonzero()[:, 0].tolist():
         raise LostSamplesError([indices[row] for row in lost])
     return Batch(plan.data.to_levels(result.x).cpu(), cond.get("y"), result.nfe)
+
+
+def followed(plan: SamplingPlan) -> SamplingPlan:
+    """The plan of a batch whose progress is told step by step, where the sampler has steps that are known before."""
+    sampler = plan.sampler
+    if not isinstance(sampler, PCSampler):
+        return plan
+    return replace(plan, sampler=replace(sampler, stepping=_Told(sampler.stepping, len(sampler.times))))
+
+
+@dataclass
+class _Told:
+    """Takes a predictor's steps, and tells the progress which share of them is done."""
+
+    stepping: Stepping
+    steps: int
+    taken: int = 0
+
+    def __call__(
+        self,
+        predictor: Predictor,
+        model: Model,
+        x: Tensor,
+        t: Tensor,
+        s: Tensor,
+        noise: Noise,
+        memory: Memory,
+        /,
+    ) -> Advance:
+        advance = self.stepping(predictor, model, x, t, s, noise, memory)
+        self.taken += 1
+        within_unit(min(1.0, self.taken / self.steps))
+        return advance
 
 
 def batches(total: int, size: int) -> Iterable[range]:
@@ -218,7 +254,7 @@ def _sample(plan: SamplingPlan, run: Run, processes: Processes) -> None:
 def _drawn(plan: SamplingPlan, indices: range) -> Part:
     """A batch, or the indices of those of its samples that are lost, why, and whether no sample is left."""
     try:
-        batch = draw(plan, indices)
+        batch = draw(followed(plan), indices)
     except LostSamplesError as error:
         hopeless = len(error.indices) == len(indices)
         return {"lost": np.array(error.indices), "why": np.array(error.why), "hopeless": np.array(hopeless)}

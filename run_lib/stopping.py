@@ -12,6 +12,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 
+from run_lib.output.log import log
+
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -72,7 +74,9 @@ def _receive(number: int, frame: object) -> None:
     # Not by print, which may be at work already.
     with suppress(OSError):  # nobody reads it
         if os.environ.get("RANK", "0") == "0":
-            os.write(2, f"\n{name}: {_state.under_way[-1]} is finished first{second}\n".encode())
+            said = f"{name}: {_state.under_way[-1]} is finished first{second}"
+            os.write(2, f"\n{said}\n".encode())
+            log.add(said)
 
 
 def _ignore(number: int, frame: object) -> None:

@@ -58,7 +58,14 @@ STOREYS: dict[str, list[set[str]]] = {
     ],
     "run_lib": [
         # What knows neither configurations nor plans, and stands on nothing of run_lib but itself.
-        {"computing.compiling", "computing.limits", "computing.processor", "computing.waiting"},
+        {
+            "computing.compiling",
+            "computing.limits",
+            "computing.processor",
+            "computing.speed",
+            "computing.waiting",
+            "output",
+        },
         {"computing.allocation", "computing.numerics", "fingerprint"},
         {"faults", "stopping"},
         {"startup"},
@@ -132,6 +139,7 @@ STOREYS: dict[str, list[set[str]]] = {
             "scoring",
         },  # the loops, each from its plan
         {"pages"},  # of what the loops have written
+        {"showing"},
         {"modes"},
     ],
 }

@@ -139,7 +139,7 @@ def test_a_mode_that_needs_a_configuration() -> None:
     assert program("--mode", "train").error.startswith("which configuration?")
 
 
-@pytest.mark.parametrize("mode", ["describe", "all"])
+@pytest.mark.parametrize("mode", ["doctor", "all"])
 def test_words_are_refused_where_no_mode_takes_them(mode: str, tmp_path: Path) -> None:
     outcome = program("--config", TINY, "--mode", mode, "stray", "--workdir", tmp_path)
     assert outcome.error == "unexpected argument 'stray'; flags begin with --."

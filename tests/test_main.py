@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from run_lib.config.command_line import default_workdir
+from run_lib.output import progress
 from tests.run_lib.cifar import write_cifar10
 from tests.run_lib.conftest import cifar_checksums  # noqa: F401 - a fixture
 from tests.run_lib.program import ROOT, TINY, Outcome, numbers, program, run, written
@@ -25,8 +26,9 @@ SMALL_DDPM = {
 }
 
 
-def test_everything_in_one_command(tmp_path: Path) -> None:
+def test_everything_in_one_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Trains, samples, evaluates, and says where all of it is; a second run makes nothing again."""
+    monkeypatch.setattr(progress, "DELAY", 0.0)
     workdir = tmp_path / "new/folder"
     outcome = run(TINY, "all", workdir)
     lines = outcome.out.splitlines()
@@ -41,7 +43,7 @@ def test_everything_in_one_command(tmp_path: Path) -> None:
         assert path.exists()
     assert "training: 100%" in outcome.err
     assert "sampling: 100%" in outcome.err
-    assert "it/s" in outcome.err
+    assert "step/s" in outcome.err
     for name in ("bpd/test", "frechet/pixels", "precision", "recall"):
         assert any(line.split("  ")[1:2] == [name] or line.strip().startswith(name) for line in lines), name
     report, checkpoint = workdir / "eval/report.json", workdir / "checkpoints/step_00000006.pt"

@@ -28,7 +28,7 @@ EXACT = ("gaussian_2d", "gaussian_image", "gaussian_langevin", "mixture_2d", "mi
 MODES: dict[str, dict[str, Any]] = {
     "training": {}, "sampling": {}, "evaluation": {}, "complete": {}, "conversion": {}, "description": {},
     "control": {}, "post_hoc": {}, "preparation": {}, "extractor": {}, "tuning": {"sampling__corrector": "langevin"},
-    "reconstruction": {"reconstruct__input": "test"},
+    "reconstruction": {"reconstruct__input": "test"}, "showing": {},
     "scoring": {"score__samples": "elsewhere", "eval__metrics": "frechet@pixels"},
 }  # fmt: skip
 DISCRETE = {"training__sde": "ddpm", "sampling__predictor": "ancestral_sampling", "sampling__grid": "uniform"}
@@ -55,7 +55,8 @@ def refuse(what: str) -> Callable[..., Any]:
 @pytest.mark.parametrize("name", EXACT)
 def test_exact_scores_are_described(name: str, tmp_path: Path) -> None:
     """They have no weights: the total of parameters is 0."""
-    found = program("--config", ROOT / f"configs/toy/{name}.py", "--mode", "describe", "--workdir", tmp_path)
+    config = ROOT / f"configs/toy/{name}.py"
+    found = program("--config", config, "--mode", "describe", "layers", "--workdir", tmp_path)
     assert found.status == 0, found.err
     assert found.out.splitlines()[-1].split()[:2] == ["total", "0"]
 

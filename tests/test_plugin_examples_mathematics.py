@@ -284,7 +284,7 @@ def test_network(folder: Path) -> None:
     """The parameters of two layers on 64 pixels and a time, and a loss that training lowers."""
     own = {"plugins": copied("network", folder), "model__name": "perceptron"}
     for hidden in (7, 30):
-        out = run(TINY, "describe", folder / "run", **own, model__hidden=hidden).out
+        out = run(TINY, "describe", folder / "run", "layers", **own, model__hidden=hidden).out
         (total,) = [line.split()[1] for line in out.splitlines() if line.startswith("total")]
         assert total == f"{(64 + 1 + 1) * hidden + (hidden + 1) * 64:,}"
     losses = []

@@ -52,7 +52,10 @@ def build_classifier(configuration: Configuration, model: NoiseModel, data: Data
     )
     theirs = run.configuration(ours)
     if generates(theirs):
-        raise ValueError(f"{run.what} is a run with training.task={theirs.training.task!r}, no classifier's.")
+        raise ValueError(
+            f"{run.what} is a run with training.task={theirs.training.task!r}, no classifier's: name the "
+            f"work directory of a training with training.task='classifier'."
+        )
     found = run.build(theirs)
     run.check(found, theirs, model, data)
     if ours.model.num_classes not in (0, found.num_classes):

@@ -52,7 +52,9 @@ class CommandLine:
     def check_arguments(self, mode: type[Mode]) -> None:
         """Refuse arguments that are no flags, of a mode that takes none."""
         if self.arguments and not mode.takes_arguments:
-            raise ValueError(f"unexpected argument {self.arguments[0]!r}; flags begin with --.")
+            word = self.arguments[0]
+            hint = f" For the mode: --mode {word}." if word in register_mode else ""
+            raise ValueError(f"unexpected argument {self.arguments[0]!r}; flags begin with --.{hint}")
 
 
 def parse(argv: list[str]) -> CommandLine:
@@ -102,7 +104,11 @@ def find_configuration(line: CommandLine, config: str | None, mode: str) -> str:
     kind = register_mode[mode]
     line.check_arguments(kind)
     if not config and kind.needs_configuration:
-        raise ValueError("which configuration? Try --config configs/ddpm/digits.py")
+        raise ValueError(
+            "which configuration? Try --config configs/ddpm/digits.py (a small network, trained, sampled and evaluated "
+            "in minutes) or --config toy/mixture_2d (nothing to train); --mode doctor looks here, --mode list "
+            "names what can be chosen, and --help has modes, flags and examples."
+        )
     return config or "base"
 
 

@@ -84,7 +84,9 @@ def plan_control(configuration: Configuration, sampling: SamplingPlan) -> Contro
     settings = ControlSettings.of(configuration.values.control)
     check_images(sampling.data, "config.control.input")
     if settings.samples > MOST_SAMPLES:
-        raise ValueError(f"config.control.samples is at most {MOST_SAMPLES}, got {settings.samples}.")
+        raise ValueError(
+            f"config.control.samples is at most {MOST_SAMPLES}, got {settings.samples}: ask for fewer."
+        )
     record = sampling.subject.record.values
     facts = {
         "task": settings.task,

@@ -21,7 +21,10 @@ class Mode(abc.ABC):
         needs_configuration: whether ``--config`` must be given; otherwise ``configs/base.py`` is taken without it.
         takes_arguments: whether words may follow the flags; otherwise they are refused.
         many_processes: whether torchrun may start it as several processes.
-        uses_workdir: whether it works in the work directory, which is made.
+        uses_workdir: whether it works in the work directory, which is made. What others print is their result, which
+            ``--quiet`` does not hold back.
+        tells: whether what was chosen by ``auto`` is part of what it prints, and not said before.
+        logs: whether what it says is kept in the work directory, ``log.txt``, where it works there.
         workdir: the work directory where none is named; None: one of the configuration's name.
         kept: what an interruption leaves and how to go on, as a sentence without its full stop.
     """
@@ -30,6 +33,8 @@ class Mode(abc.ABC):
     takes_arguments: ClassVar[bool] = False
     many_processes: ClassVar[bool] = False
     uses_workdir: ClassVar[bool] = True
+    logs: ClassVar[bool] = True
+    tells: ClassVar[bool] = False
     workdir: ClassVar[Path | None] = None
     kept: ClassVar[str] = "the same command begins anew"
 

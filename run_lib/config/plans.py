@@ -23,21 +23,26 @@ from run_lib.config.preparing import PreparationPlan, plan_preparation
 from run_lib.config.sampling import SamplingPlan, plan_sampling
 from run_lib.config.scoring import ScorePlan, plan_score
 from run_lib.config.settings import EmaSettings
+from run_lib.config.showing import ShowPlan, plan_showing
 from run_lib.config.subject import Subject, build_subject
+from run_lib.config.summary import Experiment, experiment
 from run_lib.config.task import build_task
 from run_lib.config.training import TrainingPlan, plan_training
 from run_lib.config.tuning import TuningPlan, plan_tuning
 from run_lib.training.formats import CONFIG
 
 P = TypeVar("P")
+LAYERS = "layers"
+"""The word after ``--mode describe`` that asks for the network's groups of layers."""
 Planner = Callable[[Configuration], P]
 
 
 @dataclass(frozen=True)
 class DescriptionPlan:
-    """What describing a network needs.
+    """What describing an experiment needs.
 
     Attributes:
+        experiment: what the configuration comes to; None: the network alone is described.
         network: shapes without numbers.
         shape: of a sample.
         num_classes: that it is told; 0: none.
@@ -48,6 +53,7 @@ class DescriptionPlan:
     shape: tuple[int, ...]
     num_classes: int
     unused: tuple[str, ...]
+    experiment: Experiment | None = None
 
 
 @dataclass(frozen=True)
@@ -183,6 +189,15 @@ def comparison(configuration: Configuration) -> ComparisonPlan:
     return ComparisonPlan(runs)
 
 
+def showing(configuration: Configuration) -> ShowPlan:
+    """The plan of ``--mode show``."""
+    _refuse_classifier(
+        configuration,
+        "a classifier has no samples to show: take a configuration whose training.task generates.",
+    )
+    return plan_showing(configuration, plan_sampling(configuration, build_subject(configuration)))
+
+
 def control(configuration: Configuration) -> ControlPlan:
     """The plan of ``--mode control``."""
     _refuse_classifier(
@@ -229,11 +244,24 @@ def extractor(configuration: Configuration) -> ExtractorPlan:
 
 
 def description(configuration: Configuration) -> DescriptionPlan:
-    """The plan of ``--mode describe``: no data is read and no memory taken for weights."""
+    """The plan of ``--mode describe``, or ``--mode describe layers``: no data is read and no weights are made.
+
+    Raises:
+        ValueError: another word than ``layers``, components that do not fit together.
+    """
+    if (words := configuration.arguments) not in ((), (LAYERS,)):
+        raise ValueError(
+            f"--mode describe takes the word {LAYERS!r} or none, and was given {' '.join(words)!r}: --mode describe "
+            f"prints the experiment, --mode describe {LAYERS} the network's groups of layers."
+        )
     subject = build_subject(configuration, weights=False)
     build_task(configuration, subject, build_request(configuration))
     return DescriptionPlan(
-        subject.network, subject.data.shape, subject.num_classes, tuple(unused(configuration.values))
+        subject.network,
+        subject.data.shape,
+        subject.num_classes,
+        tuple(unused(configuration.values)),
+        None if words else experiment(configuration, subject),
     )
 
 
@@ -243,7 +271,8 @@ def sampling_of(configuration: Configuration, subject: Subject) -> SamplingPlan 
         return plan_sampling(configuration, subject)
     if config.guidance.name != "none":
         raise ValueError(
-            f"guidance.name={config.guidance.name!r} guides a model of data, and training.task='classifier' is none."
+            f"guidance.name={config.guidance.name!r} guides a model of data, and training.task='classifier' is "
+            f"none: leave it 'none', and guide a model of data by this classifier, guidance.classifier."
         )
     return None
 

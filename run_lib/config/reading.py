@@ -88,29 +88,18 @@ def _told(config: ConfigDict, *parameters: str) -> bool:
     return bool(inspect.signature(register_model[config.model.name]).parameters.keys() & set(parameters))
 
 
-def _told_process(config: ConfigDict) -> bool:
-    return _told(config, "process")
-
-
-def _told_levels(config: ConfigDict) -> bool:
-    """Whether the network has the process itself, or the table of its levels."""
-    table = config.training.sde == "smld" or (
-        config.training.sde == "vesde" and not config.training.continuous
-    )
-    return _told_process(config) or (table and _told(config, "sigmas"))
-
-
 NUMBERS = ("train", "sample", "eval", "all", "tune", "control", "reconstruct", "convert", "ema")
 EVALUATED = tuple(mode for mode in NUMBERS if mode not in ("convert", "ema"))
 """Modes that evaluate a network."""
-PLANNED = (*NUMBERS, "describe")
 PREPARE = ("pack", "stats", "extractor")
 """Work on data alone."""
 ALIKE = {"check": "train"}
 """A mode that does the work of another once, and reads what that one reads."""
-OURS = (*PLANNED, *PREPARE, *ALIKE, "list", "doctor", "score", "compare")
+TELLS = ("describe", "show")
+"""Modes that look at a configuration made for others, of which no field is idle."""
+OURS = (*NUMBERS, *PREPARE, *ALIKE, *TELLS, "list", "completion", "doctor", "score", "compare")
 """A mode of the user's own may read whatever is in no section of ours."""
-EVERY, WITH_WEIGHTS = by(*PLANNED), by(*NUMBERS)
+EVERY = by(*NUMBERS)
 TRAINING = by("train", all=_trains)
 UPDATES = {**TRAINING, **by("convert")}
 """What the optimiser's state depends on, which some formats hold."""
@@ -143,7 +132,7 @@ SECTIONS: dict[str, Readers] = {
     "guidance": MODEL,
     "optim": TRAINING,
     "training": TRAINING,
-    "model": WITH_WEIGHTS,
+    "model": EVERY,
     "data": DATA,
     "mode": EVERY,
 }
@@ -152,7 +141,7 @@ SECTIONS: dict[str, Readers] = {
 COMPONENTS: dict[str, Readers] = {
     "network": EVERY,
     "preconditioning": EVERY,
-    "sde": by(*NUMBERS, describe=_told_process),
+    "sde": EVERY,
     "data set": by("train", "eval", "all", "tune", "control", "reconstruct", *PREPARE, sample=_makes_small),
     "augmentation": TRAINING,
     "task": EVERY,
@@ -170,7 +159,7 @@ FIELDS: dict[str, Readers] = {
     "plugins": by(*OURS),
     **dict.fromkeys(
         ("init_from", "init_from_ema", "resume_from", "resume_anyway"),
-        WITH_WEIGHTS,
+        EVERY,
     ),
     "eval.precision": by("train", "eval", "all"),
     "eval.extractor_weights": {**SCORES, **EXTRACTS},
@@ -181,33 +170,30 @@ FIELDS: dict[str, Readers] = {
     "compile": by(*EVALUATED),
     "deterministic": by(*EVALUATED, "extractor", "score", stats=_has_statistics),
     "data.root": COMPONENTS["data set"],
-    **dict.fromkeys(("data.image_size", "data.num_channels", "data.shape"), by(*PLANNED, *PREPARE)),
+    **dict.fromkeys(("data.image_size", "data.num_channels", "data.shape"), by(*NUMBERS, *PREPARE)),
     "data.levels": {**DATA, **by(*PREPARE)},
     "data.num_workers": TRAINING,
     "data.max_corrupt": {**TRAINING, **by("pack")},
     "data.centered": {
         **DATA,
         **by("stats"),
-        **dict.fromkeys(("convert", "describe"), lambda c: _told(c, "centered")),
+        **by(convert=lambda c: _told(c, "centered")),
     },
     "data.uniform_dequantization": {**DATA, **by("stats")},
     "data.random_flip": TRAINING,
     "data.augment": EVERY,  # a network that is told of it has weights for that
     "data.low_res_size": DATA,
     **dict.fromkeys(("model.variance", "model.out_channels", "model.preconditioning"), EVERY),
-    "model.num_classes": by(*PLANNED, "extractor"),  # of some data sets, whether their classes are read
-    "model.num_scales": by(*NUMBERS, describe=_told_levels),
+    "model.num_classes": by(*NUMBERS, "extractor"),  # of some data sets, whether their classes are read
+    "model.num_scales": EVERY,
     "model.used_ema_rate": by(*(mode for mode in NUMBERS if mode != "train")),
-    "training.sde": by(*NUMBERS, describe=lambda c: _told(c, "process", "sigmas", "scale_by_sigma")),
-    "training.continuous": by(
-        *NUMBERS, describe=lambda c: _told_process(c) or (c.training.sde == "vesde" and _told(c, "sigmas"))
-    ),
+    **dict.fromkeys(("training.sde", "training.continuous"), EVERY),
     "training.snapshot_freq": {**TRAINING, **by("eval")},
     "training.snapshot_sampling": by(train=generates, all=lambda c: _trains(c) and generates(c)),
     **dict.fromkeys(
         ("training.precision", "training.loss_scale", "training.loss_scale_growth", "optim.lr"), UPDATES
     ),
-    "training.task": by(*(mode for mode in PLANNED if mode not in ("convert", "ema"))),
+    "training.task": by(*(mode for mode in NUMBERS if mode not in ("convert", "ema"))),
     "sampling.precision": {**SAMPLER, **by("control", "reconstruct", train=_previews)},
     "sampling.chain": {**MODEL, **by(eval=generates)},
     **dict.fromkeys(("sampling.clip_denoised", "sampling.dynamic_threshold"), MODEL),
@@ -263,7 +249,7 @@ def reads(configuration: Configuration, path: str) -> bool:
             "score",
         )
         return section not in others
-    if path in lent(values, mode):
+    if mode in TELLS or path in lent(values, mode):
         return True
     found: list[Readers] = []
     for key, role in ROLES.items():

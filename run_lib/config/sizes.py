@@ -113,7 +113,7 @@ def _check_picture(config: ConfigDict, shape: tuple[int, ...]) -> None:
     if len(shape) != 3:
         if count > MOST_POINTS:
             raise ValueError(
-                f"config.sampling.grid_size={count}: a picture has at most {MOST_POINTS} points."
+                f"config.sampling.grid_size={count}: a picture has at most {MOST_POINTS} points: ask for fewer."
             )
         return
     pixels = pixels_of_picture(count, shape)

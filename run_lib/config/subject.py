@@ -56,10 +56,14 @@ class Averages(Settings):
         rates = (self.ema_rate, *self.ema_rates)
         if len(set(rates)) < len(rates):
             raise ValueError(
-                f"config.model.ema_rates are further averages, each of another rate; got {rates} in all."
+                f"config.model.ema_rates are further averages, each of another rate; got {rates} with model.ema_rate: "
+                f"leave out what is there twice."
             )
         if len(set(self.ema_stds)) < len(self.ema_stds):
-            raise ValueError(f"config.model.ema_stds are relative widths, each another; got {self.ema_stds}.")
+            raise ValueError(
+                f"config.model.ema_stds are relative widths, each another; got {self.ema_stds}: leave out "
+                f"what is there twice."
+            )
         if self.used_ema_rate not in (None, *self.ema_rates):
             raise ValueError(
                 f"config.model.used_ema_rate={self.used_ema_rate} is none of model.ema_rates="
@@ -242,7 +246,10 @@ def _process(configuration: Configuration) -> Process:
     name = configuration.values.training.sde
     process = configuration.choose("sde").build()
     if not isinstance(process, Process):
-        raise ValueError(f"training.sde={name!r} made a {type(process).__name__}, which is no Process.")
+        raise ValueError(
+            f"training.sde={name!r} made a {type(process).__name__}, which is no Process: register a "
+            f"subclass of sde_lib.SDE or of sde_lib.DiscreteDiffusion."
+        )
     if not process.clean < process.t_end < process.start:
         raise ValueError(
             f"config.sampling.t_end must lie between {process.clean:g} (clean data) and {process.start:g} "

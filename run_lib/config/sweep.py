@@ -100,7 +100,8 @@ def parse_sweep(text: str) -> Sweep:
             )
     if (count := math.prod(map(len, axes))) > MOST_CANDIDATES:
         raise ValueError(
-            f"config.tune.sweep has {count} combinations, and at most {MOST_CANDIDATES} are tried at a time."
+            f"config.tune.sweep has {count} combinations, and at most {MOST_CANDIDATES} are tried at a time: sweep "
+            f"coarsely first, or one field at a time."
         )
     return Sweep(fields, tuple(Candidate(changes) for changes in itertools.product(*axes)))
 
@@ -124,7 +125,7 @@ def _axis(part: str) -> list[Change]:
     )
     for value in found:
         if found.count(value) > 1:
-            raise ValueError(f"config.tune.sweep has {field}={value} twice.")
+            raise ValueError(f"config.tune.sweep has {field}={value} twice: leave one out.")
     return [Change(field, value) for value in found]
 
 

@@ -155,17 +155,28 @@ def plan_candidate(
     Raises:
         ValueError: the sampler cannot have these settings, or one of them would change nothing.
     """
+    try:
+        return plan_changed(values, candidate, compiled, like)
+    except ValueError as error:
+        raise ValueError(f"{candidate} of config.tune.sweep: {error}") from error
+
+
+def plan_changed(
+    values: Mapping[str, Any], candidate: Candidate, compiled: Compilation, like: Subject | None
+) -> SamplingPlan:
+    """The same, whoever asks for the changes.
+
+    Raises:
+        ValueError: the sampler cannot have these settings, or one of them would change nothing.
+    """
     config = ConfigDict(dict(values))
     with config.ignore_type():
         for change in candidate.changes:
             config.sampling[change.field] = change.value
-    try:
-        changed = read(config, [f"sampling.{change.field}" for change in candidate.changes], "sample")
-        subject = build_subject(changed, compiled={"sampling": compiled}, like=like)
-        plan = plan_sampling(changed, subject)
-        check_effects(changed)
-    except ValueError as error:
-        raise ValueError(f"{candidate} of config.tune.sweep: {error}") from error
+    changed = read(config, [f"sampling.{change.field}" for change in candidate.changes], "sample")
+    subject = build_subject(changed, compiled={"sampling": compiled}, like=like)
+    plan = plan_sampling(changed, subject)
+    check_effects(changed)
     return plan
 
 

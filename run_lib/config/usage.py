@@ -15,6 +15,7 @@ flags:
   --config.plugins=FILE.py  import a file of your own first: predictors, networks, data sets, ...
   --workdir DIR             where everything lands; runs/<configuration> unless given
   --eval_folder NAME        folder of an evaluation in the work directory; eval unless given
+  --quiet                   print warnings and errors alone; log.txt in the work directory has all that is said
   --traceback               show where an error comes from"""
 
 EXAMPLES = """\

@@ -34,7 +34,10 @@ def read_archive(path: Path, where: str, shape: tuple[int, ...], levels: int) ->
         raise ValueError(f"{where} is no .npz with arr_0: it {reason}.") from error
     images, labels = held["arr_0"], held.get("arr_1")
     if images.ndim == 0 or not images.size:
-        raise ValueError(f"{where}: arr_0 has the shape {images.shape}, which holds no images.")
+        raise ValueError(
+            f"{where}: arr_0 has the shape {images.shape}, which holds no images: save them as "
+            f"(N, H, W, C) or (N, C, H, W)."
+        )
     _check_values(images, levels, where)
     if labels is not None:
         if labels.ndim != 1 or labels.dtype.kind not in "iuf":
@@ -42,7 +45,7 @@ def read_archive(path: Path, where: str, shape: tuple[int, ...], levels: int) ->
                 f"{where}: arr_1 is {labels.dtype} of shape {labels.shape}; labels are integers (N,)."
             )
         if len(labels) != len(images):
-            raise ValueError(f"{where} has {len(images)} images and {len(labels)} labels.")
+            raise ValueError(f"{where} has {len(images)} images and {len(labels)} labels: save one each.")
         labels = labels.astype(np.int64)
     if has_channels_last(images.shape[1:], shape):
         images = images.transpose(0, 3, 1, 2)
@@ -53,10 +56,15 @@ def read_archive(path: Path, where: str, shape: tuple[int, ...], levels: int) ->
 def _check_values(images: np.ndarray, levels: int, where: str) -> None:
     if images.dtype.kind not in ("iu" if levels else "f"):
         wanted = f"levels 0 to {levels - 1} as integers" if levels else "floats in the data's range"
-        raise ValueError(f"{where}: arr_0 is {images.dtype}, and the data are {wanted}.")
+        raise ValueError(
+            f"{where}: arr_0 is {images.dtype}, and the data are {wanted}: save these, or set data.levels."
+        )
     if not levels:
         return
     least, most = int(images.min()), int(images.max())
     if not 0 <= least <= most < levels:
         span = f"from {least} to {most}" if least < 0 else f"up to {most}"
-        raise ValueError(f"{where} has values {span}, and data.levels={levels} allow 0 to {levels - 1}.")
+        raise ValueError(
+            f"{where} has values {span}, and data.levels={levels} allow 0 to {levels - 1}: "
+            f"save others, or set data.levels."
+        )

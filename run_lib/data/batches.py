@@ -13,7 +13,6 @@ from typing import TypeAlias
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from run_lib.data.ahead import Ahead, Found, Reads
 from run_lib.data.order import shuffled_rows
@@ -166,7 +165,7 @@ class Batches:
         for index, reason in found.corrupt.items():
             if index not in self._corrupt:
                 self._corrupt[index] = reason
-                tqdm.write(f"warning: left out: {reason}", file=sys.stderr)
+                print(f"warning: left out: {reason}", file=sys.stderr)
         if len(self._corrupt) > self._reading.max_corrupt:
             reason = list(self._corrupt.values())[-1]
             raise ValueError(

@@ -34,7 +34,8 @@ def part_of(everything: Split, split: str, fraction: float, names: Sequence[str]
     chosen = np.flatnonzero(held if split == "test" else ~held)
     if not len(chosen):
         raise MissingSplitError(
-            f"the data have no {split} split: data.test_fraction={fraction} of {count} samples leaves it none."
+            f"the data have no {split} split: data.test_fraction={fraction} of {count} samples leaves it none: "
+            f"set another fraction between 0 and 1, or add samples."
         )
     return everything.picked(chosen)
 

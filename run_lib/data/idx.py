@@ -62,17 +62,21 @@ def read_idx(path: Path) -> np.ndarray:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as stream:
             head = stream.read(4)
             if len(head) < 4 or head[:2] != b"\0\0" or head[2] not in TYPES:
-                raise ValueError(f"{path} is no idx file.")
+                raise ValueError(
+                    f"{path} is no idx file, which begins with two zeros and a type: fetch it again."
+                )
             lengths = stream.read(4 * head[3])
             if len(lengths) != 4 * head[3]:
-                raise ValueError(f"{path} is damaged: it ends within its header.")
+                raise ValueError(f"{path} is damaged: it ends within its header. Fetch it again.")
             shape, kind = struct.unpack(f">{head[3]}I", lengths), np.dtype(TYPES[head[2]])
             declared = math.prod(shape) * kind.itemsize
             if declared > MOST_GROWTH * path.stat().st_size:
-                raise ValueError(f"{path} is damaged: it declares {declared} bytes, shape {shape}.")
+                raise ValueError(
+                    f"{path} is damaged: it declares {declared} bytes, shape {shape}. Fetch it again."
+                )
             content = stream.read(declared + 1)
     except (gzip.BadGzipFile, zlib.error, EOFError) as error:
-        raise ValueError(f"{path} is damaged ({error}).") from error
+        raise ValueError(f"{path} is damaged ({error}): fetch it again.") from error
     if len(content) != declared:
         raise ValueError(
             f"{path} is damaged: it declares {declared} bytes, shape {shape}, and holds "

@@ -196,10 +196,12 @@ def celeba(root: Path, split: str, shape: tuple[int, ...], levels: int, convert:
         raise ValueError(
             f"{partition} must hold lines of a file's name and 0 (train), 1 (validation) or 2 (test)."
         )
-    wanted = {"train": "0", "test": "2"}[split]
-    names = [f"{inside}{name}" for name, part in lines if part == wanted]
+    wanted = {"train": "0", "test": "2"}
+    names = [f"{inside}{name}" for name, part in lines if part == wanted[split]]
     if not names:
-        raise ValueError(f"{partition} names no files of the {split} split.")
+        raise ValueError(
+            f"{partition} names no files of the {split} split ({wanted[split]} behind the name): fetch it again."
+        )
     return Split(ImageFiles(tuple(names), place, reader), no_labels(len(names)))
 
 

@@ -18,6 +18,7 @@ from run_lib.data.forms import RefusedError, UnreadableError
 from run_lib.data.images import CONVERSION, ImageReader
 from run_lib.data.packed import read_array
 from run_lib.data.places import Place
+from run_lib.output.progress import Progress
 
 Indices: TypeAlias = Sequence[int] | np.ndarray | Tensor
 SHOWN = 20
@@ -72,8 +73,10 @@ class Rows(abc.ABC):
 
     def chunks(self) -> Iterator[tuple[range, Tensor]]:
         """All of them in their order, some at a time, and which they are."""
-        for some in self.pieces():
-            yield some, self.read(some)
+        with Progress("reading", len(self), "sample", shown=self.whole is None) as bar:
+            for some in self.pieces():
+                yield some, self.read(some)
+                bar.add(len(some))
 
 
 @dataclass(frozen=True)

@@ -80,7 +80,11 @@ class Split:
     def images(self) -> Tensor:
         """All samples, in memory: for what looks at a split as a whole."""
         whole = self.rows.whole
-        return self.rows.read(range(len(self))) if whole is None else whole
+        if whole is None:
+            whole = torch.empty((len(self), *self.rows.shape), dtype=self.rows.dtype)
+            for some, images in self.rows.chunks():
+                whole[some.start : some.stop] = images
+        return whole
 
     def picked(self, indices: np.ndarray) -> Split:
         """Some of them, their classes numbered as before."""

@@ -85,7 +85,9 @@ def _split_of(items: Any, *, labelled: bool) -> Split:
             f"a data set returns Arrays, a Split or a torch Dataset that has a length; got {_name(items)}."
         )
     if not len(items):
-        raise ValueError(f"{_name(items)} is empty.")
+        raise ValueError(
+            f"{_name(items)} is empty: it must hold a sample at least; look at data.root and the split."
+        )
     rows = Items(items, _sample(items[0]))
     held = next((getattr(items, name) for name in LABELS if hasattr(items, name)), None)
     names = tuple(map(str, getattr(items, "classes", ())))
@@ -93,7 +95,8 @@ def _split_of(items: Any, *, labelled: bool) -> Split:
         labels = torch.as_tensor(np.asarray(held), dtype=torch.int64)
         if labels.shape != (len(items),):
             raise ValueError(
-                f"{_name(items)} has {len(items)} items and classes of shape {tuple(labels.shape)}."
+                f"{_name(items)} has {len(items)} items and classes of shape {tuple(labels.shape)}: give "
+                f"one integer an item."
             )
         return Split(rows, labels, names)
     if not (labelled and _is_pair(items[0])):

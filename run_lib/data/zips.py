@@ -78,7 +78,10 @@ def _labels(path: Path, place: Archive, names: Sequence[str]) -> torch.Tensor:
     except (TypeError, ValueError) as error:
         raise ValueError(f"{form}.") from error
     if missing := [name for name in names if name not in found]:
-        raise ValueError(f"{path}:{LABELS} has no label of {missing[0]}, one of {len(missing)}.")
+        raise ValueError(
+            f"{path}:{LABELS} has no label of {missing[0]}, one of {len(missing)}: add "
+            f'them, or set "labels" to null.'
+        )
     wrong = [name for name in names if not isinstance(found[name], int) or found[name] < 0]
     if wrong:
         raise ValueError(

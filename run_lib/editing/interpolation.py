@@ -51,7 +51,10 @@ def interpolations(
     pairs = [(places[a], places[b]) for a, b in rows if a in places and b in places]
     skipped = [*loaded.skipped, *_without_second(inputs, rows, places)]
     if not rows:
-        raise ValueError(f"task 'interpolate' goes from one image to the next: {SECTION}.input has no two.")
+        raise ValueError(
+            f"task 'interpolate' goes from one image to the next: {SECTION}.input has "
+            f"{len(inputs)}: give a folder, an .npz or a split of two images or more."
+        )
     if not pairs:
         return skipped
     weights = run.weights(sampling.subject)

@@ -30,6 +30,7 @@ from run_lib.editing.lost_results import LostResult, report_results, skipped_in,
 from run_lib.editing.output_folder import check_apart, open_output_folder
 from run_lib.files import read_json, write_json
 from run_lib.fingerprint import basis_of
+from run_lib.output.progress import Progress
 from run_lib.pictures import eight_bits, save_png
 from run_lib.processes import Processes
 from run_lib.run import Run
@@ -67,7 +68,8 @@ def _reconstruct(plan: ReconstructionPlan, run: Run, processes: Processes) -> No
     with weights.averaged(), torch.no_grad(), sampling.arithmetic.used():
         of = basis_of(sampling.subject, task=sampling.task, guide=sampling.guidance.guide)
         files = output_names(inputs.names)
-        found = [inputs.fingerprint(row) for row in range(len(inputs))]
+        with Progress("reading", len(inputs), "image") as bar:
+            found = [inputs.fingerprint(row) for row in bar.over(range(len(inputs)))]
         with processes.main_first():
             open_output_folder(folder, f"{SECTION}.output", {**plan.depends_on, **of.parts})
             table = ImageTable(folder / "table.csv", "error", float)
@@ -85,6 +87,8 @@ def _reconstruct(plan: ReconstructionPlan, run: Run, processes: Processes) -> No
         todo = [batch for batch in every if not all(done[row] for row in batch)]
         if nfe is None and not todo:  # stopped just before the report, which the last batch completes
             todo = every[-1:]
+        if not todo:
+            print(f"reconstructing: nothing is left to do: {table.path} has all {len(inputs)} images")
         depends_on = {**plan.depends_on, "images": [*zip(inputs.names, found)], "size": settings.batch_size}
         parts = Parts.unfinished(
             folder, of.key(depends_on, sampling.arithmetic.on(sampling.device)), processes

@@ -18,6 +18,7 @@ from run_lib.evaluation.report import Number
 from run_lib.evaluation.subset import precise_enough
 from run_lib.evaluation.task import CheckpointTask
 from run_lib.seeds import Use, stream_seed
+from run_lib.sharing.parts import Finds
 from sde_lib.integrate import Outcome
 from sde_lib.noise import Noise
 from sde_lib.respacing import kept_levels
@@ -73,7 +74,14 @@ def evaluate_vlb(task: CheckpointTask, bpd: BitsPerDim, bound: LevelBound) -> No
 
     size = draws.batch_size(settings.batch_size)
     name = f"vlb_{'density_' if density else ''}{split}"
-    found = task.batches(name, len(draws), size, compute, enough if bpd.quick else None)
+    found = task.batches(
+        name,
+        len(draws),
+        size,
+        compute,
+        enough if bpd.quick else None,
+        Finds("nats", lambda part: part["total"]),
+    )
     seconds = float(found.pop("seconds"))
     tables = {key: draws.by_image(values) for key, values in found.items()}
     used, good = draws.order[: tables["total"].shape[1]], np.isfinite(tables["total"]).all(0)

@@ -92,7 +92,8 @@ class BitsPerDim(Evaluation):
         if self.dequantisation is not None:
             if not plan.data.levels:
                 raise ValueError(
-                    "eval.bpd_dequantisation='variational' is of levels, and these data are continuous."
+                    "eval.bpd_dequantisation='variational' is of levels, and these data are continuous: "
+                    "leave it 'uniform'."
                 )
             if not serves(process, likelihood.DenoisingBound):
                 raise ValueError(
@@ -102,7 +103,8 @@ class BitsPerDim(Evaluation):
         count = len(plan.data.load(plan.settings.split))
         if self.num_images > count:
             raise ValueError(
-                f"eval.bpd_num_images={self.num_images} but the {plan.settings.split} split has {count}."
+                f"eval.bpd_num_images={self.num_images} but the {plan.settings.split} split has {count}: "
+                f"ask for so many at most, or for 0, which is all of them."
             )
 
     def splits(self, plan: EvaluationPlan) -> Collection[str]:
@@ -253,7 +255,8 @@ class PlaneDensity(Evaluation):
         process = plan.samples.model.process
         if not serves(process, likelihood.flow.TimeFlow):
             raise ValueError(
-                f"eval.enable_density solves an ODE and needs an SDE; {type(process).__name__} is none."
+                f"eval.enable_density solves an ODE and needs an SDE; {type(process).__name__} is none: set it to "
+                f"False, or train with training.continuous=True."
             )
 
     def splits(self, plan: EvaluationPlan) -> Collection[str]:

@@ -89,9 +89,14 @@ def evaluate(plan: EvaluationPlan, run: Run) -> None:
                 stale = report.begin(weights.step, config_hash, of)
                 if stale and processes.is_main:
                     print(f"note: {stale}", file=sys.stderr)
+                held = len(report.of(weights.step, config_hash, of.hash))
                 parts = folder / "parts" / f"{weights.step}-{of.hash}"
                 for one in possible(plan):
                     one.evaluate(CheckpointTask(loaded, weights, report, parts, processes, of.hash))
+            if held and held == len(report.of(weights.step, config_hash, of.hash)):
+                print(
+                    f"evaluation: nothing is left to do: {report.path} has every number of step {weights.step}"
+                )
             _summary(report, weights.step, config_hash, of.hash, arithmetic.on(plan.device))
             lost += report.lost(weights.step, config_hash, of.hash)
         if processes.is_main:

@@ -7,6 +7,7 @@ import torch
 
 from run_lib.evaluation.task import CheckpointTask
 from run_lib.seeds import Use, stream_seed
+from run_lib.sharing.parts import Finds
 from run_lib.statistics import mean
 from sde_lib.finite import finite_rows
 from sde_lib.noise import Noise
@@ -33,7 +34,9 @@ def evaluate_loss(task: CheckpointTask) -> None:
             "data": finite_rows(x0).cpu().numpy(),
         }
 
-    found = task.batches("loss", len(data), plan.settings.batch_size, compute)
+    found = task.batches(
+        "loss", len(data), plan.settings.batch_size, compute, finds=Finds("loss", lambda part: part["loss"])
+    )
     good = task.lose_rows(name, found["data"], found["loss"])
     if not good.any():
         return

@@ -18,6 +18,7 @@ from run_lib.evaluation.report import Number
 from run_lib.evaluation.subset import Draws, precise_enough
 from run_lib.evaluation.task import CheckpointTask
 from run_lib.seeds import Use, stream_seed
+from run_lib.sharing.parts import Finds
 from sde_lib.integrate import Outcome
 from sde_lib.noise import Noise
 
@@ -88,7 +89,14 @@ def evaluate_ode(task: CheckpointTask, bpd: BitsPerDim, flow: FlowLikelihood) ->
         return precise_enough(unit * combined(draws.by_image(found["logp"])), bpd.target)
 
     size = draws.batch_size(settings.batch_size)
-    found = task.batches(f"bpd_{split}", len(draws), size, compute, enough if bpd.quick else None)
+    found = task.batches(
+        f"bpd_{split}",
+        len(draws),
+        size,
+        compute,
+        enough if bpd.quick else None,
+        Finds("nats", lambda part: -part["logp"]),
+    )
     seconds = float(found.pop("seconds"))
     tables = {name: draws.by_image(values) for name, values in found.items()}
     logp = tables["logp"]

@@ -14,7 +14,7 @@ from run_lib.data.packed import read_arrays
 from run_lib.data.rows import Indices, Rows
 from run_lib.evaluation.task import CheckpointTask
 from run_lib.fingerprint import basis_of_samples
-from run_lib.sample import batches, draw
+from run_lib.sample import batches, draw, followed
 from run_lib.sample_folder import WRITTEN, deciding
 from run_lib.sharing.parts import Part, Parts
 
@@ -129,7 +129,7 @@ class PlannedSet:
         none = {"levels": np.zeros((0, *plan.data.shape)), "nfe": np.zeros(0), "labels": np.zeros(0)}
 
         def drawn(some: range) -> Part:
-            batch = draw(plan, some)
+            batch = draw(followed(plan), some)
             labels = np.zeros(0) if batch.labels is None else batch.labels.cpu().numpy()
             return {"levels": batch.levels.numpy(), "nfe": np.full(len(some), batch.nfe), "labels": labels}
 

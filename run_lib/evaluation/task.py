@@ -14,7 +14,7 @@ from run_lib.evaluation.report import Number, Report
 from run_lib.files import atomic
 from run_lib.processes import Processes
 from run_lib.sample import NOT_FINITE, LostSamplesError, batches
-from run_lib.sharing.parts import Part, Parts, joined
+from run_lib.sharing.parts import Finds, Part, Parts, joined
 from run_lib.training.state import Weights
 
 if TYPE_CHECKING:
@@ -143,6 +143,7 @@ class CheckpointTask:
         size: int,
         compute: Callable[[range], dict[str, np.ndarray]],
         enough: Callable[[dict[str, np.ndarray]], bool] | None = None,
+        finds: Finds | None = None,
     ) -> dict[str, np.ndarray]:
         """All batches of a task, joined; ``seconds`` is their sum. Processes share them.
 
@@ -151,7 +152,9 @@ class CheckpointTask:
         """
         shared, found = Parts(self.parts, self.processes), list[Part]()
         # Without an end to look for nobody waits before all is done.
-        for part in shared.each(name, list(batches(total, size)), compute, by_turns=enough is not None):
+        for part in shared.each(
+            name, list(batches(total, size)), compute, by_turns=enough is not None, finds=finds
+        ):
             found.append(part)
             if enough is not None and enough(joined(found)):
                 break

@@ -124,6 +124,7 @@ class Compare(Mode):
 
     needs_configuration: ClassVar[bool] = False
     takes_arguments: ClassVar[bool] = True
+    logs: ClassVar[bool] = False  # its work directory is wherever one is
     workdir: ClassVar[Path | None] = Path()
 
     def plan(self, configuration: Configuration) -> plans.ComparisonPlan:

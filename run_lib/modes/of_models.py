@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from run_lib.config.configuration import Configuration
 from run_lib.config.mode import Mode, register_mode
 from run_lib.processes import Processes
 from sde_lib.finite import NotFiniteError
+from sde_lib.settings import Range
 
 if TYPE_CHECKING:
     from run_lib.config import plans
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from run_lib.config.editing import ControlPlan, ReconstructionPlan
     from run_lib.config.evaluation import EvaluationPlan
     from run_lib.config.sampling import SamplingPlan
+    from run_lib.config.showing import ShowPlan
     from run_lib.config.training import TrainingPlan
     from run_lib.config.tuning import TuningPlan
     from run_lib.run import Run
@@ -194,6 +196,31 @@ class Tune(Mode):
             tune(plan, run)
 
 
+@register_mode(name="show")
+@dataclass(frozen=True)
+class Show(Mode):
+    """Serves a page to browsers of this machine: samples as they are made, with seed, steps and snr changed by hand.
+
+    Args:
+        port: of the address; 0: any that is free.
+    """
+
+    uses_workdir: ClassVar[bool] = False
+    kept: ClassVar[str] = "nothing was written"
+
+    port: Annotated[int, Range(least=0, most=65535)] = 0
+
+    def plan(self, configuration: Configuration) -> ShowPlan:
+        from run_lib.config import plans
+
+        return plans.showing(configuration)
+
+    def work(self, plan: ShowPlan, run: Run) -> None:
+        from run_lib.showing.show import show
+
+        show(plan, run, self.port)
+
+
 @register_mode(name="control")
 @dataclass(frozen=True)
 class Control(Mode):
@@ -247,9 +274,11 @@ class Reconstruct(Mode):
 @register_mode(name="describe")
 @dataclass(frozen=True)
 class Describe(Mode):
-    """Prints layers, parameters, GFLOP and memory of the network; needs neither weights nor data."""
+    """Prints the experiment: data, network, sampler, memory, time, what is written; ``describe layers``: the layers."""
 
+    takes_arguments: ClassVar[bool] = True
     uses_workdir: ClassVar[bool] = False
+    tells: ClassVar[bool] = True
 
     def plan(self, configuration: Configuration) -> plans.DescriptionPlan:
         from run_lib.config import plans

@@ -31,6 +31,24 @@ class List(Mode):
         print(plan)
 
 
+@register_mode(name="completion")
+@dataclass(frozen=True)
+class Completion(Mode):
+    """Prints a script by which a shell completes command lines: ``--mode completion bash``, or ``zsh``."""
+
+    needs_configuration: ClassVar[bool] = False
+    takes_arguments: ClassVar[bool] = True
+    uses_workdir: ClassVar[bool] = False
+
+    def plan(self, configuration: Configuration) -> str:
+        from run_lib.config.completing import script
+
+        return script(configuration.arguments)
+
+    def work(self, plan: str, run: Run) -> None:
+        print(plan)
+
+
 @register_mode(name="doctor")
 @dataclass(frozen=True)
 class Doctor(Mode):

@@ -39,12 +39,21 @@ def write_page(workdir: Path) -> Path:
     """
     path = workdir / REPORT
     check_page(path)
+    put(path, page_text(workdir))
+    return path
+
+
+def page_text(workdir: Path) -> str:
+    """The page of a run from what lies in its work directory.
+
+    Raises:
+        ValueError: the folder cannot be read.
+    """
     found = Found.of(workdir)
     told = dict(summary(found))
     title = " \u00b7 ".join(str(told[key]) for key in ("data", "network", "process") if key in told)
     name = workdir.resolve().name
-    put(path, page(title or name, f"Run {name}", sections(found), command()))
-    return path
+    return page(title or name, f"Run {name}", sections(found), command())
 
 
 def command() -> Markup:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -16,6 +15,7 @@ from run_lib.data.split import Split
 from run_lib.extractors.classifier import FILE, Training, write
 from run_lib.extractors.convolutional import Classifier
 from run_lib.fingerprint import of_split
+from run_lib.output.progress import Progress
 from run_lib.run import Run
 from run_lib.seeds import Use, stream_seed
 from run_lib.statistics import proportion
@@ -116,23 +116,25 @@ def fit(plan: ExtractorPlan, train: Labelled, classes: int) -> Classifier:
         order(rng, len(train), min(settings.batch_size, len(train))),
         max(1, settings.n_iters // SAID),
     )
-    began, losses = time.monotonic(), []
-    for step in range(1, settings.n_iters + 1):
-        images, labels = train.read(next(rows), device)
-        loss = nn.functional.cross_entropy(network(shifted(images, rng)), labels)
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-        schedule.step()
-        losses.append(loss.detach())
-        if step % said == 0 or step == settings.n_iters:
-            mean = float(torch.stack(losses).mean())
-            if not math.isfinite(mean):
-                raise NotFiniteError(
-                    f"the classifier's loss is not finite after {step} steps: lower config.extractor.lr."
-                )
-            print(f"step {step:>6}  loss {mean:.4f}  {time.monotonic() - began:.0f} s", flush=True)
-            losses = []
+    losses: list[Tensor] = []
+    with Progress("training the classifier", settings.n_iters, "step") as bar:
+        for step in range(1, settings.n_iters + 1):
+            images, labels = train.read(next(rows), device)
+            loss = nn.functional.cross_entropy(network(shifted(images, rng)), labels)
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            schedule.step()
+            losses.append(loss.detach())
+            if step % said == 0 or step == settings.n_iters:
+                mean = float(torch.stack(losses).mean())
+                if not math.isfinite(mean):
+                    raise NotFiniteError(
+                        f"the classifier's loss is not finite after {step} steps: lower config.extractor.lr."
+                    )
+                bar.say(loss=f"{mean:.4f}")
+                losses = []
+            bar.add()
     return network.eval()
 
 

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from run_lib.config.preparing import PreparationPlan
 from run_lib.data.ahead import Reads
@@ -18,6 +17,7 @@ from run_lib.data.packed_split import facts_file, labels_file
 from run_lib.data.split import MissingSplitError, Split
 from run_lib.faults import naming
 from run_lib.files import atomic, read_json, write_json
+from run_lib.output.progress import Progress
 from run_lib.processes import Processes
 from run_lib.run import Run
 
@@ -89,7 +89,10 @@ class _Packing:
             torch.float64: "<f8",
         }
         if self.split.rows.dtype not in kinds:
-            raise ValueError(f"data of type {self.split.rows.dtype} cannot be packed: levels or floats can.")
+            raise ValueError(
+                f"data of type {self.split.rows.dtype} cannot be packed; allowed: integer levels of 8, 16, 32 or "
+                f"64 bits, floats of 32 or 64. Convert it in the data set."
+            )
         return np.dtype(kinds[self.split.rows.dtype])
 
     @property
@@ -131,7 +134,7 @@ class _Packing:
         if self.path.exists() and facts_file(self.path).is_file():
             held = read_json(facts_file(self.path))
             if isinstance(held, dict) and held.get("packed") == wanted:
-                print(f"{self.path} is there already")
+                print(f"packing: nothing is left to do: {self.path} is there already")
                 self._tidy(blocks)  # after a run that was killed just before
                 return
             raise ValueError(
@@ -156,8 +159,9 @@ class _Packing:
         reads, offset = Reads(self.split.rows, self.most), len(self.header(len(self.split)))
         states = self.done.read_bytes()
         own = [k for k in self.processes.own_batches(blocks) if not states[k]]
-        with self.unfinished.open("r+b") as file, self.done.open("r+b", buffering=0) as done:
-            for k in tqdm(own, desc=f"packing {self.path.name}", disable=not self.processes.is_main):
+        bar = Progress(f"packing {self.path.name}", len(own), "block")
+        with self.unfinished.open("r+b") as file, self.done.open("r+b", buffering=0) as done, bar:
+            for k in own:
                 first = k * self.rows_of_block
                 found = reads[np.arange(first, min(first + self.rows_of_block, len(self.split)))]
                 if len(found.corrupt) > self.most or found.error is not None:
@@ -171,6 +175,7 @@ class _Packing:
                 os.fdatasync(file.fileno())
                 done.seek(k)
                 done.write(b"\2" if found.corrupt else b"\1")
+                bar.add()
 
     def _tidy(self, blocks: int) -> None:
         for path in (self.done, self.plan, *(self._bad(k) for k in range(blocks))):

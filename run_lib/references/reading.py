@@ -109,14 +109,16 @@ def _of_ours(path: Path) -> Statistics:
     except ValueError as error:
         raise ValueError(f"{path} {error}.") from error
     if held["count"].shape != () or held["count"].dtype.kind not in "iu" or held["count"] < 0:
-        raise ValueError(f"{path} has a count that is no number of images.")
+        raise ValueError(f"{path} has a count that is no number of images: make it anew with --mode stats.")
     moments: dict[Output, Moments] = {}
     for output in OUTPUTS:
         mean, covariance = held.get(f"{output}_mean"), held.get(f"{output}_covariance")
         if mean is not None and covariance is not None:
             moments[output] = checked_moments(f"{path}: {output}", mean, covariance, int(held["count"]))
     if not moments:
-        raise ValueError(f"{path} has a protocol and no means and covariances.")
+        raise ValueError(
+            f"{path} has a protocol and no means and covariances: make it anew with --mode stats."
+        )
     return Statistics(path, "ours", extractor, moments, {}, protocol, held.get("label_counts"))
 
 
@@ -129,7 +131,10 @@ def _of_score_sde(path: Path) -> Statistics:
         if name in held
     }
     if len({len(one) for one in rows.values()}) > 1:
-        raise ValueError(f"{path}: pool_3 and logits are of different numbers of images.")
+        raise ValueError(
+            f"{path}: pool_3 has {len(rows['features'])} images and logits {len(rows['logits'])}: both are of the "
+            f"same images; fetch the file again."
+        )
     moments = {output: Moments.of(one) for output, one in rows.items()}
     return Statistics(path, "score_sde's, of TF-GAN's Inception", "inception", moments, rows)
 
@@ -154,7 +159,9 @@ def _of_pickle(path: Path) -> tuple[Statistics, ...]:
         raise ValueError(f"{path} holds a {type(held).__name__}; files that are read are {_KNOWN}.")
     count = held.get("num_images", 0)
     if type(count) is not int or count < 0:
-        raise ValueError(f"{path} has num_images={count!r}, which is no number of images.")
+        raise ValueError(
+            f"{path} has num_images={count!r}, which is no number of images: fetch the file again."
+        )
     if "mu" in held:
         return (_pickled(path, "EDM's, pickled", "inception", held, count),)
     found = tuple(
@@ -172,7 +179,7 @@ def _of_pickle(path: Path) -> tuple[Statistics, ...]:
 def _pickled(path: Path, form: str, extractor: str, held: Any, count: int) -> Statistics:
     mean, covariance = (held.get(name) if isinstance(held, dict) else None for name in ("mu", "sigma"))
     if not (isinstance(mean, np.ndarray) and isinstance(covariance, np.ndarray)):
-        raise ValueError(f"{path}: {form} has no arrays mu and sigma.")
+        raise ValueError(f"{path}: {form} has no arrays mu, (D,), and sigma, (D, D): fetch the file again.")
     found = checked_moments(f"{path}: {form}", mean, covariance, count)
     return Statistics(path, form, extractor, {"features": found})
 

@@ -27,6 +27,7 @@ from run_lib.data.split import Split
 from run_lib.data.streamed import open_array
 from run_lib.data.zips import read_zip
 from run_lib.faults import naming
+from run_lib.output.progress import Progress
 from sde_lib.words import listed
 
 IMAGES, LABELS = ("arr_0", "samples", "images"), ("arr_1", "labels", "label")
@@ -54,7 +55,9 @@ def open_set(path: Path, levels: int = 256) -> Split:
     with naming(path):
         found, copies = _opened(path, levels)
     if len(found) < 2:
-        raise ValueError(f"{path} has one image; a set that is measured has many.")
+        raise ValueError(
+            f"{path} has one image; a set that is measured has two or more: name a folder or file of all of them."
+        )
     twice = (
         f"; {copies} of them {'are exact copies' if copies > 1 else 'is an exact copy'} of others"
         if copies
@@ -117,7 +120,10 @@ def _check_values(rows: Rows, path: Path, levels: int) -> int:
         ValueError: values that are no levels.
     """
     if not len(rows) or 0 in rows.shape:
-        raise ValueError(f"{path} has the shape {(len(rows), *rows.shape)}, which holds no images.")
+        raise ValueError(
+            f"{path} has the shape {(len(rows), *rows.shape)}, which holds no images: save them as "
+            f"(N, H, W, C) or (N, C, H, W)."
+        )
     seen = _Seen()
     for some, images in rows.chunks():
         _check_levels(images, some, path, levels)
@@ -213,11 +219,15 @@ def _files(found: Split, path: Path, levels: int) -> tuple[Split, int]:
 
 
 def _contents(rows: ImageFiles) -> Iterator[tuple[str, InArchive]]:
-    for name in rows.names:
-        try:
-            with rows.place.file(name).open("rb") as stream:
-                yield name, InArchive(stream.read())
-        except UnreadableError as error:
-            raise ValueError(
-                f"{rows.place.where(name)} cannot be read: {error}. Take such files out."
-            ) from error
+    with Progress("reading", len(rows.names), "image") as bar:
+        for name in rows.names:
+            yield name, _content(rows, name)
+            bar.add()
+
+
+def _content(rows: ImageFiles, name: str) -> InArchive:
+    try:
+        with rows.place.file(name).open("rb") as stream:
+            return InArchive(stream.read())
+    except UnreadableError as error:
+        raise ValueError(f"{rows.place.where(name)} cannot be read: {error}. Take such files out.") from error

@@ -77,6 +77,9 @@ class Statistics:
             )
 
 
+_ANEW = "fetch the file again, or make it anew with --mode stats --config.stats.extractors=NAME."
+
+
 def checked_moments(where: str, mean: np.ndarray, covariance: np.ndarray, count: int = 0) -> Moments:
     """A mean and a covariance from a file, in float64.
 
@@ -101,12 +104,12 @@ def checked_moments(where: str, mean: np.ndarray, covariance: np.ndarray, count:
         )
     mean, covariance = mean.astype(np.float64), covariance.astype(np.float64)
     if not (np.isfinite(mean).all() and np.isfinite(covariance).all()):
-        raise ValueError(f"{where}: the mean or the covariance has values that are not finite.")
+        raise ValueError(f"{where}: the mean or the covariance has values that are not finite; {_ANEW}")
     largest = float(np.abs(covariance).max())
     if float(np.abs(covariance - covariance.T).max()) > ASYMMETRY * largest:
-        raise ValueError(f"{where}: the covariance is not symmetric.")
+        raise ValueError(f"{where}: the covariance is not symmetric; {_ANEW}")
     if float(covariance.diagonal().min()) < -ASYMMETRY * largest:
-        raise ValueError(f"{where}: the covariance has a negative variance.")
+        raise ValueError(f"{where}: the covariance has a negative variance; {_ANEW}")
     return Moments(mean, covariance, count)
 
 
@@ -121,7 +124,7 @@ def checked_rows(where: str, rows: np.ndarray) -> np.ndarray:
             f"{where} is {rows.dtype} of shape {rows.shape}; expected floats (N, D) of two images or more."
         )
     if not np.isfinite(rows).all():
-        raise ValueError(f"{where} has values that are not finite.")
+        raise ValueError(f"{where} has values that are not finite; {_ANEW}")
     return rows
 
 

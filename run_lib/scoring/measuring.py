@@ -111,11 +111,17 @@ class Scoring:
                     )
                 least = one.metric.least(extractor.dimensions[output])
                 if count < least:
-                    raise ValueError(f"{one.asked} needs at least {least} images, and there are {count}.")
+                    raise ValueError(
+                        f"{one.asked} needs at least {least} images, and there are {count}: "
+                        f"draw more, or leave this metric out."
+                    )
             if not one.metric.needs_reference:
                 continue
             if reference is None:
-                raise ValueError(f"{one.asked} compares with a reference, and none is given.")
+                raise ValueError(
+                    f"{one.asked} compares with a reference, and none is given: set "
+                    f"--config.score.reference to a folder, an .npz or statistics, or leave this metric out."
+                )
             reference.check(str(one.asked), name, extractor, one.metric.outputs, rows=one.metric.needs_rows)
 
     def score(

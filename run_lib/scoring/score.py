@@ -49,6 +49,8 @@ def score(plan: ScorePlan, run: Run) -> None:
             report.add(*(_number(plan, one, key) for one in found))
             if processes.is_main:
                 show_nearest(scoring, images, reference, store, LEVELS, folder / "nearest.png")
+        else:
+            print(f"scoring: nothing is left to do: {report.path} has every number")
         for number in report.of(0, plan.config_hash, key):
             print(f"{number.name:<28} {number}{'   ' + number.note if number.note else ''}")
         protocol = next(iter(report.of(0, plan.config_hash, key))).protocol

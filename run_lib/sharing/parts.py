@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
-from tqdm import tqdm
 
 from run_lib.data.packed import PackedError, read_arrays
 from run_lib.faults import naming
 from run_lib.files import atomic
+from run_lib.output.progress import Progress
 from run_lib.processes import Processes
 from run_lib.stopping import finishing, promising
 
@@ -24,6 +24,19 @@ FOLDER = ".unfinished"
 """Of the files of results that are written when all batches are done."""
 Part: TypeAlias = dict[str, np.ndarray]
 """What a batch gave: plain arrays by name, and in ``seconds`` the time that it took."""
+
+
+@dataclass(frozen=True)
+class Finds:
+    """A number that batches find, of which the progress shows the mean so far.
+
+    Attributes:
+        name: of it, such as ``"loss"``.
+        of: its values in a batch, one for each sample.
+    """
+
+    name: str
+    of: Callable[[Part], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -86,6 +99,7 @@ class Parts:
         last: Callable[[Part], bool] | None = None,
         names: Sequence[str] | None = None,
         sized: bool = True,
+        finds: Finds | None = None,
     ) -> Iterator[Part]:
         """What each batch gave, in their order, whoever has computed it.
 
@@ -98,6 +112,7 @@ class Parts:
             last: whether a batch is one after which there are no others.
             names: the arrays that are read of batches of other processes; None: all.
             sized: whether users choose the size of a batch, and so are told where there are too few.
+            finds: what the progress tells beside rate and time.
         """
         count = self.processes.world_size
         if sized and 0 < len(todo) < count:
@@ -107,13 +122,17 @@ class Parts:
         def done(index: int, wanted: Sequence[str] | None = None) -> Part:
             return self.batch(name, todo[index].start, lambda: compute(todo[index]), wanted)
 
-        with tqdm(total=len(todo), desc=name, unit="batch", disable=not self.processes.is_main) as bar:
+        values: list[np.ndarray] = []
+        with Progress(name, len(todo), "batch") as bar:
             for first in range(0, len(todo), stride):
                 turn = range(first, min(first + stride, len(todo)))
                 held: dict[int, Part] = {}
                 for i in (turn[k] for k in self.processes.own_batches(len(turn))):
                     part = done(i)
-                    bar.update(min(count, len(todo) - bar.n))
+                    bar.add(min(count, len(todo) - bar.done))
+                    if finds is not None:
+                        values.append(finds.of(part))
+                        bar.say(**{finds.name: f"{np.nanmean(np.concatenate(values)):.4g}"})
                     if count == 1:
                         held[i] = part
                     if last is not None and last(part):

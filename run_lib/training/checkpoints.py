@@ -24,7 +24,9 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         ValueError: the file is missing or of another format, or lacks an entry.
     """
     if not path.is_file():
-        raise ValueError(f"there is no checkpoint {path}.")
+        raise ValueError(
+            f"there is no checkpoint {path}: --mode train makes them, and the folder has those there are."
+        )
     try:
         payload = read_payload(path)
     except DamagedCheckpointError as error:

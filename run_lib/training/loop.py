@@ -7,12 +7,12 @@ import sys
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from run_lib.config.sampling import SamplingPlan
 from run_lib.config.settings import TrainSettings
 from run_lib.config.training import TrainingPlan
 from run_lib.files import as_json
+from run_lib.output.progress import Progress
 from run_lib.pictures import picture, to_tensorboard
 from run_lib.processes import Processes
 from run_lib.run import Run
@@ -85,6 +85,11 @@ def train_with(team: Team, plan: TrainingPlan, run: Run) -> None:
         if team.is_main:
             place = subject.placement
             print(f"training in {place.training.on(place.device)}", file=sys.stderr)
+    elif team.is_main:
+        print(
+            f"training: nothing is left to do: {run.checkpoints.latest()} has the {state.step} steps of "
+            f"training.n_iters={settings.n_iters}"
+        )
     run.folder("tensorboard")
     history = History.up_to(run.workdir, state.step)
     if team.is_main:
@@ -96,19 +101,13 @@ def train_with(team: Team, plan: TrainingPlan, run: Run) -> None:
         Curves(run.workdir / "tensorboard", purge_step=state.step + 1, written=team.is_main) as writer,
         finishing("the step", team.heard) as stop,
         batches_of_steps as drawn,
+        Progress("training", settings.n_iters, "step", done=state.step) as bar,
     ):
         writer.add_text(
             "config", f"```json\n{as_json(dict(subject.record.values), indent=2)}\n```", state.step
         )
-        bar = tqdm(
-            range(state.step, settings.n_iters),
-            initial=state.step,
-            total=settings.n_iters,
-            desc="training",
-            disable=not team.is_main,
-        )
         meter.begin()
-        for step in bar:
+        for step in bar.over(range(state.step, settings.n_iters)):
             state.optimizer.zero_grad(set_to_none=True)
             batch = backward(state, plan, drawn, step)
             rate = plan.optimisation.rate(step, settings.n_iters)
@@ -123,7 +122,7 @@ def train_with(team: Team, plan: TrainingPlan, run: Run) -> None:
             logs = done % settings.log_freq == 0
             if logs and bool(state.watch.latest.sound):
                 value = float(batch.losses.values.mean())
-                bar.set_postfix(loss=f"{value:.4f}")
+                bar.say(loss=f"{value:.4f}")
                 history.training[done] = as_written(value)
                 writer.add_scalar("train/loss", value, done)
                 writer.add_scalar("train/gradient_norm", float(norm), done)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 
 import torch
-from tqdm import tqdm
 
 from models.parts import own_part
 from run_lib.config.training import TrainingPlan
@@ -22,9 +21,9 @@ SAID = 5
 
 
 def say(message: str) -> None:
-    """A warning beside the progress bar, which all processes come to and the main one says."""
+    """A warning, which all processes come to and the main one says."""
     if Processes.from_environment().is_main:
-        tqdm.write(f"warning: {message}", file=sys.stderr)
+        print(f"warning: {message}", file=sys.stderr)
 
 
 def look_for_faults(

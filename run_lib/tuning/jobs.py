@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 import torch
 from threadpoolctl import threadpool_limits
-from tqdm import tqdm
 
 from run_lib.computing.allocation import keep_freed_memory
 from run_lib.computing.numerics import AS_THEY_ARE, Compilation
@@ -29,6 +28,7 @@ from run_lib.data.classes import numbered
 from run_lib.data.packed import read_array
 from run_lib.faults import MachineError
 from run_lib.files import atomic, read_json, write_json
+from run_lib.output.progress import Progress
 from run_lib.processes import Processes
 from run_lib.run import Run
 from run_lib.sample import LostSamplesError, batches, draw
@@ -190,16 +190,15 @@ class SampleSet:
 
 def do(work: Work, tasks: list[SampleSet], processes: int) -> None:
     """Do the tasks, so many at a time; what is done is written, so that the rest can go on from there."""
-    is_main = Processes.from_environment().is_main
     with (
-        tqdm(total=len(tasks), desc="tuning", unit="set", disable=not is_main) as bar,
+        Progress("tuning", len(tasks), "set") as bar,
         finishing("every set that is begun") as stop,
     ):
         if min(processes, len(tasks)) <= 1:
             worker = Worker(work)
             for task in tasks:
                 worker.score(task.candidate, task.repeat)
-                bar.update()
+                bar.add()
                 stop.leave()
             return
         # Fresh interpreters: forked ones would share CUDA's state and locks that threads held.
@@ -209,7 +208,7 @@ def do(work: Work, tasks: list[SampleSet], processes: int) -> None:
         try:
             for done in as_completed([pool.submit(_score, task) for task in tasks]):
                 done.result()
-                bar.update()
+                bar.add()
                 stop.leave()
         except BrokenProcessPool as error:
             raise MachineError(

@@ -16,6 +16,7 @@ import torch
 
 from run_lib.files import read_record, write_json
 from run_lib.fingerprint import Basis, basis_of
+from run_lib.output.progress import Progress
 from run_lib.seeds import Use, stream_seed
 from run_lib.training.state import Weights
 from samplers.ode import ODESampler
@@ -185,7 +186,8 @@ def make_grid(plan: SamplingPlan, count: int, path: Path) -> StoredGrid:
     noise = Noise(stream_seed(plan.seed, Use.PILOT), range(count), plan.device)
     model = sampler.model.given(**plan.task.sampling_conditions(range(count), plan.device))
     steps = len(sampler.times)
-    with torch.no_grad(), plan.arithmetic.used():
+    bar = Progress("finding times", None, "pilot", tells=lambda: f"{model.nfe} evaluations")
+    with torch.no_grad(), plan.arithmetic.used(), bar:
         found = optimise_grid(model, sampler.predictor, steps, (count, *plan.data.shape), noise)
     times = found.grid.times(process, steps)
     grid = StoredGrid(

@@ -71,6 +71,8 @@ def _sweep(plan: TuningPlan, sweep: Sweep, run: Run, processes: Processes) -> No
         for repeat in range(settings.repeats)
         if parts.read(candidate, repeat) is None
     ]
+    if not tasks:
+        print(f"tuning: nothing is left to do: {parts.folder} has the scores of every set")
     step = weights.step if run.checkpoints.latest() is not None else None
     processes.barrier()  # all have read what there is
     own = [tasks[k] for k in processes.own_batches(len(tasks))]

@@ -1,4 +1,4 @@
-"""What a run has written, compared bit for bit with another's but for the seconds that it took."""
+"""What a run has written, compared bit for bit with another's but for the seconds that it took and its log."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def written(folder: Path) -> dict[str, Any]:
     files = {
         str(path.relative_to(folder)): _content(path)
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and "tfevents" not in path.name
+        if path.is_file() and "tfevents" not in path.name and path.name != "log.txt"
     }
     if (folder / "tensorboard").is_dir():
         files["tensorboard"] = sorted(_curves(folder / "tensorboard"))

@@ -21,7 +21,7 @@ ARITHMETIC: dict[type[ast.operator], tuple[str, str]] = {
     ast.Add: ("+", "-"), ast.Sub: ("-", "+"), ast.Mult: ("*", "/"), ast.Div: ("/", "*"), ast.FloorDiv: ("//", "*"),
     ast.Mod: ("%", "*"), ast.Pow: ("**", "*"), ast.LShift: ("<<", ">>"), ast.RShift: (">>", "<<"),
 }  # fmt: skip
-MESSAGES = ("print", "warn", "tqdm", "cast", "TypeVar")
+MESSAGES = ("print", "warn", "Progress", "cast", "TypeVar")
 NOTES = ("note", "desc")
 NO_CONTEXT = '__import__("contextlib").nullcontext()'
 

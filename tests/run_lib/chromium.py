@@ -78,11 +78,30 @@ def printed(page: Path, folder: Path) -> bytes:
     return path.read_bytes()
 
 
+def visited(address: str, folder: Path, width: int, *, seconds: float = 6) -> tuple[str, Path]:
+    """The document that a page of a server has become, and a screenshot in a window of so many pixels.
+
+    Args:
+        address: of the page.
+        folder: for the browser's files.
+        width: of the window.
+        seconds: that the page is given, of its own clock.
+    """
+    path = folder / f"screenshot_{width}.png"
+    budget, size = f"--virtual-time-budget={int(seconds * 1000)}", f"--window-size={width},1400"
+    _open(address, folder, budget, size, f"--screenshot={path}")
+    return _open(address, folder, budget, size, "--dump-dom"), path
+
+
 def _chromium(page: Path, folder: Path, *options: str) -> str:
+    return _open(page.resolve().as_uri(), folder, *options)
+
+
+def _open(address: str, folder: Path, *options: str) -> str:
     assert BROWSER is not None
     command = [
         BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--disable-dev-shm-usage",
-        f"--user-data-dir={folder / 'profile'}", *options, page.resolve().as_uri(),
+        f"--user-data-dir={folder / 'profile'}", *options, address,
     ]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", timeout=120)
     assert done.returncode == 0, done.stderr[-2000:]

@@ -66,9 +66,11 @@ def numbers(workdir: Path, folder: str = "eval") -> dict[str, dict[str, Any]]:
 
 
 def written(folder: Path) -> list[str]:
-    """Files in a folder but for the configuration, which says what was asked."""
+    """Files in a folder but for the configuration, which says what was asked, and the log."""
     return sorted(
-        str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file() and p.name != "config.json"
+        str(p.relative_to(folder))
+        for p in folder.rglob("*")
+        if p.is_file() and p.name not in ("config.json", "log.txt")
     )
 
 

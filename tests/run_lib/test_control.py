@@ -351,7 +351,7 @@ def test_unreadable_files_are_listed_and_the_rest_goes_on(tmp_path: Path) -> Non
         ({"task": "sdedit", "noise_std": 0.1}, ["'sdedit' measures nothing"]),
         ({"task": "sdedit", "sampling__method": "ode"}, ["set sampling.method='pc'"]),
         ({"task": "interpolate", "method": "dps"}, ["unknown config.control.method 'dps'; registered: ddim, ode"]),
-        ({"task": "interpolate", "num_images": 1}, ["config.control.input has no two"]),
+        ({"task": "interpolate", "num_images": 1}, ["config.control.input has 1: give"]),
         ({"task": "interpolate", "samples": 2}, ["'interpolate' draws nothing"]),
         ({"task": "interpolate", "frames": 1}, ["interpolate's frames lies in [2, 10000], got 1"]),
         ({"input": "/no/where"}, ["config.control.input='/no/where' is neither 'test' nor 'train'"]),

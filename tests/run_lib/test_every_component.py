@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from run_lib.config.reading import PLANNED
+from run_lib.config.reading import NUMBERS
 from run_lib.config.roles import ROLES
 from run_lib.tuning import jobs
 from tests.run_lib.covering import (
@@ -97,7 +97,7 @@ FIRST = {key: name for key, name in reversed(COMPONENTS) if settings_of(key, nam
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("mode", PLANNED)
+@pytest.mark.parametrize("mode", NUMBERS)
 def test_a_component_of_every_role_in_every_mode(mode: str) -> None:
     """The builders are shared: what holds of one setting there holds of the others."""
     wrong: list[str] = []

@@ -17,7 +17,7 @@ from torch import Tensor
 from models.prediction.denoised import register_denoised_fn
 from run_lib.config.configuration import base_fields
 from run_lib.config.mode import register_mode
-from run_lib.config.reading import ALIKE, COMPONENTS, FIELDS, OURS, PLANNED, PREPARE, SECTIONS, unread
+from run_lib.config.reading import ALIKE, COMPONENTS, FIELDS, NUMBERS, OURS, PREPARE, SECTIONS, unread
 from run_lib.config.roles import ROLES
 from tests.run_lib.covering import INTERPOLATION, LIKELIHOOD, PREVIEWS, UNUSED, base
 from tests.run_lib.effects import Case, with_effect, wrong_effects
@@ -46,7 +46,7 @@ QUICK = ("train", "sample")
     "mode",
     [
         pytest.param(mode, marks=[pytest.mark.slow] * (mode not in QUICK))
-        for mode in (*PLANNED, *PREPARE, *ALIKE)
+        for mode in (*NUMBERS, *PREPARE, *ALIKE)
     ],
 )
 def test_every_field_in_every_mode(mode: str) -> None:
@@ -87,10 +87,6 @@ VARIANTS: dict[str, tuple[Case, tuple[str, ...]]] = {
     "classes of given images": (
         Case(GUIDED, "control", {"device": "cpu"}, UNUSED["control"]),
         ("guidance.labels", "guidance.scale", "training.label_dropout", "model.num_classes"),
-    ),
-    "an exact score": (
-        Case("toy/gaussian_image", "describe", {"device": "cpu"}),
-        ("model.beta_max", "model.num_scales", "training.sde", "data.levels", "model.std", "seed"),
     ),
     "nothing to train": (
         Case("toy/gaussian_image", "all", {"device": "cpu"}),
@@ -163,7 +159,6 @@ SILENT = {
     "reconstruct": "sampling.predictor sampling.corrector sampling.num_samples sampling.seed training.reduce_mean",
     "convert": "sampling.num_steps sampling.seed training.likelihood_weighting data.levels training.n_iters",
     "list": "seed data.levels sampling.num_steps training.n_iters optim.lr model.output",
-    "describe": "seed model.ema_rate data.levels model.beta_max model.output training.precision sampling.num_steps",
 }
 VALUES: dict[str, Any] = {
     "sampling.predictor": "ddim", "sampling.corrector": "langevin", "training.precision": "bfloat16",
@@ -201,11 +196,14 @@ def test_what_a_mode_reads_is_not_in_the_list(mode: str, field: str, value: obje
 
 def test_the_note_is_one_line(tmp_path: Path) -> None:
     """And a command line may serve several modes: the status is 0."""
-    outcome = program(
-        "--config", TINY, "--mode", "describe", "--workdir", tmp_path, seed=3, training__n_iters=5
-    )
+    outcome = program("--config", TINY, "--mode", "list", "--workdir", tmp_path, seed=3, training__n_iters=5)
     assert outcome.status == 0
-    assert outcome.err == "note: --mode describe does not read config.seed, config.training.n_iters\n"
+    assert outcome.err == "note: --mode list does not read config.seed, config.training.n_iters\n"
+
+
+def test_describing_a_command_line_for_another_mode_has_no_notes(tmp_path: Path) -> None:
+    outcome = program("--config", TINY, "--mode", "describe", "--workdir", tmp_path, seed=3, tune__rows=2)
+    assert (outcome.status, outcome.err) == (0, "")
 
 
 def test_the_flow_there_and_back_has_tolerances_whatever_samples() -> None:

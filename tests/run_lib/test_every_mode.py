@@ -129,7 +129,7 @@ def lines(text: str) -> list[str]:
 
 
 def content(folder: Path) -> dict[str, Any]:
-    """Every file of a folder; of JSON and of tables, the entries but for those of the clock."""
+    """Every file of a folder but the log; of JSON and of tables, the entries but for those of the clock."""
     readers: dict[str, Callable[[Path], Any]] = {
         ".json": lambda path: json.loads(path.read_text()),
         ".csv": lambda path: list(csv.DictReader(path.read_text().splitlines())),
@@ -138,7 +138,7 @@ def content(folder: Path) -> dict[str, Any]:
     return {
         str(path.relative_to(folder)): timeless(readers.get(path.suffix, Path.read_bytes)(path))
         for path in sorted(folder.rglob("*"))
-        if path.is_file()
+        if path.is_file() and path.name != "log.txt"
     }
 
 

@@ -18,7 +18,6 @@ from losses.named_times import register_times
 from run_lib.config.configuration import Record, read
 from run_lib.config.methods import PredictorCorrector
 from run_lib.config.reading import reads
-from run_lib.data import batches
 from run_lib.data.batches import Batches, Reading
 from run_lib.data.facts import write_facts
 from run_lib.evaluation.base import Evaluation
@@ -92,10 +91,8 @@ def test_processes_read_what_costs_something_to_read(monkeypatch: pytest.MonkeyP
         assert Reading(num_workers=0).workers(costly) == 0  # type: ignore[arg-type]
 
 
-def test_the_sample_too_many_is_the_one_that_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_sample_too_many_is_the_one_that_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     """Of three that cannot be read where two are allowed: the third; those before it were warned of."""
-    warned: list[str] = []
-    monkeypatch.setattr(batches.tqdm, "write", lambda text, file: warned.append(text))
     batch: Any = SimpleNamespace(_corrupt={}, _reading=Reading(max_corrupt=2))
     for index in (7, 3):
         Batches._look_at(batch, SimpleNamespace(corrupt={index: f"{index}.png is damaged"}, error=None))  # type: ignore[arg-type]
@@ -103,6 +100,7 @@ def test_the_sample_too_many_is_the_one_that_is_named(monkeypatch: pytest.Monkey
         ValueError, match=r"3 samples cannot be read, and data\.max_corrupt=2: 5\.png is damaged"
     ):
         Batches._look_at(batch, SimpleNamespace(corrupt={5: "5.png is damaged"}, error=None))  # type: ignore[arg-type]
+    warned = capsys.readouterr().err.splitlines()
     assert warned == [f"warning: left out: {index}.png is damaged" for index in (7, 3, 5)]
 
 

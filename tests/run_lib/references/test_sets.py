@@ -153,7 +153,7 @@ ARRAYS: dict[str, tuple[np.ndarray, str]] = {
     "channels": (np.zeros((6, 5, 4, 2), np.uint8), r"shape \(6, 5, 4, 2\); images are \(N, H, W, C\)"),
     "points": (np.zeros((6, 2), np.uint8), r"shape \(6, 2\); images are"),
     "films": (np.zeros((6, 2, 4, 4, 3), np.uint8), "images are"),
-    "one image": (COLOUR[:1], "has one image; a set that is measured has many"),
+    "one image": (COLOUR[:1], "has one image; a set that is measured has two or more"),
     "none": (COLOUR[:0], "holds|has the shape"),
     "no pixels": (COLOUR[:, :0], "holds no images"),
     "text": (np.array(["a", "b"]), "holds|has"),

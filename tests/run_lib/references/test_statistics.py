@@ -217,7 +217,7 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "no statistics": ({"arr_0": MEAN, "other": MEAN}, "has the arrays arr_0, other, and no statistics"),
     "one image": ({"pool_3": np.ones((1, 4), np.float32)}, r"\(1, 4\); expected floats"),
     "a NaN in features": ({"pool_3": np.full((3, 4), np.nan)}, "pool_3 has values that are not finite"),
-    "counts": ({"pool_3": np.ones((3, 4)), "logits": np.ones((2, 4))}, "of different numbers of images"),
+    "counts": ({"pool_3": np.ones((3, 4)), "logits": np.ones((2, 4))}, "pool_3 has 3 images and logits 2"),
     "a foreign protocol": (
         {"protocol": np.array("{}"), "count": np.array(2)},
         "a protocol that is none of ours",
