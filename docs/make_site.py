@@ -1,6 +1,7 @@
 """Hooks of the site (mkdocs.yml): pages that are made of the code, links to files beside docs/, equations.
 
-- The library's pages, every setting, the example plugins, and the texts of the repository's root are made here.
+- The library's pages, every setting, the example plugins, the tutorials of their notebooks, and the texts of the
+  repository's root are made here.
 - A link of a page to a file of the repository leads to the page that the site has of it.
 - Equations become MathML, which browsers draw by themselves: a page asks no network for anything.
 """
@@ -24,6 +25,7 @@ from mkdocs.structure.pages import Page
 sys.path.insert(0, str(Path(__file__).parent))
 
 from make_settings import page as settings_page
+from tutorial_pages import tutorial_pages
 
 ROOT = Path(__file__).resolve().parent.parent
 TEXTS = {
@@ -47,10 +49,13 @@ LINK = re.compile(r"(?<=\]\()(?P<target>[^)#\s]+)(?P<anchor>#[^)\s]*)?(?=\))")
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Adds the pages that are made."""
-    pages = {made: (ROOT / source).read_text(encoding="utf-8") for source, made in TEXTS.items()}
+    pages: dict[str, str | bytes] = {
+        made: (ROOT / source).read_text(encoding="utf-8") for source, made in TEXTS.items()
+    }
     pages[EXAMPLES] = _examples()
     pages["reference/settings.md"] = settings_page()
     pages |= {f"reference/{name}.md": _library(name, about) for name, about in PACKAGES.items()}
+    pages |= tutorial_pages()
     for uri, content in pages.items():
         files.append(File.generated(config, uri, content=content))
     return files
@@ -71,6 +76,8 @@ def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
             path = f"docs/{EXAMPLES}"
         elif path in TEXTS:
             path = f"docs/{TEXTS[path]}"
+        elif path.startswith("docs/tutorials/"):
+            path = str(Path(path).with_suffix(".md")) if path.endswith(".ipynb") else path
         if not path.startswith("docs/"):
             raise PluginError(f"{source}: the site has no page of {path}, to which a link leads.")
         here = posixpath.dirname(uri) or "."

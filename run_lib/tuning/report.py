@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+import re
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,9 @@ from run_lib.tuning.results import SweepResult
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+_SIZE, _LINE, _LETTERS = 8, 0.14, 14
+"""Of titles above a picture's columns: points, inches of a line, letters in an inch."""
 
 
 def write_table(result: SweepResult, folder: Path) -> None:
@@ -161,7 +165,9 @@ def draw_picture(sweep: Sweep, parts: ScoreFiles, data: DataSpec, count: int, pa
     images = len(data.shape) == 3
     columns, rows = len(sweep.candidates), count if images else 1
     side = 0.9 if images else 2.4
-    figure = Figure(figsize=(side * columns, side * rows + 0.5), dpi=100, layout="constrained")
+    titles = [_title(candidate, int(_LETTERS * side)) for candidate in sweep.candidates]
+    head = _LINE * max(title.count("\n") + 1 for title in titles)
+    figure = Figure(figsize=(side * columns, side * rows + 0.2 + head), dpi=100, layout="constrained")
     FigureCanvasAgg(figure)
     grid = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
     for column, candidate in enumerate(sweep.candidates):
@@ -176,7 +182,7 @@ def draw_picture(sweep: Sweep, parts: ScoreFiles, data: DataSpec, count: int, pa
                 _image(axes, samples[row] if row < len(samples) else None, data)
             else:
                 _points(axes, samples[:count])
-        grid[0, column].set_title(_title(candidate), fontsize=8)
+        grid[0, column].set_title(titles[column], fontsize=_SIZE)
     _save(figure, path)
 
 
@@ -198,8 +204,18 @@ def _points(axes: Axes, samples: np.ndarray) -> None:
     axes.tick_params(labelsize=6)
 
 
-def _title(candidate: Candidate) -> str:
-    return "\n".join(map(str, candidate.changes))
+def _title(candidate: Candidate, letters: int) -> str:
+    return "\n".join(line for change in candidate.changes for line in _folded(str(change), letters))
+
+
+def _folded(text: str, letters: int) -> list[str]:
+    """Lines of at most so many letters, as far as it can be cut behind ``=`` and ``_``."""
+    lines = [""]
+    for piece in re.findall(r"[^=_]*[=_]|[^=_]+", text):
+        if lines[-1] and len(lines[-1]) + len(piece) > letters:
+            lines.append("")
+        lines[-1] += piece
+    return lines
 
 
 def _save(figure: Figure, path: Path) -> None:

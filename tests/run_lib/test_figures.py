@@ -120,6 +120,25 @@ def test_first_samples_are_shown_in_a_column_for_each_candidate(figures: list[Fi
         assert np.asarray(array) == pytest.approx(np.repeat(images[which, 0, :, :, None] / 16, 3, 2))
 
 
+def test_titles_of_columns_stay_apart(figures: list[Figure]) -> None:
+    """Names that are longer than a column is wide are cut behind ``=`` and ``_``, and no letter is lost."""
+    data = planned(tiny(), plans.sampling).data
+    names = ("ancestral_sampling", "euler_maruyama", "sde_dpm_solver_multistep")
+    sweep = Sweep(
+        ("predictor", "n"),
+        tuple(Candidate((Change("predictor", name), Change("n", n))) for n, name in enumerate(names)),
+    )
+    image = np.zeros((1, 1, 8, 8), int)
+    report.draw_picture(sweep, Parts(image, image, image), data, 1, Path("unused"))  # type: ignore[arg-type]
+    (figure,) = figures
+    figure.draw_without_rendering()
+    boxes = [axes.title.get_window_extent() for axes in figure.axes]
+    assert all(one.x1 <= other.x0 for one, other in zip(boxes, boxes[1:], strict=False))
+    assert all(box.x0 >= 0 and box.x1 <= figure.bbox.x1 and box.y1 <= figure.bbox.y1 for box in boxes)
+    written = [axes.title.get_text().replace("\n", "") for axes in figure.axes]
+    assert written == [f"predictor={name}n={n}" for n, name in enumerate(names)]
+
+
 @pytest.mark.parametrize("dims", [1, 2, 3])
 def test_first_points_are_shown_by_their_first_two_coordinates(dims: int, figures: list[Figure]) -> None:
     points = np.random.default_rng(0).normal(size=(5, dims))
