@@ -185,6 +185,7 @@ def comparison(configuration: Configuration) -> ComparisonPlan:
 
 def control(configuration: Configuration) -> ControlPlan:
     """The plan of ``--mode control``."""
+    _refuse_latents(configuration)
     _refuse_classifier(
         configuration,
         "a classifier makes no images: take a configuration whose training.task generates.",
@@ -194,6 +195,7 @@ def control(configuration: Configuration) -> ControlPlan:
 
 def reconstruction(configuration: Configuration) -> ReconstructionPlan:
     """The plan of ``--mode reconstruct``."""
+    _refuse_latents(configuration)
     _refuse_classifier(
         configuration,
         "a classifier reconstructs nothing: take a configuration whose training.task generates.",
@@ -246,6 +248,14 @@ def sampling_of(configuration: Configuration, subject: Subject) -> SamplingPlan 
             f"guidance.name={config.guidance.name!r} guides a model of data, and training.task='classifier' is none."
         )
     return None
+
+
+def _refuse_latents(configuration: Configuration) -> None:
+    if configuration.values.data.codec:
+        raise ValueError(
+            f"this mode maps and measures images as the network sees them, and with config.data.codec="
+            f"{configuration.values.data.codec!r} it sees latents: take --mode sample, or a network of images."
+        )
 
 
 def _refuse_classifier(configuration: Configuration, message: str) -> None:
