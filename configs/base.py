@@ -42,6 +42,8 @@ def get_config() -> ConfigDict:
     )  # that read training data; unset: one a processor, at most 8, for image files
     data.max_corrupt = 0  # training samples that may be unreadable; they are named and left out
     data.shape = ()  # shape of a sample that is no image, such as (2,)
+    # autoencoder_kl | autoencoder_dc, or a plugin's: the data are latents, of the shape above, and samples are decoded
+    data.codec = ""
 
     config.model = model = ConfigDict()
     model.name = "ddpm"

@@ -78,6 +78,8 @@ def basis_of(
         parts["components"] = subject.components
     if guide is not None:
         parts["classifier"] = fingerprint(guide)
+    if subject.data.latents is not None:
+        parts["codec"] = subject.data.latents.codec.fingerprint
     parts |= {f"data, {split}": of_split(subject.data, split) for split in sorted(set(splits))}
     if held := task.held_data():
         parts["base samples"] = of_arrays(*held)

@@ -54,7 +54,7 @@ class Batch:
     """A batch of samples.
 
     Attributes:
-        levels: the samples as levels of the data, (B, ...).
+        levels: the samples as levels of the data, (B, ...); of latents those of the decoded images.
         labels: their class labels (B,); None without classes.
         nfe: network evaluations for each sample.
     """
@@ -211,12 +211,13 @@ def _sample(plan: SamplingPlan, run: Run, processes: Processes) -> None:
                 rows = ChannelsFirst(open_array(folder / "samples.npz", "arr_0"))
                 place.write_images(rows, labels if settings.png_by_class else None)
             seconds = time.perf_counter() - started
-            save_png(picture(torch.stack(shown), plan.data), folder / "samples.png")
-            if labels is not None and len(plan.data.shape) == 3:
+            save_png(picture(torch.stack(shown), plan.data.shown), folder / "samples.png")
+            if labels is not None and len(plan.data.shown.shape) == 3:
                 for number in labels[: len(shown)].unique().tolist():
                     of_class = torch.stack([x for x, y in zip(shown, labels.tolist()) if y == number])
                     save_png(
-                        row_of_images(of_class[:ROW], plan.data), folder / CLASSES / f"class_{number:04d}.png"
+                        row_of_images(of_class[:ROW], plan.data.shown),
+                        folder / CLASSES / f"class_{number:04d}.png",
                     )
             if plan.trajectory:
                 _write_trajectory(plan, folder)
@@ -300,7 +301,9 @@ def _write_trajectory(plan: SamplingPlan, folder: Path) -> None:
     )
     with plan.arithmetic.used():
         frames = [
-            picture(plan.data.to_levels(s.x).cpu(), plan.data) for i, s in enumerate(steps) if i in chosen
+            picture(plan.data.to_levels(s.x).cpu(), plan.data.shown)
+            for i, s in enumerate(steps)
+            if i in chosen
         ]
     for number, frame in enumerate(frames):
         save_png(frame, folder / "trajectory" / f"frame_{number:04d}.png")

@@ -320,10 +320,12 @@ class Respaced(Grid[DiscreteDiffusion]):
             section 4); empty: one section with all steps.
         spacing: how n steps are placed in a section of M levels: ``linspace`` from its first level to its last,
             ``leading`` at k floor(M/n), ``trailing`` at the end of each n-th part, rounded.
+        steps_offset: added to every level; diffusers has 1 with some ``leading`` schedules.
     """
 
     sections: Sequence[Annotated[int, Range(least=1)]] = ()
     spacing: Spacing = "linspace"
+    steps_offset: Annotated[int, Range(least=0)] = 0
 
     def place(self, process: DiscreteDiffusion, u: Tensor) -> Tensor:
         counts = tuple(self.sections) or (len(u),)
@@ -336,7 +338,13 @@ class Respaced(Grid[DiscreteDiffusion]):
                 raise ValueError(f"section {number} has {length} levels, fewer than its {count} steps.")
             levels.append(first + self._within(length, count).to(u.device))
             first += length
-        return torch.cat(levels).flip(0)
+        placed = torch.cat(levels).flip(0) + self.steps_offset
+        if float(placed[0]) > process.start:
+            raise ValueError(
+                f"steps_offset={self.steps_offset} puts the first step at level {int(placed[0])} of a chain whose last "
+                f"is {int(process.start)}: take 0, or fewer steps by spacing='leading'."
+            )
+        return placed
 
     def _within(self, length: int, count: int) -> Tensor:
         k = torch.arange(count, dtype=torch.float64)

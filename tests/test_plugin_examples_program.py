@@ -57,6 +57,7 @@ def samples(workdir: Path, plugin: str, **settings: Any) -> np.ndarray:
         ("operator", "columns", "control.step=2"),
         ("posterior", "tempered", "control.temperature=0.1"),
         ("data_set", "moons", "data.width=0.05"),
+        ("codec", "haar", "data.gain=1.0"),
         ("scorer", "energy", "tune.power=1.0"),
         ("metric", "energy_distance", "metrics.power=1.0"),
         ("extractor", "histogram", "extractors.bins=8"),

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import abc
 import math
 from collections import OrderedDict
-from typing import final
+from typing import Literal, TypeAlias, final
 
 import torch
 import torch.nn.functional as F
@@ -96,8 +97,107 @@ class TimeEmbedding(nn.Sequential):
         return h
 
 
+Told: TypeAlias = Literal["class", "number", "vector"]
+"""What a network is told as ``y``: a class label (B,), a number (B,), or a vector of the embedding's size (B, E)."""
+
+
+class Conditioning(nn.Module, abc.ABC):
+    """What is added to the embedding of the time for a keyword ``y``."""
+
+    @abc.abstractmethod
+    def forward(self, y: Tensor | None) -> Tensor:
+        """The embedding (B, E) of what is told.
+
+        Raises:
+            ValueError: nothing is.
+        """
+
+    @abc.abstractmethod
+    def check(self, y: Tensor) -> None:
+        """Refuse what cannot be told; call it before a run, it waits for the device."""
+
+
 @final
-class ClassEmbedding(nn.Module):
+class NumberEmbedding(Conditioning):
+    """Numbers as the time is told: their sinusoids through two layers of their own (diffusers' ``timestep``).
+
+    Args:
+        features: of the sinusoids.
+        out_features: E.
+        cosines_first, endpoint: as of ``sinusoidal``.
+    """
+
+    def __init__(self, features: int, out_features: int, *, cosines_first: bool, endpoint: bool) -> None:
+        super().__init__()
+        self.features, self.cosines_first, self.endpoint = features, cosines_first, endpoint
+        self.dense_in = linear(features, out_features, init_scale=1.0)
+        self.dense_out = linear(out_features, out_features, init_scale=1.0)
+
+    def forward(self, y: Tensor | None) -> Tensor:
+        if y is None:
+            raise ValueError("this network is told a number, and got none; pass y=, one for each sample.")
+        waves = sinusoidal(y.float(), self.features, cosines_first=self.cosines_first, endpoint=self.endpoint)
+        told: Tensor = self.dense_out(F.silu(self.dense_in(waves.to(self.dense_in.weight.dtype))))
+        return told
+
+    def check(self, y: Tensor) -> None:
+        if y.ndim != 1 or not bool(y.isfinite().all()):
+            raise ValueError(f"numbers of shape {tuple(y.shape)}: one finite number a sample is told.")
+
+
+@final
+class VectorEmbedding(Conditioning):
+    """Vectors (B, E), added as they are (diffusers' ``identity``).
+
+    Args:
+        size: E.
+    """
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.size = size
+
+    def forward(self, y: Tensor | None) -> Tensor:
+        if y is None or y.shape[1:] != (self.size,):
+            given = "none" if y is None else f"those of shape {tuple(y.shape)}"
+            raise ValueError(
+                f"this network is told a vector of {self.size} for each sample, and got {given}; pass y=."
+            )
+        return y
+
+    def check(self, y: Tensor) -> None:
+        self(y)
+
+
+def conditioning(
+    told: Told,
+    num_classes: int | None,
+    features: int,
+    out_features: int,
+    *,
+    cosines_first: bool,
+    endpoint: bool,
+) -> Conditioning | None:
+    """What a network is told as ``y``; None: nothing.
+
+    Args:
+        told: what ``y`` is.
+        num_classes: labels that it may be; None: nothing is told, unless it is a number or a vector.
+        features: of the embedding of the time.
+        out_features: E.
+        cosines_first, endpoint: of the sinusoids of the time.
+    """
+    if told == "number":
+        return NumberEmbedding(features, out_features, cosines_first=cosines_first, endpoint=endpoint)
+    if told == "vector":
+        return VectorEmbedding(out_features)
+    if told != "class":
+        raise ValueError(f"unknown told {told!r}; allowed: class, number, vector.")
+    return None if num_classes is None else ClassEmbedding(num_classes, out_features)
+
+
+@final
+class ClassEmbedding(Conditioning):
     """One learned vector per class, added to the time embedding (Nichol & Dhariwal 2021, section 4).
 
     The values of ``y`` are not looked at in ``forward``, which would wait for the device at every
@@ -128,7 +228,7 @@ class ClassEmbedding(nn.Module):
             )
 
 
-def plus_class(time: Tensor | None, classes: ClassEmbedding | None, y: Tensor | None) -> Tensor | None:
+def plus_class(time: Tensor | None, classes: Conditioning | None, y: Tensor | None) -> Tensor | None:
     """The embedding (B, E) of time and class: their sum, or the one that there is.
 
     Raises:
@@ -142,7 +242,7 @@ def plus_class(time: Tensor | None, classes: ClassEmbedding | None, y: Tensor | 
     return time
 
 
-def check_classes(classes: ClassEmbedding | None, y: Tensor) -> None:
+def check_classes(classes: Conditioning | None, y: Tensor) -> None:
     """Refuse labels that are not classes of the network; see ``ClassEmbedding.check``."""
     if classes is None:
         raise _without_classes()

@@ -200,7 +200,19 @@ def _inert(*_: Any) -> _Value:
     return _Value()
 
 
+@final
+class Options:
+    """Stands for the ``argparse.Namespace`` that a training script leaves beside its weights: nothing of it is kept."""
+
+    __slots__ = ()
+
+    def __setstate__(self, state: object) -> None:
+        pass
+
+
+OPTIONS = "argparse.Namespace"
 _STAND_INS: dict[str, Any] = {
+    OPTIONS: Options,
     "collections.OrderedDict": collections.OrderedDict,
     "collections.Counter": collections.Counter,
     "builtins.set": set,

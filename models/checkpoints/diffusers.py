@@ -20,6 +20,16 @@ from torch import Tensor
 from models.base import Network
 from models.checkpoints.architecture import Architecture, Described
 from models.checkpoints.base import Family, register_family
+from models.checkpoints.diffusers_adm import (
+    adm_names,
+    adm_weights,
+    as_adm_config,
+    is_adm,
+    merged,
+    ordered,
+    read_adm,
+)
+from models.checkpoints.diffusers_adm import differences as adm_differences
 from models.checkpoints.diffusers_config import read_unet
 from models.checkpoints.diffusers_dit import (
     as_transformer,
@@ -30,16 +40,14 @@ from models.checkpoints.diffusers_dit import (
 from models.checkpoints.diffusers_folder import WEIGHTS, read_configs
 from models.checkpoints.diffusers_names import as_unet, diffusers_names
 from models.checkpoints.diffusers_schedule import UNTOLD, NoiseSchedule, read_schedule, told_schedule
+from models.checkpoints.diffusers_settings import NO_CONFIG
 from models.checkpoints.misfits import ArchitectureError
+from models.networks.adm import ADM
 from models.networks.dit import DiT
 
 _MARKS = frozenset({"conv_in.weight", "time_embedding.linear_1.weight", "conv_norm_out.weight"})
 # Names of attention layers in files from before diffusers 0.13, among them google's.
 _RENAMED = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
-_NO_CONFIG = (
-    "this file is the weights of a diffusers folder without the config that says what they mean; "
-    "give the folder."
-)
 # Such files may have the Fourier frequencies twice.
 _FREQUENCIES, _FREQUENCIES_AGAIN = "time_proj.weight", "time_proj.W"
 
@@ -63,7 +71,7 @@ def describe_folder(path: str | os.PathLike[str]) -> Published:
         schedule = None if configs.scheduler is None else read_schedule(configs.scheduler)
         if is_transformer(configs.unet):
             return Published(read_transformer(configs.unet), schedule)
-        return Published(read_unet(configs.unet).architecture(), schedule)
+        return Published(_architecture(configs.unet), schedule)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
 
@@ -71,7 +79,7 @@ def describe_folder(path: str | os.PathLike[str]) -> Published:
 @final
 @register_family(name="diffusers")
 class Diffusers(Family):
-    """``UNet2DModel`` where its architecture is our ``ddpm`` or ``ncsnpp``."""
+    """``UNet2DModel`` where its architecture is our ``ddpm``, ``ncsnpp`` or ``adm``."""
 
     name: ClassVar[str] = "diffusers"
 
@@ -83,9 +91,11 @@ class Diffusers(Family):
     def tensors(self, payload: Mapping[str, Any], *, ema: bool) -> dict[str, Tensor]:
         """The weights under diffusers' present names; 1x1 shortcuts as matrices where ours are."""
         if "unet_config" not in payload:
-            raise ValueError(_NO_CONFIG)
-        flat = not read_unet(payload["unet_config"]).skip
+            raise ValueError(NO_CONFIG)
         weights = {_present_name(name): weight for name, weight in payload["weights"].items()}
+        if is_adm(payload["unet_config"]):
+            return merged(weights)
+        flat = not read_unet(payload["unet_config"]).skip
         again = weights.pop(_FREQUENCIES_AGAIN, None)
         if again is not None and not torch.equal(weights.setdefault(_FREQUENCIES, again), again):
             raise ValueError(f"the file's {_FREQUENCIES} and {_FREQUENCIES_AGAIN} differ; one must be wrong.")
@@ -94,16 +104,20 @@ class Diffusers(Family):
             for name, weight in weights.items()
         }
 
+    def fitted(self, tensors: dict[str, Tensor], network: Network) -> dict[str, Tensor]:
+        return ordered(tensors, network) if isinstance(network, ADM) else tensors
+
     def key_map(self, network: Network) -> dict[str, str]:
+        if isinstance(network, ADM):
+            return adm_names(network)
         as_unet(network)
         return diffusers_names(network)
 
     def left_out(self, payload: Mapping[str, Any], network: Network, *, ema: bool) -> dict[str, str]:
         """Also refuses a network whose settings are not the folder's: most show in no weight."""
-        theirs = read_unet(payload["unet_config"])
-        if differences := as_unet(network, theirs.sample_size).differences(theirs):
+        if differing := _differences(network, payload["unet_config"]):
             raise ArchitectureError(
-                f"the diffusers folder does not fit the network: {'; '.join(differences)}.",
+                f"the diffusers folder does not fit the network: {'; '.join(differing)}.",
                 "Build the network that models.describe_folder gives.",
             )
         reasons = {"unet_config": "the network's settings, compared with the network's own"}
@@ -115,10 +129,24 @@ class Diffusers(Family):
 
     def described(self, payload: Mapping[str, Any]) -> Described:
         if "unet_config" not in payload:
-            raise ValueError(_NO_CONFIG)
-        return Described(
-            read_unet(payload["unet_config"]).architecture(), told_schedule(payload), 0.0, UNTOLD
-        )
+            raise ValueError(NO_CONFIG)
+        return Described(_architecture(payload["unet_config"]), told_schedule(payload), 0.0, UNTOLD)
+
+
+def _architecture(config: Mapping[str, Any]) -> Architecture:
+    return read_adm(config) if is_adm(config) else read_unet(config).architecture()
+
+
+def _differences(network: Network, config: Mapping[str, Any]) -> list[str]:
+    """The settings that change the function and differ between a network and a folder's config."""
+    if is_adm(config) != isinstance(network, ADM):
+        kind = "of adm" if is_adm(config) else "of ddpm or ncsnpp"
+        return [f"it is {kind}, and the network is a {type(network).__name__}"]
+    if isinstance(network, ADM):
+        read_adm(config)
+        return adm_differences(network, config)
+    theirs = read_unet(config)
+    return as_unet(network, theirs.sample_size).differences(theirs)
 
 
 def export_diffusers(
@@ -131,7 +159,7 @@ def export_diffusers(
     """Write ``network`` as a folder that ``from_pretrained`` of ``UNet2DModel`` or a DiT loads.
 
     Args:
-        network: our ``ddpm``, ``ncsnpp`` or ``dit``, with the weights to publish.
+        network: our ``ddpm``, ``ncsnpp``, ``adm`` or ``dit``, with the weights to publish.
         folder: made where it does not exist; files of an earlier export are overwritten.
         sample_size: of the data, which the network does not know: one int for a square.
         schedule: written as a scheduler's config beside it.
@@ -141,10 +169,12 @@ def export_diffusers(
     """
     from safetensors.torch import save_file
 
+    size = (sample_size, sample_size) if isinstance(sample_size, int) else sample_size
     if isinstance(network, DiT):
         config, weights = as_transformer(network), transformer_weights(network)
+    elif isinstance(network, ADM):
+        config, weights = as_adm_config(network, size), adm_weights(network)
     else:
-        size = (sample_size, sample_size) if isinstance(sample_size, int) else sample_size
         config = dict(as_unet(network, size).config())
         names, parameters = diffusers_names(network), dict(network.named_parameters())
         weights = {theirs: _as_conv(theirs, parameters[ours]) for ours, theirs in names.items()}

@@ -2,7 +2,8 @@
 
 ``DownBlock2D``/``AttnDownBlock2D`` with their mirror images are our ``ddpm`` (google/ddpm-*);
 ``SkipDownBlock2D``/``AttnSkipDownBlock2D`` are our ``ncsnpp`` with filters and image pyramids
-(google/ncsnpp-*). Whatever else computes another function, and is refused with the reason.
+(google/ncsnpp-*). ADM's are in ``diffusers_adm.py``. Whatever else computes another function, and is refused with the
+reason.
 """
 
 from __future__ import annotations
@@ -13,55 +14,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from models.blocks.embeddings import Told
 from models.blocks.normalization import small_groups
 from models.checkpoints.architecture import Architecture
+from models.checkpoints.diffusers_settings import DEFAULTS, TOLD, reason, settings_of
 
 _NORM_GROUPS = 32
 
-# What UNet2DModel assumes where a config, written by an older version, says nothing.
-_DEFAULTS: dict[str, Any] = {
-    "sample_size": None,
-    "in_channels": 3,
-    "out_channels": 3,
-    "center_input_sample": False,
-    "time_embedding_type": "positional",
-    "time_embedding_dim": None,
-    "freq_shift": 0,
-    "flip_sin_to_cos": True,
-    "down_block_types": ("DownBlock2D", "AttnDownBlock2D", "AttnDownBlock2D", "AttnDownBlock2D"),
-    "mid_block_type": "UNetMidBlock2D",
-    "up_block_types": ("AttnUpBlock2D", "AttnUpBlock2D", "AttnUpBlock2D", "UpBlock2D"),
-    "block_out_channels": (224, 448, 672, 896),
-    "layers_per_block": 2,
-    "mid_block_scale_factor": 1,
-    "downsample_padding": 1,
-    "downsample_type": "conv",
-    "upsample_type": "conv",
-    "dropout": 0.0,
-    "act_fn": "silu",
-    "attention_head_dim": 8,
-    "norm_num_groups": 32,
-    "attn_norm_num_groups": None,
-    "norm_eps": 1e-5,
-    "resnet_time_scale_shift": "default",
-    "add_attention": True,
-    "class_embed_type": None,
-    "num_class_embeds": None,
-    "num_train_timesteps": None,
-}
-# Notes that training scripts leave in a config; none is the network's.
-_NO_SETTINGS = frozenset(
-    (
-        "decay",
-        "inv_gamma",
-        "min_decay",
-        "optimization_step",
-        "power",
-        "set_W_to_weight",
-        "update_after_step",
-        "use_ema_warmup",
-    )
-)
 # Settings that hold in all our networks: the values that mean the same, and what ours does.
 _FIXED: dict[str, tuple[tuple[Any, ...], str]] = {
     "mid_block_type": (("UNetMidBlock2D",), "ours has block, attention, block in the middle"),
@@ -70,7 +29,6 @@ _FIXED: dict[str, tuple[tuple[Any, ...], str]] = {
     "act_fn": (("silu", "swish"), "diffusers itself uses it outside the blocks whatever act_fn says"),
     "resnet_time_scale_shift": (("default",), "our blocks are told the time by addition"),
     "add_attention": ((True,), "ours attends in the middle"),
-    "class_embed_type": ((None,), "our class embedding is a table, num_class_embeds"),
 }
 _POSITIONAL: dict[str, tuple[tuple[Any, ...], str]] = {
     "flip_sin_to_cos": ((False,), "our time embedding has the sines first"),
@@ -84,8 +42,10 @@ _PLAIN: dict[str, tuple[tuple[Any, ...], str]] = {
     "mid_block_scale_factor": ((1,), "our ddpm does not rescale its blocks"),
     "norm_num_groups": ((_NORM_GROUPS,), "the groups of our ddpm"),
     "attn_norm_num_groups": ((None, _NORM_GROUPS), "the groups of our ddpm"),
+    "class_embed_type": (tuple(TOLD), "what a network is told beside the time"),
 }
 _SKIP: dict[str, tuple[tuple[Any, ...], str]] = {
+    "class_embed_type": ((None,), "our class embedding is a table, num_class_embeds"),
     "norm_eps": ((1e-6,), "the eps of our ncsnpp's normalisations"),
     "time_embedding_type": (("fourier", "positional"), "what our ncsnpp has"),
     "mid_block_scale_factor": ((math.sqrt(2),), "our ncsnpp divides all blocks by sqrt 2, as Skip blocks do"),
@@ -106,6 +66,7 @@ class Variant:
         norm_eps: of every normalisation.
         cosines_first: order of the time embedding (``flip_sin_to_cos``).
         freq_shift: 1 where the lowest frequency is 1/10000 exactly, else 0.
+        told: what the network is told beside the time (``class_embed_type``).
     """
 
     head_channels: int | None = None
@@ -113,6 +74,7 @@ class Variant:
     norm_eps: float = 1e-6
     cosines_first: bool = False
     freq_shift: int = 1
+    told: Told = "class"
 
 
 @dataclass(frozen=True)
@@ -213,6 +175,7 @@ class UNet2D:
             "norm_eps": (ours.norm_eps, usual.norm_eps),
             "time_cosines_first": (ours.cosines_first, usual.cosines_first),
             "time_endpoint": (bool(ours.freq_shift), True),
+            "told": (ours.told, usual.told),
         }
         return {name: value for name, (value, default) in arguments.items() if value != default}
 
@@ -224,10 +187,11 @@ class UNet2D:
             "flip_sin_to_cos": self.variant.cosines_first,
             "freq_shift": self.variant.freq_shift,
             "norm_eps": self.variant.norm_eps,
+            "class_embed_type": next(theirs for theirs, ours in TOLD.items() if ours == self.variant.told),
         }
         return {
             "_class_name": "UNet2DModel",
-            **_DEFAULTS,
+            **DEFAULTS,
             **{name: values[0] for name, (values, _) in fixed.items()},
             "sample_size": list(self.sample_size),
             "in_channels": self.in_channels,
@@ -261,18 +225,7 @@ def read_unet(config: Mapping[str, Any]) -> UNet2D:
         ValueError: the config is of another class, or describes a function that no network of ours computes;
             naming every such setting, what is allowed and why.
     """
-    if config.get("_class_name") != "UNet2DModel":
-        raise ValueError(
-            f"the diffusers config is of a {config.get('_class_name')!r}; of its classes only UNet2DModel is "
-            "one of our networks."
-        )
-    given = {name: value for name, value in config.items() if not name.startswith("_")}
-    if unknown := sorted(given.keys() - _DEFAULTS.keys() - _NO_SETTINGS):
-        raise ValueError(
-            f"the diffusers config has settings that are not known here: {', '.join(unknown)}; "
-            "what they do to the network cannot be told."
-        )
-    settings = _DEFAULTS | given
+    settings = settings_of(config)
     skip = "Skip" in str(settings["down_block_types"])
     if reasons := [*_wrong_blocks(settings, skip), *_wrong_settings(settings, skip)]:
         raise ValueError(" ".join(reasons))
@@ -285,6 +238,7 @@ def read_unet(config: Mapping[str, Any]) -> UNet2D:
         norm_eps=float(settings["norm_eps"]),
         cosines_first=bool(settings["flip_sin_to_cos"]),
         freq_shift=int(settings["freq_shift"]),
+        told=TOLD[settings["class_embed_type"]],
     )
     return UNet2D(
         skip=skip,
@@ -297,7 +251,7 @@ def read_unet(config: Mapping[str, Any]) -> UNet2D:
         attends=attends,
         layers=settings["layers_per_block"],
         dropout=float(settings["dropout"]),
-        num_classes=settings["num_class_embeds"],
+        num_classes=settings["num_class_embeds"] if settings["class_embed_type"] is None else None,
         variant=Variant() if skip else variant,
     )
 
@@ -313,14 +267,12 @@ def _wrong_blocks(settings: Mapping[str, Any], skip: bool) -> Iterator[str]:
     attends = [str(name).startswith("Attn") for name in down]
     if down != (wanted := [_block("Down", skip, attend) for attend in attends]):
         why = "DDPM's (Attn)DownBlock2D or NCSN++'s (Attn)SkipDownBlock2D at every level are ours"
-        yield _reason("down_block_types", down, str(wanted), why)
+        yield reason("down_block_types", down, str(wanted), why)
     if up != (mirrored := [_block("Up", skip, attend) for attend in reversed(attends)]):
-        yield _reason("up_block_types", up, str(mirrored), "our way up mirrors the way down")
+        yield reason("up_block_types", up, str(mirrored), "our way up mirrors the way down")
     if len(down) != len(settings["block_out_channels"]):
         widths = settings["block_out_channels"]
-        yield _reason(
-            "block_out_channels", widths, f"{len(down)} numbers", "one for each of down_block_types"
-        )
+        yield reason("block_out_channels", widths, f"{len(down)} numbers", "one for each of down_block_types")
 
 
 def _wrong_settings(settings: Mapping[str, Any], skip: bool) -> Iterator[str]:
@@ -330,24 +282,24 @@ def _wrong_settings(settings: Mapping[str, Any], skip: bool) -> Iterator[str]:
         fixed |= _POSITIONAL
     for name, (allowed, why) in fixed.items():
         if not any(_same(settings[name], value) for value in allowed):
-            yield _reason(name, settings[name], " or ".join(map(repr, allowed)), why)
+            yield reason(name, settings[name], " or ".join(map(repr, allowed)), why)
     widths = settings["block_out_channels"]
     head = settings["attention_head_dim"]
     if head is not None and len(widths) == len(settings["down_block_types"]):
         attending = _attending(settings)
         if skip and attending != {head}:
             why = f"our ncsnpp's attention has one head, here as wide as the level: {sorted(attending)}"
-            yield _reason("attention_head_dim", head, "None", why)
+            yield reason("attention_head_dim", head, "None", why)
         elif any(width % head for width in attending):
             why = f"whole heads of the widths that attend: {sorted(attending)}"
-            yield _reason("attention_head_dim", head, "None or a divisor", why)
+            yield reason("attention_head_dim", head, "None or a divisor", why)
     if settings["time_embedding_dim"] not in (None, 4 * widths[0]):
-        yield _reason(
+        yield reason(
             "time_embedding_dim", settings["time_embedding_dim"], "None", "ours is 4 times the width"
         )
     if settings["sample_size"] is None:
         why = "where our networks attend is told by resolution; write it in"
-        yield _reason("sample_size", None, "a size", why)
+        yield reason("sample_size", None, "a size", why)
 
 
 def _block(direction: str, skip: bool, attends: bool) -> str:
@@ -361,8 +313,4 @@ def _same(value: Any, allowed: Any) -> bool:
 
 
 def _refused(name: str, value: Any, allowed: str, why: str) -> ValueError:
-    return ValueError(_reason(name, value, allowed, why))
-
-
-def _reason(name: str, value: Any, allowed: str, why: str) -> str:
-    return f"the diffusers config has {name}={value!r}; allowed: {allowed} ({why})."
+    return ValueError(reason(name, value, allowed, why))

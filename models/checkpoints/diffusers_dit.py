@@ -13,6 +13,7 @@ from models.base import Network
 from models.checkpoints.architecture import Architecture, Described
 from models.checkpoints.base import Family, register_family
 from models.checkpoints.diffusers_schedule import UNTOLD, told_schedule
+from models.checkpoints.diffusers_settings import NO_CONFIG
 from models.checkpoints.dit import DROPOUT, check_places
 from models.checkpoints.misfits import ArchitectureError
 from models.networks.dit import DiT
@@ -56,6 +57,7 @@ _ABSENT: dict[str, tuple[Any, ...]] = {
 _EMBEDDERS = re.compile(r"transformer_blocks\.(\d+)\.(norm1\.emb\..+)")
 _FIRST = "transformer_blocks.0.norm1.emb"
 _QKV = re.compile(r"(transformer_blocks\.\d+\.attn1)\.to_([qkv])\.(\w+)")
+_MARKS = frozenset({"transformer_blocks.0.attn1.to_q.weight", "proj_out_1.weight", "proj_out_2.weight"})
 _POSITIONS = "pos_embed.pos_embed"
 _SINGLE = {
     "patches": "pos_embed.proj",
@@ -125,10 +127,14 @@ class DiffusersDiT(Family):
     name: ClassVar[str] = "diffusers_dit"
 
     def recognises(self, payload: Any) -> bool:
-        return isinstance(payload, Mapping) and is_transformer(payload.get("unet_config", {}))
+        if not isinstance(payload, Mapping):
+            return False
+        return is_transformer(payload.get("unet_config", {})) or payload.keys() >= _MARKS
 
     def tensors(self, payload: Mapping[str, Any], *, ema: bool) -> dict[str, Tensor]:
         """The weights; those of q, k and v as one matrix, the embeddings of the first block alone."""
+        if "unet_config" not in payload:
+            raise ValueError(NO_CONFIG)
         held: dict[str, Tensor] = dict(payload["weights"])
         found: dict[str, Tensor] = {}
         for name, weight in held.items():
@@ -176,6 +182,8 @@ class DiffusersDiT(Family):
         return reasons
 
     def described(self, payload: Mapping[str, Any]) -> Described:
+        if "unet_config" not in payload:
+            raise ValueError(NO_CONFIG)
         return Described(read_transformer(payload["unet_config"]), told_schedule(payload), DROPOUT, UNTOLD)
 
 

@@ -12,6 +12,7 @@ from torch import nn
 
 from models.base import Network, register_model
 from models.blocks.block import Level
+from models.blocks.embeddings import NumberEmbedding, Told, VectorEmbedding
 from models.blocks.fir import fir_kernel
 from models.blocks.pyramid import Readout
 from models.blocks.resample import Downsample, Upsample
@@ -26,6 +27,8 @@ _SINGLE = {
     "time_embedding.dense_in": "time_embedding.linear_1",
     "time_embedding.dense_out": "time_embedding.linear_2",
     "class_embedding.table": "class_embedding",
+    "class_embedding.dense_in": "class_embedding.linear_1",
+    "class_embedding.dense_out": "class_embedding.linear_2",
     "fourier": "time_proj",
     "output_norm": "conv_norm_out",
     "output_conv": "conv_out",
@@ -125,6 +128,7 @@ def _ddpm(network: DDPM, sample_size: tuple[int, int] | None = None) -> UNet2D:
         norm_eps=network.norm_eps,
         cosines_first=network.time_cosines_first,
         freq_shift=1 if network.time_endpoint else 0,
+        told=_told(network),
     )
     return replace(unet, variant=variant)
 
@@ -164,7 +168,7 @@ def _unet(
     _need(isinstance(network.act, nn.SiLU), "nonlinearity='swish'")
     first = [level[0] for level in blocks]
     assert isinstance(output, nn.Conv2d)
-    classes = network.class_embedding
+    table = getattr(network.class_embedding, "table", None)
     return UNet2D(
         skip=skip,
         sample_size=size or (network.factor, network.factor),
@@ -176,8 +180,14 @@ def _unet(
         attends=attends,
         layers=len(blocks[0]),
         dropout=first[0].dropout.p,
-        num_classes=None if classes is None else classes.table.num_embeddings,
+        num_classes=table.num_embeddings if isinstance(table, nn.Embedding) else None,
     )
+
+
+def _told(network: DDPM) -> Told:
+    """What the network is told beside the time."""
+    kinds: dict[type, Told] = {NumberEmbedding: "number", VectorEmbedding: "vector"}
+    return kinds.get(type(network.class_embedding), "class")
 
 
 def _blocks(levels: Sequence[Level]) -> list[list[ResBlock]]:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 from models.prediction.noise_model import Output
+from sde_lib.grids import Spacing
 
 _VE = ("ScoreSdeVeScheduler", "VeSdeScheduler")
 _OUTPUTS: dict[str, Output] = {"epsilon": "eps", "sample": "x0", "v_prediction": "v"}
-_BETAS = {"linear": "linear", "squaredcos_cap_v2": "cosine"}
+_BETAS = {"linear": "linear", "scaled_linear": "scaled_linear", "squaredcos_cap_v2": "cosine"}
+_SPACINGS: tuple[Spacing, ...] = get_args(Spacing)
 UNTOLD = ("The data set, and how the network was trained.",)
 """What a diffusers folder does not say."""
 
@@ -25,6 +27,8 @@ class NoiseSchedule:
         continuous: the network is told sigma (VE); otherwise a chain's index.
         output: what the network's output means.
         snr: of the Langevin corrector that was published with it, None without.
+        spacing: at which of a chain's levels few steps are meant to be; None: nothing is said.
+        offset: added to the levels of the spacing ``leading``.
     """
 
     sde: str
@@ -32,6 +36,8 @@ class NoiseSchedule:
     continuous: bool
     output: Output
     snr: float | None = None
+    spacing: Spacing | None = None
+    offset: int = 0
 
     def config(self) -> Mapping[str, Any]:
         """A scheduler config that diffusers loads.
@@ -61,6 +67,9 @@ class NoiseSchedule:
             "beta_end": values["beta_max"] / values["N"],
             "beta_schedule": kinds[values["schedule"]],
             "prediction_type": outputs[self.output],
+            "rescale_betas_zero_snr": bool(values.get("zero_terminal_snr", False)),
+            **({} if self.spacing is None else {"timestep_spacing": self.spacing}),
+            **({"steps_offset": self.offset} if self.offset else {}),
         }
 
 
@@ -93,7 +102,8 @@ def read_schedule(config: Mapping[str, Any]) -> NoiseSchedule:
         "beta_schedule": tuple(_BETAS),
         "prediction_type": tuple(_OUTPUTS),
         "trained_betas": (None,),
-        "rescale_betas_zero_snr": (False,),
+        "rescale_betas_zero_snr": (False, True),
+        "timestep_spacing": (None, *_SPACINGS),
         # Learned variances are further channels of the output, which the networks of this format lack.
         "variance_type": ("fixed_small", "fixed_small_log", "fixed_large", "fixed_large_log"),
     }
@@ -104,7 +114,8 @@ def read_schedule(config: Mapping[str, Any]) -> NoiseSchedule:
                 f"the scheduler {kind!r} has {name}={told[name]!r}, which no process here has; "
                 f"allowed: {', '.join(map(str, values))}."
             )
-    levels = int(config.get("num_train_timesteps", 1000))
+    levels, spacing = int(config.get("num_train_timesteps", 1000)), config.get("timestep_spacing")
+    zero = {"zero_terminal_snr": True} if told.get("rescale_betas_zero_snr") else {}
     return NoiseSchedule(
         sde="ddpm",
         arguments={
@@ -113,9 +124,12 @@ def read_schedule(config: Mapping[str, Any]) -> NoiseSchedule:
             "beta_min": float(config.get("beta_start", 1e-4)) * levels,
             "beta_max": float(config.get("beta_end", 0.02)) * levels,
             "schedule": _BETAS[told["beta_schedule"]],
+            **zero,
         },
         continuous=False,
         output=_OUTPUTS[told["prediction_type"]],
+        spacing=spacing,
+        offset=int(config.get("steps_offset", 0)) if spacing == "leading" else 0,
     )
 
 

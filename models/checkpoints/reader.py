@@ -14,7 +14,7 @@ import torch
 
 from models.checkpoints.archive import check_archive
 from models.checkpoints.damage import DamagedCheckpointError, out_of_memory
-from models.checkpoints.declared import ForeignError
+from models.checkpoints.declared import OPTIONS, ForeignError, Options
 from models.checkpoints.network_pickle import is_network_pickle, read_network_pickle
 from models.checkpoints.ours import read_weights
 
@@ -75,7 +75,7 @@ def _is_safetensors(file: Path) -> bool:
 def _read_pickled(file: Path) -> Any:
     try:
         check_archive(file)
-        with torch.serialization.safe_globals(_numpy_scalars()):
+        with torch.serialization.safe_globals([*_numpy_scalars(), (Options, OPTIONS)]):
             return torch.load(file, map_location="cpu", weights_only=True)
     except ForeignError as error:
         raise ValueError(

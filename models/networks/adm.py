@@ -15,7 +15,13 @@ from models.base import Network, register_model
 from models.blocks.block import ModuleList, Stage
 from models.blocks.conditioning import refuse_unknown
 from models.blocks.convolution import conv
-from models.blocks.embeddings import augmentation_embedding, class_column, plus_augmentation
+from models.blocks.embeddings import (
+    Told,
+    augmentation_embedding,
+    class_column,
+    conditioning,
+    plus_augmentation,
+)
 from models.blocks.frequency import FreeU
 from models.blocks.initialisation import zeroed
 from models.blocks.normalization import group_norm
@@ -70,6 +76,8 @@ class UNet(Network):
         upsample: ``nearest`` (repeat, then convolve) or ``transposed`` (a transposed convolution).
         num_classes: number of class labels that an embedding is learned for, keyword ``y`` of ``forward``;
             None for an unconditional network.
+        told: what ``y`` is: a ``class`` label, a ``number`` that is embedded as the time is, or a ``vector`` of four
+            times ``channels`` that is added to its embedding; the latter two go without num_classes.
         spare_label: whether the label ``num_classes`` stands for no class, with a vector of zeros.
         dropout: probability, within the residual blocks.
         norm_groups: groups of every normalisation; all numbers of channels must be multiples.
@@ -107,6 +115,7 @@ class UNet(Network):
         conv_resample: bool = True,
         upsample: Literal["nearest", "transposed"] = "nearest",
         num_classes: int | None = None,
+        told: Told = "class",
         spare_label: bool = False,
         dropout: Share = 0.0,
         norm_groups: Channels = 32,
@@ -139,7 +148,12 @@ class UNet(Network):
 
         self.time_embed = time_embedding(channels)
         self.augment_embed = augmentation_embedding(augment_labels, channels)
-        if num_classes is not None:
+        self.class_embedding = (
+            None
+            if told == "class"
+            else conditioning(told, None, channels, 4 * channels, cosines_first=True, endpoint=False)
+        )
+        if num_classes is not None and self.class_embedding is None:
             self.label_embed = nn.Embedding(num_classes, 4 * channels)
         self.conv_in = conv(dims, self._images * in_channels, int(channel_mult[0] * channels))
         encoder = encoder_stages(
@@ -216,6 +230,8 @@ class UNet(Network):
         # The activation that every block begins with is the same for all; it is applied once.
         features = time_features(labels, self.channels)
         emb = self.time_embed(plus_augmentation(features, self.augment_embed, augment))
+        if self.class_embedding is not None:
+            return F.silu(emb + self.class_embedding(y))
         if self.num_classes is None:
             if y is not None:
                 raise ValueError(

@@ -15,10 +15,11 @@ from models.blocks.block import Block, Level, ModuleList
 from models.blocks.conditioning import refuse_unknown
 from models.blocks.convolution import Pointwise, conv, linear
 from models.blocks.embeddings import (
-    ClassEmbedding,
     TimeEmbedding,
+    Told,
     augmentation_embedding,
     check_classes,
+    conditioning,
     level_at,
     plus_augmentation,
     plus_class,
@@ -84,6 +85,8 @@ class DDPM(Network):
             computes the rest again.
         num_classes: number of class labels that an embedding is learned for, keyword ``y`` of ``forward``;
             None for an unconditional network.
+        told: what ``y`` is: a ``class`` label, a ``number`` that is embedded as the time is, or a ``vector`` of four
+            times ``channels`` that is added to its embedding; the latter two go without num_classes.
         augment_labels: how many numbers say what augmentation did to a sample, keyword ``augment`` of ``forward``, (B,
             augment_labels); without them nothing was done. 0: the network is told nothing of it.
 
@@ -118,6 +121,7 @@ class DDPM(Network):
         time_endpoint: bool = True,
         use_checkpoint: bool = False,
         num_classes: int | None = None,
+        told: Told = "class",
         augment_labels: int = 0,
     ) -> None:
         super().__init__()
@@ -147,15 +151,22 @@ class DDPM(Network):
                 dense_out=linear(emb_channels, emb_channels, init_scale=1.0),
             )
         self.augment_embedding = augmentation_embedding(augment_labels, channels)
-        self.class_embedding = None if num_classes is None else ClassEmbedding(num_classes, emb_channels)
-        told = conditional or num_classes is not None
+        self.class_embedding = conditioning(
+            told,
+            num_classes,
+            channels,
+            emb_channels,
+            cosines_first=time_cosines_first,
+            endpoint=time_endpoint,
+        )
+        embeds = conditional or self.class_embedding is not None
 
         def block(width_in: int, width_out: int) -> ResBlock:
             shortcut = None if width_in == width_out else Pointwise(width_in, width_out)
             layers = ResLayers(
                 norm_in=ddpm_norm(width_in, eps=norm_eps),
                 conv_in=conv(rank, width_in, width_out, init_scale=1.0),
-                embedding=linear(emb_channels, width_out, init_scale=1.0) if told else None,
+                embedding=linear(emb_channels, width_out, init_scale=1.0) if embeds else None,
                 norm_out=ddpm_norm(width_out, eps=norm_eps),
                 conv_out=conv(rank, width_out, width_out, init_scale=0.0),
                 shortcut=shortcut,

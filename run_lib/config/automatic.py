@@ -19,15 +19,22 @@ from run_lib.automatic.machine import this_machine
 from run_lib.automatic.setup import FIELDS as SETUP
 from run_lib.automatic.setup import Choice, choose_setup
 from run_lib.computing.placement import find_device
-from run_lib.config.roles import NETWORK_FIELDS
+from run_lib.config.components import choose
+from run_lib.config.roles import NETWORK_FIELDS, ROLES
 from run_lib.data.facts import automatic as measured
+from run_lib.data.facts import automatic_moments
+from run_lib.data.latents import Latents
 from run_lib.data.levels import as_shape
 from run_lib.files import read_json
 from run_lib.training.checkpoints import Checkpoints
 
 AUTO = "auto"
-MEASURED = ("model.sigma_max", "model.sigma_data")
+SCALES = ("data.latent_mean", "data.latent_std")
+"""What it measures of latents, and scales them by."""
+MEASURED = (*SCALES, "model.sigma_max", "model.sigma_data")
 """What ``--mode stats`` measures of the data."""
+MEASURING = ("pack", "stats")
+"""Modes in which it is not measured yet."""
 AUTOMATIC = (*MEASURED, *SETUP)
 """Fields whose value may be ``auto``."""
 RECORD = "config.json"
@@ -97,7 +104,9 @@ def resolve(values: ConfigDict, paths: list[str], before: Began) -> dict[str, Ch
     found = {path: Choice(value, f"as in {before.file}") for path, value in held.items() if value is not None}
     for path in MEASURED:
         if path in paths and path not in found:
-            found[path] = Choice(measured(values.data, path.partition(".")[2]), "measured by --mode stats")
+            found[path] = Choice(_measured(values, path), "measured by --mode stats")
+        if path in SCALES and path in found:
+            set_value(values, path, found[path].value)  # by which the others are scaled
     if left := [path for path in paths if path not in found]:
         given = {path: _value(values, path) for path in SETUP if path not in paths}
         given |= {path: choice.value for path, choice in found.items() if path in SETUP}
@@ -105,9 +114,28 @@ def resolve(values: ConfigDict, paths: list[str], before: Began) -> dict[str, Ch
     return {path: found[path] for path in paths}
 
 
+def _measured(values: ConfigDict, path: str) -> float | tuple[float, ...]:
+    what = path.partition(".")[2]
+    if path in SCALES:
+        return automatic_moments(values.data, what)
+    return measured(values.data, what, _latents(values))
+
+
+def _latents(values: ConfigDict) -> Latents | None:
+    codec, latents = (choose(ROLES[role], values) for role in ("codec", "latents"))
+    if codec is None or latents is None:
+        return None
+    found: Latents = latents.build(codec=codec.build(), name=codec.name, shape=_shape(values))
+    return found
+
+
+def _shape(values: ConfigDict) -> tuple[int, ...]:
+    return tuple(values.data.shape) or as_shape(values.data.image_size, values.data.num_channels)
+
+
 def _setup(values: ConfigDict, given: Mapping[str, Any], first: str) -> dict[str, Choice]:
     """The fields of ``SETUP`` that are not given."""
-    shape = tuple(values.data.shape) or as_shape(values.data.image_size, values.data.num_channels)
+    shape = _shape(values)
     if values.model.name != NETWORK or len(shape) != 3:
         raise ValueError(
             f"config.{first}=auto is chosen for images and model.name={NETWORK!r} alone, and this is "

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
+from run_lib.data.codecs import register_codec
+from run_lib.data.latents import Latents
 from run_lib.evaluation.likelihoods import DEQUANTISATIONS, TRACES, FlowLikelihood, LevelBound
 from samplers.automatic import Automatic
 from samplers.base import register_predictor
@@ -53,6 +55,8 @@ PREDICTORS = Names(
     "predictor", lambda: {AUTO: Automatic, **{name: register_predictor[name] for name in register_predictor}}
 )
 """``sampling.predictor``: those that are registered, or the one that the rule gives for ``num_steps``."""
+LATENTS = Names("config.data.codec", lambda: dict.fromkeys(register_codec, Latents))
+"""``data.codec``: whatever makes latents, they are scaled and decoded alike."""
 
 
 def unguided() -> None:

@@ -17,7 +17,7 @@ from ml_collections import ConfigDict, FrozenConfigDict
 
 from configs.base import get_config as base_config
 from run_lib.automatic.setup import Choice
-from run_lib.config.automatic import Began, resolve, set_value, wanted
+from run_lib.config.automatic import MEASURED, MEASURING, Began, resolve, set_value, wanted
 from run_lib.config.components import Chosen, choose
 from run_lib.config.fields import check_values
 from run_lib.config.plugins import load_plugins
@@ -127,6 +127,7 @@ def read(
         for path in paths:
             set_value(values, path, default_of(path))
         check_values(values)  # what they are chosen from
+        paths = [path for path in paths if mode not in MEASURING or path not in MEASURED]
         found = resolve(values, paths, Began(workdir, values.resume_from))
         for path, choice in found.items():
             set_value(values, path, choice.value)

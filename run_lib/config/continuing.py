@@ -111,6 +111,8 @@ COMPONENTS = {
     "optimizer": STATE,
     "times": STATE,  # they may learn
     "data set": COURSE,
+    "codec": MEANING,
+    "latents": MEANING,
     "augmentation": COURSE,
     "objective": COURSE,
     "weighting": COURSE,
@@ -132,6 +134,8 @@ SETTINGS = {
     "sampling.base_samples": FREE,
     "data.tfrecords_path": FREE,
     "data.download": FREE,
+    "data.codec_path": FREE,
+    "data.codec_batch": FREE,
 }
 """Of the settings of a role, or of a single one by its field."""
 

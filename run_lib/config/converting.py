@@ -76,8 +76,23 @@ def _noise_schedule(configuration: Configuration, output: Output) -> NoiseSchedu
     if chosen.name == "ddpm" or (chosen.name == "vpsde" and not continuous):
         names = ("N", "beta_min", "beta_max") + (("schedule",) if chosen.name == "ddpm" else ())
         arguments = {"schedule": "linear"} | {name: chosen.value(name) for name in names}
+        if chosen.name == "ddpm" and chosen.value("zero_terminal_snr"):
+            arguments["zero_terminal_snr"] = True
         listed = chosen.name == "ddpm" and chosen.value("betas") is not None
-        return None if listed else NoiseSchedule("ddpm", arguments, False, output)
+        grid = configuration.find("grid")
+        spaced = grid is not None and grid.name == "respaced" and not grid.value("sections")
+        return (
+            None
+            if listed
+            else NoiseSchedule(
+                "ddpm",
+                arguments,
+                False,
+                output,
+                spacing=grid.value("spacing") if grid is not None and spaced else None,
+                offset=grid.value("steps_offset") if grid is not None and spaced else 0,
+            )
+        )
     if chosen.name == "vesde" and continuous:
         arguments = {name: chosen.value(name) for name in ("sigma_min", "sigma_max", "N")}
         snr = choose_named(ROLES["corrector"], configuration.values, "langevin").value("snr")

@@ -15,6 +15,8 @@ from run_lib.config.components import Chosen
 from run_lib.config.configuration import Configuration
 from run_lib.data.augment import Augmentation
 from run_lib.data.batches import Reading
+from run_lib.data.codecs import Codec
+from run_lib.data.latents import Latents
 from run_lib.data.levels import DataSpec, Loader
 from run_lib.data.listing import announce, what_was_read
 from run_lib.data.split import Split
@@ -43,8 +45,19 @@ def build_data(
         )
     density = network if isinstance(network, ExactScore) else None
     labelled = bool(configuration.values.model.num_classes)
-    context = {"root": Path(section.root), "shape": shape, "levels": section.levels, "density": density}
+    latents, reading = _build_latents(configuration, shape), Reading(section.num_workers, section.max_corrupt)
+    stored, levels = (
+        (shape, section.levels) if latents is None else (latents.image_shape, latents.codec_levels)
+    )
+    context = {"root": Path(section.root), "shape": stored, "levels": levels, "density": density}
     loader = _loader(configuration.choose("data set"), context, labelled)
+    images = (
+        None
+        if latents is None
+        else DataSpec(
+            section.dataset, loader, None, stored, levels, True, False, False, labelled, reading=reading
+        )
+    )
     flags = ("uniform_dequantization",) if len(shape) == 3 else ("uniform_dequantization", "random_flip")
     for flag in flags if section.levels == 0 else flags[1:]:
         if section[flag]:
@@ -64,9 +77,38 @@ def build_data(
         dequantize=section.uniform_dequantization,
         random_flip=section.random_flip,
         labelled=labelled,
-        reading=Reading(section.num_workers, section.max_corrupt),
+        reading=reading,
         augment=augment,
+        latents=latents,
+        images=images,
     )
+
+
+def _build_latents(configuration: Configuration, shape: tuple[int, ...]) -> Latents | None:
+    """The latents that the data are; None: they are none.
+
+    Raises:
+        ValueError: settings that have no meaning for latents, or a codec that makes none of this shape.
+    """
+    chosen, section = configuration.find("codec"), configuration.values.data
+    if chosen is None:
+        return None
+    for field, wanted in (("levels", 0), ("random_flip", False), ("augment", "none")):
+        if section[field] != wanted:
+            raise ValueError(
+                f"config.data.{field}={section[field]!r} is of images, and with data.codec={chosen.name!r} the network "
+                f"sees latents, which are continuous and are not mirrored as images are: set it to {wanted!r}."
+            )
+    if section.dataset == "exact" or configuration.values.training.task == "superres":
+        raise ValueError(
+            f"data.codec={chosen.name!r} is of images in files: it goes neither with draws from a density nor with "
+            f"training.task='superres'."
+        )
+    codec: Codec = chosen.build()
+    if not isinstance(codec, Codec):
+        raise ValueError(f"data.codec={chosen.name!r} made a {type(codec).__name__}, which is no Codec.")
+    latents: Latents = configuration.choose("latents").build(codec=codec, name=chosen.name, shape=shape)
+    return latents
 
 
 def build_augmentation(configuration: Configuration, shape: tuple[int, ...]) -> Augmentation | None:

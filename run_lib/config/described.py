@@ -124,6 +124,9 @@ def _of_network(described: Described) -> Fields:
             found["training.continuous"] = False
         found["model.output"] = described.schedule.output
         found |= _settings(ROLES["sde"], described.schedule.sde, described.schedule.arguments)
+        if described.schedule.spacing is not None:
+            found |= {"sampling.grid": "respaced", "sampling.spacing": described.schedule.spacing}
+            found |= {"sampling.steps_offset": described.schedule.offset} if described.schedule.offset else {}
     return Fields(found, tuple(untold))
 
 

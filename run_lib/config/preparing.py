@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+
 from run_lib.computing.placement import Placement
 from run_lib.config.chosen import statistics_of
 from run_lib.config.configuration import Configuration
@@ -37,6 +39,7 @@ class PreparationPlan:
         key: what its measurements are filed under.
         path: folder to write to; None: the work directory's, or beside the data.
         statistics: what writing those of features needs; None: none are asked for.
+        device: on which images become latents.
     """
 
     data: DataSpec
@@ -44,6 +47,7 @@ class PreparationPlan:
     key: str
     path: Path | None
     statistics: StatisticsPlan | None
+    device: torch.device
 
 
 def plan_preparation(configuration: Configuration) -> PreparationPlan:
@@ -57,4 +61,11 @@ def plan_preparation(configuration: Configuration) -> PreparationPlan:
         if names
         else None
     )
-    return PreparationPlan(subject.data, Path(values.data.root), facts_key(values.data), path, statistics)
+    return PreparationPlan(
+        data=subject.data,
+        root=Path(values.data.root),
+        key=facts_key(values.data),
+        path=path,
+        statistics=statistics,
+        device=subject.placement.device if values.data.codec else torch.device("cpu"),
+    )

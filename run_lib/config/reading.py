@@ -73,6 +73,11 @@ def _has_statistics(config: ConfigDict) -> bool:
     return bool(config.stats.extractors)
 
 
+def _encodes(config: ConfigDict) -> bool:
+    """Whether images become latents."""
+    return bool(config.data.codec)
+
+
 def _steps(config: ConfigDict) -> bool:
     """Whether control samples: from image to image it maps."""
     return bool(config.control.task != "interpolate")
@@ -143,6 +148,8 @@ COMPONENTS: dict[str, Readers] = {
     "preconditioning": EVERY,
     "sde": EVERY,
     "data set": by("train", "eval", "all", "tune", "control", "reconstruct", *PREPARE, sample=_makes_small),
+    "codec": by(*PLANNED, *PREPARE),
+    "latents": by(*PLANNED, *PREPARE),
     "augmentation": TRAINING,
     "task": EVERY,
     "objective": LOSS,
@@ -166,7 +173,7 @@ FIELDS: dict[str, Readers] = {
     **dict.fromkeys(("eval.extractor_batch", "eval.features"), EXTRACTS),
     **dict.fromkeys(("eval.metrics", "eval.by_class"), MEASURES),
     "seed": by(*NUMBERS, "extractor", "score"),
-    "device": by(*NUMBERS, "extractor", "score", stats=_has_statistics),
+    "device": by(*NUMBERS, "extractor", "score", stats=_has_statistics, pack=_encodes),
     "compile": by(*EVALUATED),
     "deterministic": by(*EVALUATED, "extractor", "score", stats=_has_statistics),
     "data.root": COMPONENTS["data set"],

@@ -25,6 +25,7 @@ from run_lib.config.choices import (
     DEQUANTISATION_CHOICES,
     FLOWS,
     GUIDANCE,
+    LATENTS,
     MASK_CHOICES,
     PREDICTORS,
     RESTORATION_METHODS,
@@ -49,8 +50,9 @@ from run_lib.config.methods import register_method
 from run_lib.config.mode import register_mode
 from run_lib.config.previews import register_preview
 from run_lib.config.several import SEVERAL
-from run_lib.data import formed, named, toys  # noqa: F401 - register data sets
+from run_lib.data import autoencoders, formed, named, toys  # noqa: F401 - register codecs and data sets
 from run_lib.data.augment import register_augmentation
+from run_lib.data.codecs import register_codec
 from run_lib.data.sources import CONTEXT as DATA_CONTEXT
 from run_lib.data.sources import register_dataset
 from run_lib.training.optimisers import register_optimizer, register_schedule
@@ -159,6 +161,16 @@ FIXED: dict[str, Role] = {
         "data",
         lambda c: c.data.dataset,
         frozenset(DATA_CONTEXT),
+    ),
+    "codec": Role(
+        "data.codec",
+        register_codec,
+        "data",
+        lambda c: c.data.codec or None,
+        paths={"path": "data.codec_path"},
+    ),
+    "latents": Role(
+        "data.codec", LATENTS, "data", lambda c: c.data.codec or None, frozenset({"codec", "name", "shape"})
     ),
     "augmentation": Role(
         "data.augment",

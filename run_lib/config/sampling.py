@@ -85,7 +85,7 @@ def plan_sampling(configuration: Configuration, subject: Subject) -> SamplingPla
     guidance = build_guidance(configuration, subject)
     if section.png:
         classes = guidance.requested.num_classes if section.png_by_class else None
-        _check_images(subject.data, classes)
+        _check_images(subject.data.shown, classes)
     subject = numbered(subject, guidance.requested.numbering)
     picked = pick_sampler(configuration, guidance.model.process)
     return SamplingPlan(

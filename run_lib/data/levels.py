@@ -13,6 +13,7 @@ from models.exact.mixtures import ExactScore
 from run_lib.data.augmentation import Augmentation, Augmented
 from run_lib.data.batches import Batches, Parts, Reading
 from run_lib.data.classes import UNKNOWN, Numbering
+from run_lib.data.latents import Latents, Scaled
 from run_lib.data.listing import announce
 from run_lib.data.rows import Checked
 from run_lib.data.split import Arrays, MissingSplitError, Split
@@ -75,6 +76,8 @@ class DataSpec:
             (``numbered``).
         reading: how training data are read.
         augment: what is done to training samples at random; None: nothing.
+        latents: of which codec the samples are; None: they are no latents.
+        images: that they are the latents of; None with that.
     """
 
     name: str
@@ -89,6 +92,8 @@ class DataSpec:
     numbering: Numbering = UNKNOWN
     reading: Reading = field(default_factory=Reading)
     augment: Augmentation | None = None
+    latents: Latents | None = None
+    images: DataSpec | None = None
 
     @property
     def range(self) -> float:
@@ -100,15 +105,37 @@ class DataSpec:
         """The least and the largest value that the network sees."""
         return (-1.0 if self.centered else 0.0, 1.0)
 
+    @property
+    def shown(self) -> DataSpec:
+        """The data of pictures and of files of samples: where these are latents, the images."""
+        return self if self.images is None else self.images
+
     def load(self, split: str) -> Split:
         """Find a split, and check its shape and its classes. Its levels are checked as they are read.
 
         Raises:
             MissingSplitError: the data set has no such split.
             ValueError: files are missing; the shape or the levels are not those of the configuration; a class that the
-                network, or the training split, does not know.
+                network, or the training split, does not know; images that are to be latents, or latents of another
+                codec.
+        """
+        found = self.stored(split)
+        return found if self.latents is None else replace(found, rows=Scaled(found.rows, self.latents))
+
+    def stored(self, split: str) -> Split:
+        """The same as its files have it: latents are not scaled.
+
+        Raises:
+            MissingSplitError, ValueError: as of ``load``.
         """
         found = as_split(self.loader(split), labelled=self.labelled)
+        if self.latents is not None:
+            self.latents.check(found, f"the {split} split of {self.name}")
+        elif found.coding is not None:
+            raise ValueError(
+                f"{self.name} holds latents of the codec {found.coding.codec!r}: set config.data.codec to it, by which "
+                f"samples become images."
+            )
         if found.rows.shape != self.shape:
             raise ValueError(
                 f"{self.name} has samples of shape {found.rows.shape} but the configuration says {self.shape}; "
@@ -231,8 +258,10 @@ class DataSpec:
     def to_levels(self, x: Tensor) -> Tensor:
         """The levels nearest to samples in the network's range, clipped; uint8 up to 256 levels.
 
-        Continuous data are returned as they are.
+        Continuous data are returned as they are; latents are decoded to images, of which these are the levels.
         """
+        if self.latents is not None:
+            return self.shown.to_levels(self.latents.decoded(x))
         if not self.levels:
             return x
         unit = (x + 1) / 2 if self.centered else x

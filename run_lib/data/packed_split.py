@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from run_lib.data.labels import no_labels
+from run_lib.data.latents import Coding
 from run_lib.data.packed import PackedError, read_array
 from run_lib.data.rows import Mapped
 from run_lib.data.split import Split
@@ -20,7 +21,8 @@ def labels_file(path: Path) -> Path:
 
 
 def facts_file(path: Path) -> Path:
-    """Where what else is known of it is: an object with ``classes``, the names in the order of their labels."""
+    """Where what else is known of it is: an object with ``classes``, the names in the order of their labels; and, of
+    latents, with ``latents``, what made them."""
     return path.with_suffix(".json")
 
 
@@ -37,7 +39,7 @@ def open_packed(path: Path, expected: str = "numbers (N, ...)") -> Split:
         raise ValueError(f"{path} {error}; expected {expected}.") from error
     if array.dtype.kind not in "iuf" or array.ndim < 2 or not len(array):
         raise ValueError(f"{path} holds {array.dtype} of shape {array.shape}; expected {expected}.")
-    labels, classes = no_labels(len(array)), tuple[str, ...]()
+    labels, classes, coding = no_labels(len(array)), tuple[str, ...](), None
     if labels_file(path).is_file():
         try:
             held = read_array(labels_file(path))
@@ -49,16 +51,17 @@ def open_packed(path: Path, expected: str = "numbers (N, ...)") -> Split:
             )
         labels = torch.from_numpy(held.astype(np.int64))
     if facts_file(path).is_file():
-        classes = _classes(facts_file(path))
+        classes, coding = _facts(facts_file(path))
         if classes and int(labels.max()) >= len(classes):
             raise ValueError(
                 f"{labels_file(path)} has labels up to {int(labels.max())}, and {facts_file(path)} names "
                 f"{len(classes)} classes."
             )
-    return Split(rows, labels, classes)
+    return Split(rows, labels, classes, coding=coding)
 
 
-def _classes(path: Path) -> tuple[str, ...]:
+def _facts(path: Path) -> tuple[tuple[str, ...], Coding | None]:
+    """The names of the classes, and what made latents."""
     try:
         held = read_json(path)
     except ValueError as error:
@@ -66,4 +69,7 @@ def _classes(path: Path) -> tuple[str, ...]:
     names = held.get("classes", []) if isinstance(held, dict) else None
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise ValueError(f'{path} must hold an object with "classes", a list of names.')
-    return tuple(names)
+    try:
+        return tuple(names), Coding.of_json(held["latents"]) if "latents" in held else None
+    except ValueError as error:
+        raise ValueError(f"{path} {error}.") from error

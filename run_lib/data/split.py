@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from run_lib.data.latents import Coding
 from run_lib.data.rows import Indices, InMemory, Picked, Rows
 from sde_lib.densities import Density
 
@@ -52,6 +53,7 @@ class Split:
         strange: how many of the last of them the training split lacks.
         left_out: how many files are not among the rows, by the reason.
         density: that the samples are drawn from, where it is known.
+        coding: what their file says of latents; None: it says of none.
     """
 
     rows: Rows
@@ -60,6 +62,7 @@ class Split:
     strange: int = 0
     left_out: Mapping[str, int] = field(default_factory=dict)
     density: Density | None = None
+    coding: Coding | None = None
 
     def __len__(self) -> int:
         return len(self.rows)

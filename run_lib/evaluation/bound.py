@@ -13,7 +13,7 @@ from likelihood import variational_bound
 from run_lib.evaluation.dequantisation import dequantisation
 from run_lib.evaluation.likelihood_errors import spread
 from run_lib.evaluation.likelihoods import LevelBound
-from run_lib.evaluation.ode import make_draws
+from run_lib.evaluation.ode import BITS_OF_LATENTS, make_draws, measured_split, said_of_latents
 from run_lib.evaluation.report import Number
 from run_lib.evaluation.subset import precise_enough
 from run_lib.evaluation.task import CheckpointTask
@@ -36,7 +36,8 @@ def evaluate_vlb(task: CheckpointTask, bpd: BitsPerDim, bound: LevelBound) -> No
     plan, settings = task.plan, task.plan.settings
     split, step = settings.split, task.step
     density = bound.bound_of == "density" and plan.data.levels > 0
-    headline = f"{'vlb' if plan.data.levels else 'vlb nats'}{' of density' if density else ''}/{split}"
+    headline = f"{'vlb' if plan.data.levels else 'vlb nats'}{' of density' if density else ''}"
+    headline += f"/{measured_split(plan.data, split)}"
     if task.has(headline):
         return
     chain = plan.bounded.process
@@ -67,7 +68,10 @@ def evaluate_vlb(task: CheckpointTask, bpd: BitsPerDim, bound: LevelBound) -> No
         return {name: part.cpu().numpy() for name, part in parts.items()}
 
     scale = 1 / (math.prod(plan.data.shape) * math.log(2)) if plan.data.levels else 1.0
+    latents, unit = plan.data.latents, "bits/dim" if plan.data.levels else "nats"
     offset = math.log2(plan.data.levels / plan.data.range) if density else 0.0
+    if latents is not None:
+        offset = latents.log_volume  # that of the codec's own latents, however scaled
 
     def enough(found: dict[str, np.ndarray]) -> bool:
         return precise_enough(scale * draws.by_image(found["total"]).mean(0), bpd.target)
@@ -94,17 +98,19 @@ def evaluate_vlb(task: CheckpointTask, bpd: BitsPerDim, bound: LevelBound) -> No
         return
     nfe = tables["eps_mse"].shape[2]
 
-    def number(name: str, nats: np.ndarray, note: str, offset: float = 0.0) -> Number:
+    def number(
+        name: str, nats: np.ndarray, note: str, offset: float = 0.0, scale: float = scale, unit: str = unit
+    ) -> Number:
         kept = nats[:, good]
         errors = spread(scale * kept, np.full_like(kept, np.nan), noisy=True)
         return task.number(name, offset + errors.value, errors.together, count=int(good.sum()), nfe=nfe,
-                           unit="bits/dim" if plan.data.levels else "nats", seconds=seconds, note=note,
-                           errors=errors)  # fmt: skip
+                           unit=unit, seconds=seconds, note=note, errors=errors)  # fmt: skip
 
     note = f"upper bound, {nfe} steps, variance {bound.variance}"
     note += "; of the density of dequantised data" if density else ""
     note += f"; {len(used)} of {len(draws.order)} images, in random order" if bpd.quick else ""
     note += f"; {plan.samples.guidance.bound_of}" if plan.samples.guidance.bound_of else ""
+    note += "" if latents is None else f"; {said_of_latents(latents)}"
     task.report.add(
         number(headline, tables["total"], note, offset),
         number(f"{headline}, prior", tables["prior"], "its part: the noisiest level against the prior"),
@@ -116,3 +122,6 @@ def evaluate_vlb(task: CheckpointTask, bpd: BitsPerDim, bound: LevelBound) -> No
             offset,
         ),
     )
+    if latents is not None:
+        bits, name = 1 / (math.prod(plan.data.shape) * math.log(2)), measured_split(plan.data, split)
+        task.report.add(number(f"vlb/{name}", tables["total"], note, bits * offset, bits, BITS_OF_LATENTS))

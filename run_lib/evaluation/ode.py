@@ -10,6 +10,8 @@ import torch
 
 from likelihood import importance_weighted, log_likelihood
 from run_lib.computing.steps import Velocities
+from run_lib.data.latents import Latents
+from run_lib.data.levels import DataSpec
 from run_lib.evaluation.dequantisation import dequantisation
 from run_lib.evaluation.likelihood_errors import spread
 from run_lib.evaluation.likelihood_references import references
@@ -34,11 +36,30 @@ def make_draws(task: CheckpointTask, bpd: BitsPerDim) -> Draws:
     return Draws.of(images, bpd.repeats, seed)
 
 
+BITS_OF_LATENTS = "bits per latent dimension"
+"""Unit of a density of latents: they have no levels, whose cost it would be."""
+
+
+def measured_split(data: DataSpec, split: str) -> str:
+    """What a likelihood is of, as the names of numbers have it."""
+    return split if data.latents is None else f"latents of {split}"
+
+
+def said_of_latents(latents: Latents) -> str:
+    """What a likelihood of latents is, and what it is not."""
+    return (
+        f"density of the latents of {latents.name}, before they are scaled, and not of images: it has no levels and is "
+        f"not dequantised"
+    )
+
+
 def evaluate_ode(task: CheckpointTask, bpd: BitsPerDim, flow: FlowLikelihood) -> None:
-    """Likelihood of the chosen split by the probability-flow ODE: bits/dim and nats, or nats alone."""
+    """Likelihood of the chosen split by the probability-flow ODE: bits/dim and nats, or nats alone; of latents, nats
+    and bits for each of their dimensions."""
     plan, settings = task.plan, task.plan.settings
     split, step = settings.split, task.step
-    headline = f"bpd/{split}" if plan.data.levels else f"nats/{split}"
+    measured = measured_split(plan.data, split)
+    headline = f"bpd/{split}" if plan.data.levels else f"nats/{measured}"
     if task.has(headline):
         return
     data, draws = plan.data.load(split), make_draws(task, bpd)
@@ -130,7 +151,12 @@ def evaluate_ode(task: CheckpointTask, bpd: BitsPerDim, flow: FlowLikelihood) ->
             **common,  # type: ignore[arg-type]
         )  # fmt: skip
 
-    numbers = [number(f"nats/{split}", 1.0, 0.0, "nats")]
+    latents = plan.data.latents
+    volume = 0.0 if latents is None else latents.log_volume  # that of the codec's own latents, however scaled
+    numbers = [number(f"nats/{measured}", 1.0, volume, "nats")]
+    if latents is not None:
+        bits = 1 / (math.prod(plan.data.shape) * math.log(2))
+        numbers.append(number(f"bpd/{measured}", bits, bits * volume, BITS_OF_LATENTS))
     if plan.data.levels:
         numbers.append(number(headline, unit, math.log2(plan.data.levels / plan.data.range), "bits/dim"))
     task.report.add(*numbers, *references(task, data, used[good]))
@@ -159,7 +185,9 @@ def _note(task: CheckpointTask, bpd: BitsPerDim, flow: FlowLikelihood, used: int
     )
     if bpd.quick:
         parts.append(f"{used} of {total} images, in random order, to a standard error of {bpd.target:g}")
-    if not plan.data.levels:
+    if plan.data.latents is not None:
+        parts.append(said_of_latents(plan.data.latents))
+    elif not plan.data.levels:
         parts.append("continuous data: nats only")
     if plan.samples.guidance.likelihood_of:
         parts.append(plan.samples.guidance.likelihood_of)

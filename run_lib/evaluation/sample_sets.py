@@ -126,7 +126,7 @@ class PlannedSet:
         task, plan = self.task, self.task.plan.samples
         size, start = plan.settings.batch_size, self.number * self.num_samples
         parts = Parts(task.parts.parent / f"{task.step}-{self.key}", task.processes)
-        none = {"levels": np.zeros((0, *plan.data.shape)), "nfe": np.zeros(0), "labels": np.zeros(0)}
+        none = {"levels": np.zeros((0, *plan.data.shown.shape)), "nfe": np.zeros(0), "labels": np.zeros(0)}
 
         def drawn(some: range) -> Part:
             batch = draw(followed(plan), some)
@@ -148,7 +148,7 @@ class PlannedSet:
                 parts.folder,
                 range(start, start + self.num_samples),
                 size,
-                plan.data.to_levels(torch.zeros(plan.data.shape)),
+                plan.data.shown.to_levels(torch.zeros(plan.data.shown.shape)),
             ),
             labels=labels if labels.size else None,
             nfe=float(nfe.mean()) if nfe.size else 0.0,

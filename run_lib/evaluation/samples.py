@@ -50,7 +50,7 @@ def _drawn(planned: PlannedSet, name: str) -> SampleSet | None:
         return None
     if task.processes.is_main and planned.number == 0:
         shown = samples.rows.read(range(min(task.plan.samples.settings.grid_size, planned.num_samples)))
-        save_png(picture(shown, task.plan.data), task.parts.parent.parent / f"samples_{task.step}.png")
+        save_png(picture(shown, task.plan.data.shown), task.parts.parent.parent / f"samples_{task.step}.png")
     return samples
 
 
@@ -68,7 +68,7 @@ def built_scoring(quality: SampleQuality, data: DataSpec, device: torch.device) 
 
 
 def _score(task: CheckpointTask, quality: SampleQuality) -> None:
-    plan, data = quality.scoring, task.plan.data
+    plan, data = quality.scoring, task.plan.data.shown
     scoring, reference = built_scoring(quality, data, task.plan.device)
     sets = [PlannedSet(task, quality.num_samples, number) for number in range(quality.repeats)]
     key = scoring.key([one.fingerprint for one in sets], reference)
@@ -167,7 +167,7 @@ def _facts(task: CheckpointTask, samples: SampleSet) -> dict[str, str]:
         "sampler": f"predictor=auto: {plan.picked}" if plan.picked else named,
         "evaluations": f"{samples.nfe:g} a sample",
         "seed of the samples": str(plan.seed),
-        "levels": f"{plan.data.levels} (quantised)" if plan.data.levels else "continuous",
+        "levels": f"{plan.data.shown.levels} (quantised)" if plan.data.shown.levels else "continuous",
     }
 
 

@@ -13,11 +13,14 @@ import torch
 
 from run_lib.config.preparing import PreparationPlan
 from run_lib.data.ahead import Reads
+from run_lib.data.latents import Coding, Latents
 from run_lib.data.packed_split import facts_file, labels_file
+from run_lib.data.rows import Mapped
 from run_lib.data.split import MissingSplitError, Split
 from run_lib.faults import naming
 from run_lib.files import atomic, read_json, write_json
 from run_lib.output.progress import Progress
+from run_lib.preparation.stats import Moments
 from run_lib.processes import Processes
 from run_lib.run import Run
 
@@ -37,13 +40,27 @@ def pack(plan: PreparationPlan, run: Run) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         for name in ("train", "test"):
             try:
-                split = plan.data.load(name)
+                split = _found(plan, name)
             except MissingSplitError as error:
                 print(f"no {name} split is packed: {error}")
                 continue
-            _Packing(split, folder / f"{name}.npy", plan.key, plan.data.reading.max_corrupt, processes).run()
+            _Packing(
+                split,
+                folder / f"{name}.npy",
+                plan.key,
+                plan.data.reading.max_corrupt,
+                processes,
+                plan.data.latents,
+            ).run()
         shape = "" if len(plan.data.shape) == 3 else f" --config.data.shape={plan.data.shape}"
         print(f"packed in {folder}: use it by --config.data.dataset=npy --config.data.root={folder}{shape}")
+
+
+def _found(plan: PreparationPlan, name: str) -> Split:
+    """A split as it is packed: of a codec, the latents of its images, each made once."""
+    if plan.data.latents is None:
+        return plan.data.load(name)
+    return plan.data.latents.encoded(plan.data.shown.load(name), plan.data.shown, plan.device)
 
 
 @dataclass(frozen=True)
@@ -56,6 +73,7 @@ class _Packing:
         key: says of which data it is.
         most: samples that may be unreadable; they are left out, and the last ones take their places.
         processes: each writes every so many blocks.
+        latents: that are packed; None: they are none.
     """
 
     split: Split
@@ -63,6 +81,7 @@ class _Packing:
     key: str
     most: int
     processes: Processes
+    latents: Latents | None = None
 
     @property
     def unfinished(self) -> Path:
@@ -131,6 +150,8 @@ class _Packing:
             "data": self.key, "count": count, "shape": list(self.split.rows.shape), "dtype": self.dtype.str,
             "block": self.rows_of_block,
         }  # fmt: skip
+        if self.latents is not None:
+            wanted["codec"] = self.latents.codec.fingerprint
         if self.path.exists() and facts_file(self.path).is_file():
             held = read_json(facts_file(self.path))
             if isinstance(held, dict) and held.get("packed") == wanted:
@@ -217,8 +238,18 @@ class _Packing:
             with atomic(labels_file(self.path)) as partial, partial.open("wb") as file:
                 np.save(file, labels)
         facts = {"classes": list(self.split.classes), "packed": read_json(self.plan)}
+        if self.latents is not None:
+            facts["latents"] = self._coding(self.latents).as_json()
         write_json(facts_file(self.path), facts | ({"left_out": list(bad.values())} if bad else {}))
         os.replace(self.unfinished, self.path)
         self._tidy(blocks)
         for reason in bad.values():
             print(f"left out: {reason}")
+
+    def _coding(self, latents: Latents) -> Coding:
+        """What made the latents of the whole file, and their moments."""
+        moments = Moments()
+        for _, some in Mapped(self.unfinished).chunks():
+            moments.add(some if some.ndim > 2 else some[..., None])
+        mean, std = (tuple(of.tolist()) for of in (moments.mean, moments.std))
+        return Coding(latents.name, latents.codec.fingerprint, latents.image_shape, mean, std)

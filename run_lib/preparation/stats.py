@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,8 @@ import torch
 from torch import Tensor
 
 from run_lib.config.preparing import PreparationPlan
-from run_lib.data.facts import FILE, place_of, scale, write_facts
+from run_lib.data.facts import FILE, place_of, scale, scaled_deviation, write_facts
+from run_lib.data.levels import DataSpec
 from run_lib.data.split import MissingSplitError, Split
 from run_lib.preparation.statistics import statistics
 from run_lib.processes import Processes
@@ -120,7 +122,7 @@ def stats(plan: PreparationPlan, run: Run) -> None:
     processes = Processes.from_environment()
     parts = Parts.unfinished(parts_folder(run), "measured", processes)
     with processes.process_group(), parts.until_written(anew=True):
-        train = plan.data.load("train")
+        train = plan.data.stored("train")
         moments, distance = measure(train, parts)
         if processes.is_main:
             _write(plan, run, train, moments, distance)
@@ -133,7 +135,6 @@ def parts_folder(run: Run) -> Path:
 
 
 def _write(plan: PreparationPlan, run: Run, train: Split, moments: Moments, distance: Distance) -> None:
-    one = scale(plan.data.levels, plan.data.centered, plan.data.dequantize)
     facts: dict[str, Any] = {
         "count": moments.count,
         "classes": _counts(train),
@@ -147,7 +148,7 @@ def _write(plan: PreparationPlan, run: Run, train: Split, moments: Moments, dist
         "sigma_max": distance.least,
     }
     try:
-        facts["test_count"] = len(plan.data.load("test"))
+        facts["test_count"] = len(plan.data.stored("test"))
     except MissingSplitError as error:
         print(f"there is no test split: {error}")
     path = place_of(plan.root)
@@ -155,7 +156,8 @@ def _write(plan: PreparationPlan, run: Run, train: Split, moments: Moments, dist
         path = run.workdir / FILE
         print(f"{plan.root} cannot be written to; for auto, copy the file there")
     write_facts(path, plan.key, facts)
-    _show(facts, distance, one)
+    _show(facts)
+    _show_seen(plan.data, facts, distance)
     print(f"stats: {path}")
 
 
@@ -231,23 +233,38 @@ def _writable(path: Path) -> bool:
     return os.access(path if path.exists() else path.parent, os.W_OK)
 
 
-def _show(facts: dict[str, Any], distance: Distance, one: float) -> None:
-    def numbers(values: list[float]) -> str:
-        return ", ".join(f"{value:.4g}" for value in values)
+def _numbers(values: Sequence[float]) -> str:
+    return ", ".join(f"{value:.4g}" for value in values)
 
+
+def _show(facts: dict[str, Any]) -> None:
     levels = f", {facts['levels_in_use']} levels in use" if facts["levels_in_use"] else ""
     print(f"values        {facts['lowest']:g} to {facts['highest']:g}{levels}")
     if facts["classes"]:
         print(
             f"classes       {', '.join(f'{name} {count}' for name, count in list(facts['classes'].items())[:20])}"
         )
-    print(f"mean          {numbers(facts['mean'])} by channel")
-    print(f"std           {numbers(facts['std'])} by channel")
+    print(f"mean          {_numbers(facts['mean'])} by channel")
+    print(f"std           {_numbers(facts['std'])} by channel")
+
+
+def _show_seen(data: DataSpec, facts: dict[str, Any], distance: Distance) -> None:
+    """The same in the range that the network sees."""
+    latents = data.latents
+    print("in the range that the network sees:")
+    if latents is not None:
+        print(f"              latents less {_numbers(latents.mean)}, divided by {_numbers(latents.std)}")
+        deviation = scaled_deviation(latents, facts["mean"], facts["std"])
+        print(f"sigma_data    {deviation:.4g}, the standard deviation of all values")
+        if len(latents.std) > 1:
+            return  # no distance follows from one of the latents as they are
+        one = 1 / latents.std[0]
+    else:
+        one = scale(data.levels, data.centered, data.dequantize)
+        print(f"sigma_data    {facts['sigma_data'] * one:.4g}, the standard deviation of all values")
     bounds = (
         "exactly" if distance.least == distance.most else f"at least, and at most {distance.most * one:.4g}"
     )
-    print("in the range that the network sees:")
-    print(f"sigma_data    {facts['sigma_data'] * one:.4g}, the standard deviation of all values")
     print(
         f"sigma_max     {facts['sigma_max'] * one:.4g} for VE, the largest distance of two samples ({bounds})"
     )

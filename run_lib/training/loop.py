@@ -191,4 +191,4 @@ def _preview(plan: SamplingPlan, state: TrainState) -> Tensor:
     with state.weights.averaged():
         some = batches(plan.settings.grid_size, plan.settings.batch_size)
         levels = torch.cat([draw(plan, rows, Use.PREVIEW).levels for rows in some])
-    return to_tensorboard(picture(levels, plan.data))
+    return to_tensorboard(picture(levels, plan.data.shown))

@@ -18,6 +18,7 @@ from sde_lib.base import GaussianSDE, Marginal
 from sde_lib.chain_sde import InterpolatedChain
 from sde_lib.discrete import DiscreteDiffusion
 from sde_lib.edm import EDM
+from sde_lib.flow import Flow
 from sde_lib.schedules import geometric_sigmas, linear_betas
 
 Work: TypeAlias = Callable[[torch.device], Tensor]
@@ -73,6 +74,7 @@ PROCESSES: dict[str, Callable[[], Process]] = {
     "subvpsde": subVPSDE,
     "vesde": VESDE,
     "edm": EDM,
+    "flow": Flow,
     "ddpm": ddpm,
     "smld": lambda: DiscreteDiffusion.smld(geometric_sigmas(LEVELS)),
     "interpolated": lambda: InterpolatedChain(ddpm()),

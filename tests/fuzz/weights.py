@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import copy
 import io
 import json
@@ -126,6 +127,19 @@ def _executing(held: dict[str, Any], draw: random.Random) -> dict[str, Any]:
     return held
 
 
+def _options(held: dict[str, Any], draw: random.Random) -> dict[str, Any]:
+    """As a training script leaves them: weights, averages, and its flags, of which some would run."""
+    values: dict[str, Any] = {"model": "DiT-XL/2", "lr": 1e-4, "sub": argparse.Namespace(a=[1])}
+    if draw.random() < 0.5:
+        values["hook"] = Executes(draw.randrange(5))
+    flags = argparse.Namespace(**values)
+    whole = {"model": held["model"], "ema": held["ema"]["shadow"], "opt": held["optimizer"], "args": flags}
+    whole[draw.choice(("args", "args", "ema", "model", "extra"))] = draw.choice(
+        (flags, [flags], {"a": flags})
+    )
+    return whole
+
+
 def _nested(path: Path, draw: random.Random, whole: Path) -> None:
     """Lists in lists: deep, or few that print as very many."""
     if draw.random() < 0.5:
@@ -177,6 +191,7 @@ CHECKPOINTS = {
     "classes": _edited(_classes),
     "wrapped": _edited(_wrapped),
     "executing": _edited(_executing),
+    "options": _edited(_options),
     "pickle": _pickle,
     "nested": _nested,
     "bomb": _bomb,

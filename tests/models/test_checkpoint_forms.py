@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import diffusers
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -23,7 +24,6 @@ from tests.models.test_damaged_checkpoints import (
     large_storage,
     large_tensor,
 )
-from tests.models.test_diffusers_checkpoint import UNet
 from tests.models.test_wrapped_checkpoints import prefixed, zeroed
 
 ROOT = Path(__file__).parents[2]
@@ -101,8 +101,8 @@ def shards(example: Example, folder: Path, *dtypes: torch.dtype) -> Iterator[Pat
     for dtype in dtypes or (torch.float32,):
         here = folder / str(dtype)
         if example.config is not None:
-            unet: Any = UNet.from_config(example.config)
-            unet.load_state_dict(example.state)
+            unet: Any = getattr(diffusers, example.config["_class_name"]).from_config(example.config)
+            unet.load_state_dict(example.state, strict=False)  # a transformer's positions are fixed
             for safe in (True, False):
                 unet.to(dtype).save_pretrained(
                     here / str(safe), max_shard_size="400KB", safe_serialization=safe
@@ -127,6 +127,7 @@ def halved_shards(example: Example, folder: Path) -> Iterator[Path]:
 
 
 def legacy(example: Example, folder: Path) -> Iterator[Path]:
+    """Of a snapshot, which is no file of torch's, the weights in it."""
     yield example.write(folder / "a", _use_new_zipfile_serialization=False)
 
 
@@ -225,6 +226,8 @@ OF_THE_READER = (inside, legacy, no_weights, flipped, larger, calling)
 SAID: dict[str, str | None] = {
     "refused: save the checkpoint": "of no known family|missing in the file",
     "refused: give the folder": "give the folder",
+    "refused: give the snapshot": "of no known family",
+    "not seen in a weight: they have no checksums": None,
     "refused: give one file": "Give one file of weights|not written by torch.save",
     "refused by name": None,
     "refused: the part is named": "data/|data.pkl",
@@ -286,12 +289,16 @@ def test_every_form_of_the_table_is_run() -> None:
 def test_forms(form: str, family: str, tmp_path: Path) -> None:
     """The table's word: every weight is that of the checkpoint, rounded once; or a refusal that changes none."""
     example, cell = EXAMPLES[family](), table()[form][family]
-    states = {dtype: cast(example.state, dtype) for dtype in (torch.float32, *HALVES, torch.float64)}
+    states = {dtype: cast(example.expected, dtype) for dtype in (torch.float32, *HALVES, torch.float64)}
     network = example.network()
     for path in FORMS[form](example, tmp_path):
         with torch.no_grad():
             for p in network.parameters():
                 p.fill_(0.5)
+        if "not seen" in cell and b"torch._utils" in path.read_bytes():  # the bit is one of a weight
+            load_weights(network, path)
+            assert not agree(network, states[torch.float32])
+            continue
         if "loads" in cell:
             load_weights(network, path)
             rounded = next((d for d in states if str(d) in str(path)), torch.float32)

@@ -16,11 +16,13 @@ from models import count_parameters, register_model
 from models.base import Network
 from models.checkpoints.architecture import Architecture
 from models.checkpoints.diffusers import Published, describe_folder, export_diffusers
+from models.checkpoints.diffusers_adm import adm_names, read_adm
 from models.checkpoints.diffusers_config import read_unet
 from models.checkpoints.diffusers_names import diffusers_names
 from models.checkpoints.diffusers_schedule import NoiseSchedule
 from models.checkpoints.loader import load_weights
 from sde_lib.base import register_sde
+from sde_lib.grids import Respaced
 
 UNet = diffusers.UNet2DModel
 
@@ -118,12 +120,63 @@ EXAMPLE = {
     "block_out_channels": (32, 64, 64),
     "layers_per_block": 1,
 }
+# The settings of openai's consistency models in diffusers, which are ADM's U-Nets.
+ADM: dict[str, Any] = {
+    "attention_head_dim": 64,
+    "attn_norm_num_groups": 32,
+    "center_input_sample": False,
+    "down_block_types": ["ResnetDownsampleBlock2D", *["AttnDownBlock2D"] * 3],
+    "up_block_types": [*["AttnUpBlock2D"] * 3, "ResnetUpsampleBlock2D"],
+    "downsample_type": "resnet",
+    "upsample_type": "resnet",
+    "resnet_time_scale_shift": "scale_shift",
+}
+PUBLISHED["openai/diffusers-cd_imagenet64_l2"] = {
+    **ADM,
+    "sample_size": 64,
+    "block_out_channels": [192, 384, 576, 768],
+    "layers_per_block": 3,
+    "num_class_embeds": 1000,
+}
+ADM_SMALL: dict[str, Any] = {
+    **ADM,
+    "down_block_types": ["ResnetDownsampleBlock2D", "AttnDownBlock2D", "ResnetDownsampleBlock2D"],
+    "up_block_types": ["ResnetUpsampleBlock2D", "AttnUpBlock2D", "ResnetUpsampleBlock2D"],
+    "sample_size": 16,
+    "attention_head_dim": 16,
+    "norm_num_groups": 8,
+    "attn_norm_num_groups": 8,
+    "block_out_channels": [32, 48, 64],
+    "layers_per_block": 1,
+}
 SMALL = {
+    "adm": {**ADM_SMALL, "num_class_embeds": 5},
+    "adm_two_blocks_attending_last": {
+        **ADM_SMALL,
+        "layers_per_block": 2,
+        "down_block_types": ["AttnDownBlock2D", "ResnetDownsampleBlock2D", "AttnDownBlock2D"],
+        "up_block_types": ["AttnUpBlock2D", "ResnetUpsampleBlock2D", "AttnUpBlock2D"],
+    },
+    "adm_added_time": {**ADM_SMALL, "resnet_time_scale_shift": "default", "attn_norm_num_groups": None},
+    "adm_convolving": {
+        **ADM_SMALL,
+        "down_block_types": ["DownBlock2D", "AttnDownBlock2D", "DownBlock2D"],
+        "up_block_types": ["UpBlock2D", "AttnUpBlock2D", "UpBlock2D"],
+        "downsample_type": "conv",
+        "upsample_type": "conv",
+        "sample_size": [8, 16],
+        "in_channels": 1,
+        "out_channels": 2,
+    },
+    "adm_told_numbers": {**ADM_SMALL, "class_embed_type": "timestep"},
+    "adm_told_vectors": {**ADM_SMALL, "class_embed_type": "identity"},
     "ddpm": DDPM_SMALL,
     "ddpm_two_blocks_uncentred": {**DDPM_SMALL, "layers_per_block": 2, "center_input_sample": True},
     "ddpm_one_head_in_words": {**DDPM_SMALL, "attention_head_dim": 64},
     "ddpm_grey_wide": {**DDPM_SMALL, "in_channels": 1, "out_channels": 2, "sample_size": [8, 16]},
     "ddpm_classes": {**DDPM_SMALL, "num_class_embeds": 5},
+    "ddpm_told_numbers": {**DDPM_SMALL, "class_embed_type": "timestep"},
+    "ddpm_told_vectors": {**DDPM_SMALL, "class_embed_type": "identity"},
     # The defaults of UNet2DModel itself, as diffusers' training example takes them.
     "ddpm_training_example": EXAMPLE,
     "ddpm_example_two_heads": {**EXAMPLE, "attention_head_dim": 32, "freq_shift": 1},
@@ -167,6 +220,10 @@ def evaluate(theirs: Any, ours: Network) -> tuple[torch.Tensor, torch.Tensor]:
     x = torch.randn(3, theirs.config.in_channels, *([size, size] if isinstance(size, int) else size))
     t = torch.tensor([0.0113, 2.5, 333.0])
     y = torch.tensor([0, 4, 2]) if theirs.config.num_class_embeds else None
+    if theirs.config.class_embed_type == "timestep":
+        y = torch.tensor([0.5, 40.0, 2.0])
+    elif theirs.config.class_embed_type == "identity":
+        y = torch.randn(3, 4 * theirs.config.block_out_channels[0])
     with torch.no_grad():
         return theirs(x, t, class_labels=y).sample, ours(x, t, **({} if y is None else {"y": y}))
 
@@ -189,6 +246,8 @@ def test_a_folder_of_diffusers_gives_its_outputs(name: str, tmp_path: Path) -> N
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_published_architectures_have_our_names_and_shapes(name: str) -> None:
     """Every parameter of the published size, one for one (1x1 convolutions are matrices in our ddpm)."""
+    if name.startswith("openai/"):
+        pytest.skip("its q, k and v are one matrix here: see the next test")
     with torch.device("meta"):
         theirs = UNet(**PUBLISHED[name]).state_dict()
         ours = built(read_unet({"_class_name": "UNet2DModel", **PUBLISHED[name]}).architecture())
@@ -198,6 +257,18 @@ def test_published_architectures_have_our_names_and_shapes(name: str) -> None:
     assert shapes.keys() == theirs.keys()
     assert all(shape.numel() == theirs[key].numel() for key, shape in shapes.items())
     assert all(shape == theirs[key].shape[: len(shape)] for key, shape in shapes.items())
+
+
+def test_the_published_adm_is_of_that_size() -> None:
+    """openai's consistency model of ImageNet 64: ADM's U-Net of 295,904,454 weights with three output channels of six.
+    Each output channel has 3 x 3 weights for each of 192 channels, and a bias."""
+    config = {"_class_name": "UNet2DModel", **PUBLISHED["openai/diffusers-cd_imagenet64_l2"]}
+    with torch.device("meta"):
+        theirs, ours = UNet(**PUBLISHED["openai/diffusers-cd_imagenet64_l2"]), built(read_adm(config))
+    assert count_parameters(ours) == sum(p.numel() for p in theirs.parameters())
+    assert count_parameters(ours) == 295_904_454 - 3 * (9 * 192 + 1)
+    names = {name.replace(".qkv.", ".to_q.") for name in adm_names(ours).values()}
+    assert names <= theirs.state_dict().keys()
 
 
 def test_published_counts() -> None:
@@ -241,6 +312,52 @@ def test_ours_to_diffusers_and_back(name: str, tmp_path: Path) -> None:
     assert all(torch.equal(a, b) for a, b in zip(ours.parameters(), again.parameters(), strict=True))
 
 
+@pytest.mark.parametrize("new_order", [False, True])
+def test_the_order_of_attention_is_the_networks(new_order: bool, tmp_path: Path) -> None:
+    """ADM's two orders of q, k and v give diffusers' output, each with its weights in its order, both ways."""
+    unet = random_unet(ADM_SMALL)
+    unet.save_pretrained(tmp_path / "theirs")
+    architecture = describe_folder(tmp_path / "theirs").architecture
+    arguments = architecture.arguments | {"use_new_attention_order": new_order}
+    ours = built(Architecture("adm", arguments))
+    load_weights(ours, tmp_path / "theirs")
+    expected, actual = evaluate(unet, ours)
+    assert relative_error(actual, expected) < 1e-5
+    export_diffusers(ours, tmp_path / "ours", sample_size=16)
+    again = UNet.from_pretrained(tmp_path / "ours").state_dict()
+    assert all(torch.equal(value, again[name]) for name, value in unet.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"norm_groups": 4}, "norm_num_groups is 8 in the folder and 4 here"),
+        ({"num_head_channels": 8}, "attention_head_dim is 16 in the folder and 8 here"),
+    ],
+)
+def test_an_adm_of_other_settings_is_refused(settings: dict[str, Any], message: str, tmp_path: Path) -> None:
+    """They show in no weight."""
+    random_unet(ADM_SMALL).save_pretrained(tmp_path)
+    architecture = describe_folder(tmp_path).architecture
+    with pytest.raises(ValueError, match=message):
+        load_weights(built(Architecture("adm", architecture.arguments | settings)), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"num_heads": 2, "num_head_channels": None, "attention_resolutions": (8, 4)}, "heads of one width"),
+        ({"spare_label": True, "num_classes": 3}, "spare_label=False"),
+        ({"upsample": "transposed", "resblock_updown": False}, "upsample='nearest'"),
+        ({"augment_labels": 9}, "augment_labels=0"),
+    ],
+)
+def test_an_adm_that_diffusers_has_not(settings: dict[str, Any], message: str, tmp_path: Path) -> None:
+    arguments = read_adm({"_class_name": "UNet2DModel", **ADM_SMALL}).arguments
+    with pytest.raises(ValueError, match=message):
+        export_diffusers(built(Architecture("adm", arguments | settings)), tmp_path, sample_size=16)
+
+
 def test_old_files_name_their_attention_otherwise(tmp_path: Path) -> None:
     """google's files predate today's names; pickled, at the root, and with the frequencies twice."""
     unet = random_unet(NCSNPP_SMALL)
@@ -264,6 +381,7 @@ def test_pipelines_keep_their_parts_in_folders(tmp_path: Path) -> None:
         arguments={"N": 50, "beta_min": 0.005, "beta_max": 1.0, "schedule": "linear"},
         continuous=False,
         output="eps",
+        spacing="leading",
     )
     network = built(describe_folder(tmp_path).architecture)
     report = load_weights(network, tmp_path)
@@ -281,10 +399,18 @@ def test_pipelines_keep_their_parts_in_folders(tmp_path: Path) -> None:
         {},
         {"beta_schedule": "squaredcos_cap_v2", "num_train_timesteps": 400},
         {"beta_start": 2e-4, "beta_end": 0.01},
+        {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012},
+        {"beta_schedule": "scaled_linear", "prediction_type": "v_prediction", "rescale_betas_zero_snr": True},
+        {"rescale_betas_zero_snr": True, "num_train_timesteps": 200, "timestep_spacing": "trailing"},
     ],
 )
 def test_a_scheduler_is_our_chain(kind: str, settings: dict[str, Any], tmp_path: Path) -> None:
-    """alpha_bar of every level, from diffusers' own (float32) table; and through the config that we write."""
+    """alpha_bar of every level, from diffusers' own (float32) table; and through the config that we write.
+
+    Euler's scheduler has 2^-24 at a last level without signal, so as to divide by it.
+    """
+    if kind == "PNDMScheduler" and "rescale_betas_zero_snr" in settings:
+        pytest.skip("diffusers has no such PNDM")
     scheduler = getattr(diffusers, kind)(**settings)
     random_unet(DDPM_SMALL).save_pretrained(tmp_path)
     scheduler.save_pretrained(tmp_path)
@@ -293,13 +419,37 @@ def test_a_scheduler_is_our_chain(kind: str, settings: dict[str, Any], tmp_path:
     chain = register_sde[published.schedule.sde](**published.schedule.arguments)
     levels = torch.arange(chain.num_levels)
     torch.testing.assert_close(
-        chain.marginal(levels).alpha ** 2, scheduler.alphas_cumprod.double(), rtol=1e-4, atol=1e-9
+        chain.marginal(levels).alpha ** 2, scheduler.alphas_cumprod.double(), rtol=2e-4, atol=1e-7
     )
+    if settings.get("rescale_betas_zero_snr"):
+        assert chain.marginal(levels).alpha[-1] == 0
     export_diffusers(
         built(published.architecture), tmp_path / "ours", sample_size=16, schedule=published.schedule
     )
     again = diffusers.DDPMScheduler.from_pretrained(tmp_path / "ours")
-    torch.testing.assert_close(again.alphas_cumprod, scheduler.alphas_cumprod, rtol=1e-5, atol=1e-9)
+    torch.testing.assert_close(again.alphas_cumprod, scheduler.alphas_cumprod, rtol=1e-5, atol=1e-7)
+    for name in ("prediction_type", "timestep_spacing", "rescale_betas_zero_snr"):
+        assert getattr(again.config, name) == getattr(scheduler.config, name, False)
+
+
+@pytest.mark.parametrize("spacing", ["linspace", "leading", "trailing"])
+@pytest.mark.parametrize(("steps", "offset"), [(7, 0), (16, 1), (50, 1)])
+def test_the_spacing_of_steps(spacing: str, steps: int, offset: int, tmp_path: Path) -> None:
+    """The levels that diffusers' own scheduler visits."""
+    scheduler = diffusers.DDIMScheduler(timestep_spacing=spacing, steps_offset=offset)
+    random_unet(DDPM_SMALL).save_pretrained(tmp_path)
+    scheduler.save_pretrained(tmp_path)
+    schedule = describe_folder(tmp_path).schedule
+    assert schedule is not None and schedule.spacing == spacing
+    grid = Respaced(spacing=schedule.spacing, steps_offset=schedule.offset)
+    process = register_sde[schedule.sde](**schedule.arguments)
+    scheduler.set_timesteps(steps)
+    assert grid.times(process, steps).tolist() == scheduler.timesteps.tolist()
+
+
+def test_an_offset_beyond_the_chain_is_refused() -> None:
+    with pytest.raises(ValueError, match="steps_offset=1 puts the first step at level 1000 of a chain"):
+        Respaced(steps_offset=1).times(register_sde["ddpm"](), 10)
 
 
 @pytest.mark.parametrize(("theirs", "ours"), [("epsilon", "eps"), ("sample", "x0"), ("v_prediction", "v")])
@@ -362,7 +512,29 @@ def edited(folder: Path, settings: dict[str, Any], **changes: Any) -> Path:
             "time_embedding_type='fourier'; allowed: 'positional'",
         ),
         (DDPM_SMALL, {"time_embedding_dim": 64}, "time_embedding_dim=64"),
-        (DDPM_SMALL, {"resnet_time_scale_shift": "scale_shift"}, "resnet_time_scale_shift='scale_shift'"),
+        (
+            DDPM_SMALL,
+            {"resnet_time_scale_shift": "scale_shift"},
+            "flip_sin_to_cos=False; .*freq_shift=1; .*norm_eps=1e-06; .*downsample_padding=0; .*our adm",
+        ),
+        (ADM_SMALL, {"center_input_sample": True}, "center_input_sample=True; allowed: False"),
+        (ADM_SMALL, {"upsample_type": "conv"}, "within residual blocks everywhere"),
+        (ADM_SMALL, {"attn_norm_num_groups": None}, "attn_norm_num_groups=None; allowed: 8"),
+        (
+            ADM_SMALL,
+            {"norm_num_groups": 12, "attn_norm_num_groups": 12},
+            "norm_num_groups=12; allowed: a divisor",
+        ),
+        (ADM_SMALL, {"attention_head_dim": 20}, "attention_head_dim=20; allowed: a divisor"),
+        (ADM_SMALL, {"attention_head_dim": None}, "attention_head_dim=None; allowed: a number"),
+        (ADM_SMALL, {"class_embed_type": "projection"}, "class_embed_type='projection'"),
+        (ADM_SMALL, {"up_block_types": ["AttnUpBlock2D"] * 3}, "our way up mirrors the way down"),
+        (
+            ADM_SMALL,
+            {"down_block_types": ["KDownBlock2D", "AttnDownBlock2D", "ResnetDownsampleBlock2D"]},
+            "down_block_types=.*KDownBlock2D.*the blocks of our adm",
+        ),
+        (ADM_SMALL, {"sample_size": 18}, "sample_size=18; allowed: multiples of 4"),
         (DDPM_SMALL, {"mid_block_type": None}, "mid_block_type=None"),
         (DDPM_SMALL, {"act_fn": "relu"}, "act_fn='relu'; allowed: 'silu' or 'swish'"),
         (DDPM_SMALL, {"sample_size": None}, "sample_size=None; allowed: a size"),
@@ -392,11 +564,11 @@ def test_another_function_is_refused(
     ("config", "message"),
     [
         (
-            {"beta_schedule": "scaled_linear"},
-            "beta_schedule='scaled_linear'.*allowed: linear, squaredcos_cap_v2",
+            {"beta_schedule": "sigmoid"},
+            "beta_schedule='sigmoid'.*allowed: linear, scaled_linear, squaredcos_cap_v2",
         ),
         ({"beta_schedule": "linear", "trained_betas": [0.1, 0.2]}, "trained_betas"),
-        ({"beta_schedule": "linear", "rescale_betas_zero_snr": True}, "rescale_betas_zero_snr"),
+        ({"beta_schedule": "linear", "timestep_spacing": "odd"}, "timestep_spacing='odd'"),
         ({"beta_schedule": "linear", "variance_type": "learned_range"}, "variance_type='learned_range'"),
         ({"sigma_data": 0.5}, "no beta_schedule"),
     ],
