@@ -1,7 +1,7 @@
 """Data larger than memory: the memory and the seconds that training from a packed file takes; and what reading costs.
 
-    python benchmarks/data.py large --gigabytes 40     a sparse file of 64x64 images, trained by the program
-    python benchmarks/data.py share --root DIR         reading against computing, Fashion-MNIST (its four files in DIR)
+    python -m benchmarks.data large --gigabytes 40     a sparse file of 64x64 images, trained by the program
+    python -m benchmarks.data share --root DIR         reading against computing, Fashion-MNIST (its four files in DIR)
 
 ``large`` prints the most anonymous memory (RssAnon) of the program and its workers together, and the seconds from the
 start of the process to the end of the first step. ``share`` prints what part of a step its data take, from memory, from
@@ -11,9 +11,7 @@ image files and from a packed file.
 from __future__ import annotations
 
 import argparse
-import os
 import re
-import subprocess
 import sys
 import tempfile
 import time
@@ -21,6 +19,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
+
+from benchmarks.terminal import Shown
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
@@ -65,17 +65,15 @@ def large(gigabytes: float, steps: int, workers: int) -> None:
         command = [sys.executable, "main.py", "--config", "configs/ddpm/digits.py", "--mode", "train", "--workdir",
                    f"{folder}/run", *(f"--config.{key}={value}" for key, value in settings.items())]  # fmt: skip
         begun, most, first = time.perf_counter(), 0, None
-        process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
-        assert process.stderr is not None
-        os.set_blocking(process.stderr.fileno(), False)
-        said = b""
+        shown, said = Shown.start(command, ROOT), b""
+        process = shown.process
         while process.poll() is None:
             most = max(most, anonymous(process.pid))
-            said += process.stderr.read() or b""
+            said += shown.read()
             if first is None and re.search(rb"\b1/\d+ \[", said):
                 first = time.perf_counter() - begun
             time.sleep(0.02)
-        said += process.stderr.read() or b""
+        said += shown.read()
         if process.returncode:
             raise SystemExit(said.decode())
     print(f"{count} images of {gigabytes:g} GB, {workers} workers, {steps} steps")

@@ -18,11 +18,9 @@ import os
 import platform
 import re
 import signal
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -32,6 +30,7 @@ import numpy as np
 import torch
 
 from benchmarks.report import described, write_section
+from benchmarks.terminal import Shown
 
 ROOT = Path(__file__).parents[1]
 NAME = "Training steps"
@@ -46,50 +45,29 @@ class Contender:
 
     Attributes:
         name: in the table.
-        process: stopped but for its turns.
+        shown: the process, stopped but for its turns.
         seconds: of the steps that were timed.
     """
 
     name: str
-    process: subprocess.Popen[bytes]
+    shown: Shown
     seconds: list[float] = field(default_factory=list)
 
     def turn(self, steps: int) -> None:
         """Let it run until it has done so many steps, and one before them that is not counted."""
-        self.process.send_signal(signal.SIGCONT)
+        self.shown.process.send_signal(signal.SIGCONT)
         times: dict[int, float] = {}
         said = b""
         while len(times) < steps + 2:
-            if self.process.poll() is not None:
-                raise SystemExit(f"{self.name} has ended:\n{(said + self._read()).decode()[-2000:]}")
-            said = (said + self._read())[-4000:]
+            if self.shown.process.poll() is not None:
+                raise SystemExit(f"{self.name} has ended:\n{(said + self.shown.read()).decode()[-2000:]}")
+            said = (said + self.shown.read())[-4000:]
             if found := _DONE.findall(said):
                 times.setdefault(int(found[-1]), time.perf_counter())
             time.sleep(0.002)
-        self.process.send_signal(signal.SIGSTOP)
+        self.shown.process.send_signal(signal.SIGSTOP)
         done = sorted(times)[1:]
         self.seconds += [(times[b] - times[a]) / (b - a) for a, b in pairwise(done)]
-
-    def _read(self) -> bytes:
-        assert self.process.stderr is not None
-        return self.process.stderr.read() or b""
-
-    def end(self) -> None:
-        self.process.kill()
-        self.process.wait()
-
-
-def start(name: str, command: list[str], folder: Path, environment: Mapping[str, str]) -> Contender:
-    process = subprocess.Popen(
-        command,
-        cwd=folder,
-        env={**os.environ, **environment},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-    )
-    assert process.stderr is not None
-    os.set_blocking(process.stderr.fileno(), False)
-    return Contender(name, process)
 
 
 def program(checkout: Path, data: Path, images: int, precision: str, **further: object) -> list[str]:
@@ -155,22 +133,21 @@ def compare(
         (data / "celeba").mkdir()
         for split, count in (("train", 512), ("test", 64)):
             np.save(data / "celeba" / f"{split}.npy", _pixels(count))
-        each_step = {"TQDM_MININTERVAL": "0"}  # is printed by tqdm
         loop = ["-m", "benchmarks.training", "--loop", "--images", str(images), "--precision", precision]
-        runs = [("this program", program(ROOT, data, images, precision), ROOT, each_step)]
+        runs = [("this program", program(ROOT, data, images, precision), ROOT)]
         if before is not None:
-            runs.append(("the program before", program(before, data, images, precision), before, each_step))
+            runs.append(("the program before", program(before, data, images, precision), before))
         if compiled:
             command = program(ROOT, data, images, precision, compile="on")
-            runs.append(("this program, compiled", command, ROOT, each_step))
-        runs.append(("diffusers, a plain loop", [sys.executable, *loop], ROOT, {}))
+            runs.append(("this program, compiled", command, ROOT))
+        runs.append(("diffusers, a plain loop", [sys.executable, *loop], ROOT))
         if ancestor is not None:
             command = [sys.executable, str(ROOT / "benchmarks/ancestor_training.py"), str(images)]
-            runs.append(("score_sde_pytorch, in float32", command, ancestor, {}))
+            runs.append(("score_sde_pytorch, in float32", command, ancestor))
         contenders: list[Contender] = []
         try:
-            for name, command, folder, environment in runs:
-                contenders.append(start(name, command, folder, environment))
+            for name, command, folder in runs:
+                contenders.append(Contender(name, Shown.start(command, folder)))
                 contenders[-1].turn(1)
             for one in contenders:
                 one.seconds.clear()
@@ -179,7 +156,7 @@ def compare(
                     one.turn(steps)
         finally:
             for one in contenders:
-                one.end()
+                one.shown.end()
     ours = median(contenders[0].seconds)
     return [
         f"| {one.name} | {precision} | {images / median(one.seconds):.2f} | {median(one.seconds) / ours:.2f} |"
