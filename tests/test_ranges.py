@@ -93,6 +93,7 @@ SETTINGS = {
         edm.augment_scale edm.augment_stretch edm.augment_move
     """,
     "[1, 65536]": """
+        autoencoder_kl.codec_batch autoencoder_dc.codec_batch
         adm.num_heads adm.num_heads_upsample adm_encoder.num_heads adm_superres.num_heads
         adm_superres.num_heads_upsample
         dit.num_heads
@@ -130,6 +131,7 @@ SETTINGS = {
         edm2.dropout edm_adm.dropout edm_ddpmpp.dropout edm_ncsnpp.dropout
     """,
     "(0, inf)": """
+        autoencoder_kl.latent_std autoencoder_dc.latent_std
         flow.label_scale gaussian_modes.spread gaussian_modes.noise rings.noise swiss_roll.noise two_moons.noise
         logit_normal.logit_std time_shift.shift projected.radius
         mmd.bandwidth mmd.scale
@@ -148,6 +150,7 @@ SETTINGS = {
         ddpm.betas importance.uniform_share sdedit.strength adaptive_sde.safety cooldown.cooldown
     """,
     "[0, inf)": """
+        respaced.steps_offset
         interpolant_sde.strength
         adam.eps adam.weight_decay adam_w.eps adam_w.weight_decay constant.warmup cosine.warmup
         linear.warmup heun.churn_low sa_solver.tau sa_solver.tau_low fourier.centre mask_box.top
@@ -193,6 +196,7 @@ SETTINGS = {
         edm_iddpm.ratio_floor
     """,
     "(-inf, inf)": """
+        autoencoder_kl.latent_mean autoencoder_dc.latent_mean
         autoguidance.scale projected.scale
         classifier.scale classifier_free.scale
     """,
@@ -212,6 +216,9 @@ SETTINGS = {
         ddpmpp.num_res_blocks ncsnpp.num_res_blocks
         dit.depth edm2.num_res_blocks edm_adm.num_res_blocks edm_ddpmpp.num_res_blocks
         edm_ncsnpp.num_res_blocks
+    """,
+    "[2, 65536]": """
+        autoencoder_kl.codec_levels autoencoder_dc.codec_levels
     """,
     "[1, 64]": """
         dit.expansion

@@ -205,7 +205,7 @@ def as_adm_config(network: ADM, sample_size: tuple[int, int]) -> dict[str, Any]:
     assert isinstance(first.res, ResBlock)
     widths = [_width(next(iter(held))) for held in down]
     updown, shifted = any(within), first.res.film
-    told = {NumberEmbedding: "timestep", VectorEmbedding: "identity"}
+    told: dict[type, str] = {NumberEmbedding: "timestep", VectorEmbedding: "identity"}
     resample, plain = ("resnet", "Resnet{}sampleBlock2D") if updown else ("conv", "{}Block2D")
     assert len(up) == levels
     return {

@@ -51,13 +51,20 @@ def build_data(
     )
     context = {"root": Path(section.root), "shape": stored, "levels": levels, "density": density}
     loader = _loader(configuration.choose("data set"), context, labelled)
-    images = (
-        None
-        if latents is None
-        else DataSpec(
-            section.dataset, loader, None, stored, levels, True, False, False, labelled, reading=reading
+    images = None
+    if latents is not None:
+        images = DataSpec(
+            name=section.dataset,
+            loader=loader,
+            density=None,
+            shape=stored,
+            levels=levels,
+            centered=True,
+            dequantize=False,
+            random_flip=False,
+            labelled=labelled,
+            reading=reading,
         )
-    )
     flags = ("uniform_dequantization",) if len(shape) == 3 else ("uniform_dequantization", "random_flip")
     for flag in flags if section.levels == 0 else flags[1:]:
         if section[flag]:

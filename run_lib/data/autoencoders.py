@@ -115,7 +115,7 @@ class Autoencoder(Codec):
         return (int(self.config.get("in_channels", 3)), latent[1] * factor, latent[2] * factor)
 
     @functools.cached_property
-    def network(self) -> nn.Module:
+    def network(self) -> Any:
         """Diffusers' module with its weights, in evaluation.
 
         Raises:

@@ -134,7 +134,7 @@ class DataSpec:
         elif found.coding is not None:
             raise ValueError(
                 f"{self.name} holds latents of the codec {found.coding.codec!r}: set config.data.codec to it, by which "
-                f"samples become images."
+                f"samples become images; they are packed already."
             )
         if found.rows.shape != self.shape:
             raise ValueError(

@@ -143,6 +143,9 @@ def _images() -> list[Place]:
 
 def _texts() -> list[Place]:
     found = []
+    codec = {"data.codec": "autoencoder_kl", "data.codec_path": "../inputs/vae", "data.levels": "0"}
+    modes = ("pack", "stats", "train")
+    found.append(Place("inputs/vae/config.json", "json", "config.json", modes, codec, ("ddpm/digits",)))
     best = {"sampling": "../inputs/best.json"}
     found += [
         Place("inputs/best.json", "json", "tune/best.json", ("sample",), best, ("toy/gaussian_2d",), EXACT)

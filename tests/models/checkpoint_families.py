@@ -157,7 +157,7 @@ def _nvlabs() -> Example:
 
 
 def _diffusers_dit() -> Example:
-    made = test_dit.theirs(num_attention_heads=4, attention_head_dim=16, num_layers=3)
+    made = test_dit.theirs(num_attention_heads=6, attention_head_dim=16)
     config = {"_class_name": "DiTTransformer2DModel", **dict(made.config)}
     config = {name: value for name, value in config.items() if name == "_class_name" or name[0] != "_"}
     architecture = read_transformer(config)

@@ -232,7 +232,7 @@ SAID: dict[str, str | None] = {
     "refused by name": None,
     "refused: the part is named": "data/|data.pkl",
     "refused before it is read": "declares|compressed|which has|shape",
-    "refused, nothing executed": "Nothing of it was executed",
+    "refused, nothing executed": "Nothing of it was (executed|run)",
 }
 """What the message has, beside the name of the file."""
 

@@ -131,6 +131,11 @@ LEFT_OUT = {
     ("control task", "grey"): "the same",
     ("control task", "mask_image"): "needs an image",
     ("mask", "image"): "the same",
+    **{
+        (role, name): "needs a folder, and latents: test_autoencoders and test_latents have it"
+        for role in ("codec", "latents")
+        for name in ("autoencoder_kl", "autoencoder_dc")
+    },
 }
 COMPONENTS = [
     (key, name)

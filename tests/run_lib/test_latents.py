@@ -18,8 +18,9 @@ import torch
 from run_lib.config import plans
 from run_lib.config.configuration import read
 from run_lib.data.facts import scaled_deviation
-from run_lib.data.latents import Latents
+from run_lib.data.latents import Coding, Latents
 from run_lib.data.levels import DataSpec
+from run_lib.data.packed_split import open_packed
 from tests.run_lib.planned import planned, with_fields
 from tests.run_lib.program import ROOT, TINY, numbers, program, run, written
 from tests.run_lib.tiny import get_config as tiny
@@ -206,7 +207,7 @@ def test_a_likelihood_is_of_the_latents(made: tuple[Path, np.ndarray], tmp_path:
         "training__continuous": True, "eval__enable_bpd": True, "eval__enable_loss": False,
         "eval__enable_sampling": False, "eval__bpd_num_images": 0, "eval__bpd_divergence": "exact",
         "eval__bpd_rtol": 1e-6, "eval__bpd_atol": 1e-6, "data__latent_mean": (6 * MEAN, 0.0, 0.0, 0.0),
-        "data__latent_std": 3 * STD,
+        "data__latent_std": 3 * STD, "eval__bpd_method": "both", "eval__bpd_levels": 100,
     }  # fmt: skip
     config = ROOT / "configs/toy/gaussian_image.py"
     run(config, "eval", tmp_path, **of_images(folder / "packed"), **exact)
@@ -217,6 +218,15 @@ def test_a_likelihood_is_of_the_latents(made: tuple[Path, np.ndarray], tmp_path:
     assert bits["value"] == pytest.approx(nats / 16 / math.log(2), abs=2e-4)
     assert bits["unit"] == "bits per latent dimension"
     assert "density of the latents of haar" in bits["note"] and "not of images" in bits["note"]
+    bound = found["vlb nats/latents of test"]
+    (file,) = (tmp_path / "eval").glob("vlb_test_*.npz")
+    with np.load(file) as held:
+        scaled = float(held["total"].mean())
+    assert bound["value"] == pytest.approx(scaled + 16 * math.log(3 * STD)), "of the codec's own latents"
+    assert bound["value"] > nats, "it bounds the same number from above"
+    assert found["vlb/latents of test"]["value"] == pytest.approx(bound["value"] / 16 / math.log(2))
+    assert found["vlb/latents of test"]["unit"] == "bits per latent dimension"
+    assert "density of the latents of haar" in bound["note"]
     assert not any(name.endswith("/test") for name in found), "no number is of the images"
 
 
@@ -228,7 +238,7 @@ def test_a_likelihood_is_of_the_latents(made: tuple[Path, np.ndarray], tmp_path:
         ({"data__random_flip": True}, "config.data.random_flip=True is of images"),
         ({"data__levels": 256}, "config.data.levels=256 is of images"),
         ({"data__latent_std": (1.0, 2.0)}, "config.data.latent_std has 2 numbers, and latents have 4 channels"),
-        ({"data__latent_std": -1.0}, "latent_std must be > 0"),
+        ({"data__latent_std": -1.0}, "latent_std must be positive, got -1.0"),
         ({"data__num_channels": 3}, "latents of 2x2 blocks have 4 channels for each of an image"),
     ],
 )  # fmt: skip
@@ -240,6 +250,39 @@ def test_what_is_refused(
         given = {k: v for k, v in given.items() if "codec" not in k and "gain" not in k}
     out = program("--config", TINY, "--mode", "stats", "--workdir", tmp_path, **given)
     assert said in out.error
+
+
+GOOD = {"codec": "haar", "fingerprint": "x", "image_shape": [1, 4, 4], "mean": [0.5], "std": [1]}
+
+
+def test_what_a_file_says_of_latents_is_read_back() -> None:
+    assert Coding.of_json(json.loads(json.dumps(Coding.of_json(GOOD).as_json()))) == Coding.of_json(GOOD)
+
+
+@pytest.mark.parametrize("name", [*GOOD, "all"])
+def test_a_file_that_says_something_else_of_latents_is_refused(name: str, tmp_path: Path) -> None:
+    """By the file's name: whatever lies in the place of an entry, or of all."""
+    np.save(tmp_path / "train.npy", np.zeros((3, 4, 2, 2), np.float32))
+    for wrong in (
+        None,
+        3,
+        "x" if name not in ("codec", "fingerprint") else 1.5,
+        {},
+        ["a"],
+        [float("nan")],
+        [[1]],
+        True,
+    ):
+        if name == "all":
+            said: Any = wrong
+        else:
+            said = {**GOOD, name: wrong}
+        (tmp_path / "train.json").write_text(json.dumps({"classes": [], "latents": said}))
+        with pytest.raises(
+            ValueError, match=r'train.json has "latents" that --mode pack has not written'
+        ) as found:
+            open_packed(tmp_path / "train.npy")
+        assert "\n" not in str(found.value)
 
 
 def test_images_are_no_latents(made: tuple[Path, np.ndarray], tmp_path: Path) -> None:
