@@ -20,7 +20,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
 PAGE = DOCS / "gallery.md"
-WIDTH = 118  # of a line of a command
+WIDTH = 94  # of a line of a command
 RUNS = "runs/gallery"
 
 

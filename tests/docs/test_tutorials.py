@@ -144,7 +144,7 @@ def number(name: str, pattern: str) -> float:
 def test_readers_see_what_the_text_says() -> None:
     """Of the committed outputs, those that the text beside them rests on."""
     assert number("score_sde_demo", r"bits/dim of \d+ test images: ([\d.]+)") < 5
-    assert number("score_sde_demo", r"(\d+) % of \d+ samples are recognised") > 80
+    assert number("score_sde_demo", r"(\d+) % of \d+ samples are recognised") > 60
     assert number("posteriors", r"moment matching +([\d.]+)") < 0.032  # twice 1 / sqrt(4000)
     assert number("posteriors", r"replacement +([\d.]+)") > 0.1
 
