@@ -284,7 +284,7 @@ def page() -> str:
         "anew, in about half an hour on a core. This page is written by that script; do not edit it.",
     ]
     for section in SECTIONS:
-        lines += ["", f"## {section.title}", "", section.text, "", *_table(section.pictures), "", "```text"]
+        lines += ["", f"## {section.title}", "", section.text, "", *_figures(section.pictures), "", "```text"]
         lines += [line for command in section.commands for line in wrapped(f"python main.py {command}")]
         lines += ["```"]
         if section.needs:
@@ -293,12 +293,21 @@ def page() -> str:
     return "\n".join(lines) + "\n"
 
 
-def _table(pictures: tuple[Picture, ...]) -> list[str]:
-    return [
-        f"| {' | '.join(one.title for one in pictures)} |",
-        "|" + "---|" * len(pictures),
-        f"| {' | '.join(f'![{one.title}]({one.file})' for one in pictures)} |",
-    ]
+def _figures(pictures: tuple[Picture, ...]) -> list[str]:
+    """Side by side, or below one another where the page is narrow."""
+    lines = ['<div class="pictures" markdown>', ""]
+    for one in pictures:
+        image = f"![{one.title}]({one.file})"
+        lines += [
+            "<figure markdown>",
+            "",
+            image,
+            "",
+            f"<figcaption>{one.title}</figcaption>",
+            "</figure>",
+            "",
+        ]
+    return [*lines, "</div>"]
 
 
 def wrapped(command: str) -> Iterator[str]:
