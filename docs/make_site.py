@@ -103,7 +103,7 @@ def _drawn(latex: str, *, block: bool) -> str:
     math = convert(unescape(latex).strip(), display="block" if block else "inline")
     math = re.sub(r'<mi mathvariant="(double-struck|script)">([A-Z])</mi>', _letter, math)
     # MathML has no space behind a function's name; TeX has, but before a parenthesis.
-    return re.sub(r"<mi>log</mi>(?!<mo[^>]*>\()", r'<mi>log</mi><mspace width="0.17em"/>', math)
+    return re.sub(r"<mi>log</mi>(?!<mo[^>]*>&#x00028;)", r'<mi>log</mi><mspace width="0.17em"/>', math)
 
 
 def _letter(found: re.Match[str]) -> str:
