@@ -20,7 +20,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
 PAGE = DOCS / "gallery.md"
-WIDTH = 118  # of a line of a command
+WIDTH = 94  # of a line of a command
 RUNS = "runs/gallery"
 
 
@@ -284,7 +284,7 @@ def page() -> str:
         "anew, in about half an hour on a core. This page is written by that script; do not edit it.",
     ]
     for section in SECTIONS:
-        lines += ["", f"## {section.title}", "", section.text, "", *_table(section.pictures), "", "```text"]
+        lines += ["", f"## {section.title}", "", section.text, "", *_figures(section.pictures), "", "```text"]
         lines += [line for command in section.commands for line in wrapped(f"python main.py {command}")]
         lines += ["```"]
         if section.needs:
@@ -293,12 +293,21 @@ def page() -> str:
     return "\n".join(lines) + "\n"
 
 
-def _table(pictures: tuple[Picture, ...]) -> list[str]:
-    return [
-        f"| {' | '.join(one.title for one in pictures)} |",
-        "|" + "---|" * len(pictures),
-        f"| {' | '.join(f'![{one.title}]({one.file})' for one in pictures)} |",
-    ]
+def _figures(pictures: tuple[Picture, ...]) -> list[str]:
+    """Side by side, or below one another where the page is narrow."""
+    lines = ['<div class="pictures" markdown>', ""]
+    for one in pictures:
+        image = f"![{one.title}]({one.file})"
+        lines += [
+            "<figure markdown>",
+            "",
+            image,
+            "",
+            f"<figcaption>{one.title}</figcaption>",
+            "</figure>",
+            "",
+        ]
+    return [*lines, "</div>"]
 
 
 def wrapped(command: str) -> Iterator[str]:
@@ -320,8 +329,16 @@ def _words(command: str) -> Iterator[str]:
     yield from lexer
 
 
+def workdir(command: str) -> str:
+    """Where a command works."""
+    words = shlex.split(command)
+    return words[words.index("--workdir") + 1]
+
+
 def make(section: Section) -> None:
-    """Run a section's commands and copy its pictures."""
+    """Run a section's commands in empty work directories, and copy its pictures."""
+    for folder in {ROOT / workdir(command) for command in section.commands}:
+        shutil.rmtree(folder, ignore_errors=True)
     for command in section.commands:
         print(f"python main.py {command}", flush=True)
         subprocess.run([sys.executable, "main.py", *shlex.split(command)], cwd=ROOT, check=True)

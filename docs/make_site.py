@@ -11,6 +11,7 @@ from __future__ import annotations
 import posixpath
 import re
 import sys
+import unicodedata
 from collections.abc import Callable, Iterator
 from html import unescape
 from pathlib import Path
@@ -99,7 +100,20 @@ def on_page_content(html: str, page: Page, **_: Any) -> str:
 
 
 def _drawn(latex: str, *, block: bool) -> str:
-    return convert(unescape(latex).strip(), display="block" if block else "inline")
+    math = convert(unescape(latex).strip(), display="block" if block else "inline")
+    math = re.sub(r'<mi mathvariant="(double-struck|script)">([A-Z])</mi>', _letter, math)
+    # MathML has no space behind a function's name; TeX has, but before a parenthesis.
+    return re.sub(r"<mi>log</mi>(?!<mo[^>]*>&#x00028;)", r'<mi>log</mi><mspace width="0.17em"/>', math)
+
+
+def _letter(found: re.Match[str]) -> str:
+    """A letter of an alphabet of its own: browsers know no ``mathvariant`` but for ``normal``."""
+    name = f"{found[1].upper()} CAPITAL {found[2]}"
+    try:
+        letter = unicodedata.lookup(f"MATHEMATICAL {name}")
+    except KeyError:  # some of them were there before the others
+        letter = unicodedata.lookup(name)
+    return f"<mi>{letter}</mi>"
 
 
 def _examples() -> str:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_SIZE, _LINE, _LETTERS = 8, 0.14, 14
+_SIZE, _LINE, _LETTERS = 8, 0.17, 14
 """Of titles above a picture's columns: points, inches of a line, letters in an inch."""
 
 

@@ -65,18 +65,15 @@ def test_every_command_is_one_of_the_program(section: object) -> None:
 @pytest.mark.parametrize("section", gallery.SECTIONS, ids=lambda section: section.name)
 def test_every_picture_is_in_a_work_directory_of_its_section(section: object) -> None:
     """A picture that no command of the section writes could not be made anew; nor a network that no section trains."""
-    work = {
-        (words := shlex.split(command))[words.index("--workdir") + 1]
-        for command in section.commands  # type: ignore[attr-defined]
-    }
+    work = {gallery.workdir(command) for command in section.commands}  # type: ignore[attr-defined]
     for picture in section.pictures:  # type: ignore[attr-defined]
         assert any(picture.made.startswith(f"{folder}/") for folder in work), picture.made
     trained = {
-        words[words.index("--workdir") + 1]
+        gallery.workdir(command)
         for other in gallery.SECTIONS
         if other is section or other.name in section.needs  # type: ignore[attr-defined]
         for command in other.commands
-        if (words := shlex.split(command))[words.index("--mode") + 1] == "train"
+        if "--mode train " in command
     }
     taken = re.findall(r"init_from=(\S+)/checkpoints/", " ".join(section.commands))  # type: ignore[attr-defined]
     assert set(taken) <= trained
