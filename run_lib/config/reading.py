@@ -100,6 +100,11 @@ def _told_levels(config: ConfigDict) -> bool:
     return _told_process(config) or (table and _told(config, "sigmas"))
 
 
+def _learns_own_error(config: ConfigDict) -> bool:
+    """Whether the network has a layer that an uncertain loss trains, which then is averaged."""
+    return bool(register_model[config.model.name].has_log_variance)
+
+
 NUMBERS = ("train", "sample", "eval", "all", "tune", "control", "reconstruct", "convert", "ema")
 EVALUATED = tuple(mode for mode in NUMBERS if mode not in ("convert", "ema"))
 """Modes that evaluate a network."""
@@ -202,6 +207,15 @@ FIELDS: dict[str, Readers] = {
     "training.continuous": by(
         *NUMBERS, describe=lambda c: _told_process(c) or (c.training.sde == "vesde" and _told(c, "sigmas"))
     ),
+    "training.uncertainty": {
+        **dict.fromkeys(("sample", "tune", "control", "reconstruct", "ema", "describe"), _learns_own_error),
+        **by(
+            "train",
+            "convert",
+            eval=lambda c: _losses(c) or _learns_own_error(c),
+            all=lambda c: _trains(c) or _losses(c),
+        ),
+    },
     "training.snapshot_freq": {**TRAINING, **by("eval")},
     "training.snapshot_sampling": by(train=generates, all=lambda c: _trains(c) and generates(c)),
     **dict.fromkeys(
