@@ -63,13 +63,16 @@ def get_config() -> ConfigDict:
     model.used_ema_rate = _unset(float)  # which of them samples and evaluations take; unset: ema_rate's
 
     config.training = training = ConfigDict()
-    training.sde = "vpsde"  # vpsde | subvpsde | vesde | edm | flow | ddpm | smld, or a plugin's
+    training.sde = "vpsde"  # vpsde | subvpsde | vesde | edm | flow | vdm | ddpm | smld, or a plugin's
     training.continuous = True
     training.task = "diffusion"  # diffusion | classifier | superres
     training.objective = _unset(str)  # denoising, or hybrid where variances are learned, unless set
     # of the objective denoising: eps | x0 | v | snr | truncated_snr | min_snr | soft_min_snr | p2 | edm | likelihood
     training.weighting = "eps"
     training.likelihood_weighting = False  # score_sde's spelling of weighting='likelihood'
+    training.uncertainty = (
+        False  # divide squared errors by those expected at each noise level, learned (EDM2)
+    )
     training.times = "uniform"  # distribution of the times that a batch is noised to
     training.n_iters = 1_300_001
     training.batch_size = 128

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import abc
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any, ClassVar, Generic
 
 from torch import Tensor
 
+from losses.learned import LearnedParts
+from losses.of_samples import Losses
 from losses.times import TimeSampler
 from models.prediction.noise_model import Model, Prediction
 from sde_lib.base import Perturbed, Process
@@ -15,23 +17,7 @@ from sde_lib.needs import NeededProcess
 from sde_lib.noise import Noise
 from sde_lib.settings import check_settings
 
-
-@dataclass(frozen=True)
-class Losses:
-    """The loss of each sample and the time at which it was taken, both (B,).
-
-    The mean of ``values`` is an unbiased estimate of the objective. ``weights`` (B,) are the importance weights of the
-    times, which are contained in ``values``; None: all are one.
-    """
-
-    values: Tensor
-    t: Tensor
-    weights: Tensor | None = None
-
-    @property
-    def unweighted(self) -> Tensor:
-        """The same without the weights, (B,)."""
-        return self.values if self.weights is None else self.values / self.weights
+__all__ = ["Loss", "Losses"]
 
 
 class Loss(abc.ABC, Generic[NeededProcess]):
@@ -41,15 +27,36 @@ class Loss(abc.ABC, Generic[NeededProcess]):
         needs: what the process must be able to do; checked when a plan is built.
         bounds: whether it holds a term of the variational bound: that alone trains learned variances, and asks for
             the probability of discrete data's levels.
+        squares: whether its values are squared errors, each above 0.
+        trains_process: whether what a process can learn is trained by it.
         times: which times are drawn.
     """
 
     needs: ClassVar[type] = Process
     bounds: ClassVar[bool] = False
+    squares: ClassVar[bool] = False
+    trains_process: ClassVar[bool] = False
     times: TimeSampler[NeededProcess]
 
     def __post_init__(self) -> None:
         check_settings(self)
+
+    @property
+    def of_levels(self) -> bool:
+        """Whether it asks for the probability of discrete data's levels."""
+        return self.bounds
+
+    @property
+    def learned(self) -> LearnedParts:
+        """What it learns itself, which may be nothing."""
+        return LearnedParts(times=self.times.learned)
+
+    def check(self, process: NeededProcess) -> None:
+        """Refuse a process of which it has no finite value.
+
+        Raises:
+            ValueError: such a process; the message says what to change.
+        """
 
     def __call__(self, model: Model[NeededProcess], x0: Tensor, noise: Noise, **cond: Any) -> Losses:
         """The loss of each sample.
@@ -64,11 +71,13 @@ class Loss(abc.ABC, Generic[NeededProcess]):
         t = self.times.sample(process, noise)
         noisy = process.perturb(x0, t, noise)
         values = self.values(process, model(noisy.x, t, **cond), x0, noisy, t)
-        weights = self.times.weights(t)
-        if weights is None:
-            return Losses(values, t)
-        weights = weights.to(values.dtype)
-        return Losses(values * weights, t, weights)
+        losses = self.times.weighted(t, values)
+        constant = self.constant(process, x0, noisy, t)
+        return (
+            losses
+            if constant is None
+            else replace(losses, values=losses.values + constant, constant=constant)
+        )
 
     @abc.abstractmethod
     def values(
@@ -83,3 +92,7 @@ class Loss(abc.ABC, Generic[NeededProcess]):
             noisy: the noisy states and the noise in them.
             t: their times, (B,).
         """
+
+    def constant(self, process: NeededProcess, x0: Tensor, noisy: Perturbed, t: Tensor) -> Tensor | None:
+        """What the objective has beside, whatever the time, (B,); None: nothing. Arguments as of ``values``."""
+        return None

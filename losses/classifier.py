@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch.nn.functional as F
 from torch import Tensor
 
-from losses.base import Losses
+from losses.of_samples import Losses
 from losses.times import TimeSampler
 from models.prediction.classifier import NoisyClassifier
 from sde_lib.noise import Noise
@@ -35,5 +35,4 @@ class ClassifierLoss:
         t = self.times.sample(model.process, noise)
         noisy = model.process.perturb(x0, t, noise)
         values = F.cross_entropy(model(noisy.x, t), y, reduction="none")
-        weights = self.times.weights(t)
-        return Losses(values, t) if weights is None else Losses(values * weights.to(values.dtype), t, weights)
+        return self.times.weighted(t, values)

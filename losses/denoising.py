@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -28,6 +29,7 @@ class DenoisingLoss(Loss[NeededProcess]):
         reduce_mean: whether to average over the elements of a sample; otherwise half their sum (both as in score_sde).
     """
 
+    squares: ClassVar[bool] = True
     times: TimeSampler[NeededProcess]
     weighting: Weighting[NeededProcess] = field(default_factory=EpsWeighting)
     reduce_mean: bool = True

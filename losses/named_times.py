@@ -8,8 +8,9 @@ from typing import Annotated
 from losses.edm import LogNormalTimes
 from losses.flow_times import LogitNormalTimes, ModeTimes
 from losses.importance import LossSecondMoment
+from losses.least_variance import LeastVarianceTimes, Monotone
 from losses.times import StratifiedLevels, StratifiedTimes, TimeSampler, UniformLevels, UniformTimes
-from sde_lib.base import Process
+from sde_lib.base import GaussianSDE, Process
 from sde_lib.discrete import DiscreteDiffusion
 from sde_lib.needs import serves
 from sde_lib.registry import Registry
@@ -40,6 +41,23 @@ def uniform(process: Process) -> TimeSampler:
 def stratified(process: Process) -> TimeSampler:
     """One time from each of as many equal parts as the batch has samples: the loss varies less."""
     return _serving(process, StratifiedLevels, StratifiedTimes)
+
+
+@register_times(name="least_variance")
+def least_variance(
+    process: GaussianSDE, pieces: Annotated[int, Range(least=1, most=10**4)] = 32
+) -> TimeSampler:
+    """A density over the log-SNR that is learned, so that the loss varies least (VDM, i-DODE).
+
+    Args:
+        pieces: of the density.
+    """
+    if not serves(process, LeastVarianceTimes):
+        raise ValueError(
+            "training.times='least_variance' is a distribution over the log-SNR of an SDE with a Gaussian marginal: "
+            "set training.sde='vdm', or times='importance' for a chain."
+        )
+    return LeastVarianceTimes(process, Monotone(pieces))
 
 
 @register_times(name="importance")

@@ -7,6 +7,7 @@ from typing import Literal
 
 from losses.base import Loss
 from losses.denoising import DenoisingLoss
+from losses.elbo import ElboLoss
 from losses.times import TimeSampler
 from losses.vlb import BoundLoss, HybridLoss, OutputLoss
 from losses.weightings import Weighting
@@ -16,8 +17,8 @@ from sde_lib.registry import Registry
 
 register_objective: Registry[Callable[..., Loss]] = Registry("training.objective")
 """Functions or ``Loss`` classes. By these names they are given ``times``, the distribution of times; ``weighting``;
-``output``, what the network outputs; ``bins``, the levels of discrete data; and ``learned``, whether the network
-has learned variances. Every other parameter is a setting."""
+``output``, what the network outputs; ``bins``, the levels of discrete data that are not dequantised; and ``learned``,
+whether the network has learned variances. Every other parameter is a setting."""
 
 
 @register_objective(name="denoising")
@@ -56,6 +57,12 @@ def hybrid(times: TimeSampler, output: Output, bins: Bins | None, vlb_weight: fl
         vlb_weight: w, the weight of the whole bound in bits/dim.
     """
     return HybridLoss(times, output, bins, vlb_weight)
+
+
+@register_objective(name="elbo")
+def elbo(times: TimeSampler, bins: Bins | None) -> ElboLoss:
+    """The variational bound in bits/dim, of infinitely many levels: likelihood training (Kingma et al. 2021)."""
+    return ElboLoss(times, bins)
 
 
 @register_objective(name="kl")

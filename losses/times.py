@@ -8,6 +8,8 @@ from typing import ClassVar, Generic
 
 from torch import Tensor
 
+from losses.learned import Learned
+from losses.of_samples import Losses
 from sde_lib.base import SDE, Process
 from sde_lib.discrete import DiscreteDiffusion
 from sde_lib.needs import NeededProcess, declare_needs
@@ -16,9 +18,14 @@ from sde_lib.settings import check_settings
 
 
 class TimeSampler(abc.ABC, Generic[NeededProcess]):
-    """A distribution of training times. ``needs`` is the kind of process that it works with."""
+    """A distribution of training times. ``needs`` is the kind of process that it works with.
+
+    Attributes:
+        learned: what of it is trained by the gradient, see ``lesson``; None: nothing.
+    """
 
     needs: ClassVar[type] = Process
+    learned: Learned | None = None
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
@@ -41,6 +48,19 @@ class TimeSampler(abc.ABC, Generic[NeededProcess]):
     def weights(self, t: Tensor) -> Tensor | None:
         """Importance weights of losses at ``t`` with respect to uniform times, (B,); None: all are one."""
         return None
+
+    def lesson(self, t: Tensor, losses: Tensor) -> Tensor | None:
+        """What ``learned`` is trained by, (B,), given weighted losses at ``t``; None: nothing is."""
+        return None
+
+    def weighted(self, t: Tensor, values: Tensor) -> Losses:
+        """Losses at ``t`` with their importance weights, and the gradient of ``lesson`` without its value."""
+        weights = self.weights(t)
+        if weights is not None:
+            weights = weights.to(values.dtype)
+            values = values * weights
+        lesson = self.lesson(t, values)
+        return Losses(values if lesson is None else values + (lesson - lesson.detach()), t, weights)
 
     def observe(self, t: Tensor, losses: Tensor) -> None:
         """Learn from the unweighted losses of a training step at times ``t``, both (B,), all finite."""

@@ -89,6 +89,7 @@ class OutputLoss(Loss[NeededProcess]):
         output: what the network outputs; of a score, the error is taken in units of 1 / sigma.
     """
 
+    squares: ClassVar[bool] = True
     times: TimeSampler[NeededProcess]
     output: Output = "eps"
 

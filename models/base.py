@@ -34,6 +34,7 @@ class Network(nn.Module, abc.ABC):
             only in a network that was trained with label dropout.
         spare_label: whether the class label after the last means no class, and is not counted among its classes.
         has_weights: whether it has weights to learn; an exact score has its settings alone.
+        has_log_variance: whether it has a layer that learns its own error, ``log_variance``.
     """
 
     output_kind: ClassVar[OutputKind | None] = None
@@ -44,6 +45,7 @@ class Network(nn.Module, abc.ABC):
     null_label: ClassVar[bool] = False
     spare_label: ClassVar[bool] = False
     has_weights: ClassVar[bool] = True
+    has_log_variance: bool = False
 
     @abc.abstractmethod
     def forward(self, x: Tensor, labels: Tensor, **cond: Any) -> Tensor:
@@ -75,6 +77,9 @@ class Network(nn.Module, abc.ABC):
     def log_variance(self, labels: Tensor) -> Tensor | None:
         """The logarithm of the variance of its own error that the network has learned at labels, (B,); None: none."""
         return None
+
+    def train_log_variance(self) -> None:
+        """Have the layer of ``log_variance`` trained, which is not unless an objective asks for it."""
 
 
 class Evaluate(Protocol):

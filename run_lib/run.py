@@ -145,10 +145,11 @@ class Run:
         weights.classes = names
         state = TrainState(
             weights,
-            optimisation.make_optimizer(subject.network),
+            optimisation.make_optimizer(subject.network, plan.learned),
             scaler=optimisation.scaling.make_scaler(subject.placement.device),
             times=plan.times,
             team=team or Team(),
+            learned=plan.learned,
         )
         if subject.start.resume_from:
             resume(state, subject)

@@ -47,11 +47,12 @@ from sde_lib.schedules import (
 )
 from sde_lib.settings import Range, Setting, check_settings, checked, settings_of
 from sde_lib.subvp import subVPSDE
+from sde_lib.vdm import VDM
 from sde_lib.ve import VESDE
 from sde_lib.vp import VPSDE
 
 # Forward processes.
-__all__ = ["EDM", "VESDE", "VPSDE", "DiscreteDiffusion", "Flow", "InterpolatedChain", "subVPSDE"]
+__all__ = ["EDM", "VDM", "VESDE", "VPSDE", "DiscreteDiffusion", "Flow", "InterpolatedChain", "subVPSDE"]
 # What a process is, for one of your own.
 __all__ += [
     "SDE",

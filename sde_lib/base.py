@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from sde_lib.noise import Noise
 from sde_lib.rates import PathRates, Rates, path_rates_of, rates_of
@@ -138,6 +138,15 @@ class Process(abc.ABC):
         The CPU for a process without, which computes on the device of the times that it is given.
         """
         return torch.device("cpu")
+
+    @property
+    def learned(self) -> nn.Module | None:
+        """What of it is trained with a network, and is then part of the network's weights; None: nothing."""
+        return None
+
+    def with_learned(self, learned: nn.Module) -> Process:
+        """The same with what another process of the same settings has learned."""
+        raise NotImplementedError(f"{type(self).__name__} learns nothing")
 
     @property
     @abc.abstractmethod

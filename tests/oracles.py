@@ -18,7 +18,7 @@ import scipy.linalg
 import torch
 from torch import Tensor
 
-from sde_lib import VESDE, VPSDE, DiscreteDiffusion, Flow, Noise, Process, subVPSDE
+from sde_lib import VDM, VESDE, VPSDE, DiscreteDiffusion, Flow, Noise, Process, subVPSDE
 from sde_lib.edm import EDM
 from sde_lib.schedules import cosine_betas, geometric_sigmas, linear_betas
 
@@ -142,6 +142,31 @@ COSINE_PATH = path_oracle(
 )
 
 
+def vdm_gamma(t: float) -> float:
+    return -13.3 + 18.3 * t if t > 0 else -math.inf
+
+
+def vdm_alpha(t: float) -> float:
+    return (1 + math.exp(vdm_gamma(t))) ** -0.5
+
+
+def vdm_sigma(t: float) -> float:
+    return (1 + math.exp(-vdm_gamma(t))) ** -0.5 if t > 0 else 0.0
+
+
+LINE = Oracle(
+    alpha=vdm_alpha,
+    sigma=vdm_sigma,
+    ratio=lambda t: (vdm_alpha(t) / vdm_alpha(max(t - 1 / LEVELS, 0))) ** 2,
+    prior_std=1.0,
+    start=1.0,
+    end=1e-3,
+    # of d sigmoid(gamma) / dt = gamma' alpha^2 sigma^2
+    drift=lambda t: -0.5 * 18.3 * vdm_sigma(t) ** 2,
+    diffusion=lambda t: math.sqrt(18.3) * vdm_sigma(t),
+)
+
+
 def ddpm_oracle(betas: np.ndarray) -> Oracle:
     """alpha_bar by the recursion, in extended precision; index -1 is clean."""
     kept = np.concatenate([[1.0], np.cumprod(1 - betas.astype(np.longdouble))])
@@ -201,11 +226,12 @@ CASES: dict[str, Case] = {
     "edm": Case(EDM(), EDM_80),
     "flow": Case(Flow(), STRAIGHT),
     "flow_cosine": Case(Flow(path="cosine"), COSINE_PATH),
+    "vdm": Case(VDM(), LINE),
     "ddpm": Case(DiscreteDiffusion.ddpm(linear_betas(LEVELS)), ddpm_oracle(LINEAR_BETAS)),
     "ddpm_cosine": Case(DiscreteDiffusion.ddpm(cosine_betas(LEVELS)), ddpm_oracle(COSINE_BETAS)),
     "smld": Case(DiscreteDiffusion.smld(geometric_sigmas(LEVELS)), SMLD),
 }
-SDES = ["vp", "subvp", "ve", "edm", "flow", "flow_cosine"]
+SDES = ["vp", "subvp", "ve", "edm", "flow", "flow_cosine", "vdm"]
 CHAINS = ["ddpm", "ddpm_cosine", "smld"]
 
 

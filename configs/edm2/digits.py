@@ -3,16 +3,10 @@
 from ml_collections import ConfigDict
 
 from configs.edm.digits import get_config as digits
+from configs.shared.edm import as_edm2
 
 
 def get_config() -> ConfigDict:
-    config = digits()
-    model, optim = config.model, config.optim
-    model.name = "edm2"
-    model.nf = 32
-    model.head_channels = 16
-    model.ema_stds = (0.05, 0.10)
+    config = as_edm2(digits(), constant_until=300)
     config.training.snapshot_freq = 310
-    optim.optimizer = "Adam"
-    optim.lr = 1e-2  # of normalised weights, it is a rate of rotation
     return config

@@ -52,6 +52,43 @@ def imagenet_64() -> ConfigDict:
     return config
 
 
+def as_edm(config: ConfigDict) -> ConfigDict:
+    """The same data, network and optimisation, trained and sampled as EDM is: Heun's method on Karras's grid."""
+    config.training.sde = "edm"
+    config.training.times = "log_normal"
+    config.training.weighting = "edm"
+    config.model.preconditioning = "edm"
+    config.model.sigma_data = 0.5
+    config.model.sigma_min = 0.002
+    config.model.sigma_max = 80.0
+    config.model.output = None
+    config.sampling.predictor = "heun"
+    config.sampling.corrector = "none"
+    config.sampling.grid = "karras"
+    config.sampling.num_steps = 18
+    return config
+
+
+def as_edm2(config: ConfigDict, *, constant_until: int) -> ConfigDict:
+    """The same data, trained as EDM2 is: its network, its uncertainty, and a rate that falls like 1 / sqrt(step).
+
+    Args:
+        config: of a small training by ``as_edm``.
+        constant_until: the step from which the rate falls.
+    """
+    model, optim = config.model, config.optim
+    model.name = "edm2"
+    model.nf = 32
+    model.head_channels = 16
+    model.ema_stds = (0.05, 0.10)
+    config.training.uncertainty = True
+    optim.optimizer = "Adam"
+    optim.lr = 1e-2  # of normalised weights, it is a rate of rotation
+    optim.schedule = "inverse_sqrt"
+    optim.constant_until = constant_until
+    return config
+
+
 def edm2(size: int, channels: int, *, lr: float, mega_images: int, dropout: float = 0.0) -> ConfigDict:
     """EDM2 of ImageNet: pixels at 64, latents of 64 pixels and 4 channels at 512.
 
@@ -70,12 +107,14 @@ def edm2(size: int, channels: int, *, lr: float, mega_images: int, dropout: floa
     training, optim = config.training, config.optim
     training.batch_size = 2048
     training.n_iters = mega_images * 2**20 // 2048
+    training.uncertainty = True
     training.P_mean, training.P_std = (-0.8, 1.6) if size == 64 else (-0.4, 1.0)
     optim.lr = lr
     optim.beta2 = 0.99
     optim.schedule = "inverse_sqrt"
     optim.warmup = 4883  # 10 million images
     optim.constant_until = 35_000 if size == 64 else 70_000
+    optim.reference_batch = 2048  # a smaller batch has a lower rate, and as many images of each stage
     config.sampling.num_steps = 32
     if size == 64:
         config.data.dataset = "imagenet"

@@ -54,6 +54,7 @@ class Ours(Family):
             "classes": "names of the classes",
             "scaler": "the scale of the loss is no weight",
             "times": "the distribution of times is no weight",
+            "learned": "what the loss learned is no weight",
         }
         if "ema" in payload and ema:
             reasons["model"] = "raw weights, the averaged ones are used"

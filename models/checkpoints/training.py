@@ -72,10 +72,13 @@ def over_trainable(state: Mapping[str, Any], network: Network) -> dict[int, Any]
 
 
 def over_all(state: Mapping[str, Any], network: Network) -> dict[str, Any]:
-    """The state of an optimizer over the trainable parameters, as of one over all; the inverse."""
+    """The state of an optimizer over the trainable parameters, as of one over all; the inverse.
+
+    What a loss learns beside them, which follows them in the optimizer, is left out.
+    """
     kept = [place for place, p in enumerate(network.parameters()) if p.requires_grad]
     everything = list(range(sum(1 for _ in network.parameters())))
     return {
-        "state": {kept[index]: held for index, held in state["state"].items()},
+        "state": {kept[index]: held for index, held in state["state"].items() if index < len(kept)},
         "param_groups": [{**state["param_groups"][0], "params": everything}],
     }

@@ -57,6 +57,7 @@ class EDM2(Network):
     """
 
     spare_label = True
+    has_log_variance = True
 
     def __init__(
         self,
@@ -124,9 +125,7 @@ class EDM2(Network):
         )
         self.gain = nn.Parameter(torch.zeros(()))
         self.error_fourier = MPFourier(_UNCERTAINTY)
-        self.error = MPLayer(_UNCERTAINTY, 1).requires_grad_(
-            False
-        )  # for an objective that trains it to release
+        self.error = MPLayer(_UNCERTAINTY, 1).requires_grad_(False)  # ``train_log_variance`` releases it
 
     def check_shape(self, shape: Sequence[int]) -> None:
         """Refuse a sample shape (C, ...) whose channels, axes or sizes do not fit (see ``Network``)."""
@@ -142,6 +141,9 @@ class EDM2(Network):
         """The logarithm of the variance of the network's error at labels, (B,), as far as it has learned it."""
         found: Tensor = self.error(self.error_fourier(labels))
         return found[:, 0]
+
+    def train_log_variance(self) -> None:
+        self.error.requires_grad_(True)
 
     def forward(self, x: Tensor, labels: Tensor, *, y: Tensor | None = None, **cond: Any) -> Tensor:
         refuse_unknown(cond, "y")

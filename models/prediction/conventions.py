@@ -21,6 +21,7 @@ from models.prediction.time_encoding import (
     DescendingLevelOfTime,
     FractionalIndex,
     LevelOfTime,
+    LogNoiseLevel,
     NoiseLevel,
     Time,
     TimeEncoding,
@@ -34,6 +35,7 @@ from sde_lib.flow import Flow
 from sde_lib.registry import Registry
 from sde_lib.schedules import geometric_sigmas, linear_betas
 from sde_lib.subvp import subVPSDE
+from sde_lib.vdm import VDM
 from sde_lib.ve import VESDE
 from sde_lib.vp import VPSDE
 
@@ -153,6 +155,14 @@ def flow(process: Flow, continuous: bool) -> Convention:
     from_noise = process.time_from == "noise"
     output: Output = "reversed_velocity" if from_noise else "velocity"
     return same(Setting(process, Time(process, process.label_scale, from_noise), output))
+
+
+@register_convention(name="vdm")
+def vdm(process: VDM, continuous: bool) -> Convention:
+    """Networks are fed the log-SNR, not the time, which its ends may change; they give eps (Kingma et al. 2021)."""
+    if not continuous:
+        raise ValueError("vdm has no discrete chain: set training.continuous=True.")
+    return same(Setting(process, LogNoiseLevel(process, 999.0), "eps"))
 
 
 @register_convention(name="ddpm")

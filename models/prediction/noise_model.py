@@ -348,6 +348,11 @@ class NoiseModel(Model[GivenProcess]):
     def nfe(self) -> int:
         return self._evaluations
 
+    def log_variance(self, t: Tensor) -> Tensor | None:
+        """What the network has learned of the logarithm of its own error at times (B,): (B,); None: nothing."""
+        found: Tensor | None = self.network.log_variance(self.time.labels(t).float())  # type: ignore[operator]
+        return found
+
     @property
     def at_pure_noise(self) -> bool:
         return self.output in ("x0", "v", *VELOCITIES)

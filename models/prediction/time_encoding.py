@@ -17,6 +17,7 @@ from sde_lib.base import GaussianProcess, Marginal, Process
 from sde_lib.chain_sde import InterpolatedChain
 from sde_lib.discrete import DiscreteDiffusion
 from sde_lib.rates import PathRates
+from sde_lib.vdm import VDM
 
 
 class TimeEncoding(nn.Module, abc.ABC):
@@ -87,6 +88,23 @@ class NoiseLevel(TimeEncoding):
 
     def labels(self, t: Tensor) -> Tensor:
         return self.process.marginal(t).sigma
+
+    def marginal(self, t: Tensor) -> Marginal:
+        return self.process.marginal(t)
+
+    def path_rates(self, t: Tensor) -> PathRates | None:
+        return _path_rates(self.process, t)
+
+
+class LogNoiseLevel(TimeEncoding):
+    """Labels ``scale`` times where log(sigma^2 / alpha^2) lies between the ends that were set, of networks of VDM."""
+
+    def __init__(self, process: VDM, scale: float = 1.0) -> None:
+        super().__init__()
+        self.process, self.scale = process, scale
+
+    def labels(self, t: Tensor) -> Tensor:
+        return self.process.label(t) * self.scale
 
     def marginal(self, t: Tensor) -> Marginal:
         return self.process.marginal(t)

@@ -81,6 +81,7 @@ FIELDS = {
     "model.used_ema_rate": FREE,
     "training.continuous": MEANING,
     "training.likelihood_weighting": FREE,  # a spelling of the weighting, which has a role
+    "training.uncertainty": MEANING,  # of a network that has a layer for it, one weight more is averaged
     "training.n_iters": EFFECT,
     "training.batch_size": COURSE,
     "training.accumulate": EFFECT,  # where it leaves the samples of a step as they are
@@ -361,6 +362,7 @@ def _continued(differences: list[Difference], theirs: _Read, *, other_averages: 
     return Continued(
         optimizer="optim" not in sections,
         times="training" not in sections,
+        learned="training" not in sections and "training.uncertainty" not in paths,
         averages=not other_averages,
         scale="training.loss_scale" not in paths,
         built_before=functools.partial(_optimizer, theirs.optimizer, theirs.lr) if paths & settings else None,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from losses import TimeSampler
+from losses import LearnedParts, TimeSampler
 from models.checkpoints.diffusers_schedule import NoiseSchedule
 from models.prediction.noise_model import Output
 from run_lib.config.components import choose_named
@@ -24,7 +24,7 @@ class ConversionPlan:
 
     Attributes:
         subject: the network and its data.
-        optimisation, times: of the training state, which some formats hold.
+        optimisation, times, learned: of the training state, which some formats hold.
         settings: the format and where it goes.
         sigmas: noise levels, descending, which score_sde keeps in every network whatever its process.
         schedule: the process by the names of diffusers' schedulers; None: diffusers has none of it.
@@ -34,6 +34,7 @@ class ConversionPlan:
     subject: Subject
     optimisation: Optimisation
     times: TimeSampler
+    learned: LearnedParts
     settings: ConvertSettings
     sigmas: Tensor
     schedule: NoiseSchedule | None
@@ -60,10 +61,12 @@ def plan_conversion(configuration: Configuration, subject: Subject) -> Conversio
     config = configuration.values
     levels = choose_named(ROLES["sde"], config, "vesde")
     kind = "continuous" if config.training.continuous else "discrete"
+    objective = build_objective(configuration, subject)
     return ConversionPlan(
         subject=subject,
         optimisation=build_optimisation(configuration),
-        times=build_objective(configuration, subject).times,
+        times=objective.times,
+        learned=objective.learned,
         settings=ConvertSettings.of(config.convert),
         sigmas=geometric_sigmas(*(levels.value(name) for name in ("N", "sigma_min", "sigma_max"))).flip(0),
         schedule=_noise_schedule(configuration, subject.training.output),

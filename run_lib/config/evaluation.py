@@ -21,6 +21,7 @@ from run_lib.config.task import build_task
 from run_lib.config.training import Objective, build_objective
 from run_lib.data.levels import DataSpec
 from run_lib.evaluation.base import Evaluation, register_evaluation
+from run_lib.evaluation.likelihoods import LevelBound
 from run_lib.training.tasks import TrainingTask
 
 if TYPE_CHECKING:
@@ -38,8 +39,7 @@ class EvaluationPlan:
         task: conditioning that goes with the data.
         objective: whose loss is evaluated.
         sampling: what draws samples, and whose model has the likelihood; None: a classifier has neither.
-        bound_model: what the variational bound evaluates: the levels of a chain, or cut from an SDE; None: the bound
-            is not evaluated.
+        bound: the variational bound that is evaluated; None: it is not.
         evaluations: what is evaluated, in its order.
         settings: of which data and checkpoints, and the batch size.
         snapshot_freq: steps between the snapshots that ``eval.begin_ckpt`` counts.
@@ -49,7 +49,7 @@ class EvaluationPlan:
     task: TrainingTask
     objective: Objective
     sampling: SamplingPlan | None
-    bound_model: Model | None
+    bound: LevelBound | None
     evaluations: tuple[Evaluation, ...]
     settings: EvalSettings
     snapshot_freq: int
@@ -77,10 +77,12 @@ class EvaluationPlan:
         return self.sampling
 
     @property
+    @torch.no_grad()
     def bounded(self) -> Model:
-        """The model of the variational bound, where that is evaluated."""
-        assert self.bound_model is not None, "built wherever the bound is evaluated"
-        return self.bound_model
+        """The model of the variational bound, where that is evaluated, made anew: its levels are those of the weights
+        that are loaded, of a process that learns."""
+        assert self.bound is not None, "asked for wherever the bound is evaluated"
+        return build_bound_model(self.subject.training, self.subject.data, self.bound)
 
 
 def in_order(names: Iterable[str]) -> list[str]:
@@ -112,7 +114,7 @@ def plan_evaluation(
         task=task,
         objective=build_objective(configuration, subject),
         sampling=sampling,
-        bound_model=None if bound is None else build_bound_model(subject.training, subject.data, bound),
+        bound=bound,
         evaluations=tuple(
             configuration.choose(f"evaluation {name}").build(
                 flow=flow, bound=bound, dequantisation=dequantisation, scoring=scoring

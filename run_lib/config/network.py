@@ -45,6 +45,8 @@ def build_network(
     _check_labels(values.name, network, levels)
     if (wrapper := configuration.find("preconditioning")) is not None:
         network = wrapper.build(network=network)
+    if configuration.values.training.uncertainty:
+        network.train_log_variance()
     _check_stated(values, chosen.takes, network)
     return network
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from losses import ClassifierLoss, Loss, TimeSampler
+import torch
+
+from losses import ClassifierLoss, Loss, TimeSampler, uncertain
 from models.prediction.noise_model import NoiseModel
 from run_lib.config.capabilities import need
 from run_lib.config.configuration import Configuration
 from run_lib.data.levels import DataSpec
+from run_lib.seeds import Use, stream_seed
 from sde_lib.base import Process
 
 
@@ -31,27 +34,56 @@ def build_loss(configuration: Configuration, model: NoiseModel, data: DataSpec) 
             "training.objective='hybrid' trains learned variances: set model.variance='learned_range'."
         )
     times = build_times(configuration, model.process)
-    context: dict[str, Any] = {"output": model.output, "bins": data.bins, "learned": learned}
+    bins = None if data.dequantize else data.bins
+    context: dict[str, Any] = {"output": model.output, "bins": bins, "learned": learned}
     if "weighting" in chosen.takes:
         context["weighting"] = _weighting(configuration, model)
     loss: Loss = chosen.build(times=times, **context)
     need(model.process, loss.needs, f"training.objective={name!r}")
+    loss.check(model.process)
     if learned and not loss.bounds:
         raise ValueError(
             f"training.objective={name!r} leaves learned variances untrained; take hybrid, rescaled_mse, "
             f"mse or a kl, or unset model.variance."
         )
-    if data.augment is not None and data.augment.of_values and loss.bounds:
+    if model.process.learned is not None and not loss.trains_process:
+        raise ValueError(
+            f"training.objective={name!r} would move the ends that model.ends='learned' learns wherever it is least: "
+            f"set training.objective='elbo', or model.ends='fixed'."
+        )
+    if data.augment is not None and data.augment.of_values and loss.of_levels:
         raise ValueError(
             f"training.objective={name!r} asks for the probability of the data's levels, between which turned and "
             f"stretched images lie: set data.augment to 'flip', 'crop' or 'none'."
         )
-    if data.dequantize and loss.bounds:
+    if data.dequantize and loss.of_levels:
         raise ValueError(
             f"training.objective={name!r} asks for the probability of the data's levels, between which "
             f"dequantised data lie: set data.uniform_dequantization=False."
         )
+    if configuration.values.training.uncertainty:
+        loss = _uncertain(configuration, loss, model)
+    read_apart = configuration.values.training.uncertainty or loss.learned
+    if configuration.values.training.shard and (read_apart or model.process.learned is not None):
+        raise ValueError(
+            "training.shard=True leaves each process a part of the weights, and training.uncertainty, "
+            "training.times='least_variance' and model.ends='learned' have some that a loss reads whole: set "
+            "training.shard=False."
+        )
     return loss
+
+
+def _uncertain(configuration: Configuration, loss: Loss, model: NoiseModel) -> Loss:
+    """The loss in units of its expected error.
+
+    Raises:
+        ValueError: a loss or a process that has no such thing.
+    """
+    with torch.random.fork_rng([]):
+        torch.manual_seed(stream_seed(configuration.values.seed, Use.INITIALISATION))
+        found = uncertain(loss, model)
+    need(model.process, found.needs, "training.uncertainty=True")
+    return found
 
 
 def _weighted(configuration: Configuration) -> bool:
@@ -74,6 +106,8 @@ def build_classifier_loss(configuration: Configuration, process: Process) -> Cla
     """The objective of a classifier, at the times that ``training.times`` says."""
     if configuration.values.training.objective is not None:
         raise ValueError("a classifier has one objective: leave training.objective unset.")
+    if configuration.values.training.uncertainty:
+        raise ValueError("a classifier's loss is no squared error: leave training.uncertainty False.")
     return ClassifierLoss(build_times(configuration, process))
 
 

@@ -93,6 +93,11 @@ def _told(config: ConfigDict, *parameters: str) -> bool:
     return bool(inspect.signature(register_model[config.model.name]).parameters.keys() & set(parameters))
 
 
+def _learns_own_error(config: ConfigDict) -> bool:
+    """Whether the network has a layer that an uncertain loss trains, which then is averaged."""
+    return bool(register_model[config.model.name].has_log_variance)
+
+
 NUMBERS = ("train", "sample", "eval", "all", "tune", "control", "reconstruct", "convert", "ema")
 EVALUATED = tuple(mode for mode in NUMBERS if mode not in ("convert", "ema"))
 """Modes that evaluate a network."""
@@ -195,6 +200,15 @@ FIELDS: dict[str, Readers] = {
     "model.num_scales": EVERY,
     "model.used_ema_rate": by(*(mode for mode in NUMBERS if mode != "train")),
     **dict.fromkeys(("training.sde", "training.continuous"), EVERY),
+    "training.uncertainty": {
+        **dict.fromkeys(("sample", "tune", "control", "reconstruct", "ema"), _learns_own_error),
+        **by(
+            "train",
+            "convert",
+            eval=lambda c: _losses(c) or _learns_own_error(c),
+            all=lambda c: _trains(c) or _losses(c),
+        ),
+    },
     "training.snapshot_freq": {**TRAINING, **by("eval")},
     "training.snapshot_sampling": by(train=generates, all=lambda c: _trains(c) and generates(c)),
     **dict.fromkeys(

@@ -226,7 +226,13 @@ FIXED: dict[str, Role] = {
         lambda c: c.optim.optimizer,
         frozenset({"parameters", "lr"}),
     ),
-    "schedule": Role("optim.schedule", register_schedule, "optim", lambda c: c.optim.schedule),
+    "schedule": Role(
+        "optim.schedule",
+        register_schedule,
+        "optim",
+        lambda c: c.optim.schedule,
+        frozenset({"samples_per_step"}),
+    ),
     "method": Role("sampling.method", register_method, "sampling", lambda c: c.sampling.method),
     "predictor": Role("sampling.predictor", PREDICTORS, "sampling", part_of_loop("predictor"), under=PC),
     "corrector": Role(

@@ -182,7 +182,8 @@ def build_subject(
     """
     config, shape = configuration.values, sample_shape(configuration.values.data)
     check_sizes(config, shape)
-    rule = build_convention(configuration)
+    learned = None if like is None else like.training.process.learned
+    rule = build_convention(configuration, learned)
     augment = build_augmentation(configuration, shape)
     torch.manual_seed(stream_seed(config.seed, Use.INITIALISATION))
     shared = like if like is not None and like.network.has_weights else None
@@ -203,6 +204,8 @@ def build_subject(
             augment_labels=0 if augment is None else augment.num_labels,
         )
     )
+    if rule.training.process.learned is not None:
+        network.add_module("learned_process", rule.training.process.learned)  # its weights are the network's
     check_labels_between(config, network)
     with configuration.choose("network").naming_fields():
         network.check_shape(shape)
@@ -233,10 +236,17 @@ def sample_shape(section: ConfigDict) -> tuple[int, ...]:
     return tuple(section.shape) or as_shape(section.image_size, section.num_channels)
 
 
-def build_convention(configuration: Configuration) -> Convention:
-    """The process of ``training.sde``, and what a network of it is fed and outputs."""
+def build_convention(configuration: Configuration, learned: torch.nn.Module | None = None) -> Convention:
+    """The process of ``training.sde``, and what a network of it is fed and outputs.
+
+    Args:
+        configuration: complete.
+        learned: what another process of the same settings has learned; None: nothing.
+    """
     config = configuration.values
     process = _process(configuration)
+    if learned is not None:
+        process = process.with_learned(learned)
     with configuration.choose("sde").naming_fields():
         rule = conventions.convention(config.training.sde, process, config.training.continuous)
     return sampled_chain(rule, config)

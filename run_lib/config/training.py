@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from losses import ClassifierLoss, Loss, TimeSampler
-from losses.base import Losses
+from losses import ClassifierLoss, LearnedParts, Loss, TimeSampler
+from losses.of_samples import Losses
 from models.base import Network
 from models.prediction.classifier import NoisyClassifier
 from models.prediction.noise_model import NoiseModel
@@ -46,10 +46,10 @@ class Optimisation:
     grad_clip: float
     scaling: LossScaling
 
-    def make_optimizer(self, network: Network) -> torch.optim.Optimizer:
-        """The optimiser of the parameters that require a gradient."""
+    def make_optimizer(self, network: Network, learned: LearnedParts | None = None) -> torch.optim.Optimizer:
+        """The optimiser of the parameters that require a gradient, of the network and of what its loss learns."""
         optimizer: torch.optim.Optimizer = self.optimizer.build(
-            parameters=trained_parameters(network), lr=self.lr
+            parameters=trained_parameters(network, learned), lr=self.lr
         )
         return optimizer
 
@@ -72,6 +72,11 @@ class Objective(abc.ABC):
         """The model, where it is a classifier."""
         return None
 
+    @property
+    @abc.abstractmethod
+    def learned(self) -> LearnedParts:
+        """What the loss learns beside the network's weights, which may be nothing."""
+
     @abc.abstractmethod
     def losses(self, x0: Tensor, noise: Noise, **cond: Tensor) -> Losses:
         """The loss of each sample of data ``x0`` (B, ...)."""
@@ -88,6 +93,10 @@ class Modelling(Objective):
     def times(self) -> TimeSampler:
         return self.loss.times
 
+    @property
+    def learned(self) -> LearnedParts:
+        return self.loss.learned
+
     def losses(self, x0: Tensor, noise: Noise, **cond: Tensor) -> Losses:
         return self.loss(self.model, x0, noise, **cond)
 
@@ -102,6 +111,10 @@ class Classifying(Objective):
     @property
     def times(self) -> TimeSampler:
         return self.loss.times
+
+    @property
+    def learned(self) -> LearnedParts:
+        return LearnedParts(times=self.loss.times.learned)
 
     @property
     def classifier(self) -> NoisyClassifier:
@@ -136,6 +149,11 @@ class TrainingPlan:
         """The distribution of times, which may learn."""
         return self.objective.times
 
+    @property
+    def learned(self) -> LearnedParts:
+        """What the loss learns beside the network's weights, which may be nothing."""
+        return self.objective.learned
+
 
 def build_objective(configuration: Configuration, subject: Subject) -> Objective:
     """The loss of a model of data, or of a classifier."""
@@ -156,7 +174,7 @@ def build_optimisation(configuration: Configuration) -> Optimisation:
     return Optimisation(
         configuration.choose("optimizer"),
         section.lr,
-        configuration.choose("schedule").build(),
+        configuration.choose("schedule").build(samples_per_step=training.batch_size * training.accumulate),
         section.grad_clip,
         LossScaling(training.precision == "float16", training.loss_scale, training.loss_scale_growth),
     )

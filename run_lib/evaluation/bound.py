@@ -40,7 +40,8 @@ def evaluate_vlb(task: CheckpointTask, bpd: BitsPerDim, bound: LevelBound) -> No
     headline += f"/{measured_split(plan.data, split)}"
     if task.has(headline):
         return
-    chain = plan.bounded.process
+    bounded = plan.bounded
+    chain = bounded.process
     assert isinstance(chain, likelihood.vlb.NEEDS), "the check before any work refuses others"
     times = None
     if bound.respacing is not None:
@@ -60,7 +61,7 @@ def evaluate_vlb(task: CheckpointTask, bpd: BitsPerDim, bound: LevelBound) -> No
             drawn = dequantise(levels, noise)
             x0, log_q = drawn.x, drawn.log_q
         found = variational_bound(
-            plan.bounded, x0, noise, bins=None if density else plan.data.bins, variance=bound.variance,
+            bounded, x0, noise, bins=None if density else plan.data.bins, variance=bound.variance,
             times=times, **plan.task.network_conditions(x0, some.labels),
         )  # fmt: skip
         parts = {"total": found.total + log_q.to(found.total), "prior": found.prior, "steps": found.steps,

@@ -80,6 +80,8 @@ def _wrong_parts(payload: Mapping[str, Any]) -> list[str]:
     classes = payload.get("classes", [])  # checkpoints of earlier versions have none
     if not (isinstance(classes, list) and all(isinstance(name, str) for name in classes)):
         wrong.append("classes")
+    if not _are_weights(payload.get("learned", {})):  # likewise
+        wrong.append("learned")
     groups = optimizer.get("param_groups")
     if not isinstance(optimizer.get("state"), dict) or not isinstance(groups, list) or not groups:
         wrong.append("optimizer")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from losses.base import Losses
+from losses.of_samples import Losses
 from models.describe import describe, example_conditions
 from run_lib.computing.numerics import Precision
 from run_lib.training.curves import Curves

@@ -30,7 +30,8 @@ class Schedule(Protocol):
 
 
 register_schedule: Registry[Callable[..., Schedule]] = Registry("config.optim.schedule")
-"""Classes or functions that give a ``Schedule``; their parameters are settings."""
+"""Classes or functions that give a ``Schedule``. One that names ``samples_per_step`` is given the samples of a step;
+every other parameter is a setting."""
 
 
 @register_optimizer(name="Adam")
@@ -177,22 +178,33 @@ class Linear:
 @register_schedule(name="inverse_sqrt")
 @dataclass(frozen=True)
 class InverseSquareRoot:
-    """A linear warm-up, then sqrt(n / max(step, n)): the rate itself for n steps, then falling for ever.
+    """A linear warm-up, then 1 / sqrt(max(step / n, 1)): the rate itself for n steps, then falling for ever.
 
     With n the end of the warm-up it is that of Vaswani et al. 2017, section 5.3, but for their factor; with a longer
     one EDM2's (Karras et al. 2024, section 2.3). It does not depend on how long training goes on.
 
+    With a reference, rate and steps are those of training with batches of that size. Another size then keeps the
+    schedule over the samples that have been seen, and its rate is sqrt(size / reference) times as high, which keeps
+    Adam's noise (Malladi et al. 2022, definition 5).
+
     Args:
+        samples_per_step: size of the batches.
         warmup: steps of the warm-up; 0: none.
         constant_until: n, the step from which the rate falls; 0: the end of the warm-up.
+        reference_batch: samples of a step for which ``lr``, ``warmup`` and ``constant_until`` are stated; 0: those of
+            a step here.
     """
 
+    samples_per_step: int
     warmup: Steps = 5000
     constant_until: Steps = 0
+    reference_batch: Steps = 0
 
     def __call__(self, step: int, n_iters: int) -> float:
+        size = self.samples_per_step / (self.reference_batch or self.samples_per_step)
         start = max(self.constant_until or self.warmup, 1)
-        return math.sqrt(start / max(step, start)) * _warm_up(step, self.warmup)
+        risen = min((step + 1) * size / self.warmup, 1.0) if self.warmup else 1.0
+        return math.sqrt(size / max(step * size / start, 1.0)) * risen
 
 
 @register_schedule(name="cooldown")
@@ -219,9 +231,15 @@ class CoolDown:
         return left * _warm_up(step, self.warmup)
 
 
-def trained_parameters(network: nn.Module) -> Parameters:
-    """One group of the parameters that require a gradient; an exact score has none."""
-    return [{"params": [p for p in network.parameters() if p.requires_grad]}]
+def trained_parameters(network: nn.Module, learned: nn.Module | None = None) -> Parameters:
+    """One group of the parameters that require a gradient; an exact score has none.
+
+    Args:
+        network: whose parameters come first.
+        learned: what a loss learns beside them; None: nothing.
+    """
+    held = [*network.parameters(), *(() if learned is None else learned.parameters())]
+    return [{"params": [p for p in held if p.requires_grad]}]
 
 
 @dataclass(frozen=True)

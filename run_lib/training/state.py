@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from losses.learned import LearnedParts
 from losses.times import TimeSampler, UniformTimes
 from models.base import Network
 from models.checkpoints.damage import out_of_memory
@@ -31,8 +32,8 @@ class Continued:
     """How much of a checkpoint's state is taken under a configuration that may differ from the one it was made with.
 
     Attributes:
-        optimizer, times: whether the optimiser's moments and the learnt times go with the configuration's; else they
-            begin afresh.
+        optimizer, times, learned: whether the optimiser's moments, the learnt times and what the loss learns go with
+            the configuration's; else they begin afresh.
         averages: whether further averages must be those of the configuration; else those of other rates set out from
             the first.
         scale: whether the scale of the loss is the checkpoint's.
@@ -41,6 +42,7 @@ class Continued:
 
     optimizer: bool = True
     times: bool = True
+    learned: bool = True
     averages: bool = True
     scale: bool = True
     built_before: Callable[[Network], torch.optim.Optimizer] | None = None
@@ -64,6 +66,7 @@ class Weights:
         numbering: of the classes of a network that is told any, for what is done with the weights.
         data: hash of the data that they were trained on; empty: it is not known.
         profiles: averages of power functions by their relative width, from which others are made after training.
+        learned: what the loss has learned beside them; empty: nothing.
     """
 
     network: Network
@@ -75,6 +78,7 @@ class Weights:
     numbering: Numbering = UNKNOWN
     data: str = ""
     profiles: dict[float, PowerAverage] = field(default_factory=dict)
+    learned: Mapping[str, torch.Tensor] = field(default_factory=dict)
 
     @classmethod
     def fresh(
@@ -130,6 +134,7 @@ class Weights:
         self.network.load_state_dict(payload["model"])
         self.classes = tuple(payload.get("classes", ()))
         self.data = payload.get("data", "")  # checkpoints of earlier versions have none
+        self.learned = payload.get("learned", {})  # likewise
         self.ema.load_state_dict(payload["ema"])
         for rate, average in self.averages.items():
             average.load_state_dict(payload["averages"].get(rate, payload["ema"]))
@@ -152,6 +157,7 @@ class TrainState:
         times: the distribution of times in the loss, which may learn from the losses.
         watch: which steps were skipped; not saved.
         team: of the processes that train; not saved.
+        learned: what the loss learns beside the network's weights; it may be empty.
     """
 
     weights: Weights
@@ -160,10 +166,17 @@ class TrainState:
     times: TimeSampler = field(default_factory=UniformTimes)
     watch: Watch = field(default_factory=Watch)
     team: Team = field(default_factory=Team)
+    learned: LearnedParts = field(default_factory=LearnedParts)
 
     @property
     def network(self) -> Network:
         return self.weights.network
+
+    @property
+    def named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
+        """The network's, and those of what the loss learns."""
+        yield from self.network.named_parameters()
+        yield from self.learned.named_parameters(prefix="training.objective")
 
     @property
     def ema(self) -> EMA:
@@ -194,6 +207,7 @@ class TrainState:
             "profiles": {width: kept.state_dict() for width, kept in self.weights.profiles.items()},
             "scaler": self.scaler.state_dict(),
             "times": self.times.state_dict(),
+            "learned": self.learned.state_dict(),
             "config": as_json(dict(config)),
             "processes": self.team.size,
         }
@@ -213,19 +227,23 @@ class TrainState:
         make = continued.built_before
         before = None if make is None else make(self.network)
         ours = self.scaler.state_dict()
+        # Moments are those of what the loss learns, too.
+        learns = bool(payload.get("learned") or self.learned.state_dict())
+        moments = continued.optimizer and (continued.learned or not learns)
         kept = ["growth_interval"] if continued.scale else ["growth_interval", "scale"]
         for entry, wanted, load in (
-            ("optimizer", continued.optimizer, partial(load_optimizer, self.optimizer, before=before)),
+            ("optimizer", moments, partial(load_optimizer, self.optimizer, before=before)),
             (
                 "scaler",
                 bool(payload["scaler"]),
                 lambda held: self.scaler.load_state_dict(held | {k: ours[k] for k in kept if k in ours}),
             ),
             ("times", continued.times, self.times.load_state_dict),
+            ("learned", continued.learned, self.learned.load_state_dict),
         ):
             try:
                 if wanted:
-                    load(payload[entry])
+                    load(payload.get(entry, {}))  # checkpoints of earlier versions have nothing learned
             except (LookupError, TypeError, AttributeError, RuntimeError, ValueError) as error:
                 if out_of_memory(error):
                     raise

@@ -49,6 +49,7 @@ def backward(state: TrainState, plan: TrainingPlan, batches: Batches, step: int)
     buffers = Kept(network.buffers())
     evaluate = team.evaluator(network, training_losses)
     network.constrain()
+    state.learned.constrain()
     # A plugin's own layers may draw from torch's generator.
     torch.manual_seed(step_seed(plan.subject.seed, Use.TRAINING, step) + team.processes.rank)
     for rows in settings.microbatches():
@@ -62,6 +63,7 @@ def backward(state: TrainState, plan: TrainingPlan, batches: Batches, step: int)
             state.scaler.scale(drawn.losses.values.sum() / settings.samples_per_step).backward()
         parts.append(drawn.detached)
         places += own
+    team.add_up(state.learned)
     return replace(team.joined(Batch.of(parts), places, settings.samples_per_step), buffers=buffers)
 
 

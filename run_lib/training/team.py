@@ -13,7 +13,6 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from losses.base import Losses
 from models.parts import own_part
 from run_lib.files import write_tensors
 from run_lib.processes import Processes
@@ -75,6 +74,9 @@ class Team:
         """
         return nullcontext()
 
+    def add_up(self, learned: nn.Module) -> None:
+        """Make the gradients of what a loss learns, which every process has whole, those of all processes."""
+
     def joined(self, batch: Batch, places: Sequence[int], total: int) -> Batch:
         """What is known of all rows, of each from the process that has evaluated it.
 
@@ -116,16 +118,19 @@ class Several(Team, abc.ABC):
         gradients = [own_part(p.grad) for p in network.parameters() if p.grad is not None]
         torch._foreach_mul_(gradients, float(self.size))
 
+    def add_up(self, learned: nn.Module) -> None:
+        for parameter in learned.parameters():
+            if parameter.grad is not None:
+                dist.all_reduce(parameter.grad)
+
     def joined(self, batch: Batch, places: Sequence[int], total: int) -> Batch:
         losses = batch.losses
-        columns = [losses.values, losses.t, batch.data]
-        columns += [] if losses.weights is None else [losses.weights]
+        columns = [batch.data, *losses.parts]
         table = torch.zeros(total, len(columns), dtype=torch.float64, device=losses.values.device)
         table[list(places)] = torch.stack([column.double() for column in columns], dim=1)
         dist.all_reduce(table)  # of each row there is one summand that is not 0
-        found = [part.to(column.dtype) for part, column in zip(table.unbind(1), columns, strict=True)]
-        joined = Losses(found[0], found[1], None if losses.weights is None else found[3])
-        return replace(batch, losses=joined, data=found[2])
+        found = iter([part.to(column.dtype) for part, column in zip(table.unbind(1), columns, strict=True)])
+        return replace(batch, data=next(found), losses=losses.mapped(lambda _: next(found)))
 
     def write(self, path: Path, content: Mapping[str, Any]) -> None:
         if self.is_main:

@@ -28,7 +28,7 @@ def update(state: TrainState, rate: float, clip: float, batch: Batch) -> Tensor:
     for group in state.optimizer.param_groups:
         group["lr"] = rate
     state.scaler.unscale_(state.optimizer)
-    named = [(name, p) for name, p in state.network.named_parameters() if p.grad is not None]
+    named = [(name, p) for name, p in state.named_parameters if p.grad is not None]
     parameters: list[Tensor] = [p for _, p in named]
     gradients = [own_part(p.grad) for p in parameters if p.grad is not None]
     norms = state.team.norms(gradients, 2.0)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-from losses.base import Losses
+from losses.of_samples import Losses
 from run_lib.training.undo import Kept
 from sde_lib.words import listed
 
@@ -35,24 +35,18 @@ class Batch:
     @classmethod
     def of(cls, parts: Sequence[Batch]) -> Batch:
         """A batch of the rows of several."""
-        weights = [p.losses.weights for p in parts if p.losses.weights is not None]
-        losses = Losses(
-            torch.cat([p.losses.values for p in parts]),
-            torch.cat([p.losses.t for p in parts]),
-            torch.cat(weights) if weights else None,
-        )
+        first, *others = [p.losses for p in parts]
+        losses = first.mapped(lambda *some: torch.cat(some), *others)
         return cls(losses, torch.cat([p.data for p in parts]))
 
     def first(self, count: int) -> Batch:
         """Its first rows."""
-        values, t, weights = self.losses.values, self.losses.t, self.losses.weights
-        some = Losses(values[:count], t[:count], None if weights is None else weights[:count])
-        return replace(self, losses=some, data=self.data[:count])
+        return replace(self, losses=self.losses.mapped(lambda part: part[:count]), data=self.data[:count])
 
     @property
     def detached(self) -> Batch:
         """The same without what a backward pass needs."""
-        return replace(self, losses=replace(self.losses, values=self.losses.values.detach()))
+        return replace(self, losses=self.losses.mapped(Tensor.detach))
 
 
 @dataclass(frozen=True)

@@ -96,6 +96,27 @@ def test_mixture_data(sde: GaussianSDE, shape: tuple, method: str) -> None:
     assert per_dim(result.logp - expected, x).abs().max() <= 1e-4
 
 
+@pytest.mark.parametrize("precision", [torch.float64, torch.float32], ids=str)
+@pytest.mark.parametrize("coordinates", ["time", "angle"])
+@pytest.mark.parametrize("sde", [Flow(), Flow(path="cosine")], ids=["straight", "cosine"])
+def test_a_flows_nats(sde: Flow, coordinates: Coordinates, precision: torch.dtype) -> None:
+    """To 1e-4 nats, not a dimension but in all. What is left at a tolerance of 1e-6 is the end, where sigma / alpha is
+    1e5 and the prior has no mean: 1e-5 times that of the data times the state; it is there in float64, and no less."""
+    means = torch.tensor([[0.6, -0.4, 0.0, 0.3, 0.5, -0.1]], dtype=torch.float64) * torch.tensor(
+        [[1.0], [0.5]]
+    )
+    network = GaussianMixtureScore(process=sde, means=means, stds=(0.3, 0.3), weights=(0.5, 0.5))
+    x = (means[[0, 1, 0, 1]] + 0.3 * draws(4, (6,))).to(precision)
+    model = NoiseModel(network, sde, Time(sde), "score")
+    result = log_likelihood(model, x, Noise(0, range(4)), coordinates=coordinates, method="dopri5", **TIGHT)
+    alpha, variance = level(sde, 1e-5)
+    modes = [normal_logp(x.double(), alpha * mean, (alpha * 0.3) ** 2 + variance) for mean in means]
+    expected = torch.logsumexp(torch.stack(modes), 0) - math.log(2)
+    error = (result.logp - expected).abs().max()
+    assert error <= 1e-4
+    assert precision is torch.float32 or error >= 1e-6
+
+
 @pytest.mark.parametrize("sde", SDES, ids=names)
 def test_latent_is_the_flows(sde: GaussianSDE) -> None:
     # A Gaussian's flow scales: z / x = std of p_T / std of p_{t_min}.

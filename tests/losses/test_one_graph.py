@@ -9,13 +9,21 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from losses import ClassifierLoss, Loss, UniformTimes, register_objective, register_times, register_weighting
-from losses.base import Losses
+from losses import (
+    ClassifierLoss,
+    Loss,
+    UniformTimes,
+    register_objective,
+    register_times,
+    register_weighting,
+    uncertain,
+)
+from losses.of_samples import Losses
 from models.prediction.classifier import NoisyClassifier
 from models.prediction.conventions import convention
 from models.prediction.noise_model import NoiseModel
 from models.prediction.time_encoding import ChainIndex, Time
-from sde_lib import VPSDE, DiscreteDiffusion, Noise, Process
+from sde_lib import VDM, VPSDE, DiscreteDiffusion, Noise, Process
 from sde_lib.discrete import ddpm_chain
 from sde_lib.gaussian import Bins
 from tests.device.subjects import NoMarginal
@@ -81,7 +89,10 @@ def check(loss: Loss, model: NoiseModel) -> None:
 
 
 OBJECTIVES = {
-    f"{name}{', learned' * learned}": (name, learned) for name in register_objective for learned in (0, 1)
+    f"{name}{', learned' * learned}": (name, learned)
+    for name in register_objective
+    for learned in (0, 1)
+    if name != "elbo"
 }
 
 
@@ -93,8 +104,21 @@ def test_an_objective_is_one_graph(case: str) -> None:
     check(made(register_objective[name], model.process, bool(learned), times=times), model)
 
 
+@pytest.mark.slow
+def test_the_bound_in_continuous_time_is_one_graph() -> None:
+    model = convention(VDM()).model(Linear(1))
+    times = made(register_times["least_variance"], model.process)
+    check(made(register_objective["elbo"], model.process, times=times), model)
+
+
+@pytest.mark.slow
+def test_an_uncertain_loss_is_one_graph() -> None:
+    model = convention(VPSDE()).model(Linear(1))
+    check(uncertain(made(register_objective["denoising"], model.process, times=UniformTimes()), model), model)
+
+
 TIMES = {
-    **{f"{name} of a chain": (name, True) for name in register_times},
+    **{f"{name} of a chain": (name, True) for name in register_times if name != "least_variance"},
     **{f"{name} of an SDE": (name, False) for name in register_times if name != "importance"},
 }
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from losses import StratifiedLevels, StratifiedTimes, UniformLevels, UniformTimes
-from losses.base import Losses
+from losses.of_samples import Losses
 from losses.vlb import RESIDUALS
 from models.prediction.noise_model import Prediction
 from sde_lib import VESDE, VPSDE, DiscreteDiffusion, Noise, expand, subVPSDE

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from losses.base import Losses
+from losses.of_samples import Losses
 from models.describe import describe
 from run_lib.config import plans
 from run_lib.training import meter

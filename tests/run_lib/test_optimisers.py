@@ -45,6 +45,25 @@ def test_inverse_square_root_after_a_plateau() -> None:
     assert rates(40, schedule="inverse_sqrt", warmup=0)[:3] == pytest.approx([1.0, 1.0, math.sqrt(0.5)])
 
 
+def test_inverse_square_root_of_another_batch_than_the_papers() -> None:
+    """EDM2-S of ImageNet-64: alpha_ref 0.01, t_ref 35,000 batches of 2048, a rise over 10 million images; and a
+    quarter of the batch: the same images have the same share of a rate that is half."""
+    stated: dict[str, Any] = {
+        "lr": 0.01, "schedule": "inverse_sqrt", "warmup": 4883, "constant_until": 35_000, "reference_batch": 2048,
+    }  # fmt: skip
+    for accumulate, part in ((16, 1), (4, 4)):
+        fields = {f"optim__{name}": value for name, value in stated.items()}
+        fields |= {"training__batch_size": 128, "training__accumulate": accumulate}
+        rate = build_optimisation(read(with_fields(defaults(), fields))).rate
+        scale = 0.01 / math.sqrt(part)
+        found = [rate(step * part, 0) / scale for step in (2441, 4883, 35_000, 140_000, 315_000)]
+        assert found == pytest.approx([0.5, 1.0, 1.0, 1 / 2, 1 / 3], rel=1e-3)
+    # The formula of the paper at every step, without a reference.
+    plain = optimisation(lr=0.01, schedule="inverse_sqrt", warmup=0, constant_until=70)
+    for t in range(0, 300, 7):
+        assert plain.rate(t, 1) == pytest.approx(0.01 / math.sqrt(max(t / 70, 1)), rel=1e-12)
+
+
 @pytest.mark.parametrize(
     ("fall", "quarter", "half"), [("linear", 0.75, 0.5), ("sqrt", 0.5, 1 - math.sqrt(0.5))]
 )

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from configs.toy.gaussian_2d import get_config as plane
-from losses.base import Losses
+from losses.of_samples import Losses
 from run_lib.config import plans
 from run_lib.config.command_line import _is_switch
 from run_lib.config.configuration import read

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from losses.base import Losses
+from losses.of_samples import Losses
 from models.blocks.dropout import Dropout
 from run_lib.config import plans
 from run_lib.config.training import TrainingPlan

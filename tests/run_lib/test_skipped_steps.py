@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from losses.base import Losses
+from losses.of_samples import Losses
 from models.ema import EMA
 from run_lib.training.optimisers import adam, adam_w
 from run_lib.training.state import TrainState, Weights

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from configs.base import get_config as defaults
-from losses.base import Losses
+from losses.of_samples import Losses
 from models.ema import EMA
 from run_lib.config.configuration import read
 from run_lib.config.training import build_optimisation

@@ -1,0 +1,10 @@
+"""Digits for their likelihood, with the network of ``ddpm/digits``."""
+
+from ml_collections import ConfigDict
+
+from configs.ddpm.digits import get_config as digits
+from configs.shared.vdm import as_vdm
+
+
+def get_config() -> ConfigDict:
+    return as_vdm(digits())
