@@ -151,10 +151,10 @@ def evaluate_ode(task: CheckpointTask, bpd: BitsPerDim, flow: FlowLikelihood) ->
             **common,  # type: ignore[arg-type]
         )  # fmt: skip
 
-    coded = plan.data.latents
-    volume = 0.0 if coded is None else coded.log_volume  # that of the codec's own latents, however scaled
+    modelled = plan.data.latents
+    volume = 0.0 if modelled is None else modelled.log_volume  # that of the codec's own latents, however scaled
     numbers = [number(f"nats/{measured}", 1.0, volume, "nats")]
-    if coded is not None:
+    if modelled is not None:
         bits = 1 / (math.prod(plan.data.shape) * math.log(2))
         numbers.append(number(f"bpd/{measured}", bits, bits * volume, BITS_OF_LATENTS))
     if plan.data.levels:
