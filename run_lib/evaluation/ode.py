@@ -152,7 +152,9 @@ def evaluate_ode(task: CheckpointTask, bpd: BitsPerDim, flow: FlowLikelihood) ->
         )  # fmt: skip
 
     modelled = plan.data.latents
-    volume = 0.0 if modelled is None else modelled.log_volume  # that of the codec's own latents, however scaled
+    volume = (
+        0.0 if modelled is None else modelled.log_volume
+    )  # that of the codec's own latents, however scaled
     numbers = [number(f"nats/{measured}", 1.0, volume, "nats")]
     if modelled is not None:
         bits = 1 / (math.prod(plan.data.shape) * math.log(2))

@@ -22,7 +22,8 @@ QUICK = ("-ddpm", "-interpolated", "-no_marginal")
 SLOW = ("hutch++-interpolated", "gaussian-interpolated", "scipy-interpolated")
 ALSO = ("ddim-tabulated", "langevin corrector-tabulated", "adams-vpsde", "classifier guidance-vpsde", "ode-vpsde",
         "tune.bespoke-vpsde", "bound-vpsde", "exact-tabulated", "score_sde-vpsde", "score_sde's conditional-vpsde",
-        "variational dequantisation-vpsde")  # fmt: skip
+        "variational dequantisation-vpsde", "ddim-flow", "interpolant_sde-flow", "ancestral_sampling-flow",
+        "exact-flow")  # fmt: skip
 
 
 def quick(name: str) -> bool:
