@@ -50,7 +50,7 @@ class Preconditioned(Network):
         if network.output_kind is not None:
             raise ValueError(
                 f"{type(network).__name__} outputs {network.output_kind} whatever wraps it; EDM's "
-                "preconditioning needs a network to train."
+                "preconditioning needs a network to train: leave model.preconditioning unset."
             )
         if getattr(network, "scale_by_sigma", False) or getattr(network, "sigmas", None) is not None:
             raise ValueError(

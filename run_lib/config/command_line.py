@@ -87,7 +87,9 @@ def parse(argv: list[str]) -> CommandLine:
     try:
         arguments: list[str] = flags.FLAGS(rest)
     except flags.Error as error:
-        raise ValueError(last_line(error)) from error
+        said = last_line(error)
+        hint = ": write --FLAG=VALUE; --help has the flags." if said.startswith("Missing value") else ""
+        raise ValueError(f"{said}{hint}") from error
     return CommandLine(arguments[1:], tuple(overrides))
 
 

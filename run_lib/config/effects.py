@@ -81,6 +81,10 @@ IDLE: dict[str, tuple[Callable[[ConfigDict], bool], str]] = {
 have none, and what they need."""
 
 
+SWITCHES = {"eval.metrics": ["eval.enable_sampling=True"]}
+"""Of fields that choose components: what asks for these in the first place."""
+
+
 def taken(config: ConfigDict) -> set[str]:
     """The fields that the chosen components take, with those that choose them."""
     found: set[str] = set()
@@ -151,7 +155,8 @@ def _defaults(path: str) -> list[Any]:
 
 
 def _without_effect(config: ConfigDict, path: str) -> str:
-    section, others = path.partition(".")[0], takers(path)
+    section = path.partition(".")[0]
+    others = SWITCHES.get(path) or [other for other in takers(path) if not other.startswith(f"{path}=")]
     chosen = [
         f"{_word(key, role)} {name!r}"
         for key, role in ROLES.items()

@@ -82,9 +82,12 @@ def parse_value(path: str, text: str) -> Any:
             return _as(kind, text)
         except ValueError as error:
             expected.append(str(error))
-    raise ValueError(f"--config.{path}={text}: {' or '.join(expected)} is expected.")
+    shown = text if len(text) <= SHOWN else f"{text[:SHOWN]}... ({len(text)} characters)"
+    raise ValueError(f"--config.{path}={shown}: {' or '.join(expected)} is expected.")
 
 
+SHOWN = 80
+"""Characters of a value that a message quotes."""
 _EXPECTED = {int: "a whole number", float: "a number", bool: "true or false", tuple: "a tuple such as (1,2)"}
 
 

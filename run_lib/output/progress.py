@@ -75,7 +75,7 @@ class Progress:
         self._ended.set()
         if self in _under_way:
             _under_way.remove(self)
-        if self._clock.is_alive():
+        if self._clock.is_alive() and threading.current_thread() is not self._clock:
             self._clock.join()
         self._bar.close()
 

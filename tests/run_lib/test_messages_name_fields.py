@@ -128,3 +128,21 @@ def test_a_mask_of_a_file_is_no_task_of_its_own(tmp_path: Any) -> None:
     ).error  # fmt: skip
     assert "unknown config.control.task 'mask_image'" in said
     assert "known" not in said.replace("unknown", "")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--mode"], ["Missing value for flag --mode", "--FLAG=VALUE", "--help"]),
+        (["sample"], ["unexpected argument 'sample'", "For the mode: --mode sample."]),
+        ([], ["--config configs/ddpm/digits.py", "--mode doctor", "--help"]),
+        (["--config.seed=" + "9" * 81 + "x"], ["=" + "9" * 80 + "... (82 characters): a whole number"]),
+        (["--config.eval.metrics=fid", "--mode=eval", "--config.eval.enable_sampling=False"],
+         ["config.eval.metrics is set", "or set eval.enable_sampling=True."]),
+    ],
+)  # fmt: skip
+def test_what_the_fuzzer_found_poor_says_what_to_do(words: list[str], said: list[str]) -> None:
+    configuration = [] if not words or words == ["--mode"] else ["--config", str(TINY)]
+    error = program(*configuration, *words).error
+    for part in said:
+        assert part in error
