@@ -160,7 +160,7 @@ def test_two_processes_learn_the_same(tmp_path: Path) -> None:
     """What a loss learns, and the ends of a process, as one process does, to rounding."""
     fields = {
         "training__batch_size": 9, "training__microbatch": 4, "training__n_iters": 4, "training__eval_freq": 4,
-        **FAST, "optim__eps": 1e-6,
+        **FAST, "optim__eps": 1e-3,  # by less Adam makes whole steps of gradients that are rounding errors
     }  # fmt: skip
     both = {"u": {**UNCERTAIN, "training__times": "least_variance"}, "bound": BOUND}
     for name, some in both.items():
