@@ -108,8 +108,8 @@ def test_a_classifier_for_guidance_is_a_network_and_its_process(
     monkeypatch.setattr(DataSpec, "load", refuse("data are read"))
     guided = {"guidance__name": "classifier", "guidance__classifier": str(tmp_path)}
     plan = plan_of("sampling", **guided)
-    # The task says whether labels are dropped, which makes a class more; the data set, what the numbers mean.
-    assert set(chosen) == {"network", "sde", "preconditioning", "data set", "augmentation", "task"}
+    # The task says whether labels are dropped, which makes a class more; the data set and a codec, what numbers mean.
+    assert set(chosen) == {"network", "sde", "preconditioning", "data set", "codec", "augmentation", "task"}
     theirs = plan.guidance.model.classifier
     assert not [p for p in theirs.parameters() if p.requires_grad]
     assert not [where for where, part in reachable(theirs) if isinstance(part, Subject | PCSampler)]

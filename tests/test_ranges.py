@@ -83,6 +83,9 @@ FIELDS = {
 }
 """Fields of ``configs/base.py`` by the interval of their values: a square bracket's end belongs to it."""
 SETTINGS = {
+    "[0, 65535]": """
+        show.port
+    """,
     "[1, 1000]": """
         density_coverage.neighbours precision_recall.neighbours
     """,
@@ -114,7 +117,7 @@ SETTINGS = {
         adm.attention_resolutions adm_encoder.attention_resolutions adm_superres.attention_resolutions
         ddpm.attention_resolutions ddpmpp.attention_resolutions ncsn.num_scales
         ncsnpp.attention_resolutions ncsnv2_128.num_scales ncsnv2_256.num_scales ncsnv2_64.num_scales
-        ddpm.N edm.N smld.N subvpsde.N vesde.N vpsde.N pc.n_steps_each adaptive_sde.most_steps
+        ddpm.N edm.N smld.N subvpsde.N vdm.N vesde.N vpsde.N pc.n_steps_each adaptive_sde.most_steps
         restart.repeats restart.inner respaced.sections compressed_sensing.measurements
         downsample.factor fourier.lines mask_box.height mask_box.width mri.lines superres.factor
         box.height box.width repaint.jump_length repaint.resamplings both.max_steps ode.max_steps
@@ -150,6 +153,7 @@ SETTINGS = {
         ddpm.betas importance.uniform_share sdedit.strength adaptive_sde.safety cooldown.cooldown
     """,
     "[0, inf)": """
+        inverse_sqrt.reference_batch
         respaced.steps_offset
         interpolant_sde.strength
         adam.eps adam.weight_decay adam_w.eps adam_w.weight_decay constant.warmup cosine.warmup
@@ -190,6 +194,7 @@ SETTINGS = {
         adams.shape sa_solver.tau_high
     """,
     "(0, 1)": """
+        vdm.t_min
         flow.signal_start
         neighbours.quantile
         ald.snr langevin.snr blur.tolerance deblur.tolerance
@@ -241,6 +246,7 @@ SETTINGS = {
         pc.trajectory
     """,
     "[1, 10000]": """
+        least_variance.pieces
         gaussian_modes.num_modes rings.num_rings
         sampling.repeats
         gaussian.probes hutch++.rank hutch++.probes rademacher.probes

@@ -131,8 +131,10 @@ class Parts:
                     part = done(i)
                     bar.add(min(count, len(todo) - bar.done))
                     if finds is not None:
-                        values.append(finds.of(part))
-                        bar.say(**{finds.name: f"{np.nanmean(np.concatenate(values)):.4g}"})
+                        found = finds.of(part)
+                        values.append(found[np.isfinite(found)])
+                        if (so_far := np.concatenate(values)).size:
+                            bar.say(**{finds.name: f"{so_far.mean():.4g}"})
                     if count == 1:
                         held[i] = part
                     if last is not None and last(part):

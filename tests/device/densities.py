@@ -109,6 +109,7 @@ def dequantisation_work(kind: str, device: torch.device) -> Tensor:
 
 
 LEARNED = {"kl", "rescaled_kl", "hybrid", "rescaled_mse", "mse"}
+OF_SDES = {"elbo"}
 
 
 class TwoHalves(GaussianScore):
@@ -164,7 +165,8 @@ def _works() -> Iterator[tuple[str, Work]]:
         yield f"{kind} dequantisation-vpsde", partial(dequantisation_work, kind)
     for objective, times in itertools.product(register_objective, ("uniform", "stratified", "importance")):
         if objective != "denoising":
-            yield f"{objective} at {times} times-ddpm", partial(loss_work, "ddpm", objective, times)
+            name = "vpsde" if objective in OF_SDES else "ddpm"
+            yield f"{objective} at {times} times-{name}", partial(loss_work, name, objective, times)
     for name, weighting in itertools.product(PROCESSES, register_weighting):
         process = PROCESSES[name]()
         if isinstance(process, register_weighting[weighting].needs):

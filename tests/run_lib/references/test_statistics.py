@@ -254,7 +254,7 @@ FILES: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "partly.pkl": (
         lambda path: path.write_bytes(pickle.dumps({"fid": {"mu": MEAN}})),
-        "no arrays mu and sigma",
+        "no arrays mu, .*, and sigma",
     ),
     "count.pkl": (
         lambda path: path.write_bytes(pickle.dumps({"num_images": -1, "mu": MEAN, "sigma": COVARIANCE})),
