@@ -128,9 +128,8 @@ def learned_on(device: torch.device, name: str, kind: str) -> Model:
 def loss_work(name: str, objective: str, times: str, device: torch.device) -> Tensor:
     learned = objective in LEARNED
     model = learned_on(device, name, "learned_range") if learned else model_on(device, name)
-    sampler: TimeSampler = register_times[times](
-        **({} if times == "log_normal" else {"process": model.process})
-    )
+    of_process = {} if times == "log_normal" else {"process": model.process}
+    sampler: TimeSampler = Placement(device).place(register_times[times](**of_process))
     given = {"times": sampler, "output": "score", "bins": Bins(4, -1, 1), "learned": learned}
     if objective in register_weighting:
         loss: Any = DenoisingLoss(sampler, register_weighting[objective]())
@@ -165,7 +164,10 @@ def _works() -> Iterator[tuple[str, Work]]:
         yield f"{kind} dequantisation-vpsde", partial(dequantisation_work, kind)
     for objective, times in itertools.product(register_objective, ("uniform", "stratified", "importance")):
         if objective != "denoising":
-            name = "vpsde" if objective in OF_SDES else "ddpm"
+            if objective in OF_SDES:
+                name, times = "vpsde", {"importance": "least_variance"}.get(times, times)
+            else:
+                name = "ddpm"
             yield f"{objective} at {times} times-{name}", partial(loss_work, name, objective, times)
     for name, weighting in itertools.product(PROCESSES, register_weighting):
         process = PROCESSES[name]()
