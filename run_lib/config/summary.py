@@ -105,7 +105,8 @@ def _data(values: ConfigDict, data: DataSpec, configuration: Configuration) -> s
     augmentation = configuration.find("augmentation")
     parts += [f"augmented by {_told(augmentation)}"] if augmentation is not None else []
     classes = values.model.num_classes
-    parts += [f"{classes} classes" if classes else "no classes", f"files below {values.data.root}"]
+    parts += [f"{classes} classes" if classes else "no classes"]
+    parts += [f"files below {values.data.root}"] if "root" in configuration.choose("data set").takes else []
     return "; ".join(parts)
 
 
