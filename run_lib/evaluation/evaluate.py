@@ -76,7 +76,6 @@ def evaluate(plan: EvaluationPlan, run: Run) -> None:
         for step in _steps(plan):
             weights = run.weights(plan.subject, step)
             plan = numbered(plan, weights.numbering)
-            plan.objective.learned.restore(weights.learned)
             if names := plan.data.numbering.names:
                 report.classes = list(names)
                 announce(f"classes of labels 0 to {len(names) - 1}: {in_quotes(names)}")

@@ -19,6 +19,7 @@ def evaluate_loss(task: CheckpointTask) -> None:
     name = f"loss/{split}"
     if task.has(name):
         return
+    plan.objective.learned.restore(task.weights.learned)
     data = plan.data.load(split)
 
     @torch.no_grad()

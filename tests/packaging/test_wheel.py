@@ -85,7 +85,8 @@ def test_the_wheel_holds_one_package_with_all_of_ours(wheel: Path) -> None:
     assert {name.split("/")[0] for name in held} == {"score_pc", "score_pc-0.1.0.dist-info"}
     assert names == ["score_pc"]
     ours = [path for package in PACKAGES for path in files(package)]
-    ours += [path for package in PACKAGES for path in (ROOT / package).rglob("py.typed")]
+    others = ("py.typed", "*.sh", "*.bash", "*.zsh")
+    ours += [path for package in PACKAGES for kind in others for path in (ROOT / package).rglob(kind)]
     expected = {f"score_pc/{path.relative_to(ROOT)}" for path in ours}
     own = {"__init__.py", "__main__.py", "py.typed"}
     assert {n for n in held if n.startswith("score_pc/")} == expected | {f"score_pc/{n}" for n in own}
