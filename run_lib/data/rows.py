@@ -18,6 +18,7 @@ from run_lib.data.forms import RefusedError, UnreadableError
 from run_lib.data.images import CONVERSION, ImageReader
 from run_lib.data.packed import read_array
 from run_lib.data.places import Place
+from run_lib.data.read_ahead import announce_rows
 from run_lib.output.progress import Progress
 
 Indices: TypeAlias = Sequence[int] | np.ndarray | Tensor
@@ -140,7 +141,9 @@ class Mapped(Rows):
         return len(self.array)
 
     def read(self, indices: Indices) -> Tensor:
-        return as_tensor(self.array[np.asarray(indices, dtype=np.int64)])
+        wanted = np.asarray(indices, dtype=np.int64)
+        announce_rows(self.array, wanted)
+        return as_tensor(self.array[wanted])
 
 
 def as_tensor(array: np.ndarray) -> Tensor:
