@@ -14,9 +14,10 @@ evaluations alone, and grids and solvers that were made on draws of another seed
 from __future__ import annotations
 
 import argparse
+import contextlib
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,17 +25,16 @@ import torch
 from torch import Tensor
 
 from benchmarks import peers
-from benchmarks.fashion_features import classifier, images
+from benchmarks.fashion_features import classifier
 from benchmarks.fashion_peers import as_levels
 from benchmarks.program import ROOT
 from benchmarks.report import described, machine, write_section
+from benchmarks.time_to_quality import Judge
 from configs.edm.fashion_mnist import get_config
 from models.prediction.noise_model import Model
 from run_lib.config.configuration import read
 from run_lib.config.sweep import Candidate
 from run_lib.config.tuning import plan_candidate
-from run_lib.metrics.gaussians import frechet_distance
-from run_lib.metrics.moments import Moments
 from run_lib.run import Run
 from samplers import ExponentialAdams, NoneCorrector, PCSampler
 from samplers.bespoke import optimise_bespoke
@@ -93,18 +93,19 @@ class Network:
         return peer.attempt(self.denoise, unit, n)
 
 
-def load(workdir: Path, root: Path) -> Network:
-    """The averaged weights of a run's last checkpoint."""
+@contextlib.contextmanager
+def loaded(workdir: Path, root: Path) -> Iterator[Network]:
+    """Within the block, the averaged weights of a run's last checkpoint."""
     config = get_config()
     config.data.dataset, config.data.root = "idx", str(root)
     config.device = "cpu"
     configuration = read(config, given=[])
     plan = plan_candidate(configuration.plain(), Candidate(()))
     plan = plan.subject.placement.place(plan)
-    weights = Run(workdir, config_file="configs/edm/fashion_mnist.py").weights(plan.subject)
-    weights.averaged().__enter__()  # for good
     assert isinstance(plan.sampler, PCSampler)
-    return Network(plan.sampler.model)
+    weights = Run(workdir, config_file="configs/edm/fashion_mnist.py").weights(plan.subject)
+    with weights.averaged():
+        yield Network(plan.sampler.model)
 
 
 def rms(found: Tensor | None, exact: Tensor) -> float:
@@ -138,25 +139,9 @@ def in_chunks(run: Solve, x: Tensor) -> Tensor:
     return torch.cat([part for part in parts if part is not None])
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    folder = ROOT / "runs/todays_models/fashion_mnist"
-    parser.add_argument("--root", type=Path, default=Path("/usr/share/datasets/fashion-mnist"))
-    parser.add_argument("--run", type=Path, default=folder / "EDM", help="work directory of the training")
-    parser.add_argument("--budgets", type=int, nargs="+", default=[5, 8, 10, 15, 20])
-    parser.add_argument("--draws", type=int, default=64, help="by which settings are compared")
-    parser.add_argument("--samples", type=int, default=1000, help="of a Fréchet distance")
-    parser.add_argument("--pilot", type=int, default=32, help="draws for which grids and solvers are made")
-    parser.add_argument("--trials", type=int, default=80, help="of a grid's search")
-    parser.add_argument("--iterations", type=int, default=30, help="of a solver's search")
-    parser.add_argument("--bespoke", type=int, default=10, help="evaluations up to which one is made")
-    parser.add_argument("--save", action="store_true", help="into RESULTS.md")
-    given = parser.parse_args()
-    network = load(given.run, given.root)
-    features = classifier(given.root, given.run.parent / "classifier.pt")
-    real = Moments.of(features.of(images(given.root, "test")[0]))
+def compared(network: Network, given: argparse.Namespace) -> list[str]:
+    """The section."""
+    judge = Judge.of_fashion(classifier(given.root, given.run.parent / "classifier.pt"), given.root)
     x, many = network.prior(given.draws, SEED), network.prior(given.samples, SAMPLE_SEED)
     others = {
         "diffusers": list(peers.diffusers_peers(network.process)),
@@ -169,7 +154,7 @@ def main() -> None:
 
     def distance(run: Solve) -> float:
         pixels = as_levels(in_chunks(run, many).float().unflatten(1, SHAPE))
-        return frechet_distance(real, Moments.of(features.of(pixels)))
+        return judge.score(pixels).frechet
 
     for n in given.budgets:
         for name, sampler in made(network, n, given).items():
@@ -195,6 +180,27 @@ def main() -> None:
     for name, row in cells.items():
         padded = row + ["-"] * (len(given.budgets) - len(row))
         lines.append(f"| {name} | {' | '.join(padded)} |")
+    return lines
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    folder = ROOT / "runs/todays_models/fashion_mnist"
+    parser.add_argument("--root", type=Path, default=Path("/usr/share/datasets/fashion-mnist"))
+    parser.add_argument("--run", type=Path, default=folder / "EDM", help="work directory of the training")
+    parser.add_argument("--budgets", type=int, nargs="+", default=[5, 8, 10, 15, 20])
+    parser.add_argument("--draws", type=int, default=64, help="by which settings are compared")
+    parser.add_argument("--samples", type=int, default=1000, help="of a Fréchet distance")
+    parser.add_argument("--pilot", type=int, default=32, help="draws for which grids and solvers are made")
+    parser.add_argument("--trials", type=int, default=80, help="of a grid's search")
+    parser.add_argument("--iterations", type=int, default=30, help="of a solver's search")
+    parser.add_argument("--bespoke", type=int, default=10, help="evaluations up to which one is made")
+    parser.add_argument("--save", action="store_true", help="into RESULTS.md")
+    given = parser.parse_args()
+    with loaded(given.run, given.root) as network:
+        lines = compared(network, given)
     print("\n".join(lines))
     if given.save:
         write_section("few_steps", lines)

@@ -65,13 +65,23 @@ class Scores:
 
 @dataclass(frozen=True)
 class Judge:
-    """Scores images (N, 1, 28, 28), uint8, against test images."""
+    """Scores images in levels against real ones.
 
-    network: Classifier
+    Attributes:
+        features: images (N, C, H, W), uint8 -> features (N, D).
+        real: those of real images, (M, D).
+    """
+
+    features: Callable[[Tensor], np.ndarray]
     real: np.ndarray
 
+    @classmethod
+    def of_fashion(cls, network: Classifier, root: Path) -> Judge:
+        """Against the test images of Fashion-MNIST, in a classifier's features."""
+        return cls(network.of, network.of(images(root, "test")[0]))
+
     def score(self, pixels: Tensor) -> Scores:
-        fake = self.network.of(pixels)
+        fake = self.features(pixels)
         distance = frechet_distance(Moments.of(self.real), Moments.of(fake))
         found = precision_recall(self.real[: len(fake)], fake, dimensions=fake.shape[1])
         return Scores(distance, found.precision.value, found.recall.value)
@@ -229,9 +239,8 @@ def main() -> None:
     parser.add_argument("--save", action="store_true", help="into RESULTS.md")
     arguments = parser.parse_args()
     network = classifier(arguments.root, arguments.folder / "classifier.pt")
-    test, train = images(arguments.root, "test")[0], images(arguments.root, "train")[0]
-    judge = Judge(network, network.of(test))
-    floor = judge.score(train[: arguments.samples])
+    judge = Judge.of_fashion(network, arguments.root)
+    floor = judge.score(images(arguments.root, "train")[0][: arguments.samples])
     results = compare(arguments, judge)
     lines = [
         "## Time to quality: Fashion-MNIST",

@@ -16,22 +16,20 @@ width that has trained a quarter of the steps, each with the scale that does bes
 from __future__ import annotations
 
 import argparse
+import functools
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from torch import Tensor
 
-from benchmarks.fashion_features import classifier, images
+from benchmarks.fashion_features import classifier
 from benchmarks.program import ROOT, Program
 from benchmarks.report import described, machine, write_section
-from benchmarks.time_to_quality import METRICS, speeds
-from run_lib.metrics.gaussians import frechet_distance
-from run_lib.metrics.moments import Moments
-from run_lib.metrics.precision_recall import precision_recall
+from benchmarks.time_to_quality import METRICS, Judge, speeds
 from run_lib.statistics import t_interval
 
 SAMPLER = {"sampling.predictor": "auto", "sampling.num_steps": 20, "sampling.batch_size": 500}
@@ -46,17 +44,17 @@ class Data:
 
     Attributes:
         models: configuration and settings of each, by the name in the table.
-        conditional: those of the class-conditional network.
+        conditional: configuration of the class-conditional network.
         settings: of all.
         likelihood: of the evaluation in bits/dim.
-        judge: folder -> images in levels -> features, and the features of real images.
+        judge: folder -> what scores samples.
     """
 
     models: Mapping[str, tuple[str, Settings]]
     conditional: str
     settings: Settings
     likelihood: Settings
-    judge: Callable[[Path], tuple[Callable[[Tensor], np.ndarray], np.ndarray]]
+    judge: Callable[[Path], Judge]
 
 
 def _models(data: str) -> dict[str, tuple[str, Settings]]:
@@ -70,32 +68,25 @@ def _models(data: str) -> dict[str, tuple[str, Settings]]:
     }
 
 
-def _pixels(folder: Path) -> tuple[Callable[[Tensor], np.ndarray], np.ndarray]:
+def _digits(_: Path) -> Judge:
     from sklearn.datasets import load_digits
 
-    real: np.ndarray = load_digits().data
-    return lambda levels: levels.flatten(1).double().numpy(), real
-
-
-def fashion(root: Path) -> Callable[[Path], tuple[Callable[[Tensor], np.ndarray], np.ndarray]]:
-    def features(folder: Path) -> tuple[Callable[[Tensor], np.ndarray], np.ndarray]:
-        network = classifier(root, folder / "classifier.pt")
-        return network.of, network.of(images(root, "test")[0])
-
-    return features
+    return Judge(lambda levels: levels.flatten(1).double().numpy(), load_digits().data)
 
 
 def data_sets(root: Path) -> dict[str, Data]:
+    def fashion(folder: Path) -> Judge:
+        return Judge.of_fashion(classifier(root, folder / "classifier.pt"), root)
+
     where: Settings = {"data.dataset": "idx", "data.root": root}
+    few: Settings = {"eval.bpd_num_images": 256}
     return {
-        "digits": Data(_models("digits"), "adm/digits_guided", {}, {}, _pixels),
-        "fashion_mnist": Data(
-            _models("fashion_mnist"), "adm/fashion_mnist", where, {"eval.bpd_num_images": 256}, fashion(root)
-        ),
+        "digits": Data(_models("digits"), "adm/digits_guided", {}, {}, _digits),
+        "fashion_mnist": Data(_models("fashion_mnist"), "adm/fashion_mnist", where, few, fashion),
     }
 
 
-@dataclass
+@dataclass(frozen=True)
 class Bench:
     """One data set's models, in a folder of their runs.
 
@@ -109,22 +100,17 @@ class Bench:
     folder: Path
     sets: int
     samples: int
-    _judge: Any = field(default=None)
+
+    @functools.cached_property
+    def judge(self) -> Judge:
+        return self.data.judge(self.folder)
 
     def program(self, config: str, settings: Settings) -> Program:
         return Program(f"configs/{config}.py", {"device": "cpu", **self.data.settings, **settings})
 
-    def scored(self, pixels: Tensor) -> list[list[float]]:
+    def scored(self, pixels: Tensor) -> list[tuple[float, ...]]:
         """``METRICS`` of each set."""
-        self._judge = self._judge or self.data.judge(self.folder)
-        features, real = self._judge
-        found = []
-        for part in pixels.split(self.samples):
-            fake = features(part)
-            pair = precision_recall(real[: len(fake)], fake, dimensions=min(64, fake.shape[1]))
-            distance = frechet_distance(Moments.of(real), Moments.of(fake))
-            found.append([distance, pair.precision.value, pair.recall.value])
-        return found
+        return [self.judge.score(part).values for part in pixels.split(self.samples)]
 
     def kept(self, name: str, make: Callable[[], Any]) -> Any:
         """A result, made where there is none yet."""
@@ -160,7 +146,7 @@ class Bench:
             whole.run("train", main)
             half.run("train", worse)
 
-        def sample(name: str, scale: float, count: int, seed: int) -> list[list[float]]:
+        def sample(name: str, scale: float, count: int, seed: int) -> list[tuple[float, ...]]:
             flags = {"guidance.name": name, "guidance.scale": scale, "sampling.seed": seed, **SAMPLER}
             if name == "autoguidance":
                 flags["guidance.guide"] = worse
@@ -182,7 +168,7 @@ class Bench:
         }
 
 
-def cells(scores: list[list[float]]) -> str:
+def cells(scores: Sequence[Sequence[float]]) -> str:
     columns = np.array(scores).T
     return " | ".join(str(t_interval(column, 0.95)) for column in columns)
 

@@ -118,16 +118,9 @@ def _pixels(count: int) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (count, 3, 32, 32), dtype=np.uint8)
 
 
-def compare(
-    before: Path | None,
-    ancestor: Path | None,
-    images: int,
-    rounds: int,
-    steps: int,
-    precision: str,
-    compiled: bool,
-) -> list[str]:
-    """The rows of the table."""
+def compare(given: argparse.Namespace, precision: str) -> list[str]:
+    """The rows of the table in one precision."""
+    images = given.images
     with tempfile.TemporaryDirectory() as some:
         data = Path(some)
         (data / "celeba").mkdir()
@@ -135,15 +128,15 @@ def compare(
             np.save(data / "celeba" / f"{split}.npy", _pixels(count))
         loop = ["-m", "benchmarks.training", "--loop", "--images", str(images), "--precision", precision]
         runs = [("this program", program(ROOT, data, images, precision), ROOT)]
-        if before is not None:
-            runs.append(("the program before", program(before, data, images, precision), before))
-        if compiled:
+        if given.before is not None:
+            runs.append(("the program before", program(given.before, data, images, precision), given.before))
+        if not given.no_compile:
             command = program(ROOT, data, images, precision, compile="on")
             runs.append(("this program, compiled", command, ROOT))
         runs.append(("diffusers, a plain loop", [sys.executable, *loop], ROOT))
-        if ancestor is not None:
+        if given.ancestor is not None:
             command = [sys.executable, str(ROOT / "benchmarks/ancestor_training.py"), str(images)]
-            runs.append(("score_sde_pytorch, in float32", command, ancestor))
+            runs.append(("score_sde_pytorch, in float32", command, given.ancestor))
         contenders: list[Contender] = []
         try:
             for name, command, folder in runs:
@@ -151,9 +144,9 @@ def compare(
                 contenders[-1].turn(1)
             for one in contenders:
                 one.seconds.clear()
-            for _ in range(rounds):
+            for _ in range(given.rounds):
                 for one in contenders:
-                    one.turn(steps)
+                    one.turn(given.steps)
         finally:
             for one in contenders:
                 one.shown.end()
@@ -191,15 +184,7 @@ def main() -> None:
         "|---|---|---|---|",
     ]
     for precision in given.precision.split(","):
-        lines += compare(
-            given.before,
-            given.ancestor,
-            given.images,
-            given.rounds,
-            given.steps,
-            precision,
-            not given.no_compile,
-        )
+        lines += compare(given, precision)
     print("\n".join(lines))
     if given.save:
         write_section(NAME, lines)
