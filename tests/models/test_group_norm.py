@@ -82,15 +82,21 @@ class Layouts(TorchDispatchMode):
 
 
 @pytest.mark.parametrize(
-    ("dtype", "width", "before"),
-    [(torch.bfloat16, 8, True), (torch.bfloat16, 16, False), (torch.float32, 8, False)],
+    ("dtype", "width", "size", "gradient", "before"),
+    [
+        (torch.bfloat16, 8, 4, False, True),
+        (torch.bfloat16, 16, 4, False, False),
+        (torch.bfloat16, 8, 32, False, False),  # torch's kernel is quick at 1024 positions, backward excepted
+        (torch.bfloat16, 8, 32, True, True),
+        (torch.float32, 8, 4, False, False),
+    ],
 )
 def test_narrow_groups_in_half_precision_have_channels_first_within(
-    dtype: torch.dtype, width: int, before: bool
+    dtype: torch.dtype, width: int, size: int, gradient: bool, before: bool
 ) -> None:
     norm = layer(4 * width, 4)
     with Layouts() as seen:
-        norm(features((2, 4 * width, 6, 4), dtype, last=True))
+        norm(features((2, 4 * width, size, size), dtype, last=True).requires_grad_(gradient))
     assert seen.before == [before]
 
 
