@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import pty
+import struct
 import subprocess
+import termios
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +31,7 @@ class Shown:
     ) -> Shown:
         """Where every step is shown."""
         ours, theirs = pty.openpty()
+        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("4H", 24, 120, 0, 0))  # rows, columns
         wanted = {**os.environ, "TQDM_MININTERVAL": "0", **(environment or {})}
         process = subprocess.Popen(command, cwd=folder, env=wanted, stdout=subprocess.DEVNULL, stderr=theirs)
         os.close(theirs)

@@ -6,11 +6,12 @@
 
 Each trains for as many steps as its seconds allow, so that schedules end: the seconds of a step are measured first,
 all contenders in turn, on a quiet machine, and kept (`speed.json`); the trainings themselves may then be interrupted,
-or run beside other work. The program is used by its command line, with `configs/ddpm/fashion_mnist.py`; diffusers'
-`UNet2DModel` of as many FLOPs an image by the recipe of its unconditional training script (AdamW, cosine with warm-up,
-EMA with power 3/4), smalldiffusion's `Unet` by that of its example for these data. Both peers are trained with several
-learning rates with the first seed, their recipe's among them, and go on with the best; each is sampled by the best of
-its samplers, as 500 samples of the first seed show. Samples have 20 evaluations.
+or run beside other work, by several processes in one folder (`--only`). The program is used by its command line, with
+`configs/ddpm/fashion_mnist.py`; diffusers' `UNet2DModel` of as many FLOPs an image by the recipe of its unconditional
+training script (AdamW, cosine with warm-up, EMA with power 3/4), smalldiffusion's `Unet` by that of its example for
+these data. Both peers are trained with several learning rates with the first seed, their recipe's among them, and go
+on with the best; each is sampled by the best of its samplers, as 500 samples of the first seed show. Samples have 20
+evaluations.
 
 Scores are in the features of `benchmarks/fashion_features.py`: the Fréchet distance to the test images, and precision
 and recall among as many of them. Intervals are Student's t at 95 %; the difference is paired by seeds.
@@ -20,8 +21,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -29,13 +28,12 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from benchmarks.fashion_features import Classifier, accuracy, classifier, images
 from benchmarks.fashion_peers import PEERS, Contender, Sampler
 from benchmarks.program import ROOT, Program
-from benchmarks.report import described, write_section
+from benchmarks.report import described, machine, write_section
 from run_lib.metrics.gaussians import frechet_distance
 from run_lib.metrics.moments import Moments
 from run_lib.metrics.precision_recall import precision_recall
@@ -144,15 +142,15 @@ class Entry:
 
 @dataclass(frozen=True)
 class Results:
-    """Entries, kept in a file as they come."""
+    """Entries, each in a file of its own, so that several processes may fill the same folder."""
 
-    file: Path
-    entries: list[Entry]
+    folder: Path
 
-    @classmethod
-    def of(cls, file: Path) -> Results:
-        held = json.loads(file.read_text()) if file.is_file() else []
-        return cls(file, [Entry(**{**one, "scores": tuple(one["scores"])}) for one in held])
+    @property
+    def entries(self) -> list[Entry]:
+        """In the order of their names."""
+        held = [json.loads(file.read_text()) for file in sorted(self.folder.glob("*.json"))]
+        return [Entry(**{**one, "scores": tuple(one["scores"])}) for one in held]
 
     def first(self, name: str) -> Entry:
         """The set with the first seed, by the sampler that was chosen."""
@@ -172,17 +170,18 @@ class Results:
         else:
             chosen = self.first(name).sampler if seed else next(iter(samplers))
         scores = judge.score(samplers[chosen](samples)).values
-        self.entries.append(Entry(name, seed, chosen, steps, scores))
-        print(self.entries[-1], flush=True)
-        self.file.parent.mkdir(parents=True, exist_ok=True)
-        self.file.write_text(json.dumps([asdict(e) for e in self.entries], indent=1))
+        entry = Entry(name, seed, chosen, steps, scores)
+        print(entry, flush=True)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        (self.folder / f"{name} {seed}.json").write_text(json.dumps(asdict(entry), indent=1))
 
     def rows(self) -> list[str]:
         """The table: each contender with its best sampler, and its distance less ours, by seeds."""
-        own = {e.seed: e.scores[0] for e in self.entries if e.name == OURS}
+        entries = self.entries
+        own = {e.seed: e.scores[0] for e in entries if e.name == OURS}
         lines = []
-        for name in dict.fromkeys(e.name for e in self.entries):
-            sets = [e for e in self.entries if e.name == name]
+        for name in dict.fromkeys(e.name for e in entries):
+            sets = [e for e in entries if e.name == name]
             first = self.first(name)
             cells = [str(t_interval([e.scores[k] for e in sets], 0.95)) for k in range(len(METRICS))]
             less = "" if name == OURS else t_interval([e.scores[0] - own[e.seed] for e in sets], 0.95)
@@ -205,7 +204,7 @@ def compare(arguments: argparse.Namespace, judge: Judge) -> Results:
         name: int(arguments.seconds / seconds)
         for name, seconds in speeds(arguments.folder / "speed.json", contenders).items()
     }
-    results = Results.of(arguments.folder / "scores.json")
+    results = Results(arguments.folder / "scores")
     for seed in range(arguments.seeds):
         for peer in [name for name in PEERS if name in arguments.only]:
             rates = PEERS[peer][1]
@@ -242,14 +241,15 @@ def main() -> None:
     judge = Judge.of_fashion(network, arguments.root)
     floor = judge.score(images(arguments.root, "train")[0][: arguments.samples])
     results = compare(arguments, judge)
+    taken = json.loads((arguments.folder / "speed.json").read_text())
     lines = [
         "## Time to quality: Fashion-MNIST",
         "",
         *described(__doc__),
-        f"{arguments.seconds:g} s on {os.cpu_count()} cores, torch {torch.__version__}, Python "
-        f"{platform.python_version()}. {arguments.samples} samples a set. The classifier's test accuracy is "
-        f"{accuracy(network, arguments.root):.3f}; as many training images have a distance of {floor.frechet:.2f}, "
-        f"precision {floor.precision:.3f}, recall {floor.recall:.3f}.",
+        f"{arguments.seconds:g} s of training, {arguments.samples} samples a set. {machine('diffusers')} The "
+        f"classifier's test accuracy is {accuracy(network, arguments.root):.3f}; as many training images have a "
+        f"distance of {floor.frechet:.2f}, precision {floor.precision:.3f}, recall {floor.recall:.3f}. "
+        f"Seconds of a step: {', '.join(f'{name} {seconds:.3f}' for name, seconds in taken.items())}.",
         "",
         f"| who, learning rate | sampler | steps | seeds | {' | '.join(METRICS)} | its distance less ours |",
         "|---|---|---|---|---|---|---|---|",
