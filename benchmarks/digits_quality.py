@@ -150,7 +150,7 @@ def ready(work: Work, candidate: Candidate) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--workdir", type=Path, default=Path("runs/configs/ddpm/digits"))
+    parser.add_argument("--workdir", type=Path, default=Path("runs/ddpm/digits"))
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--only", choices=["reference", "fast", "table", "all"], default="all")

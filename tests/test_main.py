@@ -71,7 +71,8 @@ def test_curves_and_configuration_are_logged(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("config", "workdir"),
     [
-        ("configs/ddpm/digits.py", "runs/configs/ddpm/digits"),
+        ("configs/ddpm/digits.py", "runs/ddpm/digits"),
+        ("ddpm/digits", "runs/ddpm/digits"),
         ("/some/where/else/my/ddpm/digits.py", "runs/my/ddpm/digits"),
         ("../other/digits.py", "runs/other/digits"),
     ],

@@ -190,8 +190,11 @@ def work_directory(given: str | None, config: str, modes: Path | None) -> Path:
 
 
 def default_workdir(config: str) -> Path:
-    """runs/<path of the configuration, without .py>, also for a path outside this folder."""
+    """runs/<path of the configuration, without configs/ and .py>, also for a path outside this folder.
+
+    So a shipped one has the same folder by its name and by its path.
+    """
     path = Path(config.partition(":")[0]).with_suffix("")
     if path.is_absolute() or ".." in path.parts:
         path = Path(*[part for part in path.parts if part not in (path.anchor, "..")][-3:])
-    return Path("runs") / path
+    return Path("runs") / (path.relative_to("configs") if path.parts[:1] == ("configs",) else path)
