@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from collections.abc import Iterator
@@ -27,15 +28,24 @@ def registries() -> dict[int, Registry[Any]]:
     }
 
 
+@contextlib.contextmanager
+def plugins_forgotten() -> Iterator[None]:
+    """What plugins have registered within is gone after it."""
+    before = {key: set(registry._entries) for key, registry in registries().items()}
+    try:
+        yield
+    finally:
+        for key, registry in registries().items():
+            for name, component in list(registry._entries.items()):
+                if name not in before.get(key, ()) and component.__module__.partition(".")[0] not in OURS:
+                    del registry._entries[name]
+
+
 @pytest.fixture(autouse=True, scope="module")
 def _no_plugin_outlives_its_tests() -> Iterator[None]:
     """What the plugins of a file of tests have registered is gone for the next."""
-    before = {key: set(registry._entries) for key, registry in registries().items()}
-    yield
-    for key, registry in registries().items():
-        for name, component in list(registry._entries.items()):
-            if name not in before.get(key, ()) and component.__module__.partition(".")[0] not in OURS:
-                del registry._entries[name]
+    with plugins_forgotten():
+        yield
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -6,7 +6,6 @@ import ast
 import importlib.util
 import inspect
 import re
-import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,41 +19,12 @@ from run_lib.config.files import load_config_file
 from run_lib.config.mode import register_mode
 from run_lib.config.roles import ROLES
 from samplers import register_predictor
+from tests.docs.pages import PAGES, blocks, commands, files, flag, prose
 
 ROOT = Path(__file__).parents[1]
 LIBRARY = ("sde_lib", "models", "samplers", "losses", "likelihood")
 READERS_OWN = {"CONFIG", "NAME", "imagenet.py", "mine.py", "my.py"}
 """Configurations that a page's reader has, and this repository has not."""
-PAGES = {
-    str(path.relative_to(ROOT)): path.read_text(encoding="utf-8")
-    for path in [
-        *(ROOT / name for name in ("README.md", "README.zh.md", "CONTRIBUTING.md", "CHANGELOG.md")),
-        *sorted((ROOT / "docs").rglob("*.md")),
-    ]
-}
-FENCE = re.compile(r"^```(?P<kind>\w*)\n(?P<body>.*?)^```$", re.M | re.S)
-
-
-def blocks(page: str, *kinds: str) -> list[str]:
-    return [found["body"] for found in FENCE.finditer(PAGES[page]) if found["kind"] in kinds]
-
-
-def prose(page: str) -> str:
-    return FENCE.sub("", PAGES[page])
-
-
-def commands(page: str) -> Iterator[list[str]]:
-    """The arguments of the program in every command that a page prints, comments left out."""
-    for block in blocks(page, "text", "bash", "sh"):
-        for line in block.replace("\\\n", " ").splitlines():
-            found = re.search(r"^(?:pip install|python|srun|torchrun)\b.*?\bmain\.py (.*)$", line.strip())
-            if found:
-                yield shlex.split(found[1], comments=True)
-
-
-def flag(arguments: list[str], name: str) -> str | None:
-    return arguments[arguments.index(name) + 1] if name in arguments else None
-
 
 # What a page refers to is there.
 
@@ -80,9 +50,8 @@ def test_every_command_is_one_of_this_program(
     for path in ("configs", "examples"):
         (tmp_path / path).symlink_to(ROOT / path)
     monkeypatch.chdir(tmp_path)
-    for plugin in blocks(page, "python"):
-        if name := re.match(r"# (\w+\.py)\n", plugin):
-            Path(name[1]).write_text(plugin)
+    for name, content in files(page).items():
+        Path(name).write_text(content)
     for arguments in commands(page):
         mode, config = flag(arguments, "--mode"), flag(arguments, "--config")
         assert mode is None or mode in register_mode, arguments

@@ -14,7 +14,7 @@ from models.checkpoints import loader
 from run_lib.config import plans
 from run_lib.config.training import TrainingPlan
 from run_lib.run import Run
-from tests.fixtures.score_sde_files import payload_of, save
+from tests.fixtures.score_sde_files import payload_of, save, with_moments
 from tests.fixtures.weights import Fixture
 from tests.run_lib.planned import planned
 
@@ -113,14 +113,6 @@ def test_resumed_run_has_both_and_its_step(tmp_path: Path) -> None:
         assert torch.equal(moments[p]["exp_avg"], p)
         assert float(moments[p]["step"]) == 7
     assert state.optimizer.param_groups[0]["lr"] == plan.optimisation.lr
-
-
-def with_moments(payload: dict[str, Any]) -> dict[str, Any]:
-    """The checkpoint with moments w - 1, of either sign, and w^2 of each weight w, after 7 steps."""
-    raw = [w for name, w in payload["model"].items() if not name.endswith("sigmas")]
-    moments = {i: {"step": 7, "exp_avg": w - 1, "exp_avg_sq": w**2} for i, w in enumerate(raw)}
-    group = {"lr": 2e-4, "betas": (0.9, 0.999), "eps": 1e-8, "params": list(range(len(raw)))}
-    return {**payload, "optimizer": {"state": moments, "param_groups": [group]}}
 
 
 def test_the_first_step_of_a_resumed_run_is_adams(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
