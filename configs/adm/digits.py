@@ -2,7 +2,7 @@
 
 from ml_collections import ConfigDict
 
-from configs.ddpm.digits import get_config as digits
+from configs.shared.digits import digits
 
 
 def get_config() -> ConfigDict:

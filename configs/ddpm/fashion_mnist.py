@@ -2,11 +2,11 @@
 
 from ml_collections import ConfigDict
 
-from configs.ddpm.digits import get_config as digits
+from configs.shared.digits import digits
 
 
 def get_config() -> ConfigDict:
-    config = digits()
+    config = digits(steps=1_800)
     data = config.data
     data.dataset = "fashion_mnist"
     data.image_size = 28

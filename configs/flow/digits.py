@@ -2,9 +2,9 @@
 
 from ml_collections import ConfigDict
 
-from configs.ddpm.digits import get_config as digits
+from configs.shared.digits import digits
 from configs.shared.flow import as_flow
 
 
 def get_config() -> ConfigDict:
-    return as_flow(digits())
+    return as_flow(digits(steps=1_700))

@@ -2,9 +2,9 @@
 
 from ml_collections import ConfigDict
 
-from configs.ddpm.digits import get_config as digits
+from configs.shared.digits import digits
 from configs.shared.vdm import as_vdm
 
 
 def get_config() -> ConfigDict:
-    return as_vdm(digits())
+    return as_vdm(digits(steps=1_700))

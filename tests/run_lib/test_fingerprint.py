@@ -100,7 +100,7 @@ def test_the_source_of_a_plugin_is_all_that_it_imports_of_the_users(tmp_path: Pa
 OWN = '''
 from dataclasses import dataclass
 
-from configs.ddpm.digits import get_config as digits
+from configs.shared.digits import digits
 from samplers import Predictor, register_predictor
 
 
@@ -114,7 +114,7 @@ class OfAFile(Predictor):
 
 
 def get_config():
-    config = digits()
+    config = digits(steps=6)
     config.sampling.predictor = "of_a_file"
     return config
 '''

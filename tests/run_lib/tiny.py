@@ -2,11 +2,11 @@
 
 from ml_collections import ConfigDict
 
-from configs.ddpm.digits import get_config as digits
+from configs.shared.digits import digits
 
 
 def get_config() -> ConfigDict:
-    config = digits()
+    config = digits(steps=6)
     config.device = "cpu"
 
     model = config.model
