@@ -2,6 +2,7 @@
 
     python main.py --config configs/ddpm/digits.py --mode train --config.training.n_iters=930 --config.optim.warmup=47
     python -m benchmarks.digits_quality            writes its section of benchmarks/RESULTS.md
+    python -m benchmarks.digits_quality --only precision       writes another: bfloat16 beside float32
 
 Sets of 1000 samples of the same seeds under every sampler, scored in pixel space as ``--mode eval`` does. Sets
 that are scored already (``--workdir``/quality) are not made again, so more ``--repeats`` or samplers add to
@@ -11,6 +12,7 @@ them. The reference takes a million evaluations of a sample a set: about six min
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -53,6 +55,12 @@ TUNED: dict[int, dict[str, Value]] = {
 OPTIMISED: dict[str, Value] = {"predictor": "adams", "grid": "optimised"}
 """At the smallest budget, where a grid matters most; the pilot is run first if its grid is not stored."""
 BUDGETS = (10, 20, 50)
+PRECISIONS = ("float32", "bfloat16")
+
+
+def in_precision(budget: int, precision: str) -> Candidate:
+    """The configuration's own sampler, with its network in a precision."""
+    return settings(predictor="unipc", num_steps=budget, precision=precision)
 
 
 def choices(budget: int) -> dict[str, dict[str, Value]]:
@@ -111,6 +119,35 @@ def table(parts: ScoreFiles, repeats: int) -> str:
     return "\n".join(lines)
 
 
+def precisions(parts: ScoreFiles, repeats: int, budgets: Sequence[int]) -> str:
+    """The section on bfloat16: both precisions at each budget, and which of the means lie in float32's interval."""
+    lines = [
+        "## Digits: bfloat16 beside float32",
+        "",
+        "UniPC on `log_snr` with the same weights; sets of 1000 samples of the same seeds in both, scored as above.",
+        "The last column names the metrics whose mean in bfloat16 lies in the interval of float32's.",
+        f"Command: `python -m benchmarks.digits_quality --only precision --repeats {repeats}`.",
+        "",
+        "| precision | evaluations | sets | Fréchet distance | precision | recall "
+        "| its Fréchet distance less float32's | within float32's interval |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for budget in budgets:
+        exact, rounded = (row(parts, in_precision(budget, one), repeats) for one in PRECISIONS)
+        inside = [
+            name
+            for name, values, other in zip(METRICS, rounded, exact, strict=True)
+            if abs(values.mean() - other.mean()) <= t_interval(other, CONFIDENCE).half
+        ]
+        less = written(t_interval(rounded[0] - exact[0], CONFIDENCE), "+.2f").replace("± +", "± ")
+        held = "all three" if len(inside) == len(METRICS) else ", ".join(inside) or "none"
+        lines += [
+            f"| float32 | {budget} | {exact.shape[1]} | {cells(exact)} | | |",
+            f"| bfloat16 | {budget} | {rounded.shape[1]} | {cells(rounded)} | {less} | {held} |",
+        ]
+    return "\n".join(lines)
+
+
 def cells(values: np.ndarray) -> str:
     digits = (2, 3, 3)
     return " | ".join(
@@ -153,7 +190,8 @@ def main() -> None:
     parser.add_argument("--workdir", type=Path, default=Path("runs/ddpm/digits"))
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--processes", type=int, default=1)
-    parser.add_argument("--only", choices=["reference", "fast", "table", "all"], default="all")
+    parser.add_argument("--only", choices=["reference", "fast", "table", "precision", "all"], default="all")
+    parser.add_argument("--budgets", type=int, nargs="+", default=BUDGETS, help="of --only precision")
     arguments = parser.parse_args()
     config = get_config()
     config.tune.num_samples = 1000
@@ -161,7 +199,10 @@ def main() -> None:
     configuration, run = read(config, given=[]), Run(arguments.workdir, config_file="configs/ddpm/digits.py")
     work = Work(configuration.plain(), TuneSettings.of(configuration.values.tune), run, None, parts)
     fast = [settings(num_steps=budget, **c) for budget in BUDGETS for c in choices(budget).values()]
-    chosen = {"reference": [REFERENCE], "fast": fast, "table": [], "all": [REFERENCE, *fast]}[arguments.only]
+    both = [in_precision(budget, one) for budget in arguments.budgets for one in PRECISIONS]
+    chosen = {
+        "reference": [REFERENCE], "fast": fast, "table": [], "precision": both, "all": [REFERENCE, *fast, *both],
+    }[arguments.only]  # fmt: skip
     if arguments.only in ("fast", "all"):
         ready(work, settings(num_steps=BUDGETS[0], **OPTIMISED))
     tasks = [SampleSet(c, r) for c in chosen for r in range(arguments.repeats) if parts.read(c, r) is None]
@@ -170,6 +211,10 @@ def main() -> None:
     if arguments.only in ("table", "all"):
         write_section("digits_quality", section(parts, arguments.repeats).split("\n"))
         print(table(parts, arguments.repeats))
+    if arguments.only in ("precision", "all"):
+        found = precisions(parts, arguments.repeats, arguments.budgets)
+        write_section("digits_precision", found.split("\n"))
+        print(found)
 
 
 if __name__ == "__main__":

@@ -35,6 +35,8 @@ class Network(nn.Module, abc.ABC):
         spare_label: whether the class label after the last means no class, and is not counted among its classes.
         has_weights: whether it has weights to learn; an exact score has its settings alone.
         has_log_variance: whether it has a layer that learns its own error, ``log_variance``.
+        keeps_nothing: whether an evaluation keeps no tensor for a later one and takes no derivative of its own, so that
+            it may be made in inference mode.
     """
 
     output_kind: ClassVar[OutputKind | None] = None
@@ -46,6 +48,7 @@ class Network(nn.Module, abc.ABC):
     spare_label: ClassVar[bool] = False
     has_weights: ClassVar[bool] = True
     has_log_variance: bool = False
+    keeps_nothing: bool = False
 
     @abc.abstractmethod
     def forward(self, x: Tensor, labels: Tensor, **cond: Any) -> Tensor:

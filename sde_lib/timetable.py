@@ -32,6 +32,7 @@ class Timetable:
     rows: tuple[dict[Hashable, Any], ...]
     held: list[Any]
 
+    @torch.inference_mode(False)  # rows serve evaluations with gradients too
     @torch.no_grad()
     def add(
         self,

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.blocks.convolution import linear
+from sde_lib.timetable import tabulated
 
 
 def sinusoidal(
@@ -35,11 +36,16 @@ def sinusoidal(
         endpoint: whether the lowest frequency 1 / max_period is among the w_i, as in DDPM.
 
     Returns:
-        (B, dim), at least float32: labels reach 1000, where half precision has a spacing of 0.5.
+        (B, dim), at least float32: labels reach 1000, where half precision has a spacing of 0.5. Of a run's labels
+        those of all its steps are computed at once (``sde_lib.timetable``).
 
     Raises:
         ValueError: with the endpoint, fewer than four dimensions, for which there is no lowest frequency.
     """
+    return tabulated(_waves, dim, max_period, cosines_first, endpoint, labels)
+
+
+def _waves(dim: int, max_period: float, cosines_first: bool, endpoint: bool, labels: Tensor) -> Tensor:
     half = dim // 2
     if endpoint and half < 2:
         raise ValueError(f"a sinusoidal embedding needs at least 4 dimensions, not {dim}; raise channels.")

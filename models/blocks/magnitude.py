@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.blocks.convolution import convolve
+from models.blocks.derived import derived
 
 _EPS = 1e-4
 _SILU = 0.596
@@ -84,11 +85,14 @@ class MPLayer(nn.Module):
         self.padding = kernel // 2
 
     def forward(self, x: Tensor, gain: Tensor | float = 1.0) -> Tensor:
-        weight = (self.scaled_weight() * gain).to(x.dtype)
+        weight = derived(lambda: (self._scaled() * gain).to(x.dtype), (self, gain), x.dtype)
         return F.linear(x, weight) if weight.ndim == 2 else convolve(x, weight, padding=self.padding)
 
     def scaled_weight(self) -> Tensor:
         """w, float32."""
+        return derived(self._scaled, (self,))
+
+    def _scaled(self) -> Tensor:
         weight = self.weight.float()
         return unit_magnitude(weight, self._dims) / math.sqrt(weight[0].numel())
 

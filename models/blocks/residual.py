@@ -50,9 +50,10 @@ class ResNames:
 class ResBlock(Block):
     """Two convolutions with a shortcut, told the time between them.
 
-    ``h = conv_in(r(act(norm_in(x))))``; with e the projected embedding, ``h = norm_out(h + e)``, or with FiLM
+    ``h = conv_in(r(act(norm_in(x))))``; with e the projected embedding ``h = norm_out(h + e)``, or with FiLM
     and e = (a, b) ``h = norm_out(h) (1 + a) + b``; the output is ``shortcut(r(x)) + conv_out(dropout(act(h)))``,
-    with ``skip_rescale`` divided by sqrt 2. ``r`` is the optional change of resolution.
+    with ``skip_rescale`` divided by sqrt 2. ``r`` is the optional change of resolution. The embedding comes activated:
+    all blocks begin with the same.
 
     Ho et al. 2020, appendix B (addition); Song et al. 2021, appendix H (BigGAN's block, ``skip_rescale``);
     Dhariwal & Nichol 2021, section 3 (FiLM, as adaptive group normalisation).
@@ -60,7 +61,6 @@ class ResBlock(Block):
     Args:
         layers: with weights of their own.
         act: the activation.
-        embedding_act: of the embedding, before its projection; None where it is activated already.
         dropout: probability, before the last convolution.
         film: scale and shift the second normalisation by the embedding; otherwise it is added before.
         skip_rescale: divide the sum of shortcut and branch by sqrt 2.
@@ -74,7 +74,6 @@ class ResBlock(Block):
         layers: ResLayers,
         *,
         act: nn.Module,
-        embedding_act: nn.Module | None = None,
         dropout: float = 0.0,
         film: bool = False,
         skip_rescale: bool = False,
@@ -84,7 +83,6 @@ class ResBlock(Block):
     ) -> None:
         super().__init__()
         self.act = act
-        self.embedding_act = embedding_act
         self.film = film
         self.gain = math.sqrt(0.5) if skip_rescale else 1.0
         self.dropout = Dropout(dropout)
@@ -107,7 +105,7 @@ class ResBlock(Block):
             h, x = self.resample(h), self.resample(x)
         h = layers.conv_in(h)
         if layers.embedding is not None:
-            e = layers.embedding(emb if self.embedding_act is None else self.embedding_act(emb))
+            e = layers.embedding(emb)
             e = e.reshape(*e.shape, *[1] * (h.ndim - 2))
             if self.film:
                 scale, shift = e.chunk(2, dim=1)

@@ -94,6 +94,7 @@ class UNet(Network):
     """
 
     _images: ClassVar[int]  # how many images of in_channels the first convolution sees
+    keeps_nothing = True
 
     def __init__(
         self,

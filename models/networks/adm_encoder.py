@@ -138,6 +138,7 @@ class ADMEncoder(Network):
     """
 
     classifies = True
+    keeps_nothing = True
 
     def __init__(
         self,

@@ -30,6 +30,7 @@ from models.blocks.ranges import Blocks, Channels, Multiple, Resolution, Share
 from models.blocks.resample import Downsample, Upsample
 from models.blocks.residual import ResBlock, ResLayers
 from models.blocks.sizes import check_divisible, resolutions, spatial_rank
+from sde_lib.timetable import tabulated
 
 
 @final
@@ -95,6 +96,8 @@ class DDPM(Network):
     """
 
     sigmas: Tensor | None
+
+    keeps_nothing = True
 
     def __init__(
         self,
@@ -171,7 +174,7 @@ class DDPM(Network):
                 conv_out=conv(rank, width_out, width_out, init_scale=0.0),
                 shortcut=shortcut,
             )
-            return ResBlock(layers, act=act, embedding_act=act, dropout=dropout, checkpointed=use_checkpoint)
+            return ResBlock(layers, act=act, dropout=dropout, checkpointed=use_checkpoint)
 
         def attention(width: int) -> SingleHeadAttention:
             if width % (head_channels or width):
@@ -260,6 +263,7 @@ class DDPM(Network):
             )
             time = self.time_embedding(plus_augmentation(features, self.augment_embedding, augment))
         emb = plus_class(time, self.class_embedding, y)
+        emb = None if emb is None else self.act(emb)  # which every block begins with, once
         h: Tensor = self.input_conv(x if self.centered else 2 * x - 1)
         skips = [h]
         for level in self.down:
@@ -277,5 +281,9 @@ class DDPM(Network):
                 h = level.resample(h, emb)
         h = self.output_conv(self.act(self.output_norm(h)))
         if self.sigmas is not None:
-            h = h / level_at(self.sigmas, labels).reshape(-1, *[1] * (x.ndim - 1))
+            h = h / tabulated(self._level, labels).reshape(-1, *[1] * (x.ndim - 1))
         return h
+
+    def _level(self, labels: Tensor) -> Tensor:
+        assert self.sigmas is not None, "it is asked for where there are levels"
+        return level_at(self.sigmas, labels)

@@ -61,6 +61,8 @@ class DiT(Network):
 
     positions: Tensor
 
+    keeps_nothing = True
+
     def __init__(
         self,
         *,

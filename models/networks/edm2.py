@@ -20,6 +20,7 @@ from models.blocks.resample import Downsample, Upsample
 from models.blocks.sizes import check_divisible, resolutions, spatial_rank
 from models.networks.edm2_block import MPBlock
 from sde_lib.ranges import Range
+from sde_lib.timetable import tabulated
 
 _UNCERTAINTY = 128
 """Fourier features from which the network's own error is estimated."""
@@ -58,6 +59,7 @@ class EDM2(Network):
 
     spare_label = True
     has_log_variance = True
+    keeps_nothing = True
 
     def __init__(
         self,
@@ -160,7 +162,7 @@ class EDM2(Network):
         return output
 
     def _embed(self, labels: Tensor, y: Tensor | None) -> Tensor:
-        emb: Tensor = self.time_embedding(self.fourier(labels))
+        emb: Tensor = self.time_embedding(tabulated(self.fourier, labels))
         if (self.class_embedding is None) != (y is None):
             known = f"{self.num_classes} classes" if self.num_classes else "no classes (num_classes is None)"
             raise ValueError(

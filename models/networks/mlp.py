@@ -17,7 +17,7 @@ from models.blocks.ranges import Blocks, Channels
 
 @final
 class DenseBlock(nn.Module):
-    """h + W2 silu(W1 silu(norm(h)) + E emb), with W2 at zero at first.
+    """h + W2 silu(W1 silu(norm(h)) + E emb), with W2 at zero at first; the embedding comes activated.
 
     Args:
         width: features of h.
@@ -32,7 +32,7 @@ class DenseBlock(nn.Module):
         self.dense_out = linear(width, width, init_scale=0.0)
 
     def forward(self, h: Tensor, emb: Tensor) -> Tensor:
-        inner = self.dense_in(F.silu(self.norm(h))) + self.embedding(F.silu(emb))
+        inner = self.dense_in(F.silu(self.norm(h))) + self.embedding(emb)
         out: Tensor = h + self.dense_out(F.silu(inner))
         return out
 
@@ -50,6 +50,8 @@ class MLP(Network):
         num_classes: number of class labels that an embedding is learned for, keyword ``y`` of ``forward``; None for an
             unconditional network.
     """
+
+    keeps_nothing = True
 
     def __init__(
         self,
@@ -92,6 +94,8 @@ class MLP(Network):
         """Evaluate the network (see ``Network``)."""
         refuse_unknown(cond, "y")
         emb = plus_class(self.time_embedding(sinusoidal(labels, self.channels)), self.class_embedding, y)
+        assert emb is not None
+        emb = F.silu(emb)  # which every block begins with, once
         h = self.dense_in(x)
         for block in self.blocks:
             h = block(h, emb)

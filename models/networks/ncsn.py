@@ -65,6 +65,7 @@ class NCSN(Network):
 
     output_kind = "score"
     time_label = "level"
+    keeps_nothing = True
 
     def __init__(
         self,

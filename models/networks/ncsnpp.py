@@ -34,6 +34,7 @@ from models.blocks.ranges import Blocks, Channels, Multiple, Resolution, Share
 from models.blocks.resample import Downsample, Upsample
 from models.blocks.residual import ResBlock, ResLayers
 from models.blocks.sizes import check_divisible, resolutions, spatial_rank
+from sde_lib.timetable import tabulated
 
 Embedding: TypeAlias = Literal["fourier", "positional"]
 ResBlockKind: TypeAlias = Literal["biggan", "ddpm"]
@@ -101,6 +102,8 @@ class NCSNpp(Network):
     """
 
     sigmas: Tensor | None
+
+    keeps_nothing = True
 
     def __init__(
         self,
@@ -199,7 +202,6 @@ class NCSNpp(Network):
             return ResBlock(
                 layers,
                 act=act,
-                embedding_act=act,
                 dropout=dropout,
                 skip_rescale=skip_rescale,
                 resample=resample,
@@ -300,26 +302,34 @@ class NCSNpp(Network):
         """Evaluate the network (see ``Network``); with the Fourier embedding ``labels`` (B,) are sigma."""
         refuse_unknown(cond, "y")
         emb = self._embed(labels, y, augment)
+        emb = None if emb is None else self.act(emb)  # which every block begins with, once
         skips = self._descend(x if self.centered else 2 * x - 1, emb)
         h = self.middle_attention(self.middle_in(skips[-1], emb), emb)
         h = self.middle_out(h, emb)
         h = self._ascend(h, skips, emb)
         if self.scale_by_sigma:
-            sigma = labels if self.sigmas is None else level_at(self.sigmas, labels)
-            h = h / sigma.to(h.dtype).reshape(-1, *[1] * (h.ndim - 1))
+            h = h / tabulated(self._level, labels).to(h.dtype).reshape(-1, *[1] * (h.ndim - 1))
         return h
 
     def _embed(self, labels: Tensor, y: Tensor | None, augment: Tensor | None) -> Tensor | None:
         time: Tensor | None = None
         if self.time_embedding is not None:
-            told = sinusoidal(labels, self.channels) if self.fourier is None else self.fourier(labels.log())
-            told = plus_augmentation(told, self.augment_embedding, augment)
+            told = plus_augmentation(tabulated(self._features, labels), self.augment_embedding, augment)
             if self.class_features is not None:
                 told = told + self.class_features(y)
             time = self.time_embedding(told)
             if self.class_features is not None:
                 return time
         return plus_class(time, self.class_embedding, y)
+
+    def _features(self, labels: Tensor) -> Tensor:
+        told: Tensor = (
+            sinusoidal(labels, self.channels) if self.fourier is None else self.fourier(labels.log())
+        )
+        return told
+
+    def _level(self, labels: Tensor) -> Tensor:
+        return labels if self.sigmas is None else level_at(self.sigmas, labels)
 
     def _descend(self, x: Tensor, emb: Tensor | None) -> list[Tensor]:
         """The features that the way up takes, in the order they arise."""

@@ -85,6 +85,8 @@ class NCSNv2(Network):
     time_label = "level"
     sigmas: Tensor
 
+    keeps_nothing = True
+
     def __init__(
         self,
         *,

@@ -63,6 +63,7 @@ class Preconditioned(Network):
                 "index of a level: take a network that embeds the label itself, such as edm_ddpmpp or edm_adm."
             )
         self.network = network
+        self.keeps_nothing = network.keeps_nothing
 
     @abc.abstractmethod
     def coefficients(self, sigma: Tensor) -> Preconditioning:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from models.base import Evaluate
+from models.prediction.inference import evaluated
 from models.prediction.time_encoding import TimeEncoding
 from sde_lib.base import Process
 
@@ -48,5 +49,4 @@ class NoisyClassifier(Classifier):
 
     def forward(self, x: Tensor, t: Tensor) -> Tensor:
         labels = self.time.labels(t).to(torch.promote_types(x.dtype, torch.float32))
-        logits: Tensor = (self.evaluator or self.network)(x, labels)
-        return logits
+        return evaluated(self.network, x, labels) if self.evaluator is None else self.evaluator(x, labels)

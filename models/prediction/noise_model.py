@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from models.base import Evaluate
+from models.prediction.inference import evaluated
 from models.prediction.time_encoding import TimeEncoding
 from models.prediction.variances import LearnedVariance, VarianceOutput, check_variance_output, split_output
 from models.prediction.velocity import VELOCITIES
@@ -365,7 +366,7 @@ class NoiseModel(Model[GivenProcess]):
         """The evaluation without its count: a function of tensors, which compiles to one graph."""
         # At least float32: half precision cannot hold the index of a long chain.
         labels = tabulated_time(self._labels, torch.promote_types(x.dtype, torch.float32), t)
-        output, variance = split_output((self.evaluator or self.network)(x, labels, **cond), x, self.variance)
+        output, variance = split_output(self._output(x, labels, cond), x, self.variance)
         kind: View
         if self.output == "previous":
             assert isinstance(self.process, DiscreteDiffusion)  # checked when the model is built
@@ -380,6 +381,11 @@ class NoiseModel(Model[GivenProcess]):
             return Prediction(x, None, None, output, kind, variance)
         of_v = coefficients(x, self._of_velocity, t) if kind == "v" else None
         return Prediction(x, level.alpha, level.sigma, output, kind, variance, of_v=of_v)
+
+    def _output(self, x: Tensor, labels: Tensor, cond: dict[str, Any]) -> Tensor:
+        if self.evaluator is None:
+            return evaluated(self.network, x, labels, **cond)
+        return self.evaluator(x, labels, **cond)
 
     def _labels(self, dtype: torch.dtype, t: Tensor) -> Tensor:
         return self.time.labels(t).to(dtype)

@@ -17,6 +17,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from models.blocks.derived import derived_once
+from models.prediction.inference import evaluated
 from run_lib.computing.compiling import Compiled
 
 Precision = Literal["float32", "tf32", "bfloat16", "float16"]
@@ -61,7 +63,8 @@ class Arithmetic:
         precision: of products of matrices and of convolutions; TF32 is float32 on devices that have no such mode.
         deterministic: only kernels that give the same bits each time, or an error where an operation has none.
         compiled: what is compiled.
-        constant: whether weights stay as they are within the work, so that they are rounded to 16 bits once in it.
+        constant: whether weights stay as they are within the work, so that they are rounded to 16 bits once in it, and
+            what layers derive of them is computed once.
     """
 
     precision: Precision = "float32"
@@ -92,9 +95,12 @@ class Arithmetic:
             # Read when a GPU's first product is taken.
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(self.deterministic)
-        once = rounded_once() if self.constant and self.half is not None else contextlib.nullcontext()
         try:
-            with once:
+            with contextlib.ExitStack() as once:
+                if self.constant:
+                    once.enter_context(derived_once())
+                if self.constant and self.half is not None:
+                    once.enter_context(rounded_once())
                 yield
         finally:
             _USED.reset(token)
@@ -150,10 +156,9 @@ class Evaluator:
         used = _USED.get()
         # Within a step that is being compiled the network is a part of it.
         apart = used.compiled.holds(len(x)) and not torch.compiler.is_compiling()
-        call = self._compiled if apart else self._network
         if used.half is None:
-            output: Tensor = call(x, labels, **cond)
-            return output
+            return self._compiled(x, labels, **cond) if apart else evaluated(self._network, x, labels, **cond)
+        # Not in inference mode, in which autocast keeps nothing of what it rounds.
         with torch.autocast(x.device.type, used.half):
-            output = call(x, labels, **cond)
+            output: Tensor = (self._compiled if apart else self._network)(x, labels, **cond)
         return output.to(x.dtype)

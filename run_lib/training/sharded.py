@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, fully_shard
 
+from models.base import Network
 from models.parts import shared_like, whole
 from run_lib.training.team import F, Several
 
@@ -27,7 +28,7 @@ class Sharded(Several):
 
     _network: nn.Module | None = None
 
-    def take(self, network: nn.Module) -> None:
+    def take(self, network: Network) -> None:
         super().take(network)
         # Parts are cut along the first dimension, in memory too.
         network.to(memory_format=torch.contiguous_format)
@@ -35,6 +36,7 @@ class Sharded(Several):
         mesh = init_device_mesh(device.type, (self.size,))
         for part in [*_blocks(network), network]:
             fully_shard(part, mesh=mesh, reshard_after_forward=True)
+        network.keeps_nothing = False  # gathered weights stay for evaluations with gradients
         self._network = network
 
         def share(module: nn.Module, state: dict[str, Any], *_: Any) -> None:

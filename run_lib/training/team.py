@@ -13,6 +13,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from models.base import Network
 from models.parts import own_part
 from run_lib.files import write_tensors
 from run_lib.processes import Processes
@@ -54,7 +55,7 @@ class Team:
         """The rows that this process evaluates: its share, or the first row, in vain. All evaluate or none."""
         return self.rows(rows) or rows[:1]
 
-    def take(self, network: nn.Module) -> None:
+    def take(self, network: Network) -> None:
         """Make the network the team's, before there are averages and an optimiser of its weights."""
 
     def evaluator(self, network: nn.Module, function: F) -> F:
@@ -105,7 +106,7 @@ class Team:
 class Several(Team, abc.ABC):
     """What processes have in common, whatever each of them keeps."""
 
-    def take(self, network: nn.Module) -> None:
+    def take(self, network: Network) -> None:
         norms = [n for n, m in network.named_modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
         if norms:
             raise ValueError(
