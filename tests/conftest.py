@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Iterator
@@ -49,6 +50,12 @@ def _the_folder_is_what_it_was() -> Iterator[None]:
 def pytest_configure() -> None:
     """One thread a process: tensors here are small, and tests run several processes at a time."""
     torch.set_num_threads(1)
+
+
+def pytest_collection_finish() -> None:
+    """Modules and tests are there to the end: a collection of garbage need not go through them again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(params=list(CASES))
