@@ -55,6 +55,7 @@ def test_reconstructed_weights_are_used(trained: Path, tmp_path: Path) -> None:
     assert (tmp_path / "samples/samples.npz").is_file()
 
 
+@pytest.mark.slow
 def test_a_training_in_two_parts_has_the_same_averages(trained: Path, tmp_path: Path) -> None:
     for steps in (23, 40):
         run(
