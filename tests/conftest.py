@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import sys
 from collections.abc import Iterator
@@ -59,6 +60,20 @@ def _the_folder_is_what_it_was() -> Iterator[None]:
 def pytest_configure() -> None:
     """One thread a process: tensors here are small, and tests run several processes at a time."""
     torch.set_num_threads(1)
+
+
+def pytest_collection_finish() -> None:
+    """Modules and tests are there to the end: a collection of garbage need not go through them again and again."""
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Each process takes neighbours, which share what is made once for a file, and at its end half of another's."""
+    from xdist.scheduler import WorkStealingScheduling
+
+    return WorkStealingScheduling(config, log) if config.getoption("dist") == "load" else None
 
 
 @pytest.fixture(params=list(CASES))

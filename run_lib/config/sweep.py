@@ -123,9 +123,11 @@ def _axis(part: str) -> list[Change]:
     found = (
         _range(field, kind, values) if ":" in values else [_value(field, kind, v) for v in values.split(",")]
     )
+    seen = set[Value]()
     for value in found:
-        if found.count(value) > 1:
+        if value in seen:
             raise ValueError(f"config.tune.sweep has {field}={value} twice: leave one out.")
+        seen.add(value)
     return [Change(field, value) for value in found]
 
 

@@ -8,6 +8,7 @@ it is needed: for data that do not fit into memory.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
@@ -44,15 +45,22 @@ def digits(split: str) -> Arrays:
 
     The split is fixed and stratified by class: 1437 images to train on and 360 to test on.
     """
-    from sklearn.datasets import load_digits
     from sklearn.model_selection import train_test_split
 
-    data = load_digits()
+    data = _all_digits()
     rows = train_test_split(np.arange(len(data.target)), test_size=360, stratify=data.target, random_state=0)
     chosen = np.sort(rows[0] if split == "train" else rows[1])
     images = data.images[chosen].astype(np.uint8)[:, None]
     names = tuple(map(str, data.target_names))
     return Arrays(torch.from_numpy(images), torch.from_numpy(data.target[chosen].astype(np.int64)), names)
+
+
+@functools.cache
+def _all_digits() -> Any:
+    """Scikit-learn reads them from a table of text, which takes longer than all else that a split needs."""
+    from sklearn.datasets import load_digits
+
+    return load_digits()
 
 
 @register_dataset(name="digits_16")

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import os
 import re
-import subprocess
-import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import nbformat
 import pytest
+
+from tests.docs.forks import Forks, forking
 
 ROOT = Path(__file__).parents[2]
 TUTORIALS = sorted((ROOT / "docs/tutorials").glob("*.ipynb"))
@@ -65,17 +65,6 @@ HOLDS = {
 }
 """What must hold after the last cell of each, whatever the size."""
 
-PROGRAM = """
-import sys, textwrap
-from pathlib import Path
-
-docs, name, folder, holds = sys.argv[1:]
-sys.path.insert(0, docs)
-from run_tutorials import TUTORIALS, run
-
-run(TUTORIALS / f"{name}.ipynb", Path(folder), size="toy", closing=textwrap.dedent(holds))
-"""
-
 
 def script(name: str) -> ModuleType:
     """A script of docs/ as a module."""
@@ -98,6 +87,12 @@ def printed(name: str) -> str:
 
 
 @pytest.fixture(scope="session")
+def forks() -> Iterator[Forks]:
+    with forking() as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where all run, so that the small network that one trains is there for the others."""
     return tmp_path_factory.mktemp("tutorials")
@@ -105,12 +100,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
-def test_every_cell_runs_and_the_numbers_hold(name: str, folder: Path) -> None:
-    """In a process of its own, as Jupyter's libraries warn of this and that."""
-    run = [sys.executable, "-c", PROGRAM, str(ROOT / "docs"), name, str(folder), HOLDS[name]]
-    done = subprocess.run(
-        run, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}, check=False
-    )
+def test_every_cell_runs_and_the_numbers_hold(name: str, folder: Path, forks: Forks) -> None:
+    """In processes of their own, as Jupyter's libraries warn of this and that."""
+    done = forks.run("tutorial", name, str(folder), HOLDS[name])
     assert done.returncode == 0, done.stderr[-3000:]
 
 

@@ -35,6 +35,7 @@ import sklearn.svm  # noqa: F401
 import tensorboard.compat.proto.event_pb2
 import tensorboard.summary.writer.record_writer  # noqa: F401
 import torch
+import torch._dynamo  # which optimisers import
 import torch.distributed
 import torch.distributed.fsdp
 import torch.utils.tensorboard.summary

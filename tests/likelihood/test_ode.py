@@ -25,6 +25,7 @@ from sde_lib.integrate import Outcome
 
 SDES = [VPSDE(), subVPSDE(), VESDE(), Flow(), Flow(path="cosine")]
 SHAPES = [(6,), (1, 2, 3), (2, 1, 3, 1)]
+VECTORS, IMAGES = SHAPES[0], SHAPES[1:]
 TIGHT = {"divergence": ExactTrace(), "rtol": 1e-6, "atol": 1e-6}
 
 
@@ -61,9 +62,14 @@ def per_dim(nats: Tensor, x: Tensor) -> Tensor:
     return nats / (x[0].numel() * math.log(2))
 
 
-@pytest.mark.parametrize("coordinates", ["time", "angle"])
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
-@pytest.mark.parametrize("std", [0.01, 0.5])
+@pytest.mark.parametrize(
+    ("coordinates", "shape", "std"),
+    [
+        *((coordinates, VECTORS, std) for coordinates in ("time", "angle") for std in (0.01, 0.5)),
+        *(("angle", shape, 0.5) for shape in IMAGES),
+    ],
+    ids=str,
+)
 @pytest.mark.parametrize("sde", SDES, ids=names)
 def test_gaussian_data(sde: GaussianSDE, std: float, shape: tuple, coordinates: Coordinates) -> None:
     alpha, variance = level(sde, 1e-5)
@@ -74,8 +80,14 @@ def test_gaussian_data(sde: GaussianSDE, std: float, shape: tuple, coordinates: 
     assert result.stderr.tolist() == [0.0] * 4
 
 
-@pytest.mark.parametrize("method", ["bosh3", "dopri5", "dop853"])
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize(
+    ("method", "shape"),
+    [
+        *((method, VECTORS) for method in ("bosh3", "dopri5", "dop853")),
+        *(("dopri5", shape) for shape in IMAGES),
+    ],
+    ids=str,
+)
 @pytest.mark.parametrize("sde", SDES, ids=names)
 def test_mixture_data(sde: GaussianSDE, shape: tuple, method: str) -> None:
     means = torch.tensor([[0.6, -0.4, 0.0, 0.3, 0.5, -0.1]], dtype=torch.float64) * torch.tensor(

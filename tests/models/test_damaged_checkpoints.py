@@ -262,6 +262,7 @@ def test_declared_sizes_are_checked(case: str, tmp_path: Path, monkeypatch: pyte
     assert not any(text in str(error.value) for text in MISLEADING)
 
 
+@pytest.mark.slow
 def test_files_that_declare_much_take_little_memory(tmp_path: Path) -> None:
     """Each declares 400 MB or more; a process that reads all of them grows by less than 300 MB."""
     paths = []

@@ -108,6 +108,7 @@ def gradients(use_checkpoint: bool, parts: int = 1, compiled: bool = False) -> l
     return [p.grad for p in network.parameters() if p.grad is not None]
 
 
+@pytest.mark.slow
 def test_a_network_recomputed_compiled_or_in_parts_has_the_same_gradient() -> None:
     whole = gradients(False)
     assert all(torch.equal(a, b) for a, b in zip(whole, gradients(True), strict=True))

@@ -15,11 +15,42 @@ from sde_lib.registry import Registry
 ROOT = Path(models.__file__).parents[1]
 
 
-def run(code: str) -> str:
-    """In a fresh interpreter, where nothing of ours is imported yet."""
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+CODES = {
+    "package": "import sys, models, models.prediction.noise_model; print([m for m in sys.modules])",
+    "scipy": "import sys, samplers, losses, likelihood; print('scipy' in sys.modules)",
+    "own": (
+        "from models.base import register_model\n"
+        "try: register_model(name='ddpm')(type('Mine', (), {}))\n"
+        "except ValueError as error: print(error)"
+    ),
+    **{
+        origin: f"from {origin} import register_model; print(*register_model, register_model['ddpm'].__name__)"
+        for origin in ("models", "models.base")
+    },
+}
+FORKS = """
+import os, sys
+import torch
+for code in sys.argv[1:]:
+    sys.stdout.flush()
+    if os.fork() == 0:
+        exec(code, {"__name__": "__main__"})
+        sys.stdout.flush()
+        os._exit(0)
+    if os.wait()[1]:
+        sys.exit(1)
+    print("---")
+"""
+"""Each code in a fork of a process that has imported torch, which takes seconds, and nothing of ours."""
+
+
+@pytest.fixture(scope="module")
+def printed() -> dict[str, str]:
+    """What each code prints in an interpreter where nothing of ours was imported."""
+    command = [sys.executable, "-c", FORKS, *CODES.values()]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    return done.stdout.strip()
+    return dict(zip(CODES, map(str.strip, done.stdout.split("---\n"))))
 
 
 def test_every_public_name_is_what_type_checkers_see() -> None:
@@ -46,34 +77,29 @@ def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
         models.DDMP  # noqa: B018
 
 
-def test_importing_the_package_reads_no_network_and_no_checkpoint() -> None:
+def test_importing_the_package_reads_no_network_and_no_checkpoint(printed: dict[str, str]) -> None:
     """The samplers import it; networks, and Triton behind the counter of operations, are read where they are used."""
     late = ("models.networks", "models.exact", "models.checkpoints", "torch.utils.flop_counter", "scipy")
-    code = "import sys, models, models.prediction.noise_model; print([m for m in sys.modules])"
-    modules = run(code)
-    assert "'models.base'" in modules
-    assert not [name for name in late if f"'{name}" in modules]
+    assert "'models.base'" in printed["package"]
+    assert not [name for name in late if f"'{name}" in printed["package"]]
+
+
+def test_scipy_is_imported_where_it_is_used(printed: dict[str, str]) -> None:
+    """It takes a third of a second; by no package that samples or evaluates."""
+    assert printed["scipy"] == "False"
 
 
 @pytest.mark.parametrize("origin", ["models", "models.base"])
-def test_registered_networks_are_found_without_further_imports(origin: str) -> None:
-    found = run(
-        f"from {origin} import register_model; print(*register_model, register_model['ddpm'].__name__)"
-    )
-    assert found == (
+def test_registered_networks_are_found_without_further_imports(origin: str, printed: dict[str, str]) -> None:
+    assert printed[origin] == (
         "adm adm_encoder adm_superres correlated_gaussian ddpm ddpm_1d ddpmpp dit edm2 edm_adm edm_ddpmpp edm_ncsnpp "
         "gaussian gaussian_mixture mlp ncsn ncsnpp ncsnv2_128 ncsnv2_256 ncsnv2_64 DDPM"
     )
 
 
-def test_a_network_of_ones_own_may_not_take_a_name_of_ours() -> None:
+def test_a_network_of_ones_own_may_not_take_a_name_of_ours(printed: dict[str, str]) -> None:
     """The message names the class that comes too late, though ours is not yet imported."""
-    code = (
-        "from models.base import register_model\n"
-        "try: register_model(name='ddpm')(type('Mine', (), {}))\n"
-        "except ValueError as error: print(error)"
-    )
-    assert run(code) == (
+    assert printed["own"] == (
         "model 'ddpm' is already registered by models.networks.ddpm.DDPM; register __main__.Mine under "
         "another name=."
     )

@@ -59,6 +59,7 @@ def test_a_name_put_together_at_run_time_is_refused() -> None:
         rewrite("\nimportlib.import_module(f'models.{x}')", MODULES.__contains__)
 
 
+@pytest.mark.slow
 def test_the_rewritten_repository_imports_nothing_by_a_bare_name(tmp_path: Path) -> None:
     one_package(ROOT, tmp_path)
     for package in PACKAGES:
@@ -69,7 +70,8 @@ def test_the_rewritten_repository_imports_nothing_by_a_bare_name(tmp_path: Path)
                 names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
                 names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
                 assert not {name.split(".")[0] for name in names} & set(PACKAGES), copy
-            assert len(ast.unparse(tree)) >= len(ast.unparse(ast.parse(file.read_text(encoding="utf-8"))))
+            whole = ast.parse(file.read_text(encoding="utf-8"))
+            assert sum(1 for _ in ast.walk(tree)) >= sum(1 for _ in ast.walk(whole)), "nothing is lost"
     assert "main" not in (tmp_path / "pyproject.toml").read_text().split("[tool.setuptools]")[1].split("[")[0]
 
 

@@ -2,10 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
+from unittest import mock
 
 import pytest
+
+LOOKED_AT = ("test_figures", "test_pictures")
+"""Tests of what is in a figure."""
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _layouts_are_not_measured(request: pytest.FixtureRequest) -> Iterator[None]:
+    """matplotlib draws every label three times to make room for it, which takes half the time of a short sweep."""
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+    if request.module.__name__.rpartition(".")[2] in LOOKED_AT:
+        yield
+        return
+    with mock.patch.object(ConstrainedLayoutEngine, "execute", return_value=None):
+        yield
 
 
 @pytest.fixture

@@ -149,6 +149,7 @@ def test_a_folder_of_another_class_is_refused(folders: Path) -> None:
         codec.image_shape((3, 4, 4))
 
 
+@pytest.mark.slow
 def test_digits_become_latents_and_samples_digits(folders: Path, tmp_path: Path) -> None:
     """The same commands as without a codec, but for packing first."""
     fields = {

@@ -81,6 +81,7 @@ def test_the_choice_is_said_with_reasons_before_anything_starts(images: Path, tm
     assert "  model.nf = " not in out
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_with_what_it_began_with(images: Path, tmp_path: Path, memory: Any) -> None:
     """On a machine with other memory; so do samples of its work directory, and a run that resumes from it."""
     memory(8)

@@ -100,6 +100,7 @@ print(line("VmHWM") - before)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="Linux tells a process's peak")
 def test_the_memory_of_a_step_is_that_which_is_measured() -> None:
     """Within 30 %: what two steps of 24 images take at their peak, weights included, of a process of its own."""

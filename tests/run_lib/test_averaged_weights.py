@@ -118,7 +118,7 @@ def written(workdir: Path, content: dict[str, Any], **seeds: int) -> Path:
     return workdir
 
 
-SLOW = ("grid",)
+SLOW = ("grid", "tune")
 
 
 @pytest.mark.parametrize(

@@ -209,6 +209,7 @@ def test_a_data_set_of_torchs_protocol() -> None:
         as_split(3)
 
 
+@pytest.mark.slow
 def test_without_a_test_split(tmp_path: Path) -> None:
     """It is said what is left out, and the rest goes on: from files, by two workers as by one process."""
     for k in range(80):

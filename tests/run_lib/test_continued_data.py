@@ -76,6 +76,7 @@ def test_other_content_under_the_same_name_is_refused(make: object, tmp_path: Pa
     assert "content" not in again.err
 
 
+@pytest.mark.slow
 def test_the_same_content_elsewhere_goes_on(tmp_path: Path) -> None:
     """Moved and with other dates; another run's checkpoint; the test split is nothing to it."""
     run(TINY, "train", tmp_path / "run", data__root=images(tmp_path / "data"), **FIELDS)
@@ -93,6 +94,7 @@ def test_the_same_content_elsewhere_goes_on(tmp_path: Path) -> None:
     assert "has the content" in program(*line, data__root=tmp_path / "other", **elsewhere).error
 
 
+@pytest.mark.slow
 def test_checkpoints_of_before_and_files_of_weights(tmp_path: Path) -> None:
     """Checkpoints without the entry go on, and have it from there; weights to start from have no data."""
     root = images(tmp_path / "data")

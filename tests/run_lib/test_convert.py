@@ -84,6 +84,7 @@ def assert_same(a: TrainState, b: TrainState) -> None:
         assert all(torch.equal(held[key], theirs[place][key]) for key in held), place
 
 
+@pytest.mark.slow
 def test_to_the_ancestor_and_back_continues_bit_for_bit(tmp_path: Path) -> None:
     """Two steps here, its format, ours again: the same state; and a third step from it is the third step."""
     trained(ncsnpp(), tmp_path / "direct")
@@ -101,6 +102,7 @@ def test_to_the_ancestor_and_back_continues_bit_for_bit(tmp_path: Path) -> None:
     assert_same(trained_state(longer, tmp_path / "direct"), trained_state(resumed, tmp_path / "elsewhere"))
 
 
+@pytest.mark.slow
 def test_ancestors_training_checkpoint_becomes_ours(tmp_path: Path) -> None:
     """Converted to our format it is found, and gone on with, like any checkpoint of ours."""
     trained(ncsnpp(), tmp_path / "direct")

@@ -249,6 +249,7 @@ def test_importance_weighted_by_config(tmp_path: Path) -> None:
     assert "importance-weighted" in weighted["note"]
 
 
+@pytest.mark.slow
 def test_variational_dequantisation_by_config(trained: Path) -> None:
     """Fitted once to the training images, kept, and taken off the density."""
     learned = {"eval__bpd_dequantisation": "variational", "eval__dequantisation_steps": 4, **LOOSE}
@@ -292,6 +293,7 @@ def reverse_gap(std: float, levels: int) -> float:
     return float(0.5 * (steps - 1 - np.log(steps)).sum() + 0.5 * (close - 1 - math.log(close)))
 
 
+@pytest.mark.slow
 def test_bound_of_a_continuous_process(tmp_path: Path) -> None:
     """``both`` of an exact score: the bound is above -log p of the very points by the gap of its variance."""
     few = {"eval__bpd_num_images": 200, "eval__bpd_levels": 400, "eval__bpd_repeats": 2}

@@ -78,6 +78,7 @@ def test_classes_are_scored_where_samples_have_them(trained: Path) -> None:
     assert not [name for name in found if "class" in name]
 
 
+@pytest.mark.slow
 def test_repeated_sets_have_seeds_of_their_own(trained: Path) -> None:
     """Their mean, its interval, and the least of three; each set's number is that of its own samples."""
     found = evaluated(

@@ -38,7 +38,7 @@ def a_transform() -> Iterator[None]:
     register_denoised_fn._entries.pop("halved")
 
 
-QUICK = ("train", "sample")
+QUICK = ("sample",)
 """Modes whose fields are tried in the tests that are not slow."""
 
 

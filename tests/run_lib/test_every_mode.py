@@ -308,7 +308,7 @@ def torchrun(count: int, *arguments: object) -> subprocess.Popen[str]:
 def test_a_signal_to_the_launcher_and_the_same_command(trained: Path, tmp_path: Path) -> None:
     """Both finish their batches and say so once; one process goes on with what they have."""
     begun(trained, tmp_path / "two", tmp_path / "one")
-    asked = ["--mode", "sample", "--config.sampling.num_samples=64", "--config.sampling.num_steps=100"]
+    asked = ["--mode", "sample", "--config.sampling.num_samples=64", "--config.sampling.num_steps=60"]
     launcher = torchrun(2, *asked, "--workdir", tmp_path / "two")
     while not list((tmp_path / "two/samples").rglob("sampling_*.npz")):
         assert launcher.poll() is None, launcher.communicate()

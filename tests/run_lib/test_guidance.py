@@ -139,7 +139,8 @@ def test_a_classifier_of_another_run_guides_sampling_and_likelihood(
     assert np.isfinite(found["value"])
 
 
-@pytest.mark.parametrize("shift", ["score", pytest.param("mean", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("shift", ["score", "mean"])
 def test_a_classifier_guides_a_chain(shift: str, classifiers: dict[str, Path], tmp_path: Path) -> None:
     """As ADM's, and given one of the run's checkpoints instead of its folder."""
     run(TINY, "train", tmp_path, **CHAIN)

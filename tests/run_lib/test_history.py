@@ -40,6 +40,7 @@ def test_losses_are_in_the_work_directory(tmp_path: Path) -> None:
     assert steps(tmp_path) == [6, 8]
 
 
+@pytest.mark.slow
 def test_a_training_in_two_parts_has_the_same_table(tmp_path: Path) -> None:
     fields = {**SHORT, "optim__schedule": "constant", "training__eval_freq": 2}
     run(TINY, "train", tmp_path / "whole", **fields)

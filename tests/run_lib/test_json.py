@@ -7,6 +7,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 
 from run_lib.files import as_json, of_json, read_json, write_json
@@ -63,6 +64,7 @@ def test_files_of_earlier_versions_are_read(tmp_path: Path) -> None:
     assert math.isnan(third)
 
 
+@pytest.mark.slow
 def test_every_file_of_every_mode_is_strict(tmp_path: Path) -> None:
     """The records of a training, of samples, of an evaluation; a training goes on, and samples are those that were
     made, also where an earlier version wrote the records."""

@@ -31,6 +31,7 @@ FAST: dict[str, Any] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "fields", [{**UNCERTAIN, "training__times": "least_variance"}, BOUND], ids=["u", "bound"]
 )

@@ -187,6 +187,7 @@ def test_a_preview_that_is_not_finite_ends_no_training(
     assert "no picture of samples after step 6: 2 samples are lost, of index 2, 3" in said
 
 
+@pytest.mark.slow
 def test_a_chain_whose_last_beta_is_one(tmp_path: Path) -> None:
     """At its last level alpha is 0, and data predicted from eps are divided by it: a run starts a level below, and says
     so; with a network of x0 it starts there."""

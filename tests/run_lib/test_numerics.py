@@ -138,7 +138,16 @@ def test_training_validates_and_shows_samples_in_their_precisions(
         ("eval", {"eval__enable_loss": False, "eval__enable_bpd": False}, {SAMPLED}),
         ("reconstruct", {"reconstruct__input": "test", "reconstruct__num_images": 2}, {SAMPLED}),
         ("control", {"control__task": "inpaint", "control__num_images": 2}, {SAMPLED}),
-        ("tune", {"tune__sweep": "num_steps=2,3", "tune__repeats": 2, "tune__num_samples": 70}, {SAMPLED}),
+        (
+            "tune",
+            {
+                "tune__sweep": "num_steps=2,3",
+                "tune__repeats": 2,
+                "tune__num_samples": 70,
+                "sampling__batch_size": 35,
+            },
+            {SAMPLED},
+        ),
         ("tune", {"tune__grid": True, "tune__pilot_samples": 4, "sampling__predictor": "ddim"}, {SAMPLED}),
     ],
 )

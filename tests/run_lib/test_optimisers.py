@@ -140,6 +140,7 @@ def test_r_adam(decoupled: bool) -> None:
     assert found == pytest.approx(wanted, rel=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("optimizer", ["RAdam", "SGD"])
 def test_a_training_in_two_parts_ends_with_the_same_weights(optimizer: str, tmp_path: Path) -> None:
     """The state of each optimiser is in its checkpoint, whole."""

@@ -147,6 +147,7 @@ def test_samples_of_the_program_before_are_kept(tmp_path: Path) -> None:
     assert (place / "samples.npz").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_only_training_writes_the_record_of_a_training(tmp_path: Path) -> None:
     """``config.json`` is how the weights were made, whatever is done with them; a training without a step left is
     none."""

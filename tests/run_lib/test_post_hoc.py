@@ -13,7 +13,10 @@ from torch import Tensor
 from tests.run_lib.program import TINY, program, run
 
 TRACKED, WANTED = "(0.05,0.10)", (0.04, 0.05, 0.07, 0.15)
-FEW = {"training__n_iters": 40, "training__eval_freq": 100, "optim__schedule": "constant"}
+FEW = {
+    "training__n_iters": 40, "training__eval_freq": 100, "training__snapshot_freq": 100,
+    "training__snapshot_freq_for_preemption": 100, "optim__schedule": "constant",
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +55,7 @@ def test_reconstructed_weights_are_used(trained: Path, tmp_path: Path) -> None:
     assert (tmp_path / "samples/samples.npz").is_file()
 
 
+@pytest.mark.slow
 def test_a_training_in_two_parts_has_the_same_averages(trained: Path, tmp_path: Path) -> None:
     for steps in (23, 40):
         run(

@@ -7,7 +7,6 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -103,35 +102,30 @@ def test_other_modes_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("quick", [False, True])
 def test_two_processes_give_the_numbers_of_one(quick: bool, tmp_path: Path) -> None:
-    """torchrun with two real processes: per-image values bit for bit, one report, printed once."""
+    """torchrun with two real processes, and the program in this one: per-image values bit for bit, one report, printed
+    once."""
     flags = {"eval.enable_bpd": True, "eval.enable_sampling": False, "eval.bpd_num_images": 70,
              "eval.batch_size": 16, "eval.bpd_latents": True,
              **({"eval.bpd_quick": True, "eval.bpd_target": 0.15} if quick else {})}  # fmt: skip
     asked = [f"--config.{name}={value}" for name, value in flags.items()]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    launchers: dict[str, list[Any]] = {
-        "one": [sys.executable],
-        "two": [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"],
-    }
-    printed = {}
-    for name, launcher in launchers.items():
-        command = [*launcher, "main.py", "--config", str(GAUSSIAN), "--mode", "eval", *asked]
-        done = subprocess.run(
-            [*command, "--workdir", str(tmp_path / name)],
-            cwd=ROOT,
-            env=environment,
-            capture_output=True,
-            text=True,
-        )
-        assert done.returncode == 0, done.stderr
-        printed[name] = done.stdout
-    assert printed["two"].count("report: ") == 1
+    line = ["--config", str(GAUSSIAN), "--mode", "eval", *asked, "--workdir"]
+    assert program(*line, tmp_path / "one").status == 0
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    done = subprocess.run(
+        [*launcher, "main.py", *line, str(tmp_path / "two")],
+        cwd=ROOT,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("report: ") == 1
     for file in ("likelihood_test_0.npz", "latents_test_0.npz"):
         with np.load(tmp_path / "one/eval" / file) as one, np.load(tmp_path / "two/eval" / file) as two:
             assert set(one) == set(two)
             for key in one:
                 np.testing.assert_array_equal(one[key], two[key], err_msg=key)
-    one_report, two_report = (numbers(tmp_path / name) for name in launchers)
+    one_report, two_report = (numbers(tmp_path / name) for name in ("one", "two"))
     for name in one_report:
         assert one_report[name]["value"] == two_report[name]["value"]
         assert one_report[name]["stderr"] == two_report[name]["stderr"]

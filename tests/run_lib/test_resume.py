@@ -63,7 +63,9 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return workdir / LAST
 
 
-@pytest.mark.parametrize("step", range(1, 6))
+@pytest.mark.parametrize(
+    "step", [pytest.param(step, marks=[pytest.mark.slow] * (step in (2, 3))) for step in range(1, 6)]
+)
 def test_killed_at_any_step(
     step: int, uninterrupted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -240,6 +242,7 @@ def flip(path: Path) -> None:
     path.write_bytes(bytes(content))
 
 
+@pytest.mark.slow
 def test_training_goes_on_from_the_checkpoint_before_a_damaged_one(
     tmp_path: Path, uninterrupted: Path
 ) -> None:

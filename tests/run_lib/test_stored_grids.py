@@ -70,6 +70,7 @@ def test_a_grid_is_for_its_settings(tmp_path: Path) -> None:
     assert "holds no time grids of ours" in program(*command, **OPTIMISED).error
 
 
+@pytest.mark.slow
 def test_grid_of_a_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is beside its checkpoint, goes with it, and evaluation uses it; a classes' network is told them."""
     import run_lib.tuning.stored_grids as stored
@@ -110,6 +111,7 @@ def test_no_grid_to_find(overrides: dict[str, object], message: str, tmp_path: P
     assert message in error
 
 
+@pytest.mark.slow
 def test_stored_times_that_no_setting_of_a_sweep_uses_change_none_of_its_scores(tmp_path: Path) -> None:
     """Scores of grids in closed form stay good when optimised times are stored; scores of the stored times do not."""
     few = {**SOLVER, "tune__num_samples": 6, "tune__repeats": 2, "tune__rows": 0}

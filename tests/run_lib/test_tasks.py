@@ -98,6 +98,7 @@ def test_linear_schedule_and_further_averages(tmp_path: Path) -> None:
     assert "6 samples" in used.out
 
 
+@pytest.mark.slow
 def test_importance_sampling_goes_on_where_it_stopped(tmp_path: Path) -> None:
     """Six steps at once, and three and three: the same weights, so the history was in the checkpoint."""
     settings = {**CHAIN, "training__times": "importance", "training__snapshot_freq_for_preemption": 3}
@@ -289,7 +290,16 @@ def test_enlarged_test_images_are_compared_with_the_test_images(
     assert found["psnr/bicubic enlargement"]["value"] < 20 * math.log10(16)
 
 
-@pytest.mark.parametrize("name", ["digits", "digits_learned", "digits_classifier", "digits_superres"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "digits_learned",
+        *(
+            pytest.param(name, marks=pytest.mark.slow)
+            for name in ("digits", "digits_classifier", "digits_superres")
+        ),
+    ],
+)
 def test_configurations_of_the_digits_run(name: str, tmp_path: Path) -> None:
     """Whole, in miniature."""
     small = {

@@ -35,6 +35,7 @@ def samples(folder: Path, **fields: Any) -> np.ndarray:
         return np.array(file["arr_0"])
 
 
+@pytest.mark.slow
 def test_the_worse_model_of_another_run_guides(trained: Path) -> None:
     """At scale 1 it is without effect; at another one the samples are those of both networks' mixture."""
     plain = samples(trained)

@@ -149,6 +149,7 @@ def test_classes_and_features(tmp_path: Path) -> None:
     assert "num_samples=30 cannot give a covariance of 64 features" in error
 
 
+@pytest.mark.slow
 def test_what_is_scored_is_not_scored_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Stopped in the third of four sets; then more repeats, and more values: only what is new is drawn."""
     whole, calls = tune_jobs.draw, [0]
@@ -199,7 +200,7 @@ def test_scores_of_other_settings_are_refused(tmp_path: Path) -> None:
 
 def test_scores_of_other_weights_are_refused(tmp_path: Path) -> None:
     """A checkpoint of the same settings, trained on: its samples are others."""
-    few = {**FEW, "tune__num_samples": 70, "sampling__num_steps": 2}
+    few = {**FEW, "tune__num_samples": 70, "sampling__num_steps": 2, "sampling__batch_size": 70}
     run(TINY, "train", tmp_path, training__n_iters=2)
     run(TINY, "tune", tmp_path, **few)
     run(TINY, "train", tmp_path, training__n_iters=4)

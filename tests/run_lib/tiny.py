@@ -34,7 +34,7 @@ def get_config() -> ConfigDict:
 
     evaluation = config.eval
     evaluation.num_samples = 70
-    evaluation.batch_size = 4
+    evaluation.batch_size = 60
     evaluation.bpd_num_images = 6
     evaluation.bpd_rtol = evaluation.bpd_atol = 0.05
     return config

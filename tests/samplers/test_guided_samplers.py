@@ -231,7 +231,7 @@ def data(y: Tensor) -> Tensor:
     ("process", "coordinates"),
     [
         ("vp", "angle"),
-        ("subvp", "angle"),
+        pytest.param("subvp", "angle", marks=SLOW),
         ("ve", "angle"),
         pytest.param("vp", "time", marks=SLOW),
     ],

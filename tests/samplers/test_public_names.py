@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import subprocess
-import sys
 from importlib import resources
 from types import ModuleType
 
@@ -47,10 +45,3 @@ def test_registered_classes_are_public(package: ModuleType, registry: Registry) 
     assert ours
     assert [cls.__name__ for cls in ours if getattr(package, cls.__name__, None) is not cls] == []
     assert [cls.__name__ for cls in ours if cls.__name__ not in package.__all__] == []
-
-
-def test_scipy_is_imported_where_it_is_used() -> None:
-    """It takes a third of a second."""
-    program = "import sys, samplers, losses, likelihood; print('scipy' in sys.modules)"
-    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert run.stdout.strip() == "False"

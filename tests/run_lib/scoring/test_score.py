@@ -129,6 +129,7 @@ class Score(Job):
             (self.folder / "said").write_text(f"{outcome.status}\n{outcome.err}")
 
 
+@pytest.mark.slow
 def test_three_processes_give_the_numbers_of_one(given: Path, tmp_path: Path) -> None:
     """Bit for bit, and one that was interrupted goes on to them."""
     fields = {
