@@ -79,7 +79,7 @@ def get_config() -> ConfigDict:
     training.accumulate = 1  # batches whose gradients make one step: it is that of so many times the batch
     training.microbatch = 0  # so many images at a time, gradients added up; 0: all
     training.shard = False  # of several processes each keeps a part of weights, averages and moments (FSDP2)
-    training.precision = "float32"  # float32 | tf32 | bfloat16 | float16 (its loss scaled)
+    training.precision = "float32"  # float32 | tf32 | bfloat16 | float16 (its loss scaled); auto
     training.loss_scale = 20.0  # float16: binary logarithm of the first scale
     training.loss_scale_growth = 1e-3  # float16: added to it by each step that does not overflow
     training.log_freq = 50

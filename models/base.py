@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeAlias
 
 import torch
@@ -80,6 +80,10 @@ class Network(nn.Module, abc.ABC):
     def log_variance(self, labels: Tensor) -> Tensor | None:
         """The logarithm of the variance of its own error that the network has learned at labels, (B,); None: none."""
         return None
+
+    def apart(self) -> Iterable[nn.Parameter]:
+        """Weights that are read outside of ``forward``, which each of several processes must have whole."""
+        return ()
 
     def train_log_variance(self) -> None:
         """Have the layer of ``log_variance`` trained, which is not unless an objective asks for it."""

@@ -13,6 +13,5 @@ def get_config() -> ConfigDict:
     model.depth = 6
     model.num_heads = 4
     model.patch_size = 4
-    config.training.precision = "float32"  # auto is of the network adm
     config.optim.lr = 1e-3
     return config

@@ -10,6 +10,5 @@ def get_config() -> ConfigDict:
     config = as_edm2(fashion_mnist(), constant_until=600)
     config.model.ch_mult = (1, 2, 2)  # 28, 14, 7; the blocks at 7x7 attend
     config.model.attn_resolutions = (7,)
-    config.training.precision = "float32"  # auto is of the network adm
     config.training.snapshot_freq = 600
     return config

@@ -22,5 +22,5 @@ class Tempered(PosteriorModel):
 
     def likelihood_score(self, estimate):
         variance = self.temperature + (estimate.sigma / estimate.alpha) ** 2
-        back = self.operator.adjoint(estimate.residual)
+        back = estimate.operator.adjoint(estimate.residual)
         return estimate.pullback(back / expand(variance, back))

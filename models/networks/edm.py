@@ -33,7 +33,6 @@ class EDMPreconditioned(Preconditioned):
                 f"sigma_data is the data's standard deviation, a positive number; got {sigma_data}."
             )
         self.sigma_data = sigma_data
-        self.has_log_variance = network.has_log_variance
 
     def coefficients(self, sigma: Tensor) -> Preconditioning:
         variance = sigma**2 + self.sigma_data**2
@@ -43,10 +42,3 @@ class EDMPreconditioned(Preconditioned):
             scale_in=variance.rsqrt(),
             noise=sigma.log() / 4,
         )
-
-    def log_variance(self, labels: Tensor) -> Tensor | None:
-        """What the network inside has learned of its own error, u(sigma) (B,); ``labels`` are sigma."""
-        return self.network.log_variance(self.coefficients(labels).noise)
-
-    def train_log_variance(self) -> None:
-        self.network.train_log_variance()

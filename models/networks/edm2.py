@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Annotated, Any, final
 
@@ -143,6 +143,9 @@ class EDM2(Network):
         """The logarithm of the variance of the network's error at labels, (B,), as far as it has learned it."""
         found: Tensor = self.error(self.error_fourier(labels))
         return found[:, 0]
+
+    def apart(self) -> Iterable[nn.Parameter]:
+        return (*self.error_fourier.parameters(), *self.error.parameters())
 
     def train_log_variance(self) -> None:
         self.error.requires_grad_(True)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from models.base import Network, OutputKind, TimeLabel
 from sde_lib.base import coefficients
@@ -62,7 +62,7 @@ class Preconditioned(Network):
                 f"{type(network).__name__} embeds the logarithm of its labels, and this preconditioning feeds it the "
                 "index of a level: take a network that embeds the label itself, such as edm_ddpmpp or edm_adm."
             )
-        self.network = network
+        self.network, self.has_log_variance = network, network.has_log_variance
         self.keeps_nothing = network.keeps_nothing
 
     @abc.abstractmethod
@@ -87,3 +87,13 @@ class Preconditioned(Network):
 
     def constrain(self) -> None:
         self.network.constrain()
+
+    def log_variance(self, labels: Tensor) -> Tensor | None:
+        """What the network inside has learned of its own error, u(sigma) (B,); ``labels`` are sigma."""
+        return self.network.log_variance(self._told(labels))
+
+    def train_log_variance(self) -> None:
+        self.network.train_log_variance()
+
+    def apart(self) -> Iterable[nn.Parameter]:
+        return self.network.apart()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from run_lib.automatic.setup import Choice
+from run_lib.automatic.choice import Choice
 from sde_lib.words import duration
 
 Passes = Literal["forward", "training"]

@@ -9,6 +9,7 @@ from typing import Literal
 
 import torch
 
+from run_lib.automatic.choice import Choice
 from run_lib.computing.limits import main_memory
 from run_lib.computing.processor import TOLD, instructions
 from run_lib.processes import Processes
@@ -33,6 +34,11 @@ class Machine:
     memory: int
     precision: Precision
     processes: int = 1
+
+    @property
+    def choice(self) -> Choice:
+        """The precision to train any network in."""
+        return Choice(self.precision, f"the fastest that this {self.kind} computes in")
 
     def __str__(self) -> str:
         several = f", {self.processes} processes" if self.processes > 1 else ""

@@ -1,4 +1,4 @@
-"""The setup of a training of the ADM U-Net: size, batch, precision and learning rate, from the images and the machine.
+"""The setup of a training of the ADM U-Net: size, batch and learning rate, from the images and the machine.
 
 docs/auto.md has the table and its sources.
 """
@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from run_lib.automatic.choice import Choice
 from run_lib.automatic.machine import GIB, Machine
 from run_lib.automatic.memory import Step, UNet, usable
 
@@ -115,7 +116,6 @@ FIELDS = (
     "model.use_checkpoint",
     "training.batch_size",
     "training.microbatch",
-    "training.precision",
     "model.dropout",
     "optim.lr",
     "optim.warmup",
@@ -125,14 +125,6 @@ FIELDS = (
     "model.ema_rate",
 )
 """What can be chosen, in the order in which it is printed."""
-
-
-@dataclass(frozen=True)
-class Choice:
-    """A value of a field, and why it is this one."""
-
-    value: Any
-    reason: str
 
 
 @dataclass
@@ -155,6 +147,7 @@ def choose_setup(
     machine: Machine,
     given: Mapping[str, Any],
     *,
+    half: bool = False,
     accumulate: int = 1,
     averages: int = 1,
     shard: bool = False,
@@ -166,6 +159,7 @@ def choose_setup(
         size: height and width of the images.
         machine: of each process.
         given: values of the other fields of ``FIELDS``.
+        half: whether the network is evaluated in half precision.
         accumulate: batches of a step of the optimiser.
         averages: of the weights.
         shard: whether each process keeps a part of weights, averages and moments.
@@ -182,9 +176,6 @@ def choose_setup(
         "at 16 to 8 pixels, as improved-diffusion",
         tuple(size[1] >> n for n in range(len(multiples)) if size[1] >> n in ATTENDS),
     )
-    precision = chosen(
-        "training.precision", f"the fastest that this {machine.kind} computes in", machine.precision
-    )
 
     def step(width: int, checkpointed: bool) -> Step:
         blocks = given.get("model.num_res_blocks", model_of(row, width).blocks)
@@ -192,7 +183,7 @@ def choose_setup(
             size, width, multiples or (1,), blocks, attention
         )  # no levels are refused when it is built
         shards = machine.processes if shard else 1
-        return Step(network, checkpointed, precision != "float32", averages, shards)
+        return Step(network, checkpointed, half, averages, shards)
 
     def batch(width: int) -> int:
         wanted = model_of(row, width).batch if on_gpu else row.cpu_batch

@@ -15,9 +15,10 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from models import register_model
-from run_lib.automatic.machine import this_machine
+from run_lib.automatic.choice import Choice
+from run_lib.automatic.machine import Machine, this_machine
 from run_lib.automatic.setup import FIELDS as SETUP
-from run_lib.automatic.setup import Choice, choose_setup
+from run_lib.automatic.setup import choose_setup
 from run_lib.computing.placement import find_device
 from run_lib.config.components import choose
 from run_lib.config.roles import NETWORK_FIELDS, ROLES
@@ -35,12 +36,15 @@ MEASURED = (*SCALES, "model.sigma_max", "model.sigma_data")
 """What ``--mode stats`` measures of the data."""
 MEASURING = ("pack", "stats")
 """Modes in which it is not measured yet."""
-AUTOMATIC = (*MEASURED, *SETUP)
+PRECISION = "training.precision"
+"""Chosen for any network, by the device alone."""
+HALF = ("bfloat16", "float16")
+AUTOMATIC = (*MEASURED, PRECISION, *SETUP)
 """Fields whose value may be ``auto``."""
 RECORD = "config.json"
 """In a work directory: how its weights are trained."""
 NETWORK = "adm"
-"""The network whose setup is chosen."""
+"""The network whose other fields are chosen."""
 
 
 @dataclass(frozen=True)
@@ -107,10 +111,13 @@ def resolve(values: ConfigDict, paths: list[str], before: Began) -> dict[str, Ch
             found[path] = Choice(_measured(values, path), "measured by --mode stats")
         if path in SCALES and path in found:
             set_value(values, path, found[path].value)  # by which the others are scaled
+    if PRECISION in paths and PRECISION not in found:
+        found[PRECISION] = _machine(values).choice
     if left := [path for path in paths if path not in found]:
         given = {path: _value(values, path) for path in SETUP if path not in paths}
         given |= {path: choice.value for path, choice in found.items() if path in SETUP}
-        found |= _setup(values, given, left[0])
+        half = (found[PRECISION].value if PRECISION in found else values.training.precision) in HALF
+        found |= _setup(values, given, left[0], half)
     return {path: found[path] for path in paths}
 
 
@@ -133,7 +140,11 @@ def _shape(values: ConfigDict) -> tuple[int, ...]:
     return tuple(values.data.shape) or as_shape(values.data.image_size, values.data.num_channels)
 
 
-def _setup(values: ConfigDict, given: Mapping[str, Any], first: str) -> dict[str, Choice]:
+def _machine(values: ConfigDict) -> Machine:
+    return this_machine(find_device(values.device))
+
+
+def _setup(values: ConfigDict, given: Mapping[str, Any], first: str, half: bool) -> dict[str, Choice]:
     """The fields of ``SETUP`` that are not given."""
     shape = _shape(values)
     if values.model.name != NETWORK or len(shape) != 3:
@@ -146,8 +157,9 @@ def _setup(values: ConfigDict, given: Mapping[str, Any], first: str) -> dict[str
     model, training = values.model, values.training
     return choose_setup(
         (shape[1], shape[2]),
-        this_machine(find_device(values.device)),
+        _machine(values),
         {path: value for path, value in held.items() if value is not None},
+        half=half,
         accumulate=training.accumulate,
         averages=1 + len(model.ema_rates) + len(model.ema_stds),
         shard=training.shard,

@@ -16,7 +16,7 @@ from typing import Any
 from ml_collections import ConfigDict, FrozenConfigDict
 
 from configs.base import get_config as base_config
-from run_lib.automatic.setup import Choice
+from run_lib.automatic.choice import Choice
 from run_lib.config.automatic import MEASURED, MEASURING, Began, resolve, set_value, wanted
 from run_lib.config.components import Chosen, choose
 from run_lib.config.fields import check_values

@@ -63,13 +63,6 @@ def build_loss(configuration: Configuration, model: NoiseModel, data: DataSpec) 
         )
     if configuration.values.training.uncertainty:
         loss = _uncertain(configuration, loss, model)
-    read_apart = configuration.values.training.uncertainty or loss.learned
-    if configuration.values.training.shard and (read_apart or model.process.learned is not None):
-        raise ValueError(
-            "training.shard=True leaves each process a part of the weights, and training.uncertainty, "
-            "training.times='least_variance' and model.ends='learned' have some that a loss reads whole: set "
-            "training.shard=False."
-        )
     return loss
 
 

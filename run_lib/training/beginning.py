@@ -44,7 +44,8 @@ def begin(plan: TrainingPlan, run: Run, team: Team) -> Beginning:
     for split, data in (("train", arrays), ("test", held_out)):
         if data is not None:
             plan.task.check(data, f"the {split} split of {subject.data.name}")
-    team.take(subject.network)
+    learned = subject.training.process.learned
+    team.take(subject.network, [*subject.network.apart(), *(() if learned is None else learned.parameters())])
     with team.processes.main_first(), team.processes.notes_once():  # what is damaged is set aside once
         state = run.new_state(plan, team)
         run.resume(state, subject)

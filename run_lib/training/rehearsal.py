@@ -89,7 +89,8 @@ def undone_step(plan: TrainingPlan, state: TrainState) -> Iterator[None]:
     with make_batches(plan, state.team, alone) as batches:
         batch = backward(state, plan, batches, 0)
     try:
-        state.optimizer.step()
+        with state.team.stepping():
+            state.optimizer.step()
         yield
     finally:
         optimizer.put_back(everything)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,9 +13,10 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, fully_shard
+from torch.distributed.tensor.experimental import implicit_replication
 
 from models.base import Network
-from models.parts import shared_like, whole
+from models.parts import own_part, shared_like, whole
 from run_lib.training.team import F, Several
 
 
@@ -23,19 +24,21 @@ from run_lib.training.team import F, Several
 class Sharded(Several):
     """Each process keeps a part of every weight, and gathers a block's weights while it evaluates the block.
 
-    The blocks are those of the network's ``ModuleList``s; what lies outside of them is gathered together.
+    The blocks are those of the network's ``ModuleList``s; what lies outside of them is gathered together. Numbers, and
+    weights that are read outside of the network's ``forward``, are in every process whole.
     """
 
     _network: nn.Module | None = None
 
-    def take(self, network: Network) -> None:
+    def take(self, network: Network, apart: Iterable[nn.Parameter] = ()) -> None:
         super().take(network)
         # Parts are cut along the first dimension, in memory too.
         network.to(memory_format=torch.contiguous_format)
         device = next(network.parameters()).device
         mesh = init_device_mesh(device.type, (self.size,))
+        kept = {*apart, *(p for p in network.parameters() if not p.ndim)}
         for part in [*_blocks(network), network]:
-            fully_shard(part, mesh=mesh, reshard_after_forward=True)
+            fully_shard(part, mesh=mesh, reshard_after_forward=True, ignored_params=kept)
         network.keeps_nothing = False  # gathered weights stay for evaluations with gradients
         self._network = network
 
@@ -58,12 +61,25 @@ class Sharded(Several):
             self._add_up(self._network)
 
     def norms(self, tensors: Sequence[Tensor], order: float) -> Tensor:
-        # A process without any of a tensor has no largest value of it either.
-        parts = [part if part.numel() else part.new_zeros(1) for part in tensors]
+        # A process without any of a tensor has no largest value of it either; of a whole one, one process counts.
+        parts = [
+            part if part.numel() and (self.is_main or _is_shared(tensor)) else part.new_zeros(1)
+            for tensor, part in ((tensor, own_part(tensor)) for tensor in tensors)
+        ]
         own = super().norms(parts, order)
         found = [torch.empty_like(own) for _ in range(self.size)]
         dist.all_gather(found, own)
         return torch.linalg.vector_norm(torch.stack(found), order, dim=0)
+
+    def _add_up(self, network: nn.Module) -> None:
+        found = [p.grad for p in network.parameters() if p.grad is not None]
+        torch._foreach_mul_([own_part(g) for g in found if _is_shared(g)], float(self.size))
+        for gradient in found:
+            if not _is_shared(gradient):
+                dist.all_reduce(gradient)
+
+    def stepping(self) -> AbstractContextManager[object]:
+        return implicit_replication()  # of those that are whole, beside parts of the others
 
     def write(self, path: Path, content: Mapping[str, Any]) -> None:
         super().write(path, self._gathered(content))
@@ -76,6 +92,11 @@ class Sharded(Several):
             found = whole(held)
             return found.cpu() if self.is_main else None
         return held
+
+
+def _is_shared(tensor: Tensor) -> bool:
+    """Whether each process has a part of it."""
+    return hasattr(tensor, "device_mesh")
 
 
 def _blocks(network: nn.Module) -> list[nn.Module]:

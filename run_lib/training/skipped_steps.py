@@ -6,7 +6,6 @@ import sys
 
 import torch
 
-from models.parts import own_part
 from run_lib.config.training import TrainingPlan
 from run_lib.data.batches import Batches
 from run_lib.processes import Processes
@@ -59,7 +58,7 @@ def _give_up(state: TrainState, plan: TrainingPlan, run: Run, batches: Batches, 
         "rows": torch.from_numpy(rows), "t": losses.t, "losses": losses.values
     }  # fmt: skip
     state.team.write(path, held)
-    norms = state.team.norms([own_part(p.detach()) for p in state.network.parameters()], float("inf"))
+    norms = state.team.norms([p.detach() for p in state.network.parameters()], float("inf"))
     lost = not bool(norms.isfinite().all())
     what = (
         "The weights were not finite before: go back to an earlier checkpoint."

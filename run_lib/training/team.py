@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -55,8 +55,13 @@ class Team:
         """The rows that this process evaluates: its share, or the first row, in vain. All evaluate or none."""
         return self.rows(rows) or rows[:1]
 
-    def take(self, network: Network) -> None:
-        """Make the network the team's, before there are averages and an optimiser of its weights."""
+    def take(self, network: Network, apart: Iterable[nn.Parameter] = ()) -> None:
+        """Make the network the team's, before there are averages and an optimiser of its weights.
+
+        Args:
+            network: to be trained.
+            apart: weights of it that are read outside of its ``forward``.
+        """
 
     def evaluator(self, network: nn.Module, function: F) -> F:
         """The function, through which the gradients of the network become those of all processes.
@@ -89,8 +94,12 @@ class Team:
         return batch
 
     def norms(self, tensors: Sequence[Tensor], order: float) -> Tensor:
-        """The norm of each of some weights or gradients, (T,), given the parts of them that this process holds."""
+        """The norm of each of some weights or gradients, (T,), of which this process may hold a part."""
         return norms_of(tensors, order)
+
+    def stepping(self) -> AbstractContextManager[object]:
+        """A context for what an optimiser does with all weights at once."""
+        return nullcontext()
 
     def write(self, path: Path, content: Mapping[str, Any]) -> None:
         """Write tensors to a file, whole or not at all."""
@@ -106,7 +115,7 @@ class Team:
 class Several(Team, abc.ABC):
     """What processes have in common, whatever each of them keeps."""
 
-    def take(self, network: Network) -> None:
+    def take(self, network: Network, apart: Iterable[nn.Parameter] = ()) -> None:
         norms = [n for n, m in network.named_modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
         if norms:
             raise ValueError(

@@ -27,20 +27,20 @@ def update(state: TrainState, rate: float, clip: float, batch: Batch) -> Tensor:
     """
     for group in state.optimizer.param_groups:
         group["lr"] = rate
-    state.scaler.unscale_(state.optimizer)
+    with state.team.stepping():
+        state.scaler.unscale_(state.optimizer)
     named = [(name, p) for name, p in state.named_parameters if p.grad is not None]
     parameters: list[Tensor] = [p for _, p in named]
-    gradients = [own_part(p.grad) for p in parameters if p.grad is not None]
+    gradients = [p.grad for p in parameters if p.grad is not None]
     norms = state.team.norms(gradients, 2.0)
     norm = torch.linalg.vector_norm(norms, 2.0)
     if clip > 0:
-        torch._foreach_mul_(gradients, (clip / (norm + 1e-6)).clamp(max=1.0))
+        torch._foreach_mul_([own_part(g) for g in gradients], (clip / (norm + 1e-6)).clamp(max=1.0))
 
     before = KeptOptimizer(state.optimizer)
-    state.optimizer.step()
-    weights = state.team.norms(
-        [own_part(p) for p in parameters], float("inf")
-    )  # the norm of 2 could overflow
+    with state.team.stepping():
+        state.optimizer.step()
+    weights = state.team.norms(parameters, float("inf"))  # the norm of 2 could overflow
 
     sound = batch.data.all() & batch.losses.values.mean().isfinite()
     overflow = sound & ~norm.isfinite()

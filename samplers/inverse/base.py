@@ -1,4 +1,4 @@
-"""Models of the posterior p(x_t | y) given a linear measurement: the interface of methods for inverse problems."""
+"""Models of the posterior p(x_t | y) given a measurement: the interface of methods for inverse problems."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from models.prediction.noise_model import Model, Prediction
-from samplers.operators.base import LinearOperator, NoiseStd, check_measurement, check_noise_std
+from samplers.operators.base import LinearOperator, Measurement, NoiseStd, check_measurement, check_noise_std
 from sde_lib.base import GaussianProcess
 from sde_lib.registry import Registry
 
@@ -24,6 +24,7 @@ class Estimate:
         t: the time, (B,).
         alpha, sigma: of the marginal, (B,).
         residual: y - A E[x_0 | x_t], shaped like y.
+        operator: A; of a measurement that is not linear, its derivative at E[x_0 | x_t].
         pullback: v -> J^T v for J = d E[x_0 | x_t] / d x_t; both shaped like x.
     """
 
@@ -31,6 +32,7 @@ class Estimate:
     alpha: Tensor
     sigma: Tensor
     residual: Tensor
+    operator: LinearOperator
     pullback: Callable[[Tensor], Tensor]
 
 
@@ -47,7 +49,7 @@ class PosteriorModel(Model, abc.ABC):
 
     Args:
         model: a model of a process with a Gaussian marginal, the prior.
-        operator: the linear operator A of the measurement.
+        operator: A, the measurement.
         noise_std: standard deviation of the measurement's noise.
 
     Raises:
@@ -56,7 +58,7 @@ class PosteriorModel(Model, abc.ABC):
 
     process: GaussianProcess
 
-    def __init__(self, model: Model, operator: LinearOperator, *, noise_std: NoiseStd = 0.0) -> None:
+    def __init__(self, model: Model, operator: Measurement, *, noise_std: NoiseStd = 0.0) -> None:
         super().__init__()
         check_noise_std(noise_std)
         if not isinstance(model.process, GaussianProcess):
@@ -108,13 +110,14 @@ class PosteriorModel(Model, abc.ABC):
             self.pullbacks += 1
             return torch.autograd.grad(x0, x_t, v, retain_graph=True)[0]
 
-        image = self.operator.apply(x0.detach())
-        check_measurement(image.shape, measurement)
-        residual = self.operator.restrict(measurement.to(image.dtype)) - image
+        near = self.operator.at(x0.detach())
+        check_measurement(near.image.shape, measurement)
+        residual = self.operator.restrict(measurement.to(near.image.dtype)) - near.image
         prediction = prediction.detached()
         assert prediction.alpha is not None and prediction.sigma is not None, "the process has a marginal"
         alpha, sigma = prediction.alpha.reshape(len(x)), prediction.sigma.reshape(len(x))
-        return prediction.plus_score(self.likelihood_score(Estimate(t, alpha, sigma, residual, pullback)))
+        estimate = Estimate(t, alpha, sigma, residual, near.operator, pullback)
+        return prediction.plus_score(self.likelihood_score(estimate))
 
 
 register_posterior: Registry[PosteriorModel] = Registry("posterior method")

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from models.prediction.noise_model import Model
 from samplers.inverse.base import Estimate, PosteriorModel, register_posterior
-from samplers.operators.base import LinearOperator, NoiseStd
+from samplers.operators.base import Measurement, NoiseStd
 from sde_lib.base import expand
 from sde_lib.settings import Range, checked
 
@@ -43,7 +43,7 @@ class DPS(PosteriorModel):
     def __init__(
         self,
         model: Model,
-        operator: LinearOperator,
+        operator: Measurement,
         *,
         noise_std: NoiseStd = 0.0,
         weight: Literal["residual", "likelihood"] = "residual",
@@ -62,7 +62,7 @@ class DPS(PosteriorModel):
 
     def likelihood_score(self, estimate: Estimate) -> Tensor:
         """-w grad |r|^2 = 2 w J^T A^T r."""
-        toward_y = 2 * estimate.pullback(self.operator.adjoint(estimate.residual))
+        toward_y = 2 * estimate.pullback(estimate.operator.adjoint(estimate.residual))
         if self.weight == "likelihood":
             return toward_y / (2 * self.noise_std**2)
         t, clean = estimate.t, self.process.clean

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from models.prediction.noise_model import Model
 from samplers.inverse.base import Estimate, PosteriorModel, register_posterior
-from samplers.operators.base import LinearOperator, NoiseStd
+from samplers.operators.base import Measurement, NoiseStd
 from samplers.operators.krylov import conjugate_gradients
 from sde_lib.base import expand
 from sde_lib.settings import Range, checked
@@ -35,7 +35,7 @@ class MomentMatching(PosteriorModel):
     def __init__(
         self,
         model: Model,
-        operator: LinearOperator,
+        operator: Measurement,
         *,
         noise_std: NoiseStd = 0.0,
         iterations: Annotated[int, Range(least=1, most=10**6)] = 5,
@@ -44,11 +44,12 @@ class MomentMatching(PosteriorModel):
         self.iterations = iterations
 
     def likelihood_score(self, estimate: Estimate) -> Tensor:
+        operator = estimate.operator
         ratio = estimate.sigma.double() ** 2 / estimate.alpha.double()
 
         def covariance_of_y(v: Tensor) -> Tensor:
-            of_x0 = estimate.pullback(self.operator.adjoint(v))
-            return self.operator.apply(expand(ratio, of_x0) * of_x0) + self.noise_std**2 * v
+            of_x0 = estimate.pullback(operator.adjoint(v))
+            return operator.apply(expand(ratio, of_x0) * of_x0) + self.noise_std**2 * v
 
         solved = conjugate_gradients(covariance_of_y, estimate.residual, self.iterations)
-        return estimate.pullback(self.operator.adjoint(solved))
+        return estimate.pullback(operator.adjoint(solved))

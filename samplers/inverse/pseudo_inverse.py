@@ -8,7 +8,7 @@ from torch import Tensor
 
 from models.prediction.noise_model import Model
 from samplers.inverse.base import Estimate, PosteriorModel, register_posterior
-from samplers.operators.base import LinearOperator, NoiseStd
+from samplers.operators.base import Measurement, NoiseStd
 from sde_lib.settings import Range, checked
 
 
@@ -34,7 +34,7 @@ class PseudoInverseGuidance(PosteriorModel):
     def __init__(
         self,
         model: Model,
-        operator: LinearOperator,
+        operator: Measurement,
         *,
         noise_std: NoiseStd = 0.0,
         data_std: Annotated[float, Range(above=0)] = 1.0,
@@ -46,4 +46,4 @@ class PseudoInverseGuidance(PosteriorModel):
         alpha, sigma = estimate.alpha.double(), estimate.sigma.double()
         variance = 1 / ((alpha / sigma) ** 2 + self.data_std**-2)
         shift = variance.new_full(variance.shape, self.noise_std**2)
-        return estimate.pullback(self.operator.ridge(estimate.residual, variance, shift))
+        return estimate.pullback(estimate.operator.ridge(estimate.residual, variance, shift))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import abc
 import copy
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Annotated, TypeAlias, TypeVar
 
 import torch
@@ -24,7 +25,40 @@ NoiseStd: TypeAlias = Annotated[
 """The standard deviation of a measurement's noise."""
 
 
-class LinearOperator(abc.ABC):
+@dataclass(frozen=True)
+class Linearised:
+    """A measurement near a sample x: y ~ image + A (x' - x).
+
+    Attributes:
+        image: the measurement of x.
+        operator: A; of a linear measurement itself.
+    """
+
+    image: Tensor
+    operator: LinearOperator
+
+
+class Measurement(abc.ABC):
+    """A differentiable map of each sample, the same for every sample of a batch."""
+
+    @abc.abstractmethod
+    def apply(self, x: Tensor) -> Tensor:
+        """A x: (B, ...) samples to (B, ...) measurements."""
+
+    @abc.abstractmethod
+    def restrict(self, y: Tensor) -> Tensor:
+        """``y`` with its placeholders zero."""
+
+    @abc.abstractmethod
+    def at(self, x: Tensor) -> Linearised:
+        """What it is near samples (B, ...): it may keep what it has computed of them."""
+
+    @abc.abstractmethod
+    def map(self, change: Callable[[Tensor], Tensor]) -> Measurement:
+        """The measurement with each of its tables changed."""
+
+
+class LinearOperator(Measurement):
     """A linear map of each sample, the same for every sample of a batch. Implementations are frozen dataclasses.
 
     ``apply`` and ``adjoint`` are all that a new operator must write; the rest follows from them by conjugate
@@ -37,10 +71,6 @@ class LinearOperator(abc.ABC):
     """
 
     cg_iterations: int = 50
-
-    @abc.abstractmethod
-    def apply(self, x: Tensor) -> Tensor:
-        """A x: (B, ...) samples to (B, ...) measurements."""
 
     @abc.abstractmethod
     def adjoint(self, y: Tensor) -> Tensor:
@@ -73,6 +103,21 @@ class LinearOperator(abc.ABC):
     def restrict(self, y: Tensor) -> Tensor:
         """``y`` with its placeholders zero."""
         return y
+
+    def at(self, x: Tensor) -> Linearised:
+        return Linearised(self.apply(x), self)
+
+    def of_cells(self, shape: Sequence[int], cells: Sequence[int]) -> LinearOperator | None:
+        """The same measurement of a coarser image, whose entries each stand for a block of pixels.
+
+        Args:
+            shape: of a sample, (C, H, W).
+            cells: (h, w) of the coarser one; they divide H and W.
+
+        Returns:
+            an operator of (C', h, w) for any C'; None: it mixes pixels, so that there is none.
+        """
+        return None
 
     def measure(self, x: Tensor, noise: Noise, noise_std: float = 0.0) -> Tensor:
         """A draw of y = A x + noise_std z.

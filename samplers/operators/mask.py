@@ -64,6 +64,12 @@ class Mask(LinearOperator):
     def restrict(self, y: Tensor) -> Tensor:
         return torch.where(self.known, y, 0)
 
+    def of_cells(self, shape: Sequence[int], cells: Sequence[int]) -> Mask:
+        """A cell is known where all of its pixels are."""
+        known, (h, w) = self.known.expand(*shape).all(0), cells
+        blocks = known.reshape(h, shape[1] // h, w, shape[2] // w)
+        return Mask(blocks.all(3).all(1)[None])
+
     def replace(self, x: Tensor, y: Tensor) -> Tensor:
         """Known entries become the measurement's, bit for bit."""
         self.check_shape(x.shape)

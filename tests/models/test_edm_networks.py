@@ -17,6 +17,7 @@ from models.networks.edm import EDMPreconditioned
 from models.networks.edm2 import EDM2
 from models.networks.edm2_block import MPBlock
 from models.networks.edm_baselines import IDDPMPreconditioned, VEPreconditioned, VPPreconditioned
+from models.networks.preconditioned import Preconditioned
 from tests.fixtures.nvlabs_files import of_fixture
 from tests.fixtures.weights import Fixture, relative_error
 
@@ -124,6 +125,20 @@ def test_preconditionings_are_the_papers_columns() -> None:
     assert float(levels[0]) == pytest.approx(((float(levels[1]) ** 2 + 1) / 0.001 - 1) ** 0.5)
     nearest = iddpm.coefficients(levels[1:4] * 1.01)
     assert nearest.noise.tolist() == [2, 1, 0]
+
+
+@pytest.mark.parametrize("kind", [VPPreconditioned, VEPreconditioned, IDDPMPreconditioned])
+def test_every_preconditioning_passes_the_error_on(kind: type[Preconditioned]) -> None:
+    """At the c_noise that the network is told."""
+    inner = EDM2(in_channels=1, image_size=8, channels=8, channel_mult=(1,), head_channels=4)
+    network, sigma = kind(inner), torch.tensor([0.1, 1.0, 7.0])
+    assert network.has_log_variance
+    found = network.log_variance(sigma)
+    assert found is not None
+    torch.testing.assert_close(found, inner.log_variance(network.coefficients(sigma).noise))
+    network.train_log_variance()
+    assert inner.error.weight.requires_grad
+    assert list(network.apart()) == list(inner.apart())
 
 
 def test_a_preconditioning_by_index_refuses_a_network_of_logarithms() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from models import register_model
 from run_lib.automatic.machine import GIB, Machine
 from run_lib.automatic.setup import FIELDS, choose_setup
 from run_lib.config import automatic, plans
@@ -18,6 +19,7 @@ from run_lib.training.checkpoints import Checkpoints
 from tests.run_lib.pictures import random_pixels
 from tests.run_lib.planned import planned, with_fields
 from tests.run_lib.program import ROOT, Outcome, program, run
+from tests.run_lib.tiny import get_config as tiny
 
 SIZES = (32, 64, 96, 128, 256)
 SHORT = {"training__n_iters": 2, "training__batch_size": 4, "device": "cpu", "sampling__num_samples": 2,
@@ -63,10 +65,10 @@ def test_every_size_is_planned_and_recorded(size: int, memory: Any) -> None:
     memory(1)
     configuration = read(load_config_file(str(config(size))))
     recorded = configuration.record.values
-    for path in FIELDS:
+    for path in ("training.precision", *FIELDS):
         section, _, field = path.partition(".")
         assert recorded[section][field] not in ("auto", None), path
-    assert list(configuration.automatic) == list(FIELDS)
+    assert list(configuration.automatic) == ["training.precision", *FIELDS]
     plan = planned(load_config_file(str(config(size))), plans.description)
     assert plan.shape == (3, size, size)
 
@@ -140,6 +142,46 @@ def test_auto_is_for_the_network_that_is_known(tmp_path: Path) -> None:
     ).error.replace("--config.", "")
 
 
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("name", list(register_model))
+def test_the_precision_is_the_devices_for_every_network(
+    name: str, precision: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the shape of the data; the reason names the kind of device."""
+    monkeypatch.setattr(automatic, "this_machine", lambda device: Machine("cpu", GIB, precision))
+    fields = {"model__name": name, "training__precision": "auto", "data__shape": (2,)}
+    found = read(with_fields(tiny(), fields))
+    assert found.values.training.precision == precision
+    (choice,) = found.automatic.values()
+    assert choice.reason == "the fastest that this cpu computes in"
+
+
+@pytest.mark.parametrize("family", ["ddpm", "adm", "edm", "edm2", "dit", "flow", "vdm"])
+def test_what_trains_here_takes_the_processors_precision(
+    family: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(automatic, "this_machine", lambda device: Machine("cpu", GIB, "bfloat16"))
+    assert read(load_config_file(f"{family}/fashion_mnist")).values.training.precision == "bfloat16"
+
+
+def test_memory_is_counted_in_the_precision_that_was_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In float32 fewer images fit at a time than in bfloat16; TF32 is kept in float32."""
+    found = {}
+    adm = load_config_file("adm/imagenet_64")
+    for kind in ("float32", "bfloat16", "tf32"):
+        chosen = "float32" if kind == "tf32" else kind
+        monkeypatch.setattr(
+            automatic, "this_machine", lambda device, kind=chosen: Machine("cuda", 16 * GIB, kind)
+        )
+        fields = {
+            "training__microbatch": "auto",
+            "training__precision": kind if kind == "tf32" else "auto",
+            "data__image_size": 64,
+        }
+        found[kind] = read(with_fields(adm, fields)).values.training.microbatch
+    assert found["tf32"] == found["float32"] < found["bfloat16"]
+
+
 def test_other_configurations_take_auto_as_well(memory: Any) -> None:
     """What an ADM network's file sets holds; what it leaves to the network is the network's default."""
     memory(24, "cuda")
@@ -174,10 +216,10 @@ def test_the_choice_knows_all_that_it_depends_on(monkeypatch: pytest.MonkeyPatch
     adm = load_config_file("adm/imagenet_64")
     more = {"model__ema_rates": (0.99,), "model__ema_stds": (0.05, 0.1), "training__accumulate": 2,
             "training__shard": True, "training__microbatch": "auto", "model__num_res_blocks": None,
-            "data__image_size": (64, 32), "device": "cpu"}  # fmt: skip
+            "data__image_size": (64, 32), "device": "cpu", "training__precision": "float16"}  # fmt: skip
     read(with_fields(adm, more))
     ((size, given, context),) = asked
     assert size == (64, 32)
-    assert context == {"accumulate": 2, "averages": 4, "shard": True}
+    assert context == {"half": True, "accumulate": 2, "averages": 4, "shard": True}
     assert (given["model.nf"], given["model.num_res_blocks"]) == (192, 2)
     assert "training.microbatch" not in given

@@ -23,6 +23,10 @@ BOUND: dict[str, Any] = {
     "training__sde": "vdm", "training__objective": "elbo", "training__times": "least_variance",
     "training__pieces": 4, "model__ends": "learned",
 }  # fmt: skip
+OWN: dict[str, Any] = {
+    **UNCERTAIN, "model__name": "edm2", "model__head_channels": 4, "model__preconditioning": "edm",
+    "training__sde": "edm", "training__weighting": "edm", "model__output": None,
+}  # fmt: skip
 FAST: dict[str, Any] = {
     "optim__lr": 0.05,
     "optim__warmup": 0,
@@ -61,10 +65,7 @@ def test_a_training_in_two_parts_ends_with_the_same_bits(fields: dict[str, Any],
 
 def test_the_networks_own_layer_is_averaged(tmp_path: Path) -> None:
     """And the loss learns nothing beside it; without uncertainty the layer stays as it was made."""
-    fields: dict[str, Any] = {
-        "model__name": "edm2", "model__head_channels": 4, "model__preconditioning": "edm", "training__sde": "edm",
-        "training__weighting": "edm", "model__output": None, "training__n_iters": 2, **FAST,
-    }  # fmt: skip
+    fields = {**OWN, "training__n_iters": 2, **FAST}
     name = "network.error.weight"
     for uncertain in (True, False):
         plan = planned(tiny(), plans.training, {**fields, "training__uncertainty": uncertain})
@@ -131,8 +132,6 @@ def test_a_sweep_of_samplers_shares_what_was_learned() -> None:
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({**UNCERTAIN, "training__shard": True}, r"set training\.shard=False"),
-        ({**BOUND, "training__shard": True}, r"set training\.shard=False"),
         ({**BOUND, "training__objective": "denoising"}, r"set training\.objective='elbo'"),
         ({**BOUND, "training__sde": "flow", "model__ends": None}, r"infinite at a time of Flow"),
         ({**UNCERTAIN, **BOUND}, r"to 'denoising' or 'simple'"),
@@ -158,17 +157,30 @@ def test_a_checkpoint_of_other_parts_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_two_processes_learn_the_same(tmp_path: Path) -> None:
-    """What a loss learns, and the ends of a process, as one process does, to rounding."""
+    """What a loss learns, the ends of a process, and the layer that a network has for its error, as one process does,
+    to rounding; whether each has all weights or a part of them."""
     fields = {
         "training__batch_size": 9, "training__microbatch": 4, "training__n_iters": 4, "training__eval_freq": 4,
         **FAST, "optim__eps": 1e-3,  # by less Adam makes whole steps of gradients that are rounding errors
     }  # fmt: skip
-    both = {"u": {**UNCERTAIN, "training__times": "least_variance"}, "bound": BOUND}
-    for name, some in both.items():
+    kinds = {"u": {**UNCERTAIN, "training__times": "least_variance"}, "bound": BOUND, "own": OWN}
+    ways = {"whole": {}, "parts": {"training__shard": True}}
+    for name, some in kinds.items():
         alone(Job(tmp_path / name / "one", {**fields, **some}))
-    together(2, [Job(tmp_path / name / "two", {**fields, **some}) for name, some in both.items()])
-    for name in both:
-        one, two = (held(tmp_path / name / which, 4) for which in ("one", "two"))
-        for part in ("learned", "model"):
-            for key, value in one[part].items():
-                torch.testing.assert_close(two[part][key], value, rtol=1e-3, atol=1e-4)
+    together(
+        2,
+        [
+            Job(tmp_path / name / way, {**fields, **some, **shard})
+            for name, some in kinds.items()
+            for way, shard in ways.items()
+        ],
+    )
+    for name in kinds:
+        one = held(tmp_path / name / "one", 4)
+        for way in ways:
+            two = held(tmp_path / name / way, 4)
+            for part in ("learned", "model"):
+                for key, value in one[part].items():
+                    torch.testing.assert_close(two[part][key], value, rtol=1e-3, atol=1e-4)
+            for key, value in one["ema"]["shadow"].items():
+                torch.testing.assert_close(two["ema"]["shadow"][key], value, rtol=1e-3, atol=1e-4)
