@@ -116,6 +116,13 @@ class Run:
         further = {rate: EMA(network, rate, averages.ema_warmup) for rate in averages.ema_rates}
         found = Weights(network, average, 0, further)
         if path is not None:
+            if subject.start.given:
+                given = subject.start.init_from or subject.start.resume_from
+                print(
+                    f"note: the weights are those of {path}, which the work directory holds; for those of {given} take "
+                    f"another --workdir",
+                    file=sys.stderr,
+                )
             found.load(path, subject.agreement.check_use)
         elif subject.start.init_from:
             names = load_published(subject)
