@@ -218,7 +218,7 @@ class Run:
         raise ValueError(
             f"there is no {what} in {self.checkpoints.folder}/. Make one with\n"
             f"  python main.py --config {self.config_file} --mode train --workdir {self.workdir}\n"
-            f"or start from published weights with --config.init_from=PATH.{hint}"
+            f"and the fields that you set here, or start from published weights with --config.init_from=PATH.{hint}"
         )
 
     def stored_grids(self, step: int | None = None) -> Path:

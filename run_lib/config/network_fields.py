@@ -69,19 +69,19 @@ def fields_of_network(described: Described) -> Fields:
             found["training.continuous"] = False
         found["model.output"] = described.schedule.output
         found |= _settings(ROLES["sde"], described.schedule.sde, described.schedule.arguments)
-        found |= _sampler(described.schedule)
+    found |= _sampler(described.schedule)
     return Fields(found, tuple(untold))
 
 
-def _sampler(schedule: NoiseSchedule) -> dict[str, Any]:
+def _sampler(schedule: NoiseSchedule | None) -> dict[str, Any]:
     """A sampler that every such process can have, on the scheduler's own levels where the file says where they lie; the
     likelihood that it has; and batches of an evaluation that fit beside a network of images."""
-    bound = {} if schedule.continuous else {"eval.bpd_method": "vlb"}
+    bound = {} if schedule is None or schedule.continuous else {"eval.bpd_method": "vlb"}
     return {**_steps(schedule), "eval.batch_size": BATCH, **bound}
 
 
-def _steps(schedule: NoiseSchedule) -> dict[str, Any]:
-    if schedule.spacing is None:
+def _steps(schedule: NoiseSchedule | None) -> dict[str, Any]:
+    if schedule is None or schedule.spacing is None:
         return {"sampling.predictor": "auto", "sampling.num_steps": STEPS}
     offset = {"sampling.steps_offset": schedule.offset} if schedule.offset else {}
     return {

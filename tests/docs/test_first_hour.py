@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from diffusers import DDPMScheduler
 from PIL import Image
 
 from samplers import register_predictor
@@ -67,7 +68,10 @@ FILES: dict[str, Callable[[Path], object]] = {
         Fixture("guided_diffusion/unet_adm.npz").weights, here, "ema_0.9999_500000.pt"
     ),
     "EDM": lambda here: of_fixture(Fixture("edm/ncsnpp_ve.npz"), here / "network-snapshot-200000.pkl"),
-    "diffusers": lambda here: random_unet(SMALL["ddpm"]).save_pretrained(here / "my-ddpm"),
+    "diffusers": lambda here: (
+        random_unet(SMALL["ddpm"]).save_pretrained(here / "my-ddpm/unet"),
+        DDPMScheduler().save_pretrained(here / "my-ddpm/scheduler"),
+    ),
 }
 """Section of docs/checkpoints.md -> what its reader has."""
 TOY = {
