@@ -13,6 +13,7 @@ from run_lib.computing.speed import flop_rate
 from run_lib.config.plans import DescriptionPlan
 from run_lib.config.summary import Experiment
 from run_lib.run import Run
+from run_lib.training.warm_start import published
 from samplers.pc import PCSampler
 from sde_lib.noise import Noise
 from sde_lib.words import amount, duration
@@ -27,7 +28,11 @@ SIDE = 8
 
 
 def describe(plan: DescriptionPlan, run: Run) -> None:
-    """Print the experiment in at most 40 lines, or layer groups; neither weights nor data are needed."""
+    """Print the experiment in at most 40 lines, or layer groups; neither weights nor data are needed.
+
+    Raises:
+        ValueError: weights are named, and do not fit.
+    """
     cond = example_conditions(plan.network, plan.num_classes, plan.shape)
     found = measure(plan.network, plan.shape, **cond)
     if plan.experiment is None:
@@ -62,6 +67,8 @@ def _entries(
         f"{one.network}",
     )
     yield "objective", one.objective or "none: the score is exact, and nothing is trained"
+    if weights := _weights(plan, run):
+        yield "weights", weights
     nfe = None if one.counted is None else evaluations(one.counted, plan.shape)
     if one.sampler:
         counted = "" if nfe is None else f"{nfe} evaluations a sample: "
@@ -86,6 +93,22 @@ def evaluations(sampler: PCSampler, shape: tuple[int, ...]) -> int:
     """Network evaluations that a sample takes, counted on one that is small."""
     small = (1, shape[0], *(min(side, SIDE) for side in shape[1:]))
     return sampler.sample(small, Noise(0, range(1), sampler.times.device)).nfe
+
+
+def _weights(plan: DescriptionPlan, run: Run) -> str:
+    """Of what the weights are that a command would sample from, and whether they fit; empty: they are to be trained.
+
+    Raises:
+        ValueError: published weights that do not fit, as of any command that loads them.
+    """
+    latest = run.checkpoints.latest()
+    there = "" if latest is None else f"{latest}, which goes before them" if plan.loaded else f"{latest}"
+    if plan.loaded is None:
+        return there
+    found = published(plan.loaded).report
+    step = "" if found.step is None else f", step {found.step}"
+    fits = f"{found.path}: family {found.family}{step}; its {found.used} tensors fit the network"
+    return f"{fits}; the work directory has {there}" if there else fits
 
 
 def _gflop(gflop: float) -> str:

@@ -116,6 +116,13 @@ class Run:
         further = {rate: EMA(network, rate, averages.ema_warmup) for rate in averages.ema_rates}
         found = Weights(network, average, 0, further)
         if path is not None:
+            if subject.start.given:
+                given = subject.start.init_from or subject.start.resume_from
+                print(
+                    f"note: the weights are those of {path}, which the work directory holds; for those of {given} take "
+                    f"another --workdir",
+                    file=sys.stderr,
+                )
             found.load(path, subject.agreement.check_use)
         elif subject.start.init_from:
             names = load_published(subject)
@@ -211,7 +218,7 @@ class Run:
         raise ValueError(
             f"there is no {what} in {self.checkpoints.folder}/. Make one with\n"
             f"  python main.py --config {self.config_file} --mode train --workdir {self.workdir}\n"
-            f"or start from published weights with --config.init_from=PATH.{hint}"
+            f"and the fields that you set here, or start from published weights with --config.init_from=PATH.{hint}"
         )
 
     def stored_grids(self, step: int | None = None) -> Path:

@@ -95,6 +95,7 @@ STOREYS: dict[str, list[set[str]]] = {
             "tuning.scores",
             "editing.restorations",
             "evaluation.fidelity",
+            "evaluation.followed",
             "evaluation.likelihood_errors",
             "evaluation.likelihoods",
             "evaluation.report",

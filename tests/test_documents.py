@@ -23,7 +23,10 @@ from tests.docs.pages import PAGES, blocks, commands, files, flag, prose
 
 ROOT = Path(__file__).parents[1]
 LIBRARY = ("sde_lib", "models", "samplers", "losses", "likelihood")
-READERS_OWN = {"CONFIG", "NAME", "imagenet.py", "mine.py", "my.py"}
+READERS_OWN = {
+    *("CONFIG", "NAME", "imagenet.py", "mine.py", "my.py"),
+    *("my_config.py", "my_diffusers.py", "my_edm.py", "my_guided.py"),
+}
 """Configurations that a page's reader has, and this repository has not."""
 
 # What a page refers to is there.

@@ -33,5 +33,9 @@ def images(size: int) -> ConfigDict:
     sampling.num_steps = 20
     sampling.grid = "log_snr"
     sampling.batch_size = config.eval.batch_size = 256 * 32**2 // size**2
+    evaluation = config.eval
+    evaluation.enable_loss = evaluation.enable_sampling = True
+    evaluation.num_samples = 1000
+    evaluation.metrics = "frechet@pca,precision_recall@pca,neighbours@pca"
     training.preview_images = 64 if size < 128 else 16
     return config

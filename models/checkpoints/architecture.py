@@ -36,9 +36,11 @@ class Described:
         label_dropout: share of labels that were withheld in training; where there are any and the network needs one,
             its last class stands for none.
         untold: what the file does not tell, each a sentence.
+        guessed: names of the arguments among it: of what is published, or of no effect on what the network computes.
     """
 
     architecture: Architecture
     schedule: NoiseSchedule | None = None
     label_dropout: float = 0.0
     untold: tuple[str, ...] = ()
+    guessed: frozenset[str] = frozenset()

@@ -74,8 +74,12 @@ class Family(abc.ABC):
         """
         return {}
 
-    def described(self, payload: Any) -> Described | None:
+    def described(self, payload: Any, size: tuple[int, int]) -> Described | None:
         """The network that the content of a file describes; None where the family's files do not.
+
+        Args:
+            payload: the unpickled file.
+            size: height and width of the images, for families whose files do not tell it.
 
         Raises:
             ValueError: it is none of ours.

@@ -127,7 +127,7 @@ class Diffusers(Family):
             reasons[_FREQUENCIES_AGAIN] = f"{_FREQUENCIES} once more"
         return reasons
 
-    def described(self, payload: Mapping[str, Any]) -> Described:
+    def described(self, payload: Mapping[str, Any], size: tuple[int, int]) -> Described:
         if "unet_config" not in payload:
             raise ValueError(NO_CONFIG)
         return Described(_architecture(payload["unet_config"]), told_schedule(payload), 0.0, UNTOLD)

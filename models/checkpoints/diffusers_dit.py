@@ -181,7 +181,7 @@ class DiffusersDiT(Family):
             reasons[_POSITIONS] = "fixed positions, which follow from the size"
         return reasons
 
-    def described(self, payload: Mapping[str, Any]) -> Described:
+    def described(self, payload: Mapping[str, Any], size: tuple[int, int]) -> Described:
         if "unet_config" not in payload:
             raise ValueError(NO_CONFIG)
         return Described(read_transformer(payload["unet_config"]), told_schedule(payload), DROPOUT, UNTOLD)

@@ -89,8 +89,8 @@ class DiTFamily(Family):
             )
         return reasons
 
-    def described(self, payload: Mapping[str, Any]) -> Described:
-        architecture = dit_architecture(payload)
+    def described(self, payload: Mapping[str, Any], size: tuple[int, int]) -> Described:
+        architecture = dit_architecture(payload, size)
         untold = [
             "The process, and what the network outputs: those of DiT here; SiT's are flows.",
             f"The number of heads: {architecture.arguments['num_heads']} as published for this width.",
@@ -101,9 +101,11 @@ class DiTFamily(Family):
                 "Whether the last class stands for none: taken to, as published (training.label_dropout)."
             )
         if _POSITIONS not in payload:
-            untold.append("The size of the data.")
+            untold.append(f"The size of the data: {size[0]} x {size[1]}, as --config.data.image_size says.")
         dropout = 0.0 if architecture.arguments["num_classes"] is None else DROPOUT
-        return Described(architecture, SCHEDULE, dropout, tuple(untold))
+        return Described(
+            architecture, SCHEDULE, dropout, tuple(untold), frozenset({"num_heads", "out_channels"})
+        )
 
 
 def _has_further(tensors: Mapping[str, Tensor], network: DiT) -> bool:
@@ -143,8 +145,12 @@ def check_places(positions: Tensor | None, network: DiT) -> None:
         raise ArchitectureError("the file's positions are not the sines and cosines of DiT.")
 
 
-def dit_architecture(payload: Mapping[str, Any]) -> Architecture:
+def dit_architecture(payload: Mapping[str, Any], size: tuple[int, int]) -> Architecture:
     """The network that a state dict's shapes describe.
+
+    Args:
+        payload: tensors by their names.
+        size: height and width of the data, where the file has no positions, which tell it.
 
     Raises:
         ArchitectureError: it is of a width that was not published, whose number of heads nothing tells.
@@ -157,14 +163,14 @@ def dit_architecture(payload: Mapping[str, Any]) -> Architecture:
             f"{', '.join(map(str, HEADS))} channels. Write the configuration yourself."
         )
     places = int(payload[_POSITIONS].shape[1]) if _POSITIONS in payload else None
-    side = 32 if places is None else math.isqrt(places) * patch
+    side = 0 if places is None else math.isqrt(places) * patch
     table = payload.get("y_embedder.embedding_table.weight")
     return Architecture(
         "dit",
         {
             "in_channels": in_channels,
             "out_channels": len(last) // patch**2,
-            "image_size": (side, side),
+            "image_size": (side, side) if side else size,
             "patch_size": patch,
             "channels": channels,
             "depth": len({found[1] for name in payload if (found := re.match(r"blocks\.(\d+)\.", name))}),

@@ -1,9 +1,9 @@
 """State dicts of guided-diffusion and improved-diffusion: U-Nets, up-samplers and noisy classifiers.
 
 A ``*.pt`` file is a plain state dict with layers named by position. The averaged weights are a file of
-their own (``ema_<rate>_<step>.pt``), so there is nothing to choose within one. The architecture is only
-in the flags that belong to the file; of those, the order of the attention's channels
-(``use_new_attention_order``) leaves no trace in names or shapes.
+their own (``ema_<rate>_<step>.pt``), so there is nothing to choose within one. Of the flags that belong
+to the file, the size of the images, the heads of the attention and the order of their channels
+(``use_new_attention_order``), and the noise schedule leave no trace in names or shapes.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ from typing import Any, ClassVar, final
 from torch import Tensor
 
 from models.base import Network
+from models.checkpoints.architecture import Described
 from models.checkpoints.base import Family, register_family
+from models.checkpoints.guided_diffusion_shapes import described_unet
 
 MARKS = frozenset({"time_embed.0.weight", "input_blocks.0.0.weight", "middle_block.0.in_layers.0.weight"})
 
@@ -103,3 +105,6 @@ class GuidedDiffusionFamily(Family):
             )
 
         return {name: theirs(name) for name in names}
+
+    def described(self, payload: Mapping[str, Any], size: tuple[int, int]) -> Described:
+        return described_unet(self.tensors(payload, ema=True), size)

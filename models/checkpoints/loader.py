@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from models.base import Network, register_model
+from models.checkpoints.architecture import Described
 from models.checkpoints.base import Family, register_family
 from models.checkpoints.damage import out_of_memory
 from models.checkpoints.diffusers_folder import is_folder, read_folder
@@ -87,6 +88,23 @@ def readable(path: str | os.PathLike[str], family: Family) -> Iterator[None]:
             f"weights file {path} has the names of family {family.name!r}, but some of its entries are missing or "
             "of another kind than that family's; use another copy, or save the network's state_dict() again."
         ) from error
+
+
+def described(content: Any, path: str | os.PathLike[str], size: tuple[int, int]) -> Described | None:
+    """The network that a file's content describes; None where it does not, or where the network is none of those.
+
+    Args:
+        content: of ``read``.
+        path: of it, for messages.
+        size: height and width of the images, which some files do not tell.
+
+    Raises:
+        ValueError: the file is of no known family, or lacks what its family has.
+    """
+    found = recognise(content, path)
+    with readable(path, found.family), contextlib.suppress(ArchitectureError):
+        return found.family.described(found.payload, size)
+    return None
 
 
 def read(path: str | os.PathLike[str]) -> Any:

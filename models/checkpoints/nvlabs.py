@@ -75,7 +75,7 @@ class NVlabs(Family):
         reasons = {name: why for name, why in reasons.items() if not name.endswith(_DRAWN)}
         return reasons | dict.fromkeys(payload[BESIDE], "beside the network")
 
-    def described(self, payload: Mapping[str, Any]) -> Described:
+    def described(self, payload: Mapping[str, Any], size: tuple[int, int]) -> Described:
         found = snapshot(payload)
         untold = [
             "The data set, and how the network was trained: configs/edm and configs/edm2 have what was published."

@@ -105,6 +105,8 @@ HALVINGS = 2
 """So often, at most, a batch is halved to fit, before a narrower network is taken."""
 ATTENDS = range(8, 17)
 """Resolutions with attention, as improved-diffusion has them; the middle attends at any."""
+LEAST_SNAPSHOT, LEAST_CHECKPOINT = 100, 20
+"""Steps between pictures of samples, and between checkpoints, at least: in a short training they would take longer."""
 CPU_IMAGES = 1
 """Seen in a whole training on a CPU, in millions."""
 
@@ -221,18 +223,21 @@ def choose_setup(
         max(1000, round(millions * 1000 / (images * accumulate)) * 1000),
     )
     chosen("optim.warmup", "5000 steps as in DDPM, at most a twentieth of all", min(5000, steps // 20))
-    chosen("training.snapshot_freq", "twenty snapshots", max(1, steps // 20))
-    chosen(
-        "training.snapshot_freq_for_preemption",
-        "an interruption costs at most a two-hundredth of all steps",
-        max(1, steps // 200),
-    )
+    chosen("training.snapshot_freq", *_every(steps, 20, LEAST_SNAPSHOT, "twenty snapshots"))
+    lost = "an interruption costs at most a two-hundredth of all steps"
+    chosen("training.snapshot_freq_for_preemption", *_every(steps, 200, LEAST_CHECKPOINT, lost))
     chosen(
         "model.ema_rate",
         "0.9999 as in DDPM, at most a tenth of all steps",
         round(1 - max(1e-4, min(0.5, 10 / steps)), 6),
     )
     return {path: chosen.found[path] for path in FIELDS if path in chosen.found}
+
+
+def _every(steps: int, times: int, least: int, why: str) -> tuple[str, int]:
+    """Steps between things that are done so many times, or less often in a short training, and the reason."""
+    apart = max(1, steps // times)
+    return (why, apart) if apart >= least else ("rarer in a short training", max(1, min(least, steps)))
 
 
 def row_of(size: tuple[int, int]) -> Row:

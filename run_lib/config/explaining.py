@@ -5,22 +5,24 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
-from models.checkpoints.architecture import Architecture
+from models.checkpoints.architecture import Described
 from models.checkpoints.misfits import ArchitectureError, AveragesError
 from run_lib.config.components import naming_fields
+from run_lib.config.network_fields import fields_of_network
 from run_lib.config.roles import NETWORK_FIELDS, ROLES
 from sde_lib.settings import REQUIRED
 
-_GIVEN = {
-    "in_channels": "data.num_channels",
-    "out_channels": "model.out_channels",
-    "image_size": "data.image_size",
-    "centered": "data.centered",
-    "num_classes": "model.num_classes",
+_USUAL: dict[str, Any] = {
+    "data.augment": "none",
+    "model.num_classes": 0,
+    "model.out_channels": None,
+    "model.variance": None,
+    "model.preconditioning": None,
 }
-"""What a network is given that is none of its own settings -> the field that says it."""
+"""Fields that decide about a network and are none of its own settings, as they are where a file says nothing."""
 
 
 @contextmanager
@@ -43,30 +45,38 @@ def in_fields(averages: str = "", architecture: str = "") -> Iterator[None]:
             raise ValueError(f"{error.why} {architecture}".rstrip()) from error
 
 
-def flags_of(architecture: Architecture, record: Mapping[str, Any]) -> str:
-    """The flags of a command line that make a network out of that of a configuration.
+def flags_of(described: Described, record: Mapping[str, Any]) -> str:
+    """The flags of a command line that make the network of a file out of that of a configuration.
 
     Args:
-        architecture: the network that is wanted; its dropout is not, which is of training.
+        described: the network that is wanted; its dropout is not, which is of training, nor is its process, nor what
+            the file does not tell.
         record: of the configuration.
+
+    Raises:
+        ValueError: no configuration makes it.
     """
-    role, given = ROLES["network"], dict(architecture.arguments)
-    side = {*given["image_size"]}
-    given |= {"image_size": side.pop() if len(side) == 1 else given["image_size"]}
-    given |= {"num_classes": given["num_classes"] or 0}
-    given |= {
-        "out_channels": None if given["out_channels"] == given["in_channels"] else given["out_channels"]
+    role, architecture = ROLES["network"], described.architecture
+    untold = described.guessed | {"dropout"}
+    usual: dict[str, Any] = {
+        field: None if setting.default is REQUIRED else setting.default
+        for field, setting in role.settings(role.choices[architecture.name])
+        if setting.name not in untold
     }
-    wanted = {"model.name": architecture.name} | {field: given.pop(name) for name, field in _GIVEN.items()}
-    usual: dict[str, Any] = {}
-    for field, setting in role.settings(role.choices[architecture.name]):
-        if setting.name != "dropout":
-            usual[field] = None if setting.default is REQUIRED else setting.default
-            wanted[field] = given.get(setting.name, usual[field])
+    told = {"data.centered": True} if "centered" in architecture.arguments else {}
+    known = {name: value for name, value in architecture.arguments.items() if name not in untold}
+    asked = replace(described, architecture=replace(architecture, arguments=known), schedule=None)
+    wanted = _USUAL | usual | told | dict(fields_of_network(asked).values)
+    if "out_channels" in untold:  # which says whether variances are learned
+        del wanted["model.out_channels"], wanted["model.variance"]
     flags = []
     for field, value in wanted.items():
         section, _, name = field.partition(".")
         held = record[section].get(name, usual.get(field))
-        if (tuple(held) if isinstance(held, list) else held) != value:
+        if _plain(held) != _plain(value):
             flags.append(shlex.quote(f"--config.{field}={value}"))
     return " ".join(flags)
+
+
+def _plain(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value

@@ -43,6 +43,8 @@ class DescriptionPlan:
 
     Attributes:
         experiment: what the configuration comes to; None: the network alone is described.
+        loaded: the network with weights, into which those of ``init_from`` are loaded to see whether they fit; None:
+            none are named, or the network alone is described.
         network: shapes without numbers.
         shape: of a sample.
         num_classes: that it is told; 0: none.
@@ -54,6 +56,7 @@ class DescriptionPlan:
     num_classes: int
     unused: tuple[str, ...]
     experiment: Experiment | None = None
+    loaded: Subject | None = None
 
 
 @dataclass(frozen=True)
@@ -244,7 +247,8 @@ def extractor(configuration: Configuration) -> ExtractorPlan:
 
 
 def description(configuration: Configuration) -> DescriptionPlan:
-    """The plan of ``--mode describe``, or ``--mode describe layers``: no data is read and no weights are made.
+    """The plan of ``--mode describe``, or ``--mode describe layers``: no data is read, and no weights are made unless
+    there are some to be loaded.
 
     Raises:
         ValueError: another word than ``layers``, components that do not fit together.
@@ -262,6 +266,7 @@ def description(configuration: Configuration) -> DescriptionPlan:
         subject.num_classes,
         tuple(unused(configuration.values)),
         None if words else experiment(configuration, subject),
+        build_subject(configuration) if configuration.values.init_from and not words else None,
     )
 
 

@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 
 from models import register_model
 from models.base import Evaluate, Network
-from models.checkpoints.architecture import Architecture
+from models.checkpoints.architecture import Described
 from models.prediction import conventions
 from models.prediction.conventions import Convention
 from models.prediction.noise_model import NoiseModel
@@ -138,11 +138,11 @@ class Subject:
         """With the configurations of checkpoints."""
         return Agreement(self.record, self.start.resume_anyway)
 
-    def explained(self, architecture: Architecture | None = None) -> AbstractContextManager[None]:
+    def explained(self, described: Described | None = None) -> AbstractContextManager[None]:
         """Have what is refused of the weights within the block say which fields to set.
 
         Args:
-            architecture: of the weights, where their files say it.
+            described: the network of the weights, where their files say it.
         """
         averages = (
             "Load the raw ones with --config.init_from_ema=False."
@@ -150,14 +150,14 @@ class Subject:
             else f"No training goes on without them: start one from the raw ones, with --config.init_from="
             f"{self.start.resume_from} --config.init_from_ema=False in place of resume_from."
         )
-        if architecture is None:
+        if described is None:
             fitting = (
                 "Set the fields of config.model to those of the file's network, or give a file of this one."
             )
-        elif flags := flags_of(architecture, self.record.values):
+        elif flags := flags_of(described, self.record.values):
             fitting = f"What makes it fit is\n  {flags}"
         else:
-            fitting = "Fetch the folder again, or write it again with diffusers."
+            fitting = "Fetch it again, or write it again by the program that it is of."
         return in_fields(averages, fitting)
 
 

@@ -46,10 +46,9 @@ def everything_below(
     """
     listing = list_images(folder)
     if not listing.names:
-        others = left_out_sentence(listing.left_out)
         raise ValueError(
-            f"there are no images in {folder}/{f' ({others})' if others else ''}. Put PNG or JPEG files there, in a "
-            f"subfolder for each class if there are classes, or point --config.data.root elsewhere."
+            f"{_none(folder, listing)}. Put PNG or JPEG files there, in a subfolder for each class if there are "
+            f"classes, or point --config.data.root elsewhere."
         )
     reader = ImageReader(shape, Fitting(resize=True, convert=convert), levels)
     return image_files(listing, Folder(folder), reader), listing.names
@@ -105,6 +104,14 @@ def read_split(
     if split == "train" or not (folder / "train").is_dir():
         return found
     return numbered_as(found, class_names(list_images(folder / "train").names))
+
+
+def _none(folder: Path, listing: Listing) -> str:
+    """That there are no images in a folder, and what there is; or no such folder."""
+    if not folder.is_dir():
+        return f"there is no folder {folder}/"
+    others = left_out_sentence(listing.left_out)
+    return f"there are no images in {folder}/{f' ({others})' if others else ''}"
 
 
 def packed(path: Path) -> Split:

@@ -107,7 +107,8 @@ def left_out_sentence(left_out: Mapping[str, int]) -> str:
 
 
 def what_was_read(where: str, split: Split) -> str:
-    """One line of what there is: how many images, how many of each class, how many files were left out and why.
+    """One line of what there is: how many images, how many of each class, how many files were left out and why, and
+    whether images are made larger than they are.
 
     Args:
         where: it comes from.
@@ -123,6 +124,9 @@ def what_was_read(where: str, split: Split) -> str:
         named = ", ".join(each) if count <= MOST_COUNTED else in_quotes(split.classes)
         parts.append(f"{count} class{'es' if count > 1 else ''}: {named}")
     parts += [left_out_sentence(split.left_out)] if split.left_out else []
+    if (stored := split.rows.stored) is not None and min(stored) < min(split.rows.shape[1:]):
+        height, width = split.rows.shape[1:]
+        parts.append(f"the first has {stored[0]} x {stored[1]} pixels, and is enlarged to {height} x {width}")
     return f"{where}: {'; '.join(parts)}"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import contextlib
 import functools
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -14,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from run_lib.data.forms import RefusedError, UnreadableError
+from run_lib.data.forms import RefusedError, UnreadableError, opened
 from run_lib.data.images import CONVERSION, ImageReader
 from run_lib.data.packed import read_array
 from run_lib.data.places import Place
@@ -55,6 +56,12 @@ class Rows(abc.ABC):
     @property
     def whole(self) -> Tensor | None:
         """All of them, (N, ...), where they are in memory."""
+        return None
+
+    @property
+    def stored(self) -> tuple[int, int] | None:
+        """Height and width of the first as its file has it, where it may be another than is read; None: it is not, or
+        cannot be told."""
         return None
 
     @property
@@ -178,6 +185,12 @@ class ImageFiles(Rows):
     def dtype(self) -> torch.dtype:
         return torch.uint8 if self.reader.white == 255 else torch.int32
 
+    @property
+    def stored(self) -> tuple[int, int] | None:
+        with contextlib.suppress(UnreadableError), opened(self.place.file(self.names[0])) as file:
+            return file.height, file.width
+        return None
+
     def __len__(self) -> int:
         return len(self.names)
 
@@ -219,6 +232,10 @@ class OfOthers(Rows):
     @property
     def costly(self) -> bool:
         return self.rows.costly
+
+    @property
+    def stored(self) -> tuple[int, int] | None:
+        return self.rows.stored
 
 
 @dataclass(frozen=True)

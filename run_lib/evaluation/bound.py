@@ -11,6 +11,7 @@ import torch
 import likelihood.vlb
 from likelihood import variational_bound
 from run_lib.evaluation.dequantisation import dequantisation
+from run_lib.evaluation.followed import counted
 from run_lib.evaluation.likelihood_errors import spread
 from run_lib.evaluation.likelihoods import LevelBound
 from run_lib.evaluation.ode import BITS_OF_LATENTS, make_draws, measured_split, said_of_latents
@@ -60,10 +61,11 @@ def evaluate_vlb(task: CheckpointTask, bpd: BitsPerDim, bound: LevelBound) -> No
         else:
             drawn = dequantise(levels, noise)
             x0, log_q = drawn.x, drawn.log_q
-        found = variational_bound(
-            bounded, x0, noise, bins=None if density else plan.data.bins, variance=bound.variance,
-            times=times, **plan.task.network_conditions(x0, some.labels),
-        )  # fmt: skip
+        with counted(bounded, chain.num_levels if times is None else len(times)):
+            found = variational_bound(
+                bounded, x0, noise, bins=None if density else plan.data.bins, variance=bound.variance,
+                times=times, **plan.task.network_conditions(x0, some.labels),
+            )  # fmt: skip
         parts = {"total": found.total + log_q.to(found.total), "prior": found.prior, "steps": found.steps,
                  "reconstruction": found.reconstruction, "x0_mse": found.x0_mse, "eps_mse": found.eps_mse}  # fmt: skip
         return {name: part.cpu().numpy() for name, part in parts.items()}

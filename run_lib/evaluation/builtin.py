@@ -116,8 +116,9 @@ class BitsPerDim(Evaluation):
         if not serves(process, likelihood.flow.TimeFlow):
             raise ValueError(
                 f"eval.bpd_method={self.method!r} solves an ODE and needs an SDE; {type(process).__name__} is none. "
-                f"Take bpd_method='vlb', or training.sde='vpsde' or 'vesde' with training.continuous=False, which "
-                f"share the chain's network (and --config.resume_anyway, for a checkpoint of the chain)."
+                f"Take bpd_method='vlb'; or sampling.chain='interpolated'; or training.sde='vpsde' or 'vesde' with "
+                f"training.continuous=False, which share the chain's network (and --config.resume_anyway, for a "
+                f"checkpoint of the chain)."
             )
         if flow.t_min is not None and not process.clean < flow.t_min < process.start:
             raise ValueError(

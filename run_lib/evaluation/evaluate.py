@@ -73,7 +73,7 @@ def evaluate(plan: EvaluationPlan, run: Run) -> None:
     with processes.process_group():
         report = Report(folder / "report.json", processes.is_main)
         processes.barrier()  # until all have read what there is
-        for step in _steps(plan):
+        for step in _steps(plan, run):
             weights = run.weights(plan.subject, step)
             plan = numbered(plan, weights.numbering)
             if names := plan.data.numbering.names:
@@ -123,11 +123,23 @@ def _basis(plan: EvaluationPlan) -> Basis:
     return found.with_parts(configuration=plan.subject.record.hash)
 
 
-def _steps(plan: EvaluationPlan) -> list[int | None]:
-    """Checkpoints to evaluate: a list of steps, a range of snapshots, or (None) the latest."""
-    settings, every = plan.settings, plan.snapshot_freq
+def _steps(plan: EvaluationPlan, run: Run) -> list[int | None]:
+    """Checkpoints to evaluate: a list of steps, a range of snapshots, or (None) the latest.
+
+    Configurations of score_sde name a range of their training's; where there are published weights in its place, and no
+    snapshot, those are evaluated.
+    """
+    settings, every, given = plan.settings, plan.snapshot_freq, plan.subject.start.init_from
     if settings.checkpoints:
         return list(settings.checkpoints)
+    if settings.begin_ckpt and given and run.checkpoints.latest() is None:
+        if Processes.from_environment().is_main:
+            print(
+                f"note: the work directory has no checkpoints, of which eval.begin_ckpt={settings.begin_ckpt} counts "
+                f"some: the weights of {given} are evaluated",
+                file=sys.stderr,
+            )
+        return [None]
     if settings.begin_ckpt:
         return [
             n * every for n in range(settings.begin_ckpt, max(settings.begin_ckpt, settings.end_ckpt) + 1)

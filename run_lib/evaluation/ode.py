@@ -13,6 +13,7 @@ from run_lib.computing.steps import Velocities
 from run_lib.data.latents import Latents
 from run_lib.data.levels import DataSpec
 from run_lib.evaluation.dequantisation import dequantisation
+from run_lib.evaluation.followed import FollowedFlow
 from run_lib.evaluation.likelihood_errors import spread
 from run_lib.evaluation.likelihood_references import references
 from run_lib.evaluation.likelihoods import FlowLikelihood
@@ -87,7 +88,7 @@ def evaluate_ode(task: CheckpointTask, bpd: BitsPerDim, flow: FlowLikelihood) ->
             t_min=flow.t_min,
             truncation=flow.truncation,
             max_steps=flow.max_steps,
-            moving=velocities,
+            moving=FollowedFlow(velocities),
             **cond,  # type: ignore[arg-type]
         )
         return {

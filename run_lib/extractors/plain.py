@@ -21,6 +21,8 @@ from sde_lib.settings import Range
 Count: TypeAlias = Annotated[int, Range(least=1)]
 FITTED = 10_000
 """Most samples that components are fitted to: more would say the same, and take memory."""
+FITTED_BYTES, LEAST_FITTED = 2**30, 200
+"""Memory of those in float64, and so many at least: of images of 256 pixels a side 682."""
 
 
 @register_extractor(name="pixels")
@@ -58,7 +60,7 @@ class PrincipalComponents(Extractor):
     Args:
         shape: of a sample.
         levels: of a sample; 0: continuous data.
-        reference: the set; of more than 10,000 samples, so many spread evenly over it.
+        reference: the set; of more than 10,000 samples, or than a GiB holds in float64, so many spread evenly over it.
         components: how many; there are no more than samples or values of one.
 
     Raises:
@@ -78,7 +80,8 @@ class PrincipalComponents(Extractor):
 
         self._shape = shape
         self._levels = levels
-        some = np.unique(np.linspace(0, len(reference) - 1, min(FITTED, len(reference))).astype(int))
+        most = min(FITTED, max(LEAST_FITTED, FITTED_BYTES // (8 * math.prod(shape))))
+        some = np.unique(np.linspace(0, len(reference) - 1, min(most, len(reference))).astype(int))
         rows = reference.read(some).flatten(1).double().numpy()
         fitted = PCA(min(components, *rows.shape), random_state=0).fit(rows)
         self._mean, self._axes = (

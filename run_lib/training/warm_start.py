@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
+from models.checkpoints.architecture import Described
 from models.checkpoints.diffusers import describe_folder
 from models.checkpoints.diffusers_folder import is_folder
 from models.checkpoints.diffusers_schedule import NoiseSchedule
-from models.checkpoints.loader import load_content, read
+from models.checkpoints.loader import LoadedWeights, described, load_content, read
 from models.checkpoints.ours import CHECKPOINT, WEIGHTS
 from models.checkpoints.training import TrainingCheckpoint, load_training
 from run_lib.training.checkpoints import is_checkpoint
@@ -22,28 +24,56 @@ from sde_lib.base import GaussianProcess, register_sde
 if TYPE_CHECKING:
     from run_lib.config.subject import Subject
 
+_IMAGE = 3
+"""Axes of an image: channels, height, width."""
+
 
 def load_published(subject: Subject) -> tuple[str, ...]:
-    """Load the published weights of ``init_from`` into the network; the optimiser starts afresh.
+    """Load the published weights of ``init_from`` into the network, and print which; the optimiser starts afresh.
 
     Returns:
         the names of the classes that a file of ours knows, in the order of their labels.
 
     Raises:
+        ValueError: as of ``published``.
+    """
+    found = published(subject)
+    print(found.report)
+    return found.classes
+
+
+@dataclass(frozen=True)
+class Published:
+    """Published weights that have been loaded: what was used of them, and the classes that a file of ours knows."""
+
+    report: LoadedWeights
+    classes: tuple[str, ...]
+
+
+def published(subject: Subject) -> Published:
+    """Load the published weights of ``init_from`` into the network.
+
+    Raises:
         ValueError: they are of another network, or (a diffusers folder) were trained with another process.
     """
     source = subject.start.init_from
-    published = describe_folder(source) if is_folder(source) else None
-    if published is not None and published.schedule is None:
+    folder = describe_folder(source) if is_folder(source) else None
+    if folder is not None and folder.schedule is None:
         print(f"{source} has no scheduler's config: its process is taken to be the configuration's")
-    elif published is not None and published.schedule is not None:
-        check_schedule(published.schedule, subject)
+    elif folder is not None and folder.schedule is not None:
+        check_schedule(folder.schedule, subject)
     content = read(source)
     check_recorded(content, source, subject.agreement.check_use)
-    with subject.explained(published.architecture if published else None):
+    with subject.explained(_described(content, subject)):
         report = load_content(subject.network, content, source, ema=subject.start.init_from_ema)
-    print(report)
-    return class_names_in(content)
+    return Published(report, class_names_in(content))
+
+
+def _described(content: Any, subject: Subject) -> Described | None:
+    """The network of a file of weights of images; None where the file does not tell it."""
+    if len(shape := subject.data.shape) != _IMAGE:
+        return None
+    return described(content, subject.start.init_from, (shape[1], shape[2]))
 
 
 def resume(state: TrainState, subject: Subject) -> None:

@@ -104,7 +104,7 @@ def test_parameters_of_every_published_size(size: tuple[int, int, int]) -> None:
 def test_the_architecture_is_read_from_the_shapes() -> None:
     network = published((384, 12, 6), 4)
     held = {name: torch.empty(weight.shape, device="meta") for name, weight in export_of(network).items()}
-    found = dit_architecture(held)
+    found = dit_architecture(held, (32, 32))
     assert found.name == "dit"
     assert found.arguments == {
         "in_channels": 4, "out_channels": 8, "image_size": (32, 32), "patch_size": 4, "channels": 384, "depth": 12,
@@ -114,7 +114,7 @@ def test_the_architecture_is_read_from_the_shapes() -> None:
     with pytest.raises(
         ArchitectureError, match="a DiT of 96 channels, and does not tell its number of heads"
     ):
-        dit_architecture(held)
+        dit_architecture(held, (32, 32))
 
 
 def export_of(network: DiT) -> dict[str, Tensor]:

@@ -186,6 +186,10 @@ def test_given_fields_hold_and_the_others_go_with_them() -> None:
         0.995,
         100,
     )
+    every = ("training.snapshot_freq", "training.snapshot_freq_for_preemption")
+    assert [short[name] for name in every] == [100, 20]  # a twentieth, and more than a two-hundredth
+    shorter = values(64, machine, {"training.n_iters": 50})
+    assert [shorter[name] for name in every] == [50, 20]
     accumulated = values(64, machine, {"model.nf": 128}, accumulate=4)
     assert accumulated["training.batch_size"] * 4 == free["training.batch_size"]
     assert accumulated["optim.lr"] == free["optim.lr"]

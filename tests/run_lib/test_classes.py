@@ -68,6 +68,9 @@ def test_the_training_split_numbers_the_classes(tmp_path: Path) -> None:
     assert train.labels.tolist() == [0, 0, 0, 1, 1, 1, 2, 2, 2]
     assert test.labels.tolist() == [0, 0, 0, 2, 2, 2]
     assert what_was_read("it", test) == "it: 6 images; 3 classes: cat 3, dog 0, owl 3"
+    larger, smaller = (imagenet(tmp_path, "test", (1, side, side), 256) for side in (16, 4))
+    assert what_was_read("it", larger).endswith("; the first has 8 x 8 pixels, and is enlarged to 16 x 16")
+    assert what_was_read("it", smaller).endswith("owl 3")
 
 
 @dataclass(frozen=True)

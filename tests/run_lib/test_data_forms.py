@@ -239,6 +239,9 @@ def test_a_folder_needs_no_more_than_its_root(tmp_path: Path) -> None:
     assert {*test} <= {*held}
     with pytest.raises(MissingSplitError, match=r"no test split: data\.test_fraction=0\.0 of 70"):
         folder(tmp_path, "test", COLOUR, 256, 0.0)
+    with pytest.raises(ValueError, match=r"there is no folder .*none/\. Put PNG"):
+        folder(tmp_path / "none", "train", COLOUR, 256)
+    (tmp_path / "none").mkdir()
     with pytest.raises(ValueError, match=r"no images in .*none/\. Put PNG"):
         folder(tmp_path / "none", "train", COLOUR, 256)
 

@@ -10,7 +10,9 @@ import pytest
 import torch
 
 from run_lib.computing.speed import flop_rate
-from tests.run_lib.program import TINY, Outcome, program
+from tests.fixtures.score_sde_files import payload_of, save
+from tests.fixtures.weights import Fixture
+from tests.run_lib.program import TINY, Outcome, program, run
 
 # ml_collections reads a configuration by a deprecated call of Python's.
 pytestmark = pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")
@@ -120,6 +122,45 @@ def test_what_was_automatic_is_told_with_its_reason(tmp_path: Path) -> None:
     assert "training.precision=" in told
     assert "(twenty snapshots)" in told
     assert not told.endswith("...")
+
+
+def score_sde(tmp_path: Path, **changes: object) -> tuple[Path, dict[str, object]]:
+    """A file of score_sde's DDPM at 16 pixels, and the fields that make its network."""
+    fixture = Fixture("score_sde/ddpm.npz")
+    file = save(payload_of(fixture), tmp_path)
+    fields = {
+        "model__nf": 32,
+        "model__ch_mult": "(1,2)",
+        "model__num_res_blocks": 1,
+        "model__attn_resolutions": "(8,)",
+    }
+    return file, {"data__image_size": 16, "device": "cpu", "init_from": file, **fields, **changes}
+
+
+def test_weights_that_fit_are_told(tmp_path: Path) -> None:
+    """Whose they are, and that each is the network's; without a file there is nothing to tell."""
+    file, fields = score_sde(tmp_path)
+    told = entries(described(tmp_path / "none", "configs/ddpm/cifar10.py", **fields))
+    count = len(Fixture("score_sde/ddpm.npz").weights)
+    assert told["weights"] == f"{file}: family score_sde, step 7; its {count} tensors fit the network"
+    assert not (tmp_path / "none").exists()
+    assert "weights" not in entries(described(tmp_path, TINY))
+
+
+def test_weights_that_do_not_fit_are_refused(tmp_path: Path) -> None:
+    _, fields = score_sde(tmp_path, model__nf=64)
+    error = program(
+        "--config", "configs/ddpm/cifar10.py", "--mode", "describe", "--workdir", tmp_path, **fields
+    ).error
+    assert "of another shape" in error
+
+
+def test_the_checkpoint_of_the_work_directory_is_told(tmp_path: Path) -> None:
+    run(TINY, "train", tmp_path, training__n_iters=1)
+    latest = tmp_path / "checkpoints/step_00000001.pt"
+    assert entries(described(tmp_path, TINY))["weights"] == str(latest)
+    told = entries(described(tmp_path, TINY, init_from=latest))["weights"]
+    assert told.endswith(f"the work directory has {latest}, which goes before them")
 
 
 def test_another_word_is_refused(tmp_path: Path) -> None:

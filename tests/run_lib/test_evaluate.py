@@ -242,6 +242,24 @@ def test_which_checkpoints(asked: dict[str, Any], steps: list[int], trained: Pat
     assert (trained / folder / "checkpoints.csv").is_file() == (len(steps) > 1)
 
 
+def test_a_range_of_checkpoints_beside_published_weights(trained: Path, tmp_path: Path) -> None:
+    """score_sde's files name a range of a training's snapshots: where there is none, and weights are given, it is
+    those. Where there are snapshots, they go before the weights, which is said."""
+    weights = trained / "checkpoints/step_00000006.pt"
+    asked = {"eval__begin_ckpt": 9, "eval__end_ckpt": 26, "init_from": weights, **ONLY["loss"]}
+    outcome = run(TINY, "eval", tmp_path, **asked)
+    assert (
+        f"note: the work directory has no checkpoints, of which eval.begin_ckpt=9 counts some: the weights of {weights}"
+        in outcome.err
+    )
+    run(TINY, "eval", trained, "--eval_folder", "of the run", **ONLY["loss"])
+    assert numbers(tmp_path)["loss/test"]["value"] == numbers(trained, "of the run")["loss/test"]["value"]
+    beside = program("--config", TINY, "--mode", "eval", "--workdir", trained, **asked)
+    assert "there is no checkpoint of step" in beside.error
+    noted = run(TINY, "eval", trained, "--eval_folder", "noted", init_from=weights, **ONLY["loss"])
+    assert f"note: the weights are those of {weights}, which the work directory holds" in noted.err
+
+
 def test_checkpoint_that_is_not_there(trained: Path) -> None:
     error = program(
         "--config", TINY, "--mode", "eval", "--workdir", trained, eval__checkpoints="(3,5)", **ONLY["loss"]

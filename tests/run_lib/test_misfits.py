@@ -12,6 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from tests.fixtures.nvlabs_files import of_fixture
 from tests.fixtures.score_sde_files import payload_of, save
 from tests.fixtures.weights import Fixture
 from tests.models.test_diffusers_checkpoint import EXAMPLE, NCSNPP_SMALL, SMALL, random_unet
@@ -122,8 +123,30 @@ def test_what_fits_is_not_named(tmp_path: Path) -> None:
     save_file(held, file)
     said = program(*command, *flags).error
     assert said.endswith(
-        "1 missing in the file: conv_in.bias. Fetch the folder again, or write it again with diffusers."
+        "1 missing in the file: conv_in.bias. Fetch it again, or write it again by the program that it is of."
     )
+
+
+FILES: dict[str, tuple[Callable[[Path], Path], str]] = {
+    "guided_diffusion": (
+        lambda folder: save(Fixture("guided_diffusion/unet_adm.npz").weights, folder, "ema.pt"),
+        "adm/digits",
+    ),
+    "nvlabs": (lambda folder: of_fixture(Fixture("edm/ncsnpp_ve.npz"), folder / "a.pkl"), "edm/digits"),
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_file_that_tells_its_network(name: str, tmp_path: Path) -> None:
+    """The same of a single file: names and shapes, or a constructor's arguments, say which network it is."""
+    write, config = FILES[name]
+    command = ("--config", config, "--mode", "sample", "--workdir", tmp_path / "run", "--config.device=cpu",
+               "--config.sampling.num_samples=1", "--config.sampling.num_steps=2",
+               f"--config.init_from={write(tmp_path)}")  # fmt: skip
+    flags = flags_in(program(*command).error)
+    assert not any(flag.startswith(("--config.model.num_head", "--config.model.dropout")) for flag in flags)
+    outcome = program(*command, *flags)
+    assert outcome.status == 0, outcome.err
 
 
 def test_a_file_of_another_network(tmp_path: Path) -> None:

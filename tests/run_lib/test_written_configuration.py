@@ -23,14 +23,14 @@ from tests.fixtures.nvlabs_files import of_fixture
 from tests.fixtures.weights import Fixture
 from tests.models.checkpoint_families import EXAMPLES
 from tests.models.test_dit import export_of, published
-from tests.run_lib.planned import planned, subject
+from tests.run_lib.planned import planned, subject, with_fields
 from tests.run_lib.test_convert import tiny
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
 
-def written(source: Path, folder: Path) -> Path:
-    config = default()
+def written(source: Path, folder: Path, **fields: Any) -> Path:
+    config = with_fields(default(), fields)
     config.init_from, config.convert.to, config.convert.path = str(source), "config", str(folder / "my.py")
     plan = planned(config, plans.conversion)
     assert isinstance(plan, WrittenPlan)
@@ -91,6 +91,22 @@ def test_of_a_folder_of_diffusers(tmp_path: Path) -> None:
     assert load_weights(network, source).family == "diffusers"
 
 
+def test_of_guided_diffusion(tmp_path: Path) -> None:
+    """Shapes tell the network, the command line the size of the images; what leaves no trace is in a comment."""
+    fixture = Fixture("guided_diffusion/unet_adm.npz")
+    torch.save(fixture.weights, tmp_path / "ema_0.9999_500000.pt")
+    path = written(tmp_path / "ema_0.9999_500000.pt", tmp_path, data__image_size=16)
+    config = of_file(path)
+    assert (config.data.image_size, tuple(config.model.attn_resolutions)) == (16, (8,))
+    assert (config.training.sde, config.model.variance, config.model.num_classes) == (
+        "ddpm", "learned_range", 10,
+    )  # fmt: skip
+    assert load_weights(subject(config).network, tmp_path / "ema_0.9999_500000.pt").used == len(
+        fixture.weights
+    )
+    assert "# - The heads of the attention: model.num_head_channels=64, as published." in path.read_text()
+
+
 def test_of_a_file_of_ours_it_is_the_configuration_that_it_holds(tmp_path: Path) -> None:
     made = subject(tiny("adm", "ddpm", continuous=False, num_groups=8))
     path = tmp_path / "ours.safetensors"
@@ -105,12 +121,12 @@ def test_of_a_file_of_ours_it_is_the_configuration_that_it_holds(tmp_path: Path)
 
 @pytest.mark.parametrize(
     ("family", "message"),
-    [("guided_diffusion", "do not tell the architecture"), ("score_sde", "do not tell")],
+    [("ncsn", "do not tell the architecture"), ("score_sde", "your own file of score_sde runs as it is")],
 )
 def test_files_that_do_not_tell_are_refused(family: str, message: str, tmp_path: Path) -> None:
     source = EXAMPLES[family]().write(tmp_path / "file")
     with pytest.raises(ValueError, match=message):
-        fields_of(str(source))
+        fields_of(str(source), (32, 32))
 
 
 def test_what_is_lacking_is_asked_for(tmp_path: Path) -> None:

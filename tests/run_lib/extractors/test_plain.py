@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path
 from typing import Any
@@ -92,6 +93,16 @@ def test_components_of_a_large_set_are_fitted_to_samples_all_over_it(monkeypatch
     ours = PrincipalComponents(SHAPE, 256, InMemory(levels), components=1)
     assert abs(features(ours, levels[[0, 39]])).tolist() == pytest.approx(np.full((2, 1), 255 * 20**0.5 / 2))
     assert "1 components of 10 reference images" in ours.protocol["weights"]
+
+
+def test_components_of_large_images_are_fitted_to_what_memory_holds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 40 samples as many as 12 of them take in float64; a few at least, however large they are."""
+    monkeypatch.setattr(plain, "FITTED_BYTES", 12 * 8 * math.prod(SHAPE))
+    monkeypatch.setattr(plain, "LEAST_FITTED", 5)
+    some = InMemory(images(SHAPE, 40))
+    assert "of 12 reference images" in PrincipalComponents(SHAPE, 256, some).protocol["weights"]
+    monkeypatch.setattr(plain, "FITTED_BYTES", 0)
+    assert "of 5 reference images" in PrincipalComponents(SHAPE, 256, some).protocol["weights"]
 
 
 def test_components_of_another_reference_have_another_protocol() -> None:
