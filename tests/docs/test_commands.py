@@ -38,7 +38,6 @@ BEFORE = {
     "docs/migrating/diffusers.md": [DIFFUSERS],
     "docs/modes.md": [DIGITS, CIFAR10],
     "docs/numerics.md": [CIFAR10],
-    "docs/own.md": [DIGITS],
     "docs/report.md": [DIGITS, *(f"--config ddpm/digits --mode all --workdir runs/{name}" for name in "abc")],
     "docs/samplers.md": [DIGITS],
     "docs/scoring.md": [DIGITS],
@@ -55,10 +54,10 @@ READERS_OWN = {
     "SETTING=VALUE": "damping=1.01",
 }
 """What the reader puts in place of such words."""
-ENOUGH = {"sampling.num_samples": 6, "training.n_iters": 4, "tune.num_samples": 70, "eval.num_samples": 70}
+ENOUGH = {"sampling.num_samples": 6, "sampling.num_steps": 12, "training.n_iters": 4, "tune.num_samples": 70, "eval.num_samples": 70}
 """In place of sizes that are printed."""
-OTHERS = ("README.zh.md", "docs/gallery.md")
-"""Whose commands are README's, and those of a script of its own (test_gallery.py)."""
+OTHERS = ("README.zh.md", "docs/gallery.md", "docs/auto.md", "docs/checkpoints.md", "docs/own.md")
+"""Whose commands are README's, a script's of its own (test_gallery.py), and walked in test_first_hour.py."""
 
 
 def walked() -> Iterator[str]:

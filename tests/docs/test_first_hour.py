@@ -175,7 +175,7 @@ def test_a_folder_to_samples_and_their_score(here: Path) -> None:
     for arguments in commands:
         outcome = program(*arguments, *network, *toy[mode_of(arguments)])
         assert outcome.status == 0, outcome.err
-    run = here / "runs/configs/auto/64"
+    run = here / "runs/auto/64"
     assert (run / "samples/samples.png").is_file()
     assert (run / "report.html").is_file()
     numbers = {n["name"] for n in json.loads((run / "eval/report.json").read_text())["numbers"]}
@@ -199,7 +199,7 @@ def test_a_predictor_with_a_setting_that_is_tuned(here: Path) -> None:
             assert outcome.status == 0, outcome.err
     finally:
         register_predictor._entries.pop("my_predictor", None)
-    run = here / "runs/configs/ddpm/digits"
+    run = here / "runs/ddpm/digits"
     assert json.loads((run / "tune/best.json").read_text())["damping"] in (0.97, 0.98, 0.99, 1.0)
     with (run / "tune/table.csv").open() as table:
         assert len(list(csv.DictReader(table))) == 4
