@@ -156,13 +156,18 @@ def test_weights_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     assert "of another shape" in error
 
 
-def test_the_checkpoint_of_the_work_directory_is_told(tmp_path: Path) -> None:
-    run(TINY, "train", tmp_path, training__n_iters=1)
-    latest = tmp_path / "checkpoints/step_00000001.pt"
-    told, beside = (entries(described(tmp_path, TINY, **how))["weights"].replace(" ", "")  # of a long path, broken
-                    for how in ({}, {"init_from": latest}))  # fmt: skip
-    assert told == str(latest)
-    assert beside.endswith(f"theworkdirectoryhas{latest},whichgoesbeforethem")
+def test_the_checkpoint_of_the_work_directory_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And that it goes before a file of weights."""
+    monkeypatch.chdir(tmp_path)
+    run(TINY, "train", Path("run"), training__n_iters=1)
+    latest = "run/checkpoints/step_00000001.pt"
+    assert entries(described(Path("run"), TINY))["weights"] == latest
+    beside = entries(described(Path("run"), TINY, init_from=latest))["weights"]
+    assert beside.startswith(
+        f"{latest}, of the work directory, before those of {latest}: family ours, step 1; its "
+    )
 
 
 def test_another_word_is_refused(tmp_path: Path) -> None:
