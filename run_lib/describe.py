@@ -102,13 +102,12 @@ def _weights(plan: DescriptionPlan, run: Run) -> str:
         ValueError: published weights that do not fit, as of any command that loads them.
     """
     latest = run.checkpoints.latest()
-    there = "" if latest is None else f"{latest}, which goes before them" if plan.loaded else f"{latest}"
     if plan.loaded is None:
-        return there
+        return "" if latest is None else f"{latest}"
     found = published(plan.loaded).report
     step = "" if found.step is None else f", step {found.step}"
     fits = f"{found.path}: family {found.family}{step}; its {found.used} tensors fit the network"
-    return f"{fits}; the work directory has {there}" if there else fits
+    return fits if latest is None else f"{latest}, of the work directory, before those of {fits}"
 
 
 def _gflop(gflop: float) -> str:

@@ -143,8 +143,8 @@ def _check_kind(payload: Mapping[str, Any], first: Tensor) -> None:
 
 def _levels(payload: Mapping[str, Any]) -> _Levels:
     """The arrangement of the blocks: by what ends each level of the decoder, and without that of the encoder."""
-    ups = {int(found[1]): found[2] for name in payload if (found := _UP.fullmatch(name))}
-    inputs = {int(found[1]) for name in payload if (found := _INPUT.match(name))}
+    ups = {int(up[1]): up[2] for name in payload if (up := _UP.fullmatch(name))}
+    inputs = {int(block[1]) for name in payload if (block := _INPUT.match(name))}
     averaged = sorted(set(range(max(inputs))) - inputs)  # what averages has no weights, and is a gap
     ends = sorted(ups) or [place - 1 for place in averaged]
     outputs = len({name.split(".")[1] for name in payload if name.startswith("output_blocks.")})

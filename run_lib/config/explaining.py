@@ -72,6 +72,12 @@ def flags_of(described: Described, record: Mapping[str, Any]) -> str:
     flags = []
     for field, value in wanted.items():
         section, _, name = field.partition(".")
+        if section not in (
+            "data",
+            "model",
+            "training",
+        ):  # how it is sampled and evaluated is the configuration's
+            continue
         held = record[section].get(name, usual.get(field))
         if _plain(held) != _plain(value):
             flags.append(shlex.quote(f"--config.{field}={value}"))
