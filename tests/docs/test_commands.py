@@ -54,7 +54,13 @@ READERS_OWN = {
     "SETTING=VALUE": "damping=1.01",
 }
 """What the reader puts in place of such words."""
-ENOUGH = {"sampling.num_samples": 6, "sampling.num_steps": 12, "training.n_iters": 4, "tune.num_samples": 70, "eval.num_samples": 70}
+ENOUGH = {
+    "sampling.num_samples": 6,
+    "sampling.num_steps": 12,
+    "training.n_iters": 4,
+    "tune.num_samples": 70,
+    "eval.num_samples": 70,
+}
 """In place of sizes that are printed."""
 OTHERS = ("README.zh.md", "docs/gallery.md", "docs/auto.md", "docs/checkpoints.md", "docs/own.md")
 """Whose commands are README's, a script's of its own (test_gallery.py), and walked in test_first_hour.py."""

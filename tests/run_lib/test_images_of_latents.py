@@ -130,7 +130,9 @@ def test_the_latents_of_known_blocks_are_projected(folder: Path) -> None:
     assert torch.equal(plan.work.shown(y)[:, :, 2:], torch.zeros(5, 1, 2, 4))
 
 
-@pytest.mark.parametrize("method", ["pseudo_inverse", "moment_matching"])
+@pytest.mark.parametrize(
+    "method", ["pseudo_inverse", pytest.param("moment_matching", marks=pytest.mark.slow)]
+)
 def test_super_resolution_goes_through_the_decoder(method: str, folder: Path, tmp_path: Path) -> None:
     """Independent pixels given means of blocks: these are kept, and what is left of a pixel has 3/4 of the variance."""
     more = {"control__iterations": 2} if method == "moment_matching" else {}
