@@ -13,6 +13,7 @@ from PIL import Image
 from models import DDPM, export_diffusers
 from run_lib.config.files import SHIPPED
 from tests.docs.pages import ROOT, files
+from tests.fixtures.nvlabs_files import of_fixture
 from tests.fixtures.score_sde_files import payload_of, save, with_moments
 from tests.fixtures.weights import Fixture
 from tests.run_lib.cifar import write_cifar10
@@ -77,6 +78,7 @@ def give(folder: Path, page: str, checksums: Callable[..., Any]) -> None:
         t10k_images_idx3_ubyte=pixels[:10], t10k_labels_idx1_ubyte=np.arange(10),
     )  # fmt: skip
     save(with_moments(payload_of(Fixture("score_sde/ncsnpp_ve_continuous.npz"))), folder, "checkpoint_24.pth")
+    of_fixture(Fixture("edm/ncsnpp_ve.npz"), folder / "network-snapshot-200000.pkl")
     network = DDPM(
         image_size=32, channels=32, channel_mult=(1, 2), num_res_blocks=1, attention_resolutions=(16,),
         attention_after_every_up_block=True,

@@ -50,6 +50,8 @@ def _shrink_network(config: ConfigDict, name: str) -> None:
             model.nf, model.ch_mult, model.attn_resolutions = 32, (1, 2), (16,)
         else:
             model.nf, model.ch_mult, model.num_groups, model.num_heads = 8, (1,), 4, 1
+    if name == "adm/imagenet_64":
+        config.data.image_size = 16  # at each of which the middle block attends
     if name.startswith(("auto/", "adm/imagenet")):
         model.num_head_channels = 8
         with config.ignore_type():

@@ -49,18 +49,16 @@ READERS_OWN = {
     "predictor.py": "examples/plugins/predictor.py",
     "CONFIG": "ddpm/cifar10_diffusers",
     "FOLDER": "exported",
-    "FILE": "checkpoint_24.pth",
+    "FILE": "network-snapshot-200000.pkl",
     "NAME": "scaled_ddim",
     "SETTING=VALUE": "damping=1.01",
 }
 """What the reader puts in place of such words."""
+<<<<<<< Updated upstream
 ENOUGH = {
-    "sampling.num_samples": 6,
-    "sampling.num_steps": 12,
-    "training.n_iters": 4,
-    "tune.num_samples": 70,
-    "eval.num_samples": 70,
-}
+    "sampling.num_samples": 6, "sampling.num_steps": 12, "training.n_iters": 4, "training.batch_size": 8,
+    "training.microbatch": 2, "tune.num_samples": 70, "eval.num_samples": 70,
+}  # fmt: skip
 """In place of sizes that are printed."""
 OTHERS = ("README.zh.md", "docs/gallery.md", "docs/auto.md", "docs/checkpoints.md", "docs/own.md")
 """Whose commands are README's, a script's of its own (test_gallery.py), and walked in test_first_hour.py."""
