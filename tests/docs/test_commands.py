@@ -54,7 +54,6 @@ READERS_OWN = {
     "SETTING=VALUE": "damping=1.01",
 }
 """What the reader puts in place of such words."""
-<<<<<<< Updated upstream
 ENOUGH = {
     "sampling.num_samples": 6, "sampling.num_steps": 12, "training.n_iters": 4, "training.batch_size": 8,
     "training.microbatch": 2, "tune.num_samples": 70, "eval.num_samples": 70,
