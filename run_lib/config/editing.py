@@ -82,7 +82,7 @@ def plan_control(configuration: Configuration, sampling: SamplingPlan) -> Contro
         ValueError: settings that do not fit the task, the method, the data or the sampler.
     """
     settings = ControlSettings.of(configuration.values.control)
-    check_images(sampling.data, "config.control.input")
+    check_images(sampling.data.shown, "config.control.input")
     if settings.samples > MOST_SAMPLES:
         raise ValueError(
             f"config.control.samples is at most {MOST_SAMPLES}, got {settings.samples}: ask for fewer."

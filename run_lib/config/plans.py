@@ -200,7 +200,6 @@ def showing(configuration: Configuration) -> ShowPlan:
 
 def control(configuration: Configuration) -> ControlPlan:
     """The plan of ``--mode control``."""
-    _refuse_latents(configuration)
     _refuse_classifier(
         configuration,
         "a classifier makes no images: take a configuration whose training.task generates.",
@@ -210,7 +209,6 @@ def control(configuration: Configuration) -> ControlPlan:
 
 def reconstruction(configuration: Configuration) -> ReconstructionPlan:
     """The plan of ``--mode reconstruct``."""
-    _refuse_latents(configuration)
     _refuse_classifier(
         configuration,
         "a classifier reconstructs nothing: take a configuration whose training.task generates.",
@@ -277,14 +275,6 @@ def sampling_of(configuration: Configuration, subject: Subject) -> SamplingPlan 
             f"none: leave it 'none', and guide a model of data by this classifier, guidance.classifier."
         )
     return None
-
-
-def _refuse_latents(configuration: Configuration) -> None:
-    if configuration.values.data.codec:
-        raise ValueError(
-            f"this mode maps and measures images as the network sees them, and with config.data.codec="
-            f"{configuration.values.data.codec!r} it sees latents: take --mode sample, or a network of images."
-        )
 
 
 def _refuse_classifier(configuration: Configuration, message: str) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from run_lib.config.capabilities import need
@@ -15,18 +16,20 @@ from run_lib.config.configuration import Configuration
 from run_lib.config.images import ControlSettings
 from run_lib.config.sampling import SamplingPlan
 from run_lib.data.images import read_mask
+from run_lib.data.levels import DataSpec
 from run_lib.editing.restorations import (
     LinearRestoration,
     Method,
     NoisedEdit,
     Projected,
+    ProjectedLatents,
     Restoration,
     Wrapped,
 )
 from run_lib.seeds import Use, stream_seed
 from samplers.constraints import Replacement
 from samplers.editing import intermediate_time
-from samplers.operators import LinearOperator, check_adjoint
+from samplers.operators import LinearOperator, Through, check_adjoint
 from samplers.pc import PCSampler
 from sde_lib.registry import unknown_name
 
@@ -63,13 +66,13 @@ def build_operator(configuration: Configuration, sampling: SamplingPlan) -> Line
         operator = _mask_of_image(mask, sampling, configuration.values.control.mask)
     else:
         operator = _construct(mask, sampling)
-    check_adjoint(operator, (2, *sampling.data.shape))
+    check_adjoint(operator, (2, *sampling.data.shown.shape))
     return operator
 
 
 def _construct(chosen: Chosen, sampling: SamplingPlan, **context: Tensor) -> LinearOperator:
     """An operator; sizes that are not set and have no default are half of the image's."""
-    shape = sampling.data.shape
+    shape = sampling.data.shown.shape
     half = {
         "height": shape[1] // 2,
         "width": shape[2] // 2,
@@ -101,13 +104,15 @@ def _method(
 ) -> Method:
     if chosen.name in ("replacement", "repaint"):
         return _projected(chosen, sampling, settings, operator)
-    posterior = chosen.build(model=sampling.sampler.model, operator=operator, noise_std=settings.noise_std)
+    data = sampling.data
+    measured = operator if data.latents is None else Through(operator, data.decoded)
+    posterior = chosen.build(model=sampling.sampler.model, operator=measured, noise_std=settings.noise_std)
     return Wrapped(sampling.sampler, posterior)
 
 
 def _projected(
     chosen: Chosen, sampling: SamplingPlan, settings: ControlSettings, operator: LinearOperator
-) -> Projected:
+) -> Method:
     what = f"{SECTION}.method={chosen.name!r}"
     sampler = _loop(
         sampling, what, "take a method that wraps the model (dps, pseudo_inverse, moment_matching)"
@@ -128,7 +133,39 @@ def _projected(
             f"identity, which {type(operator).__name__}'s is not: set {SECTION}.noise_std=0, or take "
             f"pseudo_inverse or moment_matching."
         )
+    if sampling.data.latents is not None:
+        within = _operator_of_latents(what, sampling.data, settings, operator)
+        return ProjectedLatents(Projected(sampler, within, 0.0, walk), operator, sampling.data)
     return Projected(sampler, operator, noise_std, walk)
+
+
+def _operator_of_latents(
+    what: str, data: DataSpec, settings: ControlSettings, operator: LinearOperator
+) -> LinearOperator:
+    """What an operator of images knows of their latents.
+
+    Raises:
+        ValueError: nothing; or a measurement with noise, of which latents have another.
+    """
+    image, cells, otherwise = data.shown.shape, data.shape[1:], "take dps, which goes through the decoder"
+    if settings.noise_std:
+        raise ValueError(
+            f"{what} projects latents, and a measurement's noise is none that is known of latents: set "
+            f"{SECTION}.noise_std=0, or {otherwise}."
+        )
+    fits = len(cells) == 2 and not any(side % cell for side, cell in zip(image[1:], cells, strict=True))
+    found = operator.of_cells(image, cells) if fits else None
+    if found is None:
+        raise ValueError(
+            f"{what} projects latents, which know of task {settings.task!r} nothing that could be set: "
+            f"{otherwise}, or the task 'inpaint'."
+        )
+    if not bool(found.apply(torch.ones(1, *data.shape)).any()):
+        raise ValueError(
+            f"{what} projects latents, and this mask hides a pixel of every block of "
+            f"{image[1] // cells[0]} x {image[2] // cells[1]}, so that none is known: {otherwise}, or another mask."
+        )
+    return found
 
 
 def _as_it_is(sampler: PCSampler) -> PCSampler:
@@ -152,7 +189,7 @@ def _sdedit(sampling: SamplingPlan, settings: ControlSettings, strength: float) 
     refuse_measurement(settings)
     sampler = _loop(sampling, f"{SECTION}.task='sdedit'", "take task interpolate")
     intermediate_time(sampler.model.process, strength)
-    return NoisedEdit(sampler, strength)
+    return NoisedEdit(sampler, strength, sampling.data)
 
 
 def refuse_measurement(settings: ControlSettings) -> None:

@@ -14,18 +14,18 @@ from run_lib.tuning.by_metrics import InSpace, Space, features
 
 
 def metrics_in_spaces(plan: ScoringPlan, data: DataSpec, device: torch.device) -> tuple[InSpace, ...]:
-    """The metrics of a plan, held against the training images.
+    """The metrics of a plan, held against the training images; of latents against those that they are decoded to.
 
     Args:
         plan: of the metrics and their extractors.
         data: the data set.
-        device: on which extractors compute.
+        device: on which extractors compute, and latents are decoded.
 
     Raises:
         ValueError: weights that are missing, images that an extractor does not take.
     """
-    rows = data.load("train").rows
-    built = plan.build(data.shape, data.levels, rows, device)
+    rows = data.as_shown(data.load("train"), device).rows
+    built = plan.build(data.shown.shape, data.shown.levels, rows, device)
 
     def space(name: str, extractor: Extractor) -> Space:
         def reference(outputs: Collection[Output]) -> View:

@@ -26,6 +26,7 @@ from run_lib.sample_folder import WRITTEN
 from run_lib.tuning.by_metrics import InSpace
 from run_lib.tuning.scores import CONTEXT, Scorer
 
+CPU = torch.device("cpu")
 IRRELEVANT = {
     "sampling": WRITTEN,
     "tune": ("sweep", "repeats", "metric", "confidence", "processes", "folder", "grid", "pilot_samples"),
@@ -88,7 +89,7 @@ def scorer_of(values: Mapping[str, Any], data: DataSpec, count: int, device: tor
         values: the configuration.
         data: the data set that samples are compared with.
         count: number of samples in each set that will be scored.
-        device: on which extractors compute.
+        device: on which extractors compute, and latents are decoded.
 
     Raises:
         ValueError: as of ``build_scorer``.
@@ -96,12 +97,20 @@ def scorer_of(values: Mapping[str, Any], data: DataSpec, count: int, device: tor
     configuration = read(ConfigDict(dict(values)), [], "tune")
     scoring = plan_scoring(configuration)
     return build_scorer(
-        configuration.choose("scorer"), data, count, lambda: metrics_in_spaces(scoring, data, device)
+        configuration.choose("scorer"),
+        data,
+        count,
+        lambda: metrics_in_spaces(scoring, data, device),
+        device,
     )
 
 
 def build_scorer(
-    chosen: Chosen, data: DataSpec, count: int, spaces: Callable[[], tuple[InSpace, ...]] = tuple
+    chosen: Chosen,
+    data: DataSpec,
+    count: int,
+    spaces: Callable[[], tuple[InSpace, ...]] = tuple,
+    device: torch.device = CPU,
 ) -> Scorer:
     """The scorer that a configuration chooses, given what it names of ``CONTEXT``.
 
@@ -110,6 +119,7 @@ def build_scorer(
         data: the data set that samples are compared with.
         count: number of samples in each set that will be scored.
         spaces: metrics in the spaces of extractors, built where they are asked for.
+        device: on which latents are decoded, as samples of them are.
 
     Raises:
         ValueError: the scorer needs a density that is not known, or cannot score sets of this size.
@@ -125,10 +135,12 @@ def build_scorer(
 
     def real() -> np.ndarray:
         found = (data.load_if_any(split, "its part of the real data") for split in ("train", "test"))
-        return np.concatenate([split.images.numpy() for split in found if split is not None])
+        return np.concatenate(
+            [data.as_shown(split, device).images.numpy() for split in found if split is not None]
+        )
 
     context: dict[str, Callable[[], Any]] = {
-        "data": lambda: data,
+        "data": lambda: data.shown,
         "real": real,
         "modes": modes,
         "count": lambda: count,

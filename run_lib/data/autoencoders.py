@@ -154,7 +154,6 @@ class Autoencoder(Codec):
         latents: Tensor = found.latent_dist.mode() if self.kind == "AutoencoderKL" else found.latent
         return latents
 
-    @torch.no_grad()
     def decode(self, z: Tensor) -> Tensor:
         images: Tensor = self.network.to(z.device).decode(z).sample
         return images

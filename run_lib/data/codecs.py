@@ -35,7 +35,11 @@ class Codec(abc.ABC):
 
     @abc.abstractmethod
     def decode(self, z: Tensor) -> Tensor:
-        """Images (B, C, H, W), of values about [-1, 1], of latents (B, ...)."""
+        """Images (B, C, H, W), of values about [-1, 1], of latents (B, ...).
+
+        Restorations differentiate it with respect to the latents: it keeps no graph of anything else, and makes one of
+        them where they have a gradient.
+        """
 
     @property
     def mean(self) -> tuple[float, ...]:

@@ -22,6 +22,8 @@ from run_lib.data.split import Split
 from run_lib.fingerprint import of_arrays, of_files
 from sde_lib.words import listed
 
+CPU = torch.device("cpu")
+
 
 @dataclass(frozen=True)
 class Skipped:
@@ -42,7 +44,7 @@ class Inputs(abc.ABC):
 
     @abc.abstractmethod
     def read(self, index: int) -> Tensor:
-        """The image in the network's range, (C, H, W).
+        """The image in the network's range, (C, H, W); of a network of latents in [-1, 1].
 
         Raises:
             UnreadableError: it cannot be read.
@@ -75,7 +77,7 @@ class SplitInputs(Inputs):
     data: DataSpec
 
     def read(self, index: int) -> Tensor:
-        return self.data.at_levels(self.split.read(range(index, index + 1)).images)[0]
+        return self.data.shown.at_levels(self.split.read(range(index, index + 1)).images)[0]
 
     def label(self, index: int) -> int:
         one = replace(self.split, labels=self.split.labels[index : index + 1])
@@ -112,28 +114,37 @@ def check_images(data: DataSpec, field: str) -> None:
         )
 
 
-def open_inputs(source: str, field: str, data: DataSpec, fitting: Fitting, most: int = 0) -> Inputs:
+def open_inputs(
+    source: str,
+    field: str,
+    data: DataSpec,
+    fitting: Fitting,
+    most: int = 0,
+    device: torch.device = CPU,
+) -> Inputs:
     """The images that ``source`` names. Of image files only the headers are read here.
 
     Args:
         source: "test" or "train", or the path of a folder or of an ``.npz`` with ``arr_0`` (and classes in
             ``arr_1``).
         field: the setting that names the source, for messages.
-        data: the data that the network was trained on.
+        data: the data that the network was trained on; if they are latents, of which images are given.
         fitting: what may be done to image files of another size or other channels.
         most: how many of the images are taken, from the first on; 0 takes all.
+        device: on which a split of latents is decoded.
 
     Raises:
         ValueError: there are no images, or images that are not of the data's shape.
     """
-    check_images(data, field)
+    shown = data.shown
+    check_images(shown, field)
     path = Path(source)
     if source in ("test", "train"):
-        return _of_split(data.load(source), data, most)
+        return _of_split(data.as_shown(data.load(source), device), data, most)
     if path.is_dir():
-        return _folder(path, field, data, fitting, most)
+        return _folder(path, field, shown, fitting, most)
     if path.suffix == ".npz" and path.is_file():
-        return _of_split(_archive(path, field, data), data, most)
+        return _of_split(_archive(path, field, shown), data, most)
     raise ValueError(
         f"{field}={source!r} is neither 'test' nor 'train', nor a folder of images, nor an .npz that exists."
     )

@@ -150,6 +150,10 @@ class Latents:
         """Images (B, C, H, W) of what the network sees, some at a time."""
         return torch.cat([self.codec.decode(self.unscaled(some)) for some in x.split(self.codec_batch)])
 
+    def seen(self, x: Tensor) -> Tensor:
+        """What the network sees of images (B, C, H, W) in [-1, 1], some at a time."""
+        return self.scaled(torch.cat([self.codec.encode(some) for some in x.split(self.codec_batch)]).float())
+
     def encoded(self, split: Split, images: DataSpec, device: torch.device) -> Split:
         """The latents of images, made as they are read.
 

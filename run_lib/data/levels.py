@@ -15,7 +15,7 @@ from run_lib.data.batches import Batches, Parts, Reading
 from run_lib.data.classes import UNKNOWN, Numbering
 from run_lib.data.latents import Latents, Scaled
 from run_lib.data.listing import announce
-from run_lib.data.rows import Checked
+from run_lib.data.rows import Checked, Indices, OfOthers, Rows
 from run_lib.data.split import Arrays, MissingSplitError, Split
 from run_lib.data.user_sets import as_split
 from sde_lib.gaussian import Bins
@@ -55,6 +55,40 @@ class CheckLevels:
                 f"{self.name} has values up to {most}, which needs data.levels >= {most + 1}; the configuration says "
                 f"{self.levels}."
             )
+
+
+@dataclass(frozen=True)
+class Decoding(OfOthers):
+    """Rows of scaled latents, read as the levels of the images that they are decoded to.
+
+    Attributes:
+        rows: of latents.
+        data: whose they are.
+        device: on which they are decoded.
+    """
+
+    rows: Rows
+    data: DataSpec
+    device: torch.device
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.data.shown.shape
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return torch.uint8 if self.data.shown.levels <= 256 else torch.int32
+
+    @property
+    def costly(self) -> bool:
+        return False  # it may be done where other processes cannot
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def read(self, indices: Indices) -> Tensor:
+        with torch.no_grad():
+            return self.data.to_levels(self.rows.read(indices).to(self.device)).cpu()
 
 
 @dataclass(frozen=True)
@@ -156,6 +190,15 @@ class DataSpec:
                 check(found.rows.whole)
         return self.numbering.number(found, f"the {split} split of {self.name}", labelled=self.labelled)
 
+    def as_shown(self, split: Split, device: torch.device) -> Split:
+        """A split as samples are shown: of latents the images that they are decoded to, as they are read.
+
+        Args:
+            split: of this data set.
+            device: on which they are decoded.
+        """
+        return split if self.images is None else replace(split, rows=Decoding(split.rows, self, device))
+
     def has(self, split: str) -> bool:
         """Whether the data set has a split; of whatever else is wrong, loading it says."""
         try:
@@ -254,6 +297,14 @@ class DataSpec:
         """Values in the network's range of the given intensities; the inverse of ``intensity``."""
         low, high = self._black_to_white
         return low + unit * (high - low)
+
+    def seen(self, images: Tensor) -> Tensor:
+        """What the network sees of images in the range of ``shown``: themselves, or their latents."""
+        return images if self.latents is None else self.latents.seen(images)
+
+    def decoded(self, x: Tensor) -> Tensor:
+        """Images in the range of ``shown`` of what the network sees."""
+        return x if self.latents is None else self.latents.decoded(x)
 
     def to_levels(self, x: Tensor) -> Tensor:
         """The levels nearest to samples in the network's range, clipped; uint8 up to 256 levels.

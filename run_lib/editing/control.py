@@ -71,6 +71,7 @@ def _checked_inputs(plan: ControlPlan) -> Inputs:
         sampling.data,
         Fitting(settings.resize, settings.convert),
         settings.num_images,
+        sampling.device,
     )
     labels = image_labels(sampling.num_classes, inputs, range(len(inputs)), SECTION, settings.label)
     if "low_res" in sampling.task.conditions(torch.zeros(1, *sampling.data.shape), labels[:1]):
@@ -109,7 +110,7 @@ def _restore_all(
         files = ResultFiles(
             folder,
             f"{SECTION}.output",
-            sampling.data,
+            sampling.data.shown,
             inputs.names,
             digits=len(str(settings.samples - 1)) if settings.samples > 1 else 0,
             most_rows=max(1, sampling.settings.grid_size // settings.samples),

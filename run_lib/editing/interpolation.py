@@ -74,7 +74,7 @@ def interpolations(
         files = ResultFiles(
             folder,
             f"{SECTION}.output",
-            sampling.data,
+            sampling.data.shown,
             [names[a] for a, _ in pairs],
             digits=len(str(count - 1)),
             most_rows=max(1, sampling.settings.grid_size // count),
@@ -89,10 +89,13 @@ def interpolations(
         a, b = (loaded.images[rows].to(sampling.device) for rows in (first, second))
         started = time.perf_counter()
         cond = sampling.task.conditions(a, labels[first])
-        kept, found = where_finite(partial(_frames, work, a, b, shares, cond), len(first))
+        ends = (sampling.data.seen(a), sampling.data.seen(b))
+        kept, found = where_finite(partial(_frames, work, *ends, shares, cond), len(first))
         if found is None:
             return {"pairs": np.zeros(0, dtype=np.int64), "lost": np.array(some)}
-        x = found.x.cpu()  # of each pair all frames; they are shown whole or not at all
+        x = (
+            sampling.data.decoded(found.x.flatten(0, 1)).unflatten(0, found.x.shape[:2]).cpu()
+        )  # of each pair all frames; they are shown whole or not at all
         whole = x.flatten(1).isfinite().all(1)
         good = [some[place] for place, finite in zip(kept, whole.tolist(), strict=True) if finite]
         return {

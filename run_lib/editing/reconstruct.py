@@ -106,7 +106,7 @@ def _reconstruct(plan: ReconstructionPlan, run: Run, processes: Processes) -> No
             back, used = _there_and_back(plan, x, sampling.task.conditions(x, labels))
             finite = finite_rows(back).cpu().numpy()
             part |= {"rows": np.array(loaded.rows), "finite": finite, "nfe": np.array(used)}
-            return {**part, **_outputs(sampling.data, x, back)}
+            return {**part, **_outputs(sampling.data.shown, x, back)}
 
         names = None if processes.is_main else ("rows", "finite", "skipped", "reasons")
         with parts.until_written(), _whole_batches(processes) as stop:
@@ -141,13 +141,15 @@ def _whole_batches(processes: Processes) -> AbstractContextManager[Stop]:
 
 
 def _there_and_back(plan: ReconstructionPlan, x: Tensor, cond: dict[str, Tensor]) -> tuple[Tensor, int]:
-    """Images encoded and decoded, NaN where that is not possible; and the evaluations of each."""
+    """Images encoded and decoded, of a codec by way of their latents, NaN where that is not possible; and the
+    evaluations of each."""
+    data = plan.sampling.data
 
     def both_ways(rows: list[int]) -> SampleResult:
         given = {name: value[rows] for name, value in cond.items()}
-        encoded = plan.inversion.encode(x[rows], **given)
+        encoded = plan.inversion.encode(data.seen(x[rows]), **given)
         decoded = plan.inversion.decode(encoded.x, **given)
-        return SampleResult(decoded.x, encoded.nfe + decoded.nfe)
+        return SampleResult(data.decoded(decoded.x), encoded.nfe + decoded.nfe)
 
     back = torch.full_like(x, torch.nan)
     rows, found = where_finite(both_ways, len(x))
@@ -177,6 +179,7 @@ def _checked_inputs(plan: ReconstructionPlan, folder: Path) -> Inputs:
         plan.sampling.data,
         Fitting(settings.resize, settings.convert),
         settings.num_images,
+        plan.sampling.device,
     )
     image_labels(plan.sampling.num_classes, inputs, range(len(inputs)), SECTION, settings.label)
     return inputs

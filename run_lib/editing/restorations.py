@@ -21,7 +21,7 @@ from sde_lib.noise import Noise
 
 
 class Restoration(abc.ABC):
-    """A measurement of images and its inversion; all images are in the network's range."""
+    """A measurement of images and its inversion; all images are in the range of the data's, ``DataSpec.shown``."""
 
     @abc.abstractmethod
     def measure(self, x: Tensor, noise: Noise) -> Tensor:
@@ -58,9 +58,9 @@ class LinearRestoration(Restoration):
 
     Args:
         operator: the linear operator A.
-        noise_std: standard deviation of the measurement's noise, in the network's range.
-        data: the data set of the images.
-        method: samples the posterior.
+        noise_std: standard deviation of the measurement's noise, in the range of the images.
+        data: the data set, of the images or of their latents.
+        method: samples the posterior of what the network sees.
     """
 
     operator: LinearOperator
@@ -72,17 +72,18 @@ class LinearRestoration(Restoration):
         return self.operator.measure(x, noise, self.noise_std)
 
     def restore(self, y: Tensor, noise: Noise, /, **cond: Any) -> SampleResult:
-        return self.method.sample((len(y), *self.data.shape), y, noise, **cond)
+        found = self.method.sample((len(y), *self.data.shape), y, noise, **cond)
+        return replace(found, x=self.method.finished(self.data.decoded(found.x), y))
 
     def with_times(self, times: Tensor) -> LinearRestoration:
         return replace(self, method=self.method.with_times(times))
 
     def shown(self, y: Tensor) -> Tensor:
         """Measurements with grey where nothing is known. One that is no image is shown by its pseudo-inverse."""
-        if tuple(y.shape[1:]) != self.data.shape:
+        if tuple(y.shape[1:]) != self.data.shown.shape:
             return self.operator.pseudo_inverse(y)
         unknown = 1 - self.operator.restrict(torch.ones_like(y))
-        return y + unknown * self.data.from_intensity(torch.tensor(0.5))
+        return y + unknown * self.data.shown.from_intensity(torch.tensor(0.5))
 
     def residual(self, x: Tensor, y: Tensor) -> Tensor:
         """Root mean square of A x - y over what is measured; for the true image it is ``noise_std``."""
@@ -105,6 +106,10 @@ class Method(abc.ABC):
     @abc.abstractmethod
     def with_times(self, times: Tensor) -> Method:
         """As of ``Restoration``."""
+
+    def finished(self, x: Tensor, y: Tensor) -> Tensor:
+        """The results of images (B, C, H, W) that were sampled given ``y``."""
+        return x
 
     @property
     def pullbacks(self) -> int:
@@ -134,6 +139,34 @@ class Projected(Method):
 
     def with_times(self, times: Tensor) -> Projected:
         return replace(self, sampler=replace(self.sampler, times=times))
+
+
+@dataclass(frozen=True)
+class ProjectedLatents(Method):
+    """Projects latents onto those of the measurement, where these depend on known pixels alone, and in the end the
+    images onto the measurement itself (blended latent diffusion, Avrahami et al. 2023, section 3.1).
+
+    Unknown pixels are grey where the measurement is encoded. A cell of latents next to them may have seen that.
+
+    Args:
+        within: of the latents, given theirs.
+        operator: of the images.
+        data: whose latents they are.
+    """
+
+    within: Projected
+    operator: LinearOperator
+    data: DataSpec
+
+    def sample(self, shape: tuple[int, ...], y: Tensor, noise: Noise, /, **cond: Any) -> SampleResult:
+        z = self.within.operator.restrict(self.data.seen(y))
+        return self.within.sample(shape, z, noise, **cond)
+
+    def with_times(self, times: Tensor) -> ProjectedLatents:
+        return replace(self, within=self.within.with_times(times))
+
+    def finished(self, x: Tensor, y: Tensor) -> Tensor:
+        return self.operator.replace(x, y)
 
 
 @dataclass(frozen=True)
@@ -168,16 +201,19 @@ class NoisedEdit(Restoration):
     Args:
         sampler: the sampler, which starts in the middle of its grid.
         strength: share of the way to pure noise, in (0, 1].
+        data: the data set, of the images or of their latents.
     """
 
     sampler: PCSampler
     strength: float
+    data: DataSpec
 
     def measure(self, x: Tensor, noise: Noise) -> Tensor:
         return x
 
     def restore(self, y: Tensor, noise: Noise, /, **cond: Any) -> SampleResult:
-        return sdedit(self.sampler, y, self.strength, noise, **cond)
+        found = sdedit(self.sampler, self.data.seen(y), self.strength, noise, **cond)
+        return replace(found, x=self.data.decoded(found.x))
 
     def with_times(self, times: Tensor) -> NoisedEdit:
         return replace(self, sampler=replace(self.sampler, times=times))

@@ -160,12 +160,7 @@ class SampleQuality(Evaluation):
     def check(self, plan: EvaluationPlan) -> None:
         if not plan.task.generates:
             raise ValueError("a classifier has no samples: set eval.enable_sampling to False.")
-        if plan.data.latents is not None and (self.scoring.pixels or self.reference in ("train", "test")):
-            raise ValueError(
-                "eval.enable_sampling scores decoded samples, and the data are latents: set eval.reference to a folder "
-                "or file of the images, and eval.metrics to others than pixels."
-            )
-        dims = math.prod(plan.data.shape)
+        dims = math.prod(plan.data.shown.shape)
         if self.scoring.pixels and self.num_samples <= dims:
             raise ValueError(
                 f"eval.num_samples={self.num_samples} cannot give a covariance of {dims} coordinates: ask for more "
@@ -175,7 +170,7 @@ class SampleQuality(Evaluation):
         if self.scoring.measures:
             from run_lib.evaluation.samples import built_scoring
 
-            built_scoring(self, plan.data.shown, plan.device)
+            built_scoring(self, plan.data, plan.device)
 
     def needs(self, plan: EvaluationPlan) -> Collection[str]:
         return ("train",)  # without test images, the numbers that compare with them are left out

@@ -30,7 +30,9 @@ def measure_in_pixels(task: CheckpointTask, samples: SampleSet) -> None:
     count = len(samples.rows)
     fake = samples.rows.read(range(count)).numpy().reshape(count, -1).astype(np.float64)
     real = {
-        name: Labelled(split.images.flatten(1).double().numpy(), split.labels.numpy())
+        name: Labelled(
+            plan.data.as_shown(split, plan.device).images.flatten(1).double().numpy(), split.labels.numpy()
+        )
         for name, split in held.items()
         if split is not None
     }
@@ -79,7 +81,7 @@ def _label_numbers(
 
 
 def frechet_name(data: DataSpec) -> str:
-    return "frechet/pixels" if len(data.shape) == 3 else "frechet/coordinates"
+    return "frechet/pixels" if len(data.shown.shape) == 3 else "frechet/coordinates"
 
 
 def _sample_numbers(
@@ -100,10 +102,12 @@ def _sample_numbers(
 
     error = bootstrap(distance, fake, stream_seed(plan.seed, Use.BOOTSTRAP))
     ours = precision_recall(real, fake)
-    things = "images" if len(plan.data.shape) == 3 else "points"
-    unit = "squared levels" if plan.data.levels else "squared units of the data"
-    if plan.data.levels:
-        fitted = np.clip(fitted.round(), 0, plan.data.levels - 1)
+    data = plan.data.shown
+    things = "images" if len(data.shape) == 3 else "points"
+    things = things if plan.data.latents is None else f"decoded {things}"
+    unit = "squared levels" if data.levels else "squared units of the data"
+    if data.levels:
+        fitted = np.clip(fitted.round(), 0, data.levels - 1)
     space = f"{'PCA-20' if fake.shape[1] > 20 else 'coordinates'}, k=3"
     number = partial(task.number, count=count, nfe=samples.nfe, seconds=samples.seconds)
     numbers = [
@@ -142,7 +146,7 @@ def _sample_numbers(
             note=f"reference: real test {things} against training {things}",
         )
     ]
-    if plan.data.levels:
+    if data.levels:
         copied = copies(fake, train, test)
         numbers.append(
             number(

@@ -60,15 +60,15 @@ def built_scoring(quality: SampleQuality, data: DataSpec, device: torch.device) 
     Raises:
         ValueError: missing weights or images, or metrics that do not go with them.
     """
-    reference = _reference(data, quality.reference)
+    reference = _reference(data, quality.reference, device)
     rows = None if reference.images is None else reference.images.rows
-    scoring = quality.scoring.build(data.shape, data.levels, rows, device)
+    scoring = quality.scoring.build(data.shown.shape, data.shown.levels, rows, device)
     scoring.check(quality.num_samples, reference)
     return scoring, reference
 
 
 def _score(task: CheckpointTask, quality: SampleQuality) -> None:
-    plan, data = quality.scoring, task.plan.data.shown
+    plan, data = quality.scoring, task.plan.data
     scoring, reference = built_scoring(quality, data, task.plan.device)
     sets = [PlannedSet(task, quality.num_samples, number) for number in range(quality.repeats)]
     key = scoring.key([one.fingerprint for one in sets], reference)
@@ -92,7 +92,7 @@ def _score(task: CheckpointTask, quality: SampleQuality) -> None:
         scored.append(list(scoring.score(images, reference, store, task.parts)))
         if task.processes.is_main and one.number == 0:
             place = task.report.path.parent / f"nearest_{task.step}.png"
-            show_nearest(scoring, images, reference, store, data.levels, place)
+            show_nearest(scoring, images, reference, store, data.shown.levels, place)
     numbers = [number for held in zip(*scored, strict=True) for number in _numbers(task, held, key)]
     numbers = [replace(number, nfe=nfe, seconds=seconds) for number in numbers]
     floor = _floor(task, quality)
@@ -141,8 +141,9 @@ def _floor(task: CheckpointTask, quality: SampleQuality) -> Images | None:
         return None
     count = min(len(held), quality.num_samples)
     drawn = np.random.default_rng(stream_seed(task.plan.seed, Use.BOOTSTRAP)).permutation(len(held))[:count]
-    title, known = f"{other} images", f"{of_split(data, other)}, {count} of seed {task.plan.seed}"
-    return Images(title, held.picked(np.sort(drawn)).rows, known)  # of all classes together
+    title, known = f"{other} images", f"{_key(data, other)}, {count} of seed {task.plan.seed}"
+    picked = data.as_shown(held.picked(np.sort(drawn)), task.plan.device)
+    return Images(title, picked.rows, known)  # of all classes together
 
 
 def _floor_number(task: CheckpointTask, one: Scored, floor: Images, key: str) -> Number:
@@ -171,9 +172,16 @@ def _facts(task: CheckpointTask, samples: SampleSet) -> dict[str, str]:
     }
 
 
-def _reference(data: DataSpec, source: str) -> Reference:
-    """A split of the model's own data, or what a path names."""
+def _reference(data: DataSpec, source: str, device: torch.device) -> Reference:
+    """A split of the model's own data, of latents decoded as samples are; or what a path names."""
     if source in SPLITS:
-        title = f"the {source} split of {data.name}"
-        return Reference(title, Images.of_split(data.load(source), title, of_split(data, source)))
-    return open_reference(Path(source), data.shape, data.levels)
+        title = f"the {source} split of {data.name}{'' if data.latents is None else ', decoded'}"
+        shown = data.as_shown(data.load(source), device)
+        return Reference(title, Images.of_split(shown, title, _key(data, source)))
+    return open_reference(Path(source), data.shown.shape, data.shown.levels)
+
+
+def _key(data: DataSpec, split: str) -> str:
+    """By which the images of a split are known; those of latents by their codec, too."""
+    codec = "" if data.latents is None else f", decoded by {data.latents.codec.fingerprint}"
+    return f"{of_split(data, split)}{codec}"

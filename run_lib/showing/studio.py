@@ -138,5 +138,5 @@ class Studio:
 
 def _png(plan: SamplingPlan, x: object) -> bytes:
     held = io.BytesIO()
-    Image.fromarray(picture(plan.data.to_levels(x).cpu(), plan.data)).save(held, format="PNG")  # type: ignore[arg-type]
+    Image.fromarray(picture(plan.data.to_levels(x).cpu(), plan.data.shown)).save(held, format="PNG")  # type: ignore[arg-type]
     return held.getvalue()

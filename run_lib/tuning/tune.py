@@ -100,7 +100,7 @@ def _sweep(plan: TuningPlan, sweep: Sweep, run: Run, processes: Processes) -> No
 
 
 def _write(result: SweepResult, plan: TuningPlan, parts: ScoreFiles, folder: Path) -> None:
-    settings, data = plan.settings, plan.sampling.data
+    settings, data = plan.settings, plan.sampling.data.shown
     write_table(result, folder)
     draw_plot(result, folder / "plot.png")
     if settings.rows:

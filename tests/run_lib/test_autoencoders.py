@@ -12,6 +12,7 @@ import torch
 
 from run_lib.data.autoencoders import WEIGHTS, autoencoder_dc, autoencoder_kl
 from run_lib.data.codecs import Codec
+from samplers.operators import Mask, Through, check_adjoint
 from tests.run_lib.program import TINY, program, run
 
 KL: dict[str, Any] = {
@@ -100,6 +101,19 @@ def test_a_pipelines_folder_and_old_names_load(folders: Path, tmp_path: Path) ->
     assert ours.fingerprint != expected.fingerprint, "it is another file"
 
 
+def test_measurements_go_through_the_decoder(folders: Path) -> None:
+    """Its derivative along a direction is that of differences, and what is passed back its adjoint."""
+    codec = autoencoder_kl(str(folders / "kl"))
+    codec.network.double()
+    z, generator = x_and_z()[1].double()[:2], torch.Generator().manual_seed(3)
+    near = Through(Mask(torch.ones(1, 1, 1, dtype=torch.bool)), codec.decode).at(z)
+    v = torch.randn(z.shape, generator=generator, dtype=torch.float64)
+    difference = (codec.decode(z + 1e-4 * v) - codec.decode(z - 1e-4 * v)) / 2e-4
+    along = near.operator.apply(v)
+    assert float((along - difference).norm() / difference.norm()) < 2e-2
+    check_adjoint(near.operator, z.shape, tolerance=1e-5)
+
+
 def test_a_fingerprint_is_of_the_content(folders: Path, tmp_path: Path) -> None:
     shutil.copytree(folders / "kl", tmp_path / "moved")
     assert (
@@ -163,6 +177,15 @@ def test_digits_become_latents_and_samples_digits(folders: Path, tmp_path: Path)
     run(TINY, "train", tmp_path, **packed, training__n_iters=2)
     out = run(TINY, "sample", tmp_path, **packed).out
     assert "6 samples" in out
+    few = {**packed, "sampling__num_steps": 3}
+    run(TINY, "reconstruct", tmp_path, **few, reconstruct__input="test", reconstruct__num_images=2)
+    assert (tmp_path / "reconstruct/reconstruction/00001.png").is_file()
+    for method in ("replacement", "dps", "moment_matching"):
+        settings = {"control__method": method, "control__num_images": 2}
+        run(TINY, "control", tmp_path, **few, **settings)
+        held = json.loads((tmp_path / f"control/inpaint/{method}/report.json").read_text())
+        assert held["count"] == 2
+        assert (held["mean"]["pullbacks"] > 0) is (method != "replacement")
     other = program(
         "--config", TINY, "--mode", "train", "--workdir", tmp_path, **{**packed, "data__codec_path": ""}
     )

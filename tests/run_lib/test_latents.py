@@ -290,8 +290,3 @@ def test_images_are_no_latents(made: tuple[Path, np.ndarray], tmp_path: Path) ->
     for mode in ("train", "stats"):
         out = program("--config", TINY, "--mode", mode, "--workdir", tmp_path, **fields)
         assert "images are encoded once, by --mode pack with the same configuration" in out.error
-    for mode in ("control", "reconstruct"):
-        out = program(
-            "--config", TINY, "--mode", mode, "--workdir", tmp_path, **of_images(made[0] / "packed")
-        )
-        assert "with config.data.codec='haar' it sees latents" in out.error
