@@ -109,10 +109,10 @@ def test_measurements_go_through_the_decoder(kind: str, folders: Path) -> None:
     z, generator = x_and_z()[1].double()[:2], torch.Generator().manual_seed(3)
     near = Through(Mask(torch.ones(1, 1, 1, dtype=torch.bool)), codec.decode).at(z)
     v = torch.randn(z.shape, generator=generator, dtype=torch.float64)
-    # Normalisations compute in float32 all the same.
-    difference = (codec.decode(z + 1e-3 * v) - codec.decode(z - 1e-3 * v)) / 2e-3
+    # A longer way crosses kinks of the second's ReLU; on a shorter one its norms, of float32, leave too few digits.
+    difference = (codec.decode(z + 3e-5 * v) - codec.decode(z - 3e-5 * v)) / 6e-5
     along = near.operator.apply(v)
-    assert float((along - difference).norm() / difference.norm()) < 1e-2
+    assert float((along - difference).norm() / difference.norm()) < 5e-3
     check_adjoint(near.operator, z.shape, tolerance=1e-5)
 
 
