@@ -77,6 +77,7 @@ def typed(arguments: list[str]) -> list[str]:
     """The command as the reader types it, in little time."""
     for word, own in READERS_OWN.items():
         arguments = [re.sub(rf"(^|=|\.){word}$", rf"\1{own}", a) for a in arguments]
+    arguments = [a.replace("step_00001500", "step_00000005") for a in arguments]
     for field, value in ENOUGH.items():
         arguments = [re.sub(rf"^(--config\.{field})=.*", rf"\1={value}", a) for a in arguments]
     return arguments
