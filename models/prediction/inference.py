@@ -29,6 +29,7 @@ def _for_inference(network: nn.Module, x: Tensor) -> bool:
     if (
         torch.is_grad_enabled()
         or torch.compiler.is_compiling()
+        or type(x) is not Tensor  # tensors of other classes need not be able to be made in it
         or not getattr(network, "keeps_nothing", False)
     ):
         return False

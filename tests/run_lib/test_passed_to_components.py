@@ -142,7 +142,7 @@ def test_settings_of_the_bound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert found["variance"] == "large"
     assert found["times"].tolist() == [19, 13, 6, 0]
     assert found["bins"].levels == 17
-    assert found["y"].tolist() == planned(tiny(), plans.sampling).data.load("test").labels[:4].tolist()
+    assert found["y"].tolist() == planned(tiny(), plans.sampling).data.load("test").labels[:6].tolist()
 
 
 def test_settings_of_learned_dequantisation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
