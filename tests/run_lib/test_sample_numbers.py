@@ -26,7 +26,7 @@ def test_the_fitted_gaussian_has_values_that_the_data_can_have(levels: int, want
     P(|z| > 1/2) = 0.6171, which is nearer than any of continuous values; of data without levels it is the data's own.
     The samples' numbers have their cost, the references none."""
     data = 2.0 * np.random.default_rng(1).integers(0, 2, (3000, 2))
-    spec = SimpleNamespace(shape=(2,), levels=levels)
+    spec = SimpleNamespace(shape=(2,), levels=levels, latents=None)
     spec.shown = spec
     plan = SimpleNamespace(seed=0, data=spec)
     task: Any = SimpleNamespace(plan=plan, config_hash="", step=0, fingerprint="", arithmetic="")
