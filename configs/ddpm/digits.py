@@ -5,8 +5,9 @@ from ml_collections import ConfigDict
 from configs.shared.digits import digits
 
 
-def get_config() -> ConfigDict:
-    config = digits(steps=1_500)
+def get_config(steps: int = 1_500) -> ConfigDict:
+    """The configuration of a training of so many steps."""
+    config = digits(steps)
     config.training.precision = (
         "auto"  # bfloat16 where the processor has it: a quarter more steps in the same time
     )

@@ -8,8 +8,8 @@ from unittest import mock
 
 import pytest
 
-LOOKED_AT = ("test_figures", "test_pictures")
-"""Tests of what is in a figure."""
+LOOKED_AT = ("test_figures", "test_pictures", "test_every_mode")
+"""Tests of what is in a figure, and of whether processes that are started elsewhere draw the same."""
 
 
 @pytest.fixture(autouse=True, scope="module")
