@@ -5,9 +5,10 @@
 
 from __future__ import annotations
 
-import importlib
-
 from ml_collections import ConfigDict
+
+from configs.ddpm.digits import get_config as get_digits
+from tests.shrunk import shrunk
 
 NAMES = (
     "ddpm/digits",
@@ -26,43 +27,25 @@ NAMES = (
 
 
 def get_config(name: str = "ddpm/digits") -> ConfigDict:
-    config: ConfigDict = importlib.import_module(f"configs.{name.replace('/', '.')}").get_config()
-    config.device = "cpu"
+    config = shrunk(name)
     if "cifar10" in name:  # whose files there are not
-        config.data = importlib.import_module("configs.ddpm.digits").get_config().data
+        config.data = get_digits().data
         config.model.attn_resolutions = (8,)
+        config.model.nf = 32  # diffusers normalises no fewer
     if not name.startswith("toy/"):
-        _shrink_network(config, name)
-    sampling, evaluation, tune = config.sampling, config.eval, config.tune
-    sampling.num_samples, sampling.batch_size, sampling.grid_size = 3, 64, 2
-    if "respacing" in sampling:
-        sampling.respacing = "3"
-    else:
-        sampling.num_steps = 3
-    evaluation.batch_size = 180
-    if "bpd_respacing" in evaluation:
-        evaluation.bpd_respacing = "2"
+        _shorten_training(config)
+    sampling, evaluation = config.sampling, config.eval
+    sampling.num_samples, sampling.grid_size = 3, 2
     evaluation.enable_loss = not name.startswith("toy/")
     evaluation.enable_sampling = evaluation.enable_restoration = False
-    evaluation.num_samples = 70
     evaluation.bpd_num_images = 2
-    evaluation.bpd_rtol = evaluation.bpd_atol = 0.1
-    tune.num_samples, tune.repeats, tune.pilot_samples = 70, 2, 4
-    tune.sweep = "num_steps=2,3"
-    config.control.num_images = config.reconstruct.num_images = 2
+    config.tune.sweep = "num_steps=2,3"
     config.reconstruct.input = "test"
     return config
 
 
-def _shrink_network(config: ConfigDict, name: str) -> None:
-    model, training = config.model, config.training
-    model.nf, model.ch_mult, model.num_res_blocks, model.num_groups = 8, (1,), 1, 4
-    if "cifar10" in name:
-        model.nf = 32  # diffusers normalises no fewer
-    model.num_heads = 1
-    if name == "adm/digits_classifier":
-        model.num_head_channels = 4
-        config.eval.accuracy_levels = 2
+def _shorten_training(config: ConfigDict) -> None:
+    training = config.training
     training.n_iters, training.batch_size = 2, 4
     training.log_freq = training.eval_freq = 1
     training.snapshot_freq = training.snapshot_freq_for_preemption = 2
