@@ -20,7 +20,10 @@ import textwrap
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+
+from tests.forked import end_with
 
 ROOT = Path(__file__).parents[2]
 IMPORTED = (
@@ -160,7 +163,7 @@ def _attend(client: socket.socket, commands: Path, kernels: Path) -> None:
             os.close(file)
         path = [str(commands), environment.get("PATH", "")]
         environment |= {"PATH": os.pathsep.join(path), "JUPYTER_PATH": str(kernels)}
-        _become(ENTRIES[entry], arguments, where, environment)
+        end_with(partial(_become, ENTRIES[entry], arguments, where, environment))
     for file in files:
         os.close(file)
     _, status = os.waitpid(pid, 0)
@@ -170,27 +173,12 @@ def _attend(client: socket.socket, commands: Path, kernels: Path) -> None:
 
 
 def _become(entry: Callable[[], None], arguments: list[str], where: str, environment: dict[str, str]) -> None:
-    status = 70
-    try:
-        os.chdir(where)
-        os.environ.clear()
-        os.environ.update(environment)
-        sys.argv = arguments
-        sys.stdin, sys.stdout, sys.stderr = open(0), open(1, "w"), open(2, "w", buffering=1)  # noqa: SIM115
-        try:
-            entry()
-            status = 0
-        except SystemExit as end:
-            status = end.code if isinstance(end.code, int) else int(end.code is not None)
-        sys.stdout.flush()
-        sys.stderr.flush()
-    except BaseException:
-        import traceback
-
-        traceback.print_exc()
-        sys.stderr.flush()
-    finally:
-        os._exit(status)
+    os.chdir(where)
+    os.environ.clear()
+    os.environ.update(environment)
+    sys.argv = arguments
+    sys.stdin, sys.stdout, sys.stderr = open(0), open(1, "w"), open(2, "w", buffering=1)  # noqa: SIM115
+    entry()
 
 
 if __name__ == "__main__":

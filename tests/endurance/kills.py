@@ -52,6 +52,7 @@ import run_lib.training.loop
 import run_lib.tuning.tune
 from run_lib.locks import FILE
 from tests.endurance.written import differences, written
+from tests.forked import end_with
 
 TINY = Path(__file__).parents[1] / "run_lib/tiny.py"
 MARK = "SCORE_PC_KILLS"
@@ -172,7 +173,7 @@ class Child:
 def _fork(work: Callable[[], None]) -> int:
     pid = os.fork()
     if pid == 0:
-        work()
+        end_with(work)
     return pid
 
 
@@ -183,26 +184,12 @@ def _serve(port: int) -> None:
 
 
 def _become(argv: list[str], log: Path, environment: Mapping[str, str] | None = None) -> None:
-    status = 70
-    try:
-        os.environ |= environment or {}
-        handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-        os.dup2(handle, 1)
-        os.dup2(handle, 2)
-        sys.argv = argv
-        try:
-            main.guarded(argv)
-            status = 0
-        except SystemExit as end:
-            status = end.code if isinstance(end.code, int) else 1
-        sys.stderr.flush()
-    except BaseException:
-        import traceback
-
-        traceback.print_exc()
-        sys.stderr.flush()
-    finally:
-        os._exit(status)
+    os.environ |= environment or {}
+    handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(handle, 1)
+    os.dup2(handle, 2)
+    sys.argv = argv
+    main.guarded(argv)
 
 
 def run_all(
