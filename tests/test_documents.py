@@ -18,7 +18,7 @@ from run_lib.config.configuration import base_fields
 from run_lib.config.files import load_config_file
 from run_lib.config.mode import register_mode
 from run_lib.config.roles import ROLES
-from samplers import register_predictor
+from tests.conftest import plugins_forgotten
 from tests.docs.pages import PAGES, blocks, commands, files, flag, prose
 
 ROOT = Path(__file__).parents[1]
@@ -55,16 +55,16 @@ def test_every_command_is_one_of_this_program(
     monkeypatch.chdir(tmp_path)
     for name, content in files(page).items():
         Path(name).write_text(content)
-    for arguments in commands(page):
-        mode, config = flag(arguments, "--mode"), flag(arguments, "--config")
-        assert mode is None or mode in register_mode, arguments
-        overrides = [argument for argument in arguments if argument.startswith("--config.")]
-        if config in READERS_OWN or any(Path(o.partition("=")[2]).suffix == ".json" for o in overrides):
-            continue
-        plugin = next((o.partition("=")[2] for o in overrides if o.startswith("--config.plugins=")), None)
-        if plugin is None or Path(plugin).exists():
-            configure(load_config_file(config or "base"), parse(["main.py", *overrides]))
-    register_predictor._entries.pop("my_predictor", None)
+    with plugins_forgotten():
+        for arguments in commands(page):
+            mode, config = flag(arguments, "--mode"), flag(arguments, "--config")
+            assert mode is None or mode in register_mode, arguments
+            overrides = [argument for argument in arguments if argument.startswith("--config.")]
+            if config in READERS_OWN or any(Path(o.partition("=")[2]).suffix == ".json" for o in overrides):
+                continue
+            plugin = next((o.partition("=")[2] for o in overrides if o.startswith("--config.plugins=")), None)
+            if plugin is None or Path(plugin).exists():
+                configure(load_config_file(config or "base"), parse(["main.py", *overrides]))
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -18,17 +18,20 @@ PAGES = {
 FENCE = re.compile(r"^```(?P<kind>\w*)\n(?P<body>.*?)^```$", re.M | re.S)
 
 
-def blocks(page: str, *kinds: str) -> list[str]:
-    return [found["body"] for found in FENCE.finditer(PAGES[page]) if found["kind"] in kinds]
+def blocks(page: str, *kinds: str, section: str = "") -> list[str]:
+    """The fenced blocks of some kinds on a page, or under one heading of it."""
+    text = PAGES[page].split(f"\n## {section}\n")[1].split("\n## ")[0] if section else PAGES[page]
+    return [found["body"] for found in FENCE.finditer(text) if found["kind"] in kinds]
 
 
 def prose(page: str) -> str:
     return FENCE.sub("", PAGES[page])
 
 
-def commands(page: str) -> Iterator[list[str]]:
-    """The arguments of the program in every command that a page prints; comments left out, variables put in."""
-    for block in blocks(page, "text", "bash", "sh"):
+def commands(page: str, section: str = "") -> Iterator[list[str]]:
+    """The arguments of the program in every command of a page, or of the part under one heading of it: comments left
+    out, variables put in."""
+    for block in blocks(page, "text", "bash", "sh", section=section):
         variables: dict[str, str] = {}
         for line in block.replace("\\\n", " ").splitlines():
             if defined := re.match(r'([A-Z]+)="(.*)"$', line):

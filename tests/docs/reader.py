@@ -49,12 +49,12 @@ OWN = {
 """Configurations of the reader's own, in what differs from ddpm/digits."""
 
 
-def photographs(folder: Path) -> None:
-    """Two classes of noise."""
-    for number in range(24):
+def photographs(folder: Path, side: int = 64, count: int = 24) -> None:
+    """Noise in colour, in folders of two classes."""
+    for number in range(count):
         path = folder / ("cats", "dogs")[number % 2] / f"{number}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
-        pixels = np.random.default_rng(number).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+        pixels = np.random.default_rng(number).integers(0, 256, (side, side, 3), dtype=np.uint8)
         Image.fromarray(pixels).save(path)
 
 

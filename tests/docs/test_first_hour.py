@@ -6,16 +6,16 @@ import csv
 import json
 import math
 import re
-import shlex
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from diffusers import DDPMScheduler
-from PIL import Image
 
-from samplers import register_predictor
+from tests.conftest import plugins_forgotten
+from tests.docs.pages import PAGES, commands, files
+from tests.docs.reader import photographs
 from tests.fixtures.nvlabs_files import of_fixture
 from tests.fixtures.score_sde_files import payload_of, save
 from tests.fixtures.weights import Fixture
@@ -89,27 +89,8 @@ BOUNDS = {
 }
 
 
-def printed(page: str, section: str = "") -> list[list[str]]:
-    """The arguments of every command of a page, or of one section."""
-    text = (ROOT / page).read_text(encoding="utf-8")
-    if section:
-        text = text.split(f"\n## {section}\n")[1].split("\n## ")[0]
-    found = re.findall(r"^```text\n(.*?)^```$", text, re.M | re.S)
-    lines = "".join(found).replace("\\\n", " ").splitlines()
-    return [shlex.split(line.partition("main.py ")[2]) for line in lines if "main.py " in line]
-
-
 def mode_of(arguments: list[str]) -> str:
     return arguments[arguments.index("--mode") + 1]
-
-
-def photographs(folder: Path, side: int, count: int) -> None:
-    """Images in colour, in ten folders of classes."""
-    rng = np.random.default_rng(0)
-    for n in range(count):
-        path = folder / str(n % 10)
-        path.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(rng.integers(0, 256, (side, side, 3), dtype=np.uint8)).save(path / f"{n:03}.png")
 
 
 @pytest.fixture
@@ -134,7 +115,7 @@ def test_a_checkpoint_to_samples_and_bits_per_dimension(section: str, here: Path
     photographs(here / "photos", 16, 60)
     FILES[section](here)
     seen = []
-    for arguments in printed(CHECKPOINTS, section):
+    for arguments in commands(CHECKPOINTS, section):
         mode = mode_of(arguments)
         size = [a.replace("=64", "=16") for a in arguments]  # of the images of the small network
         short = list(TOY[mode])
@@ -155,8 +136,8 @@ def test_a_checkpoint_to_samples_and_bits_per_dimension(section: str, here: Path
 @pytest.mark.slow
 def test_a_folder_to_samples_and_their_score(here: Path) -> None:
     photographs(here / "photographs", 8, 60)
-    commands = printed("docs/auto.md", "")[:3]
-    assert [mode_of(c) for c in commands] == ["train", "sample", "eval"]
+    first = list(commands("docs/auto.md"))[:3]
+    assert [mode_of(c) for c in first] == ["train", "sample", "eval"]
     network = [
         "--config.data.image_size=8",
         "--config.model.ch_mult=(1,)",
@@ -172,7 +153,7 @@ def test_a_folder_to_samples_and_their_score(here: Path) -> None:
         "sample": ["--config.sampling.num_samples=2", "--config.sampling.num_steps=2"],
         "eval": ["--config.eval.num_samples=30", "--config.sampling.num_steps=2"],
     }
-    for arguments in commands:
+    for arguments in first:
         outcome = program(*arguments, *network, *toy[mode_of(arguments)])
         assert outcome.status == 0, outcome.err
     run = here / "runs/auto/64"
@@ -184,21 +165,17 @@ def test_a_folder_to_samples_and_their_score(here: Path) -> None:
 
 @pytest.mark.slow
 def test_a_predictor_with_a_setting_that_is_tuned(here: Path) -> None:
-    (plugin,) = re.findall(
-        r"^```python\n(.*?)^```$", (ROOT / "docs/own.md").read_text(encoding="utf-8"), re.M | re.S
-    )
-    (here / "my_predictor.py").write_text(plugin)
+    for name, content in files("docs/own.md").items():
+        (here / name).write_text(content)
     toy = {
         "train": ["--config.training.n_iters=2"],
         "sample": ["--config.sampling.num_samples=2", "--config.sampling.num_steps=3"],
         "tune": ["--config.tune.num_samples=70", "--config.tune.repeats=2", "--config.sampling.num_steps=2"],
     }
-    try:
-        for arguments in printed("docs/own.md"):
+    with plugins_forgotten():
+        for arguments in commands("docs/own.md"):
             outcome = program(*arguments, *toy[mode_of(arguments)], *CPU)
             assert outcome.status == 0, outcome.err
-    finally:
-        register_predictor._entries.pop("my_predictor", None)
     run = here / "runs/ddpm/digits"
     assert json.loads((run / "tune/best.json").read_text())["damping"] in (0.97, 0.98, 0.99, 1.0)
     with (run / "tune/table.csv").open() as table:
@@ -207,5 +184,5 @@ def test_a_predictor_with_a_setting_that_is_tuned(here: Path) -> None:
 
 def test_nothing_of_the_page_is_left_out() -> None:
     """Every section of commands has its files here."""
-    sections = re.findall(r"^## (.+)$", (ROOT / CHECKPOINTS).read_text(encoding="utf-8"), re.M)
-    assert [s for s in sections if printed(CHECKPOINTS, s)] == list(FILES)
+    sections = re.findall(r"^## (.+)$", PAGES[CHECKPOINTS], re.M)
+    assert [s for s in sections if list(commands(CHECKPOINTS, s))] == list(FILES)
