@@ -125,7 +125,7 @@ class _Told:
     ) -> Advance:
         advance = self.stepping(predictor, model, x, t, s, noise, memory)
         self.taken += 1
-        within_unit(min(1.0, self.taken / self.steps))
+        within_unit(self.taken / self.steps)
         return advance
 
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
-import torch
 from torch import Tensor, nn
 
-from likelihood.divergence import Divergence
 from likelihood.flow import Flow, Moving, Velocity
 from models.prediction.noise_model import Model
 from run_lib.output.progress import within_unit
@@ -30,21 +29,12 @@ class FollowedFlow:
     evaluations: int = 0
 
     def __call__(
-        self,
-        flow: Flow,
-        model: Model,
-        cond: dict[str, Tensor],
-        u: Tensor,
-        y: Tensor,
-        dtype: torch.dtype,
-        divergence: Divergence,
-        probes: Tensor,
-        /,
+        self, flow: Flow, model: Model, cond: dict[str, Tensor], u: Tensor, /, *state: Any
     ) -> Velocity:
-        found = self.moving(flow, model, cond, u, y, dtype, divergence, probes)
+        found = self.moving(flow, model, cond, u, *state)
         self.evaluations += 1
         if self.evaluations % EVERY == 0:
-            within_unit(min(1.0, max(0.0, (float(u.min()) - flow.start) / (flow.end - flow.start))))
+            within_unit((float(u.min()) - flow.start) / (flow.end - flow.start))
         return found
 
 
@@ -56,7 +46,7 @@ def counted(model: nn.Module, evaluations: int) -> Iterator[None]:
     def tell(*_: object) -> None:
         nonlocal done
         done += 1
-        within_unit(min(1.0, done / evaluations))
+        within_unit(done / evaluations)
 
     handle = model.register_forward_hook(tell)
     try:

@@ -122,6 +122,6 @@ def _has_size() -> bool:
 
 
 def within_unit(share: float) -> None:
-    """Of the unit of the innermost work that is under way, a share is done, in [0, 1]."""
+    """Of the unit of the innermost work that is under way, a share is done, of which what lies in [0, 1] is told."""
     if _under_way:
-        _under_way[-1].within(share)
+        _under_way[-1].within(min(1.0, max(0.0, share)))
