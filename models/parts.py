@@ -7,6 +7,11 @@ from typing import Any
 from torch import Tensor
 
 
+def is_shared(tensor: Tensor) -> bool:
+    """Whether each process holds a part of it."""
+    return hasattr(tensor, "device_mesh")
+
+
 def own_part(tensor: Tensor) -> Tensor:
     """The part that this process holds, in the tensor's own memory and possibly empty; all of a whole tensor."""
     part: Tensor = tensor.to_local() if hasattr(tensor, "to_local") else tensor

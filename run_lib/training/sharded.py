@@ -16,7 +16,7 @@ from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.tensor.experimental import implicit_replication
 
 from models.base import Network
-from models.parts import own_part, shared_like, whole
+from models.parts import is_shared, own_part, shared_like, whole
 from run_lib.training.team import F, Several
 
 
@@ -63,7 +63,7 @@ class Sharded(Several):
     def norms(self, tensors: Sequence[Tensor], order: float) -> Tensor:
         # A process without any of a tensor has no largest value of it either; of a whole one, one process counts.
         parts = [
-            part if part.numel() and (self.is_main or _is_shared(tensor)) else part.new_zeros(1)
+            part if part.numel() and (self.is_main or is_shared(tensor)) else part.new_zeros(1)
             for tensor, part in ((tensor, own_part(tensor)) for tensor in tensors)
         ]
         own = super().norms(parts, order)
@@ -73,9 +73,9 @@ class Sharded(Several):
 
     def _add_up(self, network: nn.Module) -> None:
         found = [p.grad for p in network.parameters() if p.grad is not None]
-        torch._foreach_mul_([own_part(g) for g in found if _is_shared(g)], float(self.size))
+        torch._foreach_mul_([own_part(g) for g in found if is_shared(g)], float(self.size))
         for gradient in found:
-            if not _is_shared(gradient):
+            if not is_shared(gradient):
                 dist.all_reduce(gradient)
 
     def stepping(self) -> AbstractContextManager[object]:
@@ -92,11 +92,6 @@ class Sharded(Several):
             found = whole(held)
             return found.cpu() if self.is_main else None
         return held
-
-
-def _is_shared(tensor: Tensor) -> bool:
-    """Whether each process has a part of it."""
-    return hasattr(tensor, "device_mesh")
 
 
 def _blocks(network: nn.Module) -> list[nn.Module]:
