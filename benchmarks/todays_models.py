@@ -3,11 +3,12 @@
     python -m benchmarks.todays_models digits fashion_mnist --seconds 300 --save
     python -m benchmarks.todays_models digits --seconds 6 --only EDM --sets 2 --samples 100      # to try it
 
-Each network trains by the program's command line for as many steps as its seconds allow, so that schedules end: the
-seconds of a step are measured first, all in turn, on a quiet machine, and kept; the trainings themselves may then be
-interrupted, or run beside other work. Then sets of samples of 20 evaluations are scored, by their pixels against all
-digits, or in the features of `benchmarks/fashion_features.py` against Fashion-MNIST's test images, with Student's
-intervals over the sets at 95 %; and bits/dim of test images by the probability flow.
+Each network trains by the program's command line, in bfloat16 where the processor has it, for as many steps as its
+seconds allow, so that schedules end: the seconds of a step are measured first, all in turn, on a quiet machine, and
+kept; the trainings themselves may then be interrupted, or run beside other work, by several processes in one folder
+(`--only`). Then sets of samples of 20 evaluations in bfloat16 are scored, by their pixels against all digits, or in
+the features of `benchmarks/fashion_features.py` against Fashion-MNIST's test images, with Student's intervals over the
+sets at 95 %; and bits/dim of test images by the probability flow.
 
 Guidance is that of one class-conditional network: none, classifier-free, and autoguidance by a network of half the
 width that has trained a quarter of the steps, each with the scale that does best on one set of another seed.
@@ -32,7 +33,10 @@ from benchmarks.report import described, machine, write_section
 from benchmarks.time_to_quality import METRICS, Judge, speeds
 from run_lib.statistics import t_interval
 
-SAMPLER = {"sampling.predictor": "auto", "sampling.num_steps": 20, "sampling.batch_size": 500}
+SAMPLER = {
+    "sampling.predictor": "auto", "sampling.num_steps": 20, "sampling.batch_size": 500,
+    "sampling.precision": "bfloat16",
+}  # fmt: skip
 SCALES = (1.25, 1.5, 2.0, 3.0)
 GUIDANCE = "guidance"
 Settings = Mapping[str, object]
@@ -60,7 +64,6 @@ class Data:
 def _models(data: str) -> dict[str, tuple[str, Settings]]:
     return {
         "DDPM++": (f"ddpm/{data}", {"model.name": "ddpmpp"}),
-        "ADM": (f"ddpm/{data}", {}),
         "EDM": (f"edm/{data}", {}),
         "EDM2": (f"edm2/{data}", {}),
         "DiT": (f"dit/{data}", {}),
@@ -78,10 +81,11 @@ def data_sets(root: Path) -> dict[str, Data]:
     def fashion(folder: Path) -> Judge:
         return Judge.of_fashion(classifier(root, folder / "classifier.pt"), root)
 
-    where: Settings = {"data.dataset": "idx", "data.root": root}
+    fast: Settings = {"training.precision": "auto"}
+    where: Settings = {"data.dataset": "idx", "data.root": root, **fast}
     few: Settings = {"eval.bpd_num_images": 256}
     return {
-        "digits": Data(_models("digits"), "adm/digits_guided", {}, {}, _digits),
+        "digits": Data(_models("digits"), "adm/digits_guided", fast, {}, _digits),
         "fashion_mnist": Data(_models("fashion_mnist"), "adm/fashion_mnist", where, few, fashion),
     }
 

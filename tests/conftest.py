@@ -62,10 +62,15 @@ def pytest_configure() -> None:
     torch.set_num_threads(1)
 
 
-def pytest_collection_finish() -> None:
-    """Modules and tests are there to the end: a collection of garbage need not go through them again and again."""
-    gc.collect()
-    gc.freeze()
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """Modules and tests are there to the end: no collection of garbage need go through them, then or later."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 @pytest.hookimpl(optionalhook=True)
