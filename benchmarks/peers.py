@@ -176,6 +176,7 @@ def k_diffusion_peers(
     sampling = k_diffusion_sampling()
     methods: dict[str, tuple[Any, int, dict[str, Any]]] = {
         "dpmpp_2m": (sampling.sample_dpmpp_2m, 1, {}),
+        "dpmpp_3m": (sampling.sample_dpmpp_3m_sde, 1, {"eta": 0.0, "noise_sampler": lambda *_: 0.0}),
         "heun": (sampling.sample_heun, 2, {}),
         "dpm_2": (sampling.sample_dpm_2, 2, {}),
         "dpmpp_2s": (sampling.sample_dpmpp_2s_ancestral, 2, {"eta": 0.0}),
