@@ -8,7 +8,8 @@ seconds allow, so that schedules end: the seconds of a step are measured first, 
 kept; the trainings themselves may then be interrupted, or run beside other work, by several processes in one folder
 (`--only`). Then sets of samples of 20 evaluations in bfloat16 are scored, by their pixels against all digits, or in
 the features of `benchmarks/fashion_features.py` against Fashion-MNIST's test images, with Student's intervals over the
-sets at 95 %; and bits/dim of test images by the probability flow.
+sets at 95 %; and bits/dim of test images by the probability flow. EDM, flow, VDM and ADM are the same network, by the
+objectives of those papers.
 
 Guidance is that of one class-conditional network: none, classifier-free, and autoguidance by a network of half the
 width that has trained a quarter of the steps, each with the scale that does best on one set of another seed.
@@ -68,6 +69,8 @@ def _models(data: str) -> dict[str, tuple[str, Settings]]:
         "EDM2": (f"edm2/{data}", {}),
         "DiT": (f"dit/{data}", {}),
         "flow": (f"flow/{data}", {}),
+        "ADM": (f"ddpm/{data}", {}),
+        "VDM": (f"vdm/{data}", {}),
     }
 
 
