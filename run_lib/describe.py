@@ -16,7 +16,7 @@ from run_lib.run import Run
 from run_lib.training.warm_start import published
 from samplers.pc import PCSampler
 from sde_lib.noise import Noise
-from sde_lib.words import amount, duration
+from sde_lib.words import amount, digits, duration
 
 WIDTH, INDENT = 100, 13
 """Columns of the screen, and of the words before each entry."""
@@ -111,7 +111,7 @@ def _weights(plan: DescriptionPlan, run: Run) -> str:
 
 
 def _gflop(gflop: float) -> str:
-    return f"{gflop:.4g} GFLOP" if gflop >= 0.1 else f"{1e3 * gflop:.4g} MFLOP"
+    return f"{digits(gflop, 4)} GFLOP" if gflop >= 0.1 else f"{digits(1e3 * gflop, 4)} MFLOP"
 
 
 def _amount(found: Description) -> str:
@@ -148,8 +148,8 @@ def _time(one: Experiment, found: Description, nfe: int | None) -> str:
         parts.append(f"a sample {duration(each)}, {count} samples {duration(each * count)}")
     told = "; ".join(parts) or "as its tolerances take"
     return (
-        f"at least {told}; of arithmetic alone, at the {rate:.4g} GFLOP/s of a float32 convolution measured now: "
-        f"often 1.5 to 3 times as long, --mode check measures it"
+        f"at least {told}; of arithmetic alone, at the {digits(rate, 4)} GFLOP/s of a float32 convolution measured "
+        f"now: often 1.5 to 3 times as long, --mode check measures it"
     )
 
 

@@ -10,6 +10,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from sde_lib.words import digits
+
 
 class Estimate(NamedTuple):
     """A value and its standard error, in the same unit; the error is NaN where one draw cannot tell it."""
@@ -61,7 +63,7 @@ class Interval:
     half: float
 
     def __str__(self) -> str:
-        return f"{self.mean:.4g} +- {self.half:.2g}"
+        return f"{digits(self.mean, 4)} +- {digits(self.half, 2)}"
 
 
 def t_interval(values: Sequence[float] | np.ndarray, confidence: float) -> Interval:

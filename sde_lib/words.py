@@ -1,4 +1,4 @@
-"""Lists in messages."""
+"""Lists, times, sizes and numbers in messages."""
 
 from __future__ import annotations
 
@@ -29,3 +29,12 @@ def amount(size: float) -> str:
             break
         size /= 1024
     return f"{size:.4g} {unit}"
+
+
+def digits(value: float, count: int) -> str:
+    """A number to so many significant digits, and to all that it has before the point: ``0.012``, ``5.1``, ``1235``.
+
+    Powers of ten are for what is smaller than 0.0001, or larger than ten million.
+    """
+    text = f"{value:.{count}g}"
+    return f"{value:.0f}" if "e+" in text and abs(value) < 1e7 else text

@@ -20,6 +20,7 @@ from run_lib.evaluation.fidelity import Fidelity, fidelity, mean
 from run_lib.files import atomic, write_json
 from run_lib.ours import check_links, check_unused, mark, record_of, somebody_elses
 from run_lib.pictures import eight_bits, rows_of_images, save_png
+from sde_lib.words import digits
 
 _UNMARKED = ("task", "control", "sampling", "config_hash", "step")
 """By these entries records are recognised that were written before records were marked."""
@@ -235,7 +236,7 @@ def _sentence(scores: Scores, images: int) -> str:
         f"{images} image{'s' if images > 1 else ''}",
         *(["PSNR infinite"] if scores.psnr is None else [f"PSNR {scores.psnr:.2f} dB"]),
         *([] if scores.ssim is None else [f"SSIM {scores.ssim:.3f}"]),
-        *([] if scores.residual is None else [f"residual {scores.residual:.2g}"]),
+        *([] if scores.residual is None else [f"residual {digits(scores.residual, 2)}"]),
         f"{scores.nfe:g} network evaluations",
         *([f"{scores.pullbacks:g} of its derivative"] if scores.pullbacks else []),
         f"{scores.seconds:.3f} s each",

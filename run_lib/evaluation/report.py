@@ -10,6 +10,7 @@ from typing import Any
 
 from run_lib.files import read_record, write_json
 from run_lib.fingerprint import Basis
+from sde_lib.words import digits
 
 NORMAL = 1.959964
 """Standard errors to either side of the mean that hold 95 % of a normal distribution."""
@@ -82,10 +83,10 @@ class Number:
         return self.note.startswith("reference")
 
     def __str__(self) -> str:
-        error = "" if self.stderr is None else f" +- {self.stderr:.2g}"
+        error = "" if self.stderr is None else f" +- {digits(self.stderr, 2)}"
         if self.stderr_draws is not None:
-            error += f" (draws {self.stderr_draws:.2g})"
-        return f"{self.value:.4g}{error} {self.unit}".rstrip()
+            error += f" (draws {digits(self.stderr_draws, 2)})"
+        return f"{digits(self.value, 4)}{error} {self.unit}".rstrip()
 
 
 @dataclass(frozen=True)

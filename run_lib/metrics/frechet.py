@@ -15,6 +15,7 @@ from run_lib.metrics.base import Goal, Measured, NoRowsError, Output, SetMetric,
 from run_lib.metrics.checked import check_count, checked_moments, checked_rows, different_lengths
 from run_lib.metrics.gaussians import Target
 from run_lib.metrics.moments import BLOCK, Moments
+from sde_lib.words import digits
 
 PARTS = 5
 """Into how many parts a set is cut, at the most, to extrapolate."""
@@ -137,8 +138,8 @@ def _note(target: Target, ours: Moments, distance: float, limit: float | None = 
     if bias > TELLING * distance:
         if limit is None:
             told.append(
-                f"biased: {ours.count} samples of the reference's own Gaussian would have about {bias:.3g}"
+                f"biased: {ours.count} samples of the reference's own Gaussian would have about {digits(bias, 3)}"
             )
         else:
-            told.append(f"biased: about {bias:.3g} too large for want of samples")
+            told.append(f"biased: about {digits(bias, 3)} too large for want of samples")
     return "; ".join(told)

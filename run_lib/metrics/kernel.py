@@ -15,6 +15,7 @@ from run_lib.metrics.base import Goal, Measured, SetMetric, View, register_metri
 from run_lib.metrics.checked import checked_pair
 from run_lib.metrics.discrepancy import discrepancy
 from sde_lib.settings import Range
+from sde_lib.words import digits
 
 LEAST = 4
 """Samples, to tell the variance of a mean over pairs."""
@@ -111,7 +112,7 @@ class GaussianDiscrepancy(SetMetric):
         found = discrepancy(ours, theirs, self.gaussian)
         bias = found.biased - found.unbiased
         note = (
-            f"biased: {self.scale * bias:.3g} of it is for want of images"
+            f"biased: {digits(self.scale * bias, 3)} of it is for want of images"
             if bias > 0.01 * found.biased
             else ""
         )

@@ -10,6 +10,7 @@ import numpy as np
 
 from run_lib.metrics.base import Measured
 from run_lib.statistics import mean, t_interval
+from sde_lib.words import digits
 
 CONFIDENCE = 0.95
 PAPERS = 3
@@ -62,9 +63,9 @@ class OverSets:
     @property
     def note(self) -> str:
         """How much sets differ, in words."""
-        said = f"a set's standard deviation is {self.spread:.2g} over {len(self.values)} sets"
+        said = f"a set's standard deviation is {digits(self.spread, 2)} over {len(self.values)} sets"
         if self.within is not None:
-            said += f", {self.within:.2g} by the errors of single sets"
+            said += f", {digits(self.within, 2)} by the errors of single sets"
         return said + (", which are too small" if self.exceeds else "")
 
 

@@ -14,6 +14,7 @@ from run_lib.metrics.base import Goal, Measured, SetMetric, View, register_metri
 from run_lib.metrics.checked import checked_pair
 from run_lib.metrics.moments import BLOCK
 from sde_lib.settings import Range
+from sde_lib.words import digits
 
 LINES = 64
 """Directions at a time."""
@@ -85,7 +86,7 @@ class SlicedWasserstein(SetMetric):
         note = ""
         if self.directions > 1:
             lines_error = squares.std(ddof=1) / math.sqrt(self.directions) / (2 * value)
-            note = f"{self.directions} directions; others would change it by {lines_error:.2g}"
+            note = f"{self.directions} directions; others would change it by {digits(lines_error, 2)}"
         return (Measured("", value, float(of_square / (2 * value)), note=note),)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from run_lib.evaluation.report import Number
 from run_lib.pages.markup import Markup, details, escaped, facts, scrolling, tag
+from sde_lib.words import digits
 
 
 def families(numbers: Iterable[Number]) -> list[tuple[Number, ...]]:
@@ -35,7 +36,7 @@ def interval(value: float, half: float) -> str:
         return plain(value) if half == 0 or math.isnan(half) else f"{plain(value)} \u00b1 {plain(half)}"
     decimals = 1 - math.floor(math.log10(half))
     if decimals > 8 or abs(value) >= 1e7:
-        return f"{value:.4g} \u00b1 {half:.2g}"
+        return f"{digits(value, 4)} \u00b1 {digits(half, 2)}"
     shown = max(decimals, 0)
     return f"{round(value, decimals):.{shown}f} \u00b1 {round(half, decimals):.{shown}f}".replace(
         "-", "\u2212"
@@ -44,7 +45,7 @@ def interval(value: float, half: float) -> str:
 
 def plain(value: float) -> str:
     """Four digits."""
-    return f"{value:.4g}".replace("-", "\u2212")
+    return digits(value, 4).replace("-", "\u2212")
 
 
 def table_of(numbers: Sequence[Number], label: str) -> Markup:
@@ -85,7 +86,7 @@ def _protocol(number: Number) -> list[tuple[str, object]]:
         ("of that, probes", number.stderr_probes),
     ):
         if value is not None:
-            rows.append((name, f"{value:.4g}"))
+            rows.append((name, digits(value, 4)))
     if number.stderr is None:
         rows.append(("standard error", "it has none"))
     given: dict[str, object] = dict(getattr(number, "protocol", None) or {})
@@ -95,7 +96,7 @@ def _protocol(number: Number) -> list[tuple[str, object]]:
         ("seed", number.seed),
         ("network evaluations", f"{number.nfe:g} for each" if number.nfe else "none"),
         ("computed in", number.arithmetic),
-        ("seconds", tag("span", f"{number.seconds:.3g}", class_="seconds") if number.seconds else ""),
+        ("seconds", tag("span", digits(number.seconds, 3), class_="seconds") if number.seconds else ""),
         ("configuration", tag("code", number.config_hash)),
         ("fingerprint", tag("code", number.fingerprint) if number.fingerprint else ""),
     ]

@@ -21,6 +21,7 @@ from run_lib.processes import Processes
 from run_lib.run import Run
 from run_lib.sample import batches
 from run_lib.sharing.parts import Part, Parts
+from sde_lib.words import digits
 
 EXACT = 5000
 """Samples up to which every pair is compared."""
@@ -234,7 +235,7 @@ def _writable(path: Path) -> bool:
 
 
 def _numbers(values: Sequence[float]) -> str:
-    return ", ".join(f"{value:.4g}" for value in values)
+    return ", ".join(digits(value, 4) for value in values)
 
 
 def _show(facts: dict[str, Any]) -> None:
@@ -255,16 +256,18 @@ def _show_seen(data: DataSpec, facts: dict[str, Any], distance: Distance) -> Non
     if latents is not None:
         print(f"              latents less {_numbers(latents.mean)}, divided by {_numbers(latents.std)}")
         deviation = scaled_deviation(latents, facts["mean"], facts["std"])
-        print(f"sigma_data    {deviation:.4g}, the standard deviation of all values")
+        print(f"sigma_data    {digits(deviation, 4)}, the standard deviation of all values")
         if len(latents.std) > 1:
             return  # no distance follows from one of the latents as they are
         one = 1 / latents.std[0]
     else:
         one = scale(data.levels, data.centered, data.dequantize)
-        print(f"sigma_data    {facts['sigma_data'] * one:.4g}, the standard deviation of all values")
+        print(f"sigma_data    {digits(facts['sigma_data'] * one, 4)}, the standard deviation of all values")
     bounds = (
-        "exactly" if distance.least == distance.most else f"at least, and at most {distance.most * one:.4g}"
+        "exactly"
+        if distance.least == distance.most
+        else f"at least, and at most {digits(distance.most * one, 4)}"
     )
     print(
-        f"sigma_max     {facts['sigma_max'] * one:.4g} for VE, the largest distance of two samples ({bounds})"
+        f"sigma_max     {digits(facts['sigma_max'] * one, 4)} for VE, the largest distance of two samples ({bounds})"
     )

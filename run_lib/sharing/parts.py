@@ -18,6 +18,7 @@ from run_lib.files import atomic
 from run_lib.output.progress import Progress
 from run_lib.processes import Processes
 from run_lib.stopping import finishing, promising
+from sde_lib.words import digits
 
 KEPT = "the batches that are done are kept, and the same command goes on after them"
 FOLDER = ".unfinished"
@@ -134,7 +135,7 @@ class Parts:
                         found = finds.of(part)
                         values.append(found[np.isfinite(found)])
                         if (so_far := np.concatenate(values)).size:
-                            bar.say(**{finds.name: f"{so_far.mean():.4g}"})
+                            bar.say(**{finds.name: digits(so_far.mean(), 4)})
                     if count == 1:
                         held[i] = part
                     if last is not None and last(part):

@@ -27,7 +27,7 @@ from run_lib.training.steps import backward, make_batches, validation_loss
 from run_lib.training.team import Team
 from run_lib.training.update import update
 from run_lib.training.watch import Watch
-from sde_lib.words import amount, duration
+from sde_lib.words import amount, digits, duration
 
 STEPS, PATIENCE = 3, 20.0
 """Steps that are timed, and the seconds after which no other is begun."""
@@ -80,8 +80,9 @@ def check(plan: TrainingPlan, run: Run) -> None:
             f"batch        {settings.samples_per_step} of {len(plan.subject.data.load('train'))} training samples, "
             f"read in {duration(step.reading)}"
         )
+        speed = digits(settings.samples_per_step / step.seconds, 4)
         print(
-            f"step         {duration(step.seconds)}: {settings.samples_per_step / step.seconds:.4g} samples a second; "
+            f"step         {duration(step.seconds)}: {speed} samples a second; "
             f"{amount(step.bytes)} more at its height than between steps"
         )
         with undone_step(plan, state):

@@ -24,6 +24,7 @@ from run_lib.tuning.jobs import SampleSet, Scored, ScoreFiles, Work, do
 from run_lib.tuning.report import draw_picture, draw_plot, write_table
 from run_lib.tuning.results import CandidateScores, SweepResult
 from run_lib.tuning.stored_grids import make_grid
+from sde_lib.words import digits
 
 
 def tune(plan: TuningPlan, run: Run) -> None:
@@ -126,8 +127,8 @@ def _find_grid(plan: TuningPlan, run: Run) -> None:
         found = make_grid(plan.sampling, plan.settings.pilot_samples, path)
     print(
         f"times for {found.purpose}: {', '.join(f'{t:.4g}' for t in found.times)}\n"
-        f"root mean square error of {found.samples} pilot samples {found.error:.3g}; where the search began "
-        f"{found.before:.3g}; {found.nfe} evaluations of each\n"
+        f"root mean square error of {found.samples} pilot samples {digits(found.error, 3)}; where the search began "
+        f"{digits(found.before, 3)}; {found.nfe} evaluations of each\n"
         f"  stored     {path}: use them with --config.sampling.grid=optimised"
     )
 
