@@ -15,6 +15,9 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Tensor
 
+from run_lib.evaluation.report import NORMAL
+from run_lib.statistics import Interval
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -55,8 +58,8 @@ class Program:
         images: Tensor = torch.from_numpy(pixels).reshape(count, *pixels.shape[1:3], -1).movedim(-1, 1)
         return images
 
-    def number(self, workdir: Path, name: str) -> float:
-        """Of the last evaluation's report."""
+    def number(self, workdir: Path, name: str) -> Interval:
+        """Of the last evaluation's report, with its 95 % interval."""
         report = json.loads((workdir / "eval/report.json").read_text())
-        found: float = next(one["value"] for one in report["numbers"] if one["name"] == name)
-        return found
+        found = next(one for one in report["numbers"] if one["name"] == name)
+        return Interval(found["value"], NORMAL * found["stderr"])
