@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import zipfile
 from pathlib import Path
 
@@ -74,7 +75,7 @@ def _check_zip(file: Path) -> None:
         if "data.pkl" not in parts:
             raise DamagedCheckpointError(file, "is a zip file, but none that torch.save wrote")
         with archive.open(parts["data.pkl"]) as pickled:
-            declared = read_declared(pickled)
+            declared = read_declared(io.BufferedReader(pickled))  # which is read byte by byte
         for key, storage in declared.storages.items():
             held = parts.get(f"data/{key}")
             if held is None:
