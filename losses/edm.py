@@ -13,6 +13,7 @@ from losses.weightings import Weighting, noise_to_signal, register_weighting
 from sde_lib.base import GaussianProcess
 from sde_lib.noise import Noise
 from sde_lib.settings import Range
+from sde_lib.words import digits
 
 LEAST_SHARE = 1e-3
 """Of a log-normal distribution that a process must have."""
@@ -50,7 +51,8 @@ class LogNormalTimes(TimeSampler[GaussianProcess]):
                 f"training.times='log_normal' with P_mean={self.P_mean:g} and P_std={self.P_std:g} draws levels of "
                 f"noise that {type(process).__name__} does not have: only {share:.2g} of them lie between those of "
                 f"the times {first:g} and {last:g}, at which it is trained. Set training.P_mean between "
-                f"{self.P_mean + self.P_std * float(low):.3g} and {self.P_mean + self.P_std * float(high):.3g}."
+                f"{digits(self.P_mean + self.P_std * float(low), 3)} and "
+                f"{digits(self.P_mean + self.P_std * float(high), 3)}."
             )
 
     def _ends(self, process: GaussianProcess, device: torch.device) -> Tensor:

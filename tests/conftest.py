@@ -64,11 +64,12 @@ def pytest_configure() -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Iterator[None]:
-    """Modules and tests are there to the end: no collection of garbage need go through them, then or later."""
+    """Modules and tests are there to the end: garbage is collected once, and not among them."""
     gc.disable()
     try:
         return (yield)
     finally:
+        gc.collect()
         gc.freeze()
         gc.enable()
 

@@ -39,6 +39,13 @@ def test_every_link_leads_to_a_file(page: str) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES)
+def test_code_fits_the_column_that_it_is_read_in(page: str) -> None:
+    """Beside both lists of contents the site shows 95 characters, and cuts off what is longer."""
+    code = blocks(page, "python", "bash", "sh") + [b for b in blocks(page, "text") if "main.py " in b]
+    assert not [line for block in code for line in block.splitlines() if len(line) > 95]
+
+
+@pytest.mark.parametrize("page", PAGES)
 def test_every_page_is_on_the_site(page: str) -> None:
     """A page that the navigation lacks is found by nobody; mkdocs itself only says so."""
     if page.startswith("docs/"):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import io
 import zipfile
 from pathlib import Path
 
@@ -75,7 +74,7 @@ def _check_zip(file: Path) -> None:
         if "data.pkl" not in parts:
             raise DamagedCheckpointError(file, "is a zip file, but none that torch.save wrote")
         with archive.open(parts["data.pkl"]) as pickled:
-            declared = read_declared(io.BufferedReader(pickled))  # which is read byte by byte
+            declared = read_declared(pickled)
         for key, storage in declared.storages.items():
             held = parts.get(f"data/{key}")
             if held is None:

@@ -40,9 +40,10 @@ def _bare(state: Any) -> dict[str, Any]:
 
 
 def _entries(payload: Any) -> dict[str, Any]:
-    """The parts of the file by score_sde_pytorch's names for them."""
+    """The parts of the file by score_sde_pytorch's names for them; none of a list that is longer than theirs."""
     if isinstance(payload, (list, tuple)):
-        return dict(zip(LIST_ENTRIES, payload, strict=False))
+        names = LIST_ENTRIES[: len(payload)]
+        return dict(zip(names, payload, strict=True)) if len(names) == len(payload) else {}
     if isinstance(payload, Mapping) and "model" in payload:
         return dict(payload)
     return {"model": payload}

@@ -16,6 +16,7 @@ from run_lib.evaluation.likelihoods import LearnedDequantisation
 from run_lib.evaluation.task import CheckpointTask
 from run_lib.files import write_tensors
 from run_lib.seeds import Use, stream_seed
+from sde_lib.words import digits
 
 if TYPE_CHECKING:
     from run_lib.config.evaluation import EvaluationPlan
@@ -70,8 +71,9 @@ def _fit(
         conditions=conditions,
     )
     tenth = max(len(losses) // 10, 1)
+    fallen = float(losses[:tenth].mean() - losses[-tenth:].mean())
     print(
-        f"dequantisation fitted in {len(losses)} steps: its bound fell by "
-        f"{float(losses[:tenth].mean() - losses[-tenth:].mean()):.3g} nats, from the first tenth to the last"
+        f"dequantisation fitted in {len(losses)} steps: its bound fell by {digits(fallen, 3)} nats, from the first "
+        f"tenth to the last"
     )
     write_tensors(path, learned.state_dict())

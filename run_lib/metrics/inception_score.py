@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from types import MappingProxyType
 from typing import Annotated, ClassVar
 
@@ -43,7 +44,7 @@ class InceptionScore(SetMetric):
         rows = checked_rows(samples, "logits", self.least(0), self.title)
         order = np.random.default_rng(seed).permutation(len(rows))
         edges = [part * len(rows) // self.splits for part in range(self.splits + 1)]
-        parts = [_score(rows[np.sort(order[a:b])]) for a, b in zip(edges, edges[1:], strict=False)]
+        parts = [_score(rows[np.sort(order[a:b])]) for a, b in pairwise(edges)]
         scores = np.array([part.score for part in parts])
         error = math.sqrt(sum(part.stderr**2 for part in parts)) / self.splits
         bias = float(np.mean([part.bias for part in parts]))

@@ -28,7 +28,7 @@ from run_lib.data.streamed import open_array
 from run_lib.data.zips import read_zip
 from run_lib.faults import naming
 from run_lib.output.progress import Progress
-from sde_lib.words import listed
+from sde_lib.words import digits, listed
 
 IMAGES, LABELS = ("arr_0", "samples", "images"), ("arr_1", "labels", "label")
 """Names that programs give the arrays of an ``.npz``: ADM's and ours, score_sde's, others'."""
@@ -145,8 +145,8 @@ def _check_levels(images: Tensor, some: range, path: Path, levels: int) -> None:
         scaled = f"x * {top}" if 0 <= least <= most <= 1 else f"(x + 1) * {top / 2:g}"
         scaled = scaled if -1 <= least <= most <= 1 else f"x.clip(0, {top})"
         raise ValueError(
-            f"{path} holds {str(images.dtype)[6:]} from {least:.4g} to {most:.4g}, and images are scored as levels 0 "
-            f"to {top}: save numpy.rint({scaled}).astype('uint{8 if levels <= 256 else 16}')."
+            f"{path} holds {str(images.dtype)[6:]} from {digits(least, 4)} to {digits(most, 4)}, and images are scored "
+            f"as levels 0 to {top}: save numpy.rint({scaled}).astype('uint{8 if levels <= 256 else 16}')."
         )
     if not levels:
         raise ValueError(f"{path} holds {str(images.dtype)[6:]}, and the data are continuous: save floats.")

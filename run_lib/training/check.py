@@ -101,7 +101,7 @@ def check(plan: TrainingPlan, run: Run) -> None:
             begun = time.perf_counter()
             value = validation_loss(plan, state, start.held_out)
             evaluating = time.perf_counter() - begun
-            print(f"held-out     loss {value:.6g} in {duration(evaluating)}")
+            print(f"held-out     loss {digits(value, 6)} in {duration(evaluating)}")
         picture = None if plan.preview is None else _picture(plan.preview, state)
         if picture is not None:
             print(

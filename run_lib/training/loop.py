@@ -30,6 +30,7 @@ from run_lib.training.state import TrainState
 from run_lib.training.steps import backward, make_batches, validation_loss
 from run_lib.training.team import Team
 from run_lib.training.update import update
+from sde_lib.words import digits
 
 
 def train(plan: TrainingPlan, run: Run) -> None:
@@ -161,7 +162,7 @@ def train_with(team: Team, plan: TrainingPlan, run: Run) -> None:
             )
     if settings.keep_best and (best := history.best(run.checkpoints.steps())) is not None:
         print(
-            f"the least held-out loss, {history.held_out[best]:.6g}, is that of {run.checkpoints.path(best)}"
+            f"the least held-out loss, {digits(history.held_out[best], 6)}, is that of {run.checkpoints.path(best)}"
         )
     if state.watch.skipped:
         say(f"{state.watch.skipped} steps of this run were skipped, because something in them was not finite")

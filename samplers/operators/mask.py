@@ -12,6 +12,7 @@ from torch import Tensor
 from samplers.operators.base import LinearOperator, register_operator
 from sde_lib.noise import Noise
 from sde_lib.settings import Range, checked
+from sde_lib.words import digits
 
 Half = Literal["lower", "upper", "left", "right"]
 
@@ -34,7 +35,7 @@ class Mask(LinearOperator):
             if not bool(((self.known == 0) | (self.known == 1)).all()):
                 raise ValueError(
                     f"a mask holds 1 (known) and 0 (unknown) only; this one has values from "
-                    f"{float(self.known.min()):.3g} to {float(self.known.max()):.3g}: threshold it first."
+                    f"{digits(float(self.known.min()), 3)} to {digits(float(self.known.max()), 3)}: threshold it first."
                 )
             object.__setattr__(self, "known", self.known.bool())
 

@@ -14,6 +14,7 @@ from samplers.predictors.heun import Heun, heun_between
 from sde_lib.base import GaussianProcess, coefficients
 from sde_lib.noise import Noise
 from sde_lib.settings import Range
+from sde_lib.words import digits
 
 
 @register_predictor(name="restart")
@@ -61,7 +62,7 @@ class Restart(Predictor[GaussianProcess]):
         if at is None or self.restart_high > ratio[0]:
             raise ValueError(
                 f"restart between sigma/alpha = {self.restart_low} and {self.restart_high} needs a grid that passes "
-                f"both; this one goes from {ratio[0]:.3g} to {ratio[-1]:.3g}."
+                f"both; this one goes from {digits(ratio[0], 3)} to {digits(ratio[-1], 3)}."
             )
         elsewhere = Heun()
         return [self if k == at else elsewhere for k in range(len(times) - 1)]

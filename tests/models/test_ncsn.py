@@ -87,6 +87,13 @@ def test_raw_weights_on_request(fixture: Fixture, tmp_path: Path) -> None:
     assert "ema: the raw weights are used" in report.ignored
 
 
+def test_a_list_with_more_than_the_authors_saved_is_none_of_theirs(fixture: Fixture) -> None:
+    """What the last entry is, nobody knows."""
+    payload = payload_of(fixture, "original, averaged")
+    assert NCSNFamily().recognises(payload)
+    assert not NCSNFamily().recognises([*payload, {}])
+
+
 def test_names_follow_the_references_order(fixture: Fixture) -> None:
     """Averages and optimizer states list parameters by position, so the order is part of the format."""
     assert list(NCSNFamily().key_map(network_of(fixture)).values()) == list(fixture.weights)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -133,7 +134,7 @@ def test_titles_of_columns_stay_apart(figures: list[Figure]) -> None:
     (figure,) = figures
     figure.draw_without_rendering()
     boxes = [axes.title.get_window_extent() for axes in figure.axes]
-    assert all(one.x1 <= other.x0 for one, other in zip(boxes, boxes[1:], strict=False))
+    assert all(one.x1 <= other.x0 for one, other in pairwise(boxes))
     assert all(box.x0 >= 0 and box.x1 <= figure.bbox.x1 and box.y1 <= figure.bbox.y1 for box in boxes)
     written = [axes.title.get_text().replace("\n", "") for axes in figure.axes]
     assert written == [f"predictor={name}n={n}" for n, name in enumerate(names)]

@@ -5,6 +5,7 @@ finds.
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import pytest
 import torch
@@ -28,7 +29,7 @@ def test_cosine_steps_are_equal_in_the_angle(name: str) -> None:
     o = CASES[name].oracle
     angles = [math.atan2(o.sigma(t), o.alpha(t)) for t in Cosine().times(CASES[name].process, 9).tolist()]
     step = (angles[-1] - angles[0]) / 8
-    assert [b - a for a, b in zip(angles, angles[1:])] == pytest.approx([step] * 8, rel=1e-6)
+    assert [b - a for a, b in pairwise(angles)] == pytest.approx([step] * 8, rel=1e-6)
 
 
 def test_flat_density_is_the_log_grid() -> None:
@@ -49,7 +50,7 @@ def test_density_ratio_is_the_ratio_of_step_lengths() -> None:
     levels = [
         math.log(o.sigma(t)) for t in Density((0.0, math.log(4))).times(CASES["ve"].process, n + 1).tolist()
     ]
-    lengths = [(a - b) / (levels[0] - levels[-1]) for a, b in zip(levels, levels[1:])]
+    lengths = [(a - b) / (levels[0] - levels[-1]) for a, b in pairwise(levels)]
     assert lengths[0] == pytest.approx(3 / (n * math.log(4)), rel=0.01)
     assert lengths[-1] == pytest.approx(3 / (n * math.log(4)) / 4, rel=0.01)
 

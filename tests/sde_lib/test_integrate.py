@@ -142,7 +142,7 @@ def test_a_batch_shrinks_by_an_eighth_at_a_time() -> None:
     s = integrate(decay, torch.ones(40, 1, dtype=torch.float64), 0.0, 1.0)
     distinct = sorted(set(sizes), reverse=True)
     assert 3 < len(distinct) < 20
-    assert all(b <= 7 / 8 * a for a, b in zip(distinct, distinct[1:]))
+    assert all(b <= 7 / 8 * a for a, b in itertools.pairwise(distinct))
     # Those that wait are right all the same, and their evaluations are their own.
     torch.testing.assert_close(s.y[:, 0], torch.exp(-rates), rtol=0, atol=1e-4)
     alone = integrate(
