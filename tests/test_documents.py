@@ -66,6 +66,7 @@ def test_every_command_is_one_of_this_program(
         for arguments in commands(page):
             mode, config = flag(arguments, "--mode"), flag(arguments, "--config")
             assert mode is None or mode in register_mode, arguments
+            assert not [a for a in arguments if a.startswith("$")], "a variable that the page does not define"
             overrides = [argument for argument in arguments if argument.startswith("--config.")]
             if config in READERS_OWN or any(Path(o.partition("=")[2]).suffix == ".json" for o in overrides):
                 continue

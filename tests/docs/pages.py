@@ -34,10 +34,10 @@ def commands(page: str, section: str = "") -> Iterator[list[str]]:
     for block in blocks(page, "text", "bash", "sh", section=section):
         variables: dict[str, str] = {}
         for line in block.replace("\\\n", " ").splitlines():
-            if defined := re.match(r'([A-Z]+)="(.*)"$', line):
-                variables[defined[1]] = defined[2]
             for name, value in variables.items():
                 line = line.replace(f"${name}", value)
+            if defined := re.match(r'([A-Z]+)="(.*)"$', line):
+                variables[defined[1]] = defined[2]
             if found := re.search(
                 r"^(?:pip install|python|srun|torchrun)\b.*?\bmain\.py (.*)$", line.strip()
             ):
