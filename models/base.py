@@ -37,6 +37,8 @@ class Network(nn.Module, abc.ABC):
         has_log_variance: whether it has a layer that learns its own error, ``log_variance``.
         keeps_nothing: whether an evaluation keeps no tensor for a later one and takes no derivative of its own, so that
             it may be made in inference mode.
+        unit_weights: whether ``constrain`` brings the weights to a magnitude that they are defined to have, so that
+            there is nothing for weight decay to do.
     """
 
     output_kind: ClassVar[OutputKind | None] = None
@@ -49,6 +51,7 @@ class Network(nn.Module, abc.ABC):
     has_weights: ClassVar[bool] = True
     has_log_variance: bool = False
     keeps_nothing: bool = False
+    unit_weights: bool = False
 
     @abc.abstractmethod
     def forward(self, x: Tensor, labels: Tensor, **cond: Any) -> Tensor:

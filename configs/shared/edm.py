@@ -83,7 +83,8 @@ def as_edm2(config: ConfigDict, *, constant_until: int) -> ConfigDict:
     model.ema_stds = (0.05, 0.10)
     config.training.uncertainty = True
     optim.optimizer = "Adam"
-    optim.lr = 1e-2  # of normalised weights, it is a rate of rotation
+    optim.lr = 3e-2  # of normalised weights, it is a rate of rotation
+    optim.weight_decay = 0.0  # in Adam's gradient it would drown that of the loss
     optim.schedule = "inverse_sqrt"
     optim.constant_until = constant_until
     return config

@@ -60,6 +60,7 @@ class EDM2(Network):
     spare_label = True
     has_log_variance = True
     keeps_nothing = True
+    unit_weights = True
 
     def __init__(
         self,

@@ -63,7 +63,7 @@ class Preconditioned(Network):
                 "index of a level: take a network that embeds the label itself, such as edm_ddpmpp or edm_adm."
             )
         self.network, self.has_log_variance = network, network.has_log_variance
-        self.keeps_nothing = network.keeps_nothing
+        self.keeps_nothing, self.unit_weights = network.keeps_nothing, network.unit_weights
 
     @abc.abstractmethod
     def coefficients(self, sigma: Tensor) -> Preconditioning:

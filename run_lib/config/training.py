@@ -193,12 +193,22 @@ def plan_training(
     Raises:
         ValueError: components that do not fit together.
     """
-    section = configuration.values.training
+    section, optimisation = configuration.values.training, build_optimisation(configuration)
+    _check_decay(subject.network, optimisation.optimizer)
     return TrainingPlan(
         subject=subject,
         task=build_task(configuration, subject, build_request(configuration)),
         objective=build_objective(configuration, subject),
-        optimisation=build_optimisation(configuration),
+        optimisation=optimisation,
         settings=TrainSettings.of(section),
         preview=None if samples is None else plan_preview(configuration, samples),
     )
+
+
+def _check_decay(network: Network, optimizer: Chosen) -> None:
+    decay = optimizer.resolved().get("weight_decay", 0.0)
+    if network.unit_weights and decay:
+        raise ValueError(
+            f"optim.weight_decay={decay} shrinks weights that this network brings back to unit magnitude before each "
+            "step; where it is part of the gradient, as in Adam, it drowns that of the loss. Set it to 0."
+        )

@@ -26,6 +26,7 @@ BOUND: dict[str, Any] = {
 OWN: dict[str, Any] = {
     **UNCERTAIN, "model__name": "edm2", "model__head_channels": 4, "model__preconditioning": "edm",
     "training__sde": "edm", "training__weighting": "edm", "model__output": None,
+    "optim__weight_decay": 0.0,
 }  # fmt: skip
 FAST: dict[str, Any] = {
     "optim__lr": 0.05,

@@ -9,6 +9,7 @@ import torch
 
 from models.blocks.magnitude import MPLayer
 from tests.run_lib.planned import subject
+from tests.run_lib.program import ROOT, run
 from tests.run_lib.test_convert import tiny, trained, trained_state
 
 # TensorBoard's own imports.
@@ -29,6 +30,17 @@ def test_weights_are_of_unit_magnitude_before_each_step(tmp_path: Path) -> None:
     for layer in layers:
         rms = layer.weight.detach().flatten(1).square().mean(1).sqrt()
         torch.testing.assert_close(rms, torch.ones_like(rms), rtol=0, atol=1e-3)
+
+
+@pytest.mark.slow
+def test_edm2_learns_more_than_the_digits_covariance(tmp_path: Path) -> None:
+    """With u learned the loss is 1 + E log L of the levels' losses L. The best linear denoiser, of the digits' mean and
+    covariance, has L = (s^2 + 1/4) / (s / 2)^2 mean_i(l_i s^2 / (l_i + s^2)), l_i the covariance's eigenvalues: 0.66
+    over the training's noise levels."""
+    run(ROOT / "configs/edm2/digits.py", "train", tmp_path, training__n_iters=100, training__eval_freq=100)
+    step, _, held_out = (tmp_path / "losses.csv").read_text().split()[-1].split(",")
+    assert step == "100"
+    assert float(held_out) < 0.66
 
 
 @pytest.mark.parametrize(("name", "rows"), [("edm_ddpmpp", 10), ("edm2", 10), ("adm", 11)])
