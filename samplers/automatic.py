@@ -52,17 +52,16 @@ class Row:
     grid: Blend
 
 
-def _corrected(data_std: float, shape: float = math.inf) -> ExponentialAdams:
-    return ExponentialAdams(5, "v", True, data_std, shape, keeps_data=True)
+def _corrected(order: int, data_std: float, shape: float = math.inf) -> ExponentialAdams:
+    return ExponentialAdams(order, "v", True, data_std, shape, keeps_data=True)
 
 
 RULE = (
-    Row(6, ExponentialAdams(2, "v", data_std=2.8, shape=1.2), Blend(0.95, 0.6, 2.6)),
-    Row(9, ExponentialAdams(2, "v", data_std=7.0), Blend(0.9, 0.57, 2.5)),
-    Row(12, ExponentialAdams(2, "v", data_std=10.0), Blend(1.0, 0.55, 3.0)),
-    Row(17, _corrected(data_std=0.75, shape=2.9), Blend(0.96, 0.5, 2.9)),
-    Row(60, _corrected(data_std=1.4, shape=2.3), Blend(0.965, 0.6, 2.1)),
-    Row(None, _corrected(data_std=1.4), Blend(0.965, 0.6, 2.1)),
+    Row(6, _corrected(4, data_std=1.3, shape=1.2), Blend(0.95, 1.4, 1.8)),
+    Row(9, _corrected(4, data_std=1.1, shape=2.1), Blend(0.95, 1.3, 1.65)),
+    Row(17, _corrected(4, data_std=1.3, shape=2.1), Blend(0.965, 1.0, 2.1)),
+    Row(60, _corrected(5, data_std=1.4, shape=2.3), Blend(0.965, 0.6, 2.1)),
+    Row(None, _corrected(5, data_std=1.4), Blend(0.965, 0.6, 2.1)),
 )
 """Of processes with a Gaussian marginal, by the number of evaluations."""
 
