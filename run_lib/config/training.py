@@ -193,12 +193,13 @@ def plan_training(
     Raises:
         ValueError: components that do not fit together.
     """
-    section, optimisation = configuration.values.training, build_optimisation(configuration)
+    section, objective = configuration.values.training, build_objective(configuration, subject)
+    optimisation = build_optimisation(configuration)
     _check_decay(subject.network, optimisation.optimizer)
     return TrainingPlan(
         subject=subject,
         task=build_task(configuration, subject, build_request(configuration)),
-        objective=build_objective(configuration, subject),
+        objective=objective,
         optimisation=optimisation,
         settings=TrainSettings.of(section),
         preview=None if samples is None else plan_preview(configuration, samples),
