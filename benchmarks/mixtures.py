@@ -1,4 +1,4 @@
-"""Mixtures under several processes, on which the rule of ``predictor='auto'`` was found and on which it is judged.
+"""Mixtures under several processes, on which the rule of ``predictor='auto'`` was found, and judged from 18 evaluations on.
 
 The modes are equal, of one width, their means uniform in [-1, 1]^D. Within the span of the means the state is theirs;
 at right angles to it every sampler here multiplies it by one number, because its steps are linear in states and
@@ -118,4 +118,4 @@ HELD_OUT = (
     Target("2 d, 0.02, EDM", KARRAS, 2, 8, 0.02, 37),
     Target("500 d, 0.2, VE", EXPLODING, 500, 12, 0.2, 38),
 )
-"""Those on which it is judged."""
+"""Others; on these, too, rows for up to 17 evaluations were found, and those for more are judged."""
