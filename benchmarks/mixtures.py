@@ -1,4 +1,4 @@
-"""Mixtures under several processes: on these the rule of ``predictor='auto'`` was found, from 18 evaluations on judged, too.
+"""Mixtures under several processes, on which the rule of ``predictor='auto'`` was found.
 
 The modes are equal, of one width, their means uniform in [-1, 1]^D. Within the span of the means the state is theirs;
 at right angles to it every sampler here multiplies it by one number, because its steps are linear in states and
