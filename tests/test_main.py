@@ -105,6 +105,7 @@ def test_exact_scores_need_no_training(name: str, mode: str, tmp_path: Path) -> 
     assert (tmp_path / "eval/report.json").exists() == (mode != "sample")
 
 
+@pytest.mark.slow
 def test_the_command_as_printed_without_data(tmp_path: Path) -> None:
     """A process of its own, in a folder with nothing but the configurations: what is missing, and how to
     get it.

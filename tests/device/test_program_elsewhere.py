@@ -82,6 +82,7 @@ TRAINED: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("name", list(TRAINED))
+@pytest.mark.slow
 def test_training_and_what_follows(name: str, tmp_path: Path) -> None:
     """Weights after two steps, samples and a conversion."""
     fields = {**TRAINED[name], "training__n_iters": 2, "training__batch_size": 4, "sampling__num_samples": 2}

@@ -85,6 +85,7 @@ def test_results_that_are_none(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["json", "npz", "npy", "image", "images"])
+@pytest.mark.slow
 def test_every_damage_writes_the_same_file_again(kind: str, tmp_path: Path) -> None:
     whole = tmp_path / "trained/best.json"
     whole.parent.mkdir()

@@ -56,6 +56,7 @@ def discrete_bound(samples: int, levels: int) -> VariationalBound:
     return variational_bound(model, x0, noise, bins=BINS, variance="small")
 
 
+@pytest.mark.slow
 def test_bound_of_discrete_data_is_above_their_entropy_by_less_than_the_margin() -> None:
     """Uniform on 5 values: -log p = log 5 exactly. At 1000 steps the bound is within 0.05 nats above it."""
     found = discrete_bound(1000, 1000)

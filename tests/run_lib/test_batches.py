@@ -48,6 +48,7 @@ def seen(batches: Batches, steps: Iterator[int] | range, part: int = 4) -> list[
 
 @pytest.mark.parametrize("workers", [0, 1, 2])
 @pytest.mark.parametrize("part", [0, 1, 3])
+@pytest.mark.slow
 def test_the_order_is_that_of_seed_and_step_whoever_reads(workers: int, part: int, tmp_path: Path) -> None:
     """Three epochs of ten images, in steps of four; from the first step on, and from the third."""
     split = folder(tmp_path)

@@ -45,6 +45,7 @@ def at_most(hits: int, probability: float) -> bool:
 
 @pytest.mark.parametrize("kind", ["equal", "two kinds", "ratios", "one diverges"])
 @pytest.mark.parametrize("shared", [0.0, 100.0])
+@pytest.mark.slow
 def test_no_truly_best_setting_is_told_from_the_best_but_once_in_twenty_times(
     kind: str, shared: float
 ) -> None:

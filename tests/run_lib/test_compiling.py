@@ -93,6 +93,7 @@ def workdir(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("eval", {"eval__enable_loss": False, "eval__enable_sampling": False, "eval__batch_size": 3}, {3}),
     ],
 )
+@pytest.mark.slow
 def test_each_work_is_compiled_for_its_batches(
     workdir: Path, tmp_path: Path, compiled: Given, mode: str, settings: dict[str, Any], sizes: set[int]
 ) -> None:

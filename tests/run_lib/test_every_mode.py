@@ -171,6 +171,7 @@ def images(folder: Path, count: int = 7) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_two_processes_write_the_files_of_one(trained: Path, tmp_path: Path) -> None:
     """Modes of every kind at one start of the processes; each says its lines once, and both end alike."""
     given = {"input": images(tmp_path / "given"), "convert": True}

@@ -51,6 +51,7 @@ def test_a_training_in_two_parts_has_the_same_table(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("last_act", [(History, "draw"), (Checkpoints, "keep")])
+@pytest.mark.slow
 def test_a_training_that_was_killed_beside_its_last_checkpoint(
     last_act: tuple[type, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

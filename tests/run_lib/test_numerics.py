@@ -151,6 +151,7 @@ def test_training_validates_and_shows_samples_in_their_precisions(
         ("tune", {"tune__grid": True, "tune__pilot_samples": 4, "sampling__predictor": "ddim"}, {SAMPLED}),
     ],
 )
+@pytest.mark.slow
 def test_each_work_has_its_own_precision(
     workdir: Path,
     evaluated: set[tuple[str, bool]],

@@ -30,6 +30,7 @@ def distance(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> float:
     return sum(float((a[name].double() - b[name].double()).square().sum()) for name in b) ** 0.5
 
 
+@pytest.mark.slow
 def test_reconstructed_averages_are_those_tracked(trained: Path, tmp_path: Path) -> None:
     """Two trainings of one seed take the same steps; the second tracks what the first reconstructs."""
     run(TINY, "train", tmp_path, model__ema_stds=str(WANTED), **FEW)

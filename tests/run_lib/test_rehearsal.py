@@ -64,6 +64,7 @@ def tensors(path: Path) -> dict[str, Tensor]:
         ),
     ],
 )
+@pytest.mark.slow
 def test_nothing_is_changed(fields: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Weights, averages, moments and learnt times are equal bit for bit, of a training that went on, too."""
     for name in ("rehearsed", "not"):

@@ -236,6 +236,7 @@ def data(y: Tensor) -> Tensor:
         pytest.param("vp", "time", marks=SLOW),
     ],
 )
+@pytest.mark.slow
 def test_the_guided_flows_likelihood_is_the_conditional_density(
     process: str, coordinates: Any, guided: str
 ) -> None:

@@ -96,6 +96,7 @@ def test_inception_scores() -> None:
 
 @pytest.mark.parametrize("metric", [ImprovedPrecisionRecall(), DensityCoverage()])
 @pytest.mark.parametrize("width", [1.2, 0.7])
+@pytest.mark.slow
 def test_what_is_counted_of_near_neighbours(metric: SetMetric, width: float) -> None:
     """Precision by Agresti and Coull, density a mean, recall and coverage by halves. Of narrow samples each ball holds
     several images of the reference, and recall varies by twice what independent images would."""
