@@ -59,7 +59,7 @@ def _corrected(order: int, data_std: float, shape: float = math.inf) -> Exponent
 RULE = (
     Row(6, _corrected(4, data_std=0.9, shape=1.4), Blend(0.95, 1.55, 1.8)),
     Row(9, _corrected(4, data_std=1.1, shape=2.1), Blend(0.95, 1.3, 1.65)),
-    Row(17, _corrected(4, data_std=1.3, shape=2.1), Blend(0.965, 1.0, 2.1)),
+    Row(17, _corrected(4, data_std=1.3, shape=2.1), Blend(0.965, 0.85, 2.1)),
     Row(60, _corrected(5, data_std=1.4, shape=2.3), Blend(0.965, 0.6, 2.1)),
     Row(None, _corrected(5, data_std=1.4), Blend(0.965, 0.6, 2.1)),
 )

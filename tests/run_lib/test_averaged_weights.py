@@ -118,13 +118,8 @@ def written(workdir: Path, content: dict[str, Any], **seeds: int) -> Path:
     return workdir
 
 
-SLOW = ("grid", "tune")
-
-
-@pytest.mark.parametrize(
-    "which", [pytest.param(which, marks=pytest.mark.slow) if which in SLOW else which for which in MODES]
-)
 @pytest.mark.slow
+@pytest.mark.parametrize("which", MODES)
 def test_the_averaged_weights_are_used(which: str, checkpoint: dict[str, Any], tmp_path: Path) -> None:
     """Whatever the raw weights and the other averages are, results are those of the average that is asked for."""
     mode, fields, read = MODES[which]

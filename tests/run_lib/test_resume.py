@@ -63,10 +63,8 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return workdir / LAST
 
 
-@pytest.mark.parametrize(
-    "step", [pytest.param(step, marks=[pytest.mark.slow] * (step in (2, 3))) for step in range(1, 6)]
-)
 @pytest.mark.slow
+@pytest.mark.parametrize("step", range(1, 6))
 def test_killed_at_any_step(
     step: int, uninterrupted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

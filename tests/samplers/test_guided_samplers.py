@@ -226,17 +226,11 @@ def data(y: Tensor) -> Tensor:
     return F64(MEANS)[y] + F64(STDS)[y][:, None] * z
 
 
+@SLOW
 @pytest.mark.parametrize("guided", GUIDED)
 @pytest.mark.parametrize(
-    ("process", "coordinates"),
-    [
-        ("vp", "angle"),
-        pytest.param("subvp", "angle", marks=SLOW),
-        ("ve", "angle"),
-        pytest.param("vp", "time", marks=SLOW),
-    ],
+    ("process", "coordinates"), [("vp", "angle"), ("subvp", "angle"), ("ve", "angle"), ("vp", "time")]
 )
-@pytest.mark.slow
 def test_the_guided_flows_likelihood_is_the_conditional_density(
     process: str, coordinates: Any, guided: str
 ) -> None:
