@@ -63,3 +63,9 @@ class Program:
         report = json.loads((workdir / "eval/report.json").read_text())
         found = next(one for one in report["numbers"] if one["name"] == name)
         return Interval(found["value"], NORMAL * found["stderr"])
+
+    def log_likelihoods(self, workdir: Path) -> np.ndarray:
+        """Of each test image by the last evaluation, (N,), nats."""
+        (file,) = workdir.glob("eval/likelihood_test_*.npz")
+        log_p: np.ndarray = np.load(file)["logp"].mean(0)
+        return log_p

@@ -105,20 +105,18 @@ class Timed(Protocol):
 
 
 def speeds(file: Path, contenders: Mapping[str, Timed]) -> dict[str, float]:
-    """Seconds of a step of each, measured in turn where the file does not have them."""
-    if file.is_file():
-        held: dict[str, float] = json.loads(file.read_text())
-        return held
-    taken: dict[str, list[float]] = {name: [] for name in contenders}
-    for turn in range(TURNS + 1):
-        for name, one in contenders.items():
-            seconds = one.seconds(TIMED) / TIMED
+    """Seconds of a step of each; those that the file does not have are measured in turn."""
+    held: dict[str, float] = json.loads(file.read_text()) if file.is_file() else {}
+    taken: dict[str, list[float]] = {name: [] for name in contenders if name not in held}
+    for turn in range(TURNS + 1 if taken else 0):
+        for name in taken:
+            seconds = contenders[name].seconds(TIMED) / TIMED
             if turn:  # the first one is for warming up
                 taken[name].append(seconds)
-    found = {name: float(np.median(values)) for name, values in taken.items()}
+    held |= {name: float(np.median(values)) for name, values in taken.items()}
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps(found, indent=1))
-    return found
+    file.write_text(json.dumps(held, indent=1))
+    return {name: held[name] for name in contenders}
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,8 @@ kept; the trainings themselves may then be interrupted, or run beside other work
 (`--only`). Then sets of samples of 20 evaluations in bfloat16 are scored, by their pixels against all digits, or in
 the features of `benchmarks/fashion_features.py` against Fashion-MNIST's test images, with Student's intervals over the
 sets at 95 %; and bits/dim of test images by the probability flow. EDM, flow, VDM and ADM are the same network, by the
-objectives of those papers.
+objectives of those papers. Real images are as many digits drawn with replacement, or training images of Fashion-MNIST:
+what a perfect model would score.
 
 Guidance is that of one class-conditional network: none, classifier-free, and autoguidance by a network of half the
 width that has trained a quarter of the steps, each with the scale that does best on one set of another seed.
@@ -20,15 +21,17 @@ from __future__ import annotations
 import argparse
 import functools
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
-from benchmarks.fashion_features import classifier
+from benchmarks.fashion_features import classifier, images
 from benchmarks.program import ROOT, Program
 from benchmarks.report import described, machine, write_section
 from benchmarks.time_to_quality import METRICS, Judge, speeds
@@ -53,6 +56,9 @@ class Data:
         settings: of all.
         likelihood: of the evaluation in bits/dim.
         judge: folder -> what scores samples.
+        real: count -> other real images in levels than those that samples are scored against, or a new draw of them.
+        samples: of a set; as many real images have a distance well below a model's.
+        dimensions: of an image.
     """
 
     models: Mapping[str, tuple[str, Settings]]
@@ -60,6 +66,9 @@ class Data:
     settings: Settings
     likelihood: Settings
     judge: Callable[[Path], Judge]
+    real: Callable[[int], Tensor]
+    samples: int
+    dimensions: int
 
 
 def _models(data: str) -> dict[str, tuple[str, Settings]]:
@@ -80,9 +89,19 @@ def _digits(_: Path) -> Judge:
     return Judge(lambda levels: levels.flatten(1).double().numpy(), load_digits().data)
 
 
+def _drawn_digits(count: int) -> Tensor:
+    from sklearn.datasets import load_digits
+
+    levels = torch.from_numpy(load_digits().images)[:, None]
+    return levels[torch.randint(len(levels), (count,), generator=torch.Generator().manual_seed(0))]
+
+
 def data_sets(root: Path) -> dict[str, Data]:
     def fashion(folder: Path) -> Judge:
         return Judge.of_fashion(classifier(root, folder / "classifier.pt"), root)
+
+    def clothes(count: int) -> Tensor:
+        return images(root, "train")[0][:count]
 
     fast: Settings = {"training.precision": "auto"}
     where: Settings = {"data.dataset": "idx", "data.root": root, **fast}
@@ -90,8 +109,10 @@ def data_sets(root: Path) -> dict[str, Data]:
         "eval.bpd_num_images": 256, "eval.bpd_rtol": 1e-3, "eval.bpd_atol": 1e-3, "eval.bpd_solver": "bosh3",
     }  # fmt: skip
     return {
-        "digits": Data(_models("digits"), "adm/digits_guided", fast, {}, _digits),
-        "fashion_mnist": Data(_models("fashion_mnist"), "adm/fashion_mnist", where, few, fashion),
+        "digits": Data(_models("digits"), "adm/digits_guided", fast, {}, _digits, _drawn_digits, 5000, 64),
+        "fashion_mnist": Data(
+            _models("fashion_mnist"), "adm/fashion_mnist", where, few, fashion, clothes, 1000, 784
+        ),
     }
 
 
@@ -186,7 +207,7 @@ def table(name: str, data: Data, given: argparse.Namespace) -> list[str]:
     """The section of a data set."""
     folder = (given.folder or ROOT / "runs/todays_models") / name
     folder.mkdir(parents=True, exist_ok=True)
-    bench = Bench(data, folder, given.sets, given.samples)
+    bench = Bench(data, folder, given.sets, given.samples or data.samples)
     asked = [one for one in (*data.models, GUIDANCE) if given.only is None or one in given.only]
     experiments = {**data.models, GUIDANCE: (data.conditional, {})}
     took = speeds(folder / "speed.json", {one: bench.program(*experiments[one]) for one in asked})
@@ -195,10 +216,11 @@ def table(name: str, data: Data, given: argparse.Namespace) -> list[str]:
         f"## Today's models: {name}",
         "",
         *described(__doc__),
-        f"{given.seconds:g} s of training, {given.sets} sets of {given.samples} samples. {machine()}",
+        f"{given.seconds:g} s of training, {given.sets} sets of {bench.samples} samples. {machine()}",
         "",
         f"| network | steps | images/s | {' | '.join(METRICS)} | bits/dim |",
         "|---|---|---|---|---|---|---|",
+        f"| real images | | | {cells(bench.scored(data.real(bench.sets * bench.samples)))} | |",
     ]
     for one in asked:
         if one != GUIDANCE:
@@ -208,6 +230,10 @@ def table(name: str, data: Data, given: argparse.Namespace) -> list[str]:
             lines.append(
                 f"| {one} | {found['steps']} | {batch / took[one]:.0f} | {cells(found['scores'])} | {bits} |"
             )
+    if {"VDM", "ADM"} <= set(asked):
+        better, than = (bench.program(*data.models[one]).log_likelihoods(folder / one) for one in ("VDM", "ADM"))
+        less = t_interval((than - better) / (data.dimensions * math.log(2)), 0.95)
+        lines += ["", f"VDM less ADM, the same images and noise: {less} bits/dim."]
     if GUIDANCE in asked:
         lines += ["", f"| guidance | scale | {' | '.join(METRICS)} |", "|---|---|---|---|---|"]
         for one, made in bench.guided(steps[GUIDANCE]).items():
@@ -223,7 +249,7 @@ def main() -> None:
     parser.add_argument("--root", type=Path, default=Path("/usr/share/datasets/fashion-mnist"))
     parser.add_argument("--seconds", type=float, default=300)
     parser.add_argument("--sets", type=int, default=5)
-    parser.add_argument("--samples", type=int, default=1000, help="of a set")
+    parser.add_argument("--samples", type=int, help="of a set; else what suits the data")
     parser.add_argument("--only", nargs="+", help=f"networks of the table, and {GUIDANCE}; else all")
     parser.add_argument("--folder", type=Path)
     parser.add_argument("--save", action="store_true", help="into RESULTS.md")
