@@ -231,7 +231,9 @@ def table(name: str, data: Data, given: argparse.Namespace) -> list[str]:
                 f"| {one} | {found['steps']} | {batch / took[one]:.0f} | {cells(found['scores'])} | {bits} |"
             )
     if {"VDM", "ADM"} <= set(asked):
-        better, than = (bench.program(*data.models[one]).log_likelihoods(folder / one) for one in ("VDM", "ADM"))
+        better, than = (
+            bench.program(*data.models[one]).log_likelihoods(folder / one) for one in ("VDM", "ADM")
+        )
         less = t_interval((than - better) / (data.dimensions * math.log(2)), 0.95)
         lines += ["", f"VDM less ADM, the same images and noise: {less} bits/dim."]
     if GUIDANCE in asked:
