@@ -257,6 +257,7 @@ def test_an_unknown_flag(tmp_path: Path) -> None:
 # Output --------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_reader_that_has_seen_enough() -> None:
     """As of ``main.py --mode list | head -1``: no traceback, and the status that a shell gives for a closed pipe."""
     reading, writing = os.pipe()
@@ -289,6 +290,7 @@ print(*(set(sys.modules) - before))
 """
 
 
+@pytest.mark.slow
 def test_a_misspelt_field_waits_for_no_heavy_library() -> None:
     """Half a second of loading libraries that the message does not need; ``benchmarks/startup.py`` has the times."""
     process = subprocess.run(

@@ -247,6 +247,7 @@ class LineInTime(Network):
         return expand(basis @ self.slope, x) * x + expand(basis @ self.offset, x)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("process", "output"), [(Ornstein(), "score"), (Trigonometric(), "eps")])
 def test_new_sde_trains_and_samples(process: SDE, output: Output) -> None:
     """Least squares over 2^17 values; samples then have the data's mean and deviation to 0.05.

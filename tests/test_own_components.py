@@ -145,6 +145,7 @@ def test_own_gaussian_sde_with_exact_scores(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("sde", "output"), [("ornstein", "score"), ("Trigonometric", "v")])
 def test_own_sde_trains(sde: str, output: str, tmp_path: Path) -> None:
     """Everything that the digits do: training, samples, bits/dim."""

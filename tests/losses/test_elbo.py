@@ -146,6 +146,7 @@ def test_a_monotone_function_rises_from_0_to_1() -> None:
     torch.testing.assert_close(rising.quantile(u.detach()), x.detach(), rtol=0, atol=1e-10)
 
 
+@pytest.mark.slow
 def test_times_learn_the_density_of_least_variance() -> None:
     """Of losses l = 1 + 3 x^2 of no noise in the share x of the log-SNR, p is in proportion to l: losses weighted by
     1 / p are then all alike. The mean, 2, is that of uniform times before and after."""

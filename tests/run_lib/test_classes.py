@@ -275,6 +275,7 @@ def test_weights_to_start_from_know_their_classes(trained: Trained, tmp_path: Pa
     assert "guidance.labels asks for the class 'eel'" in trained.program("sample", tmp_path, **fields).error
 
 
+@pytest.mark.slow
 def test_a_classifier_of_other_classes_is_refused(trained: Trained, tmp_path: Path) -> None:
     """With their names; one of the same classes guides."""
     fields: dict[str, Any] = {"guidance__name": "classifier", "sampling__num_samples": 1}

@@ -150,6 +150,7 @@ def test_a_sweep_has_one_network_which_is_compiled_once(workdir: Path, compiled:
     assert len(compiled.steps) == 2  # of two times there is one step, the first of its kind
 
 
+@pytest.mark.slow
 def test_of_a_sweep_auto_says_once_what_it_chose(workdir: Path, compiled: Given) -> None:
     said = run(TINY, "tune", workdir, compile="auto", tune__folder="auto", **TUNED)
     assert (said.out + said.err).count("compile: ") == 1

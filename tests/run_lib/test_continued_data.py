@@ -43,6 +43,7 @@ def packed(root: Path, count: int = 12, seed: int = 0) -> Path:
     return root
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [images, packed])
 def test_other_content_under_the_same_name_is_refused(make: object, tmp_path: Path) -> None:
     """One pixel by one level: both hashes are named; ``resume_anyway`` goes on and says so, and knows it then."""

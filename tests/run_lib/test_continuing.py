@@ -378,6 +378,7 @@ def test_anyway(before: Path, tmp_path: Path) -> None:
     assert all(torch.equal(state.averages[0.5].shadow[name], held) for name, held in state.ema.shadow.items())
 
 
+@pytest.mark.slow
 def test_a_checkpoint_of_ours_elsewhere_is_gone_on_with(before: Path, tmp_path: Path) -> None:
     """``resume_from``: the step after is that of a run in the checkpoint's own directory, bit for bit."""
     longer = {**FIRST, "training__n_iters": 4}

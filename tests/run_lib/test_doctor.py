@@ -107,6 +107,7 @@ def test_a_processor_has_a_name_and_what_decides_its_speed(tmp_path: Path) -> No
     assert instructions(told) == {"fpu", "avx2", "avx512f", "sse"}
 
 
+@pytest.mark.slow
 def test_here(tmp_path: Path) -> None:
     """Nothing is made where a run would write, and what is told is this installation's."""
     folder = tmp_path / "a" / "b"

@@ -89,6 +89,7 @@ def test_training_saves_the_step_that_a_signal_meets(
     assert left(tmp_path) == []
 
 
+@pytest.mark.slow
 def test_killed_after_a_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Curves and pictures of its step are written before it, since the next run draws none of them."""
     how = {"training__n_iters": 4, "training__snapshot_freq": 2, "training__snapshot_sampling": True}

@@ -109,6 +109,7 @@ def test_a_metric_that_is_added_finds_the_samples(trained: Path, monkeypatch: py
     assert 0 <= found["precision, pixels"]["value"] <= 1
 
 
+@pytest.mark.slow
 def test_other_settings_of_a_metric_or_an_extractor_are_other_numbers(trained: Path) -> None:
     keys = set()
     for fields in (

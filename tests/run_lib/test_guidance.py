@@ -119,6 +119,7 @@ def test_labels_are_asked_for_in_turn_whatever_the_batch(tmp_path: Path) -> None
     assert held(tmp_path)[1].tolist() == [0, 1, 2, 3, 4, 5]
 
 
+@pytest.mark.slow
 def test_a_classifier_of_another_run_guides_sampling_and_likelihood(
     classifiers: dict[str, Path], tmp_path: Path
 ) -> None:

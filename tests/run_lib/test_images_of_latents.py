@@ -130,6 +130,7 @@ def test_the_latents_of_known_blocks_are_projected(folder: Path) -> None:
     assert torch.equal(plan.work.shown(y)[:, :, 2:], torch.zeros(5, 1, 2, 4))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "method", ["pseudo_inverse", pytest.param("moment_matching", marks=pytest.mark.slow)]
 )

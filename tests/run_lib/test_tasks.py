@@ -115,6 +115,7 @@ def test_importance_sampling_goes_on_where_it_stopped(tmp_path: Path) -> None:
     assert all(torch.equal(files[0]["model"][n], files[1]["model"][n]) for n in files[0]["model"])
 
 
+@pytest.mark.slow
 def test_learned_variances_train_and_their_bound_adds_up(tmp_path: Path) -> None:
     settings = {
         **BOUND,
@@ -191,6 +192,7 @@ def test_super_resolution_from_an_npz_of_another_model(tmp_path: Path) -> None:
         assert found["arr_1"].tolist() == [7, 2, 9, 7, 2, 9]
 
 
+@pytest.mark.slow
 def test_base_samples_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     run(TINY, "train", tmp_path, **SUPERRES, model__num_classes=10)
 
@@ -267,6 +269,7 @@ def test_a_chain_is_needed_where_levels_are_counted() -> None:
             complete(data__uniform_dequantization=False, **fields)
 
 
+@pytest.mark.slow
 def test_enlarged_test_images_are_compared_with_the_test_images(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

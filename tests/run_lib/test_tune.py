@@ -31,6 +31,7 @@ def table(workdir: Path, folder: str = "tune") -> dict[str, Any]:
     return found
 
 
+@pytest.mark.slow
 def test_stationary_variance_is_one_plus_snr_squared(tmp_path: Path) -> None:
     """Langevin's step is e = 2 (snr |z| / |s|)^2. Where the target is N(0, v I) in many dimensions and states have
     variance w, |z|^2 = D and |s|^2 = D w / v^2, so that w = (1 - e/v)^2 w + 2 e gives w = (1 + snr^2) v.
@@ -187,6 +188,7 @@ def test_what_is_scored_is_not_scored_again(tmp_path: Path, monkeypatch: pytest.
     assert values[0] == values[1]
 
 
+@pytest.mark.slow
 def test_scores_of_other_settings_are_refused(tmp_path: Path) -> None:
     run(GAUSSIAN, "tune", tmp_path, **FEW)
     command = ("--config", GAUSSIAN, "--mode", "tune", "--workdir", tmp_path)
