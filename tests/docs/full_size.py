@@ -72,7 +72,11 @@ def prepared(page: str) -> Path:
 
 
 def seconds(line: str, folder: Path) -> float:
-    """Of the processor, by a command and its processes, with a thread for each."""
+    """Of the processor, by a command and its processes, with a thread for each.
+
+    Raises:
+        CalledProcessError: it failed.
+    """
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     subprocess.run([sys.executable, ROOT / "main.py", *shlex.split(line)], cwd=folder, env=CORE, check=True)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -85,7 +89,8 @@ def page_of_times(times: dict[str, dict[str, Any]]) -> str:
         "",
         "Seconds of one core for the commands of README and these pages, at the size that they are printed with: each",
         "was run once, in a folder where only what its page says had gone before, by `python -m tests.docs.full_size`,",
-        "which writes this page. Commands that take data or weights of the reader's are not here.",
+        "which writes this page. They are the processor's, which other work on the machine makes more. Commands that",
+        "take data or weights of the reader's are not here.",
         "",
         f"{machine().replace(f'{os.cpu_count()} threads', 'one thread')}",
         "",
@@ -109,15 +114,22 @@ def main() -> None:
     parser.add_argument("pages", nargs="*", metavar="PAGE")
     given = parser.parse_args()
     times: dict[str, dict[str, float]] = json.loads(TIMES.read_text()) if TIMES.is_file() else {}
+    failed = []
     for page, lines in wanted().items():
         if given.pages and page not in (FIRST, *given.pages):
             continue
         for line in lines:
             if line not in times.setdefault(page, {}):
-                times[page][line] = seconds(line, prepared(page))
+                try:
+                    times[page][line] = seconds(line, prepared(page))
+                except subprocess.CalledProcessError as error:
+                    failed.append(f"status {error.returncode}  {page}  {line}")
+                    continue
                 TIMES.write_text(json.dumps(times, indent=1))
                 print(f"{times[page][line]:7.1f}  {page}  {line}", flush=True)
     (ROOT / "docs/times.md").write_text(page_of_times(times), encoding="utf-8")
+    if failed:
+        sys.exit("\n".join(["these failed:", *failed]))
 
 
 if __name__ == "__main__":

@@ -56,7 +56,7 @@ READERS_OWN = {
 """What the reader puts in place of such words."""
 ENOUGH = {
     "sampling.num_samples": 6, "sampling.num_steps": 12, "training.n_iters": 4, "training.batch_size": 8,
-    "training.microbatch": 2, "tune.num_samples": 70, "eval.num_samples": 70,
+    "training.snapshot_freq": 1, "training.microbatch": 2, "tune.num_samples": 70, "eval.num_samples": 70,
 }  # fmt: skip
 """In place of sizes that are printed."""
 OTHERS = ("README.zh.md", "docs/gallery.md", "docs/auto.md", "docs/checkpoints.md", "docs/own.md")
