@@ -67,7 +67,8 @@ def prepared(page: str) -> Path:
     trained = WORK / FIRST.removesuffix(".md") / "runs/ddpm/digits"
     for line in BEFORE.get(page, ()):
         if "ddpm/digits" in line:
-            shutil.copytree(trained, folder / (flag(line.split(), "--workdir") or "runs/ddpm/digits"))
+            copy = folder / (flag(line.split(), "--workdir") or "runs/ddpm/digits")
+            shutil.copytree(trained, copy, ignore=shutil.ignore_patterns("tune", "control"))
     return folder
 
 
