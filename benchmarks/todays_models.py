@@ -9,8 +9,8 @@ kept; the trainings themselves may then be interrupted, or run beside other work
 (`--only`). Then sets of samples of 20 evaluations in bfloat16 are scored, by their pixels against all digits, or in
 the features of `benchmarks/fashion_features.py` against Fashion-MNIST's test images, with Student's intervals over the
 sets at 95 %; and bits/dim of test images by the probability flow. EDM, flow, VDM and ADM are the same network, by the
-objectives of those papers. Real images are as many digits drawn with replacement, or training images of Fashion-MNIST:
-what a perfect model would score.
+objectives of those papers. Real images, which show what a perfect model would score, are as many digits drawn with
+replacement (of precision 1, as copies), or training images of Fashion-MNIST.
 
 Guidance is that of one class-conditional network: none, classifier-free, and autoguidance by a network of half the
 width that has trained a quarter of the steps, each with the scale that does best on one set of another seed. Sets of
