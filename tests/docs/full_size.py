@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import resource
 import shlex
 import shutil
@@ -93,18 +94,15 @@ def page_of_times(times: dict[str, dict[str, Any]]) -> str:
         "which writes this page. They are the processor's, which other work on the machine makes more. Commands that",
         "take data or weights of the reader's are not here.",
         "",
-        f"{machine().replace(f'{os.cpu_count()} threads', 'one thread')}",
-        "",
-        "| page | command | seconds |",
-        "|---|---|---|",
+        machine().replace(f"{os.cpu_count()} threads", "one thread"),
     ]
-    for page, lines_of in wanted().items():
-        name = Path(page).name if page.startswith("docs/") else page
-        link = f"[{name}]({Path(page).relative_to('docs') if page.startswith('docs/') else f'../{page}'})"
-        for line in lines_of:
+    for page, asked in wanted().items():
+        name = page.removeprefix("docs/")
+        lines += ["", f"## {name}" if page == FIRST else f"## [{name}]({name})", ""]
+        for line in asked:
             if line in times.get(page, {}):
-                code = line.replace("|", "\\|")
-                lines.append(f"| {link} | `{code}` | {times[page][line]:.0f} |")
+                flags = " ".join(f"`{one}`" for one in re.split(" (?=--)", line))
+                lines.append(f"- {times[page][line]:.0f} s: {flags}")
     return "\n".join(lines) + "\n"
 
 
