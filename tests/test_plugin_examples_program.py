@@ -88,6 +88,7 @@ def step(workdir: Path, **settings: Any) -> torch.Tensor:
     return torch.cat([value.flatten().double() for value in held.values()])
 
 
+@pytest.mark.slow
 def test_optimizer(folder: Path) -> None:
     """The first step is -lr (1 + momentum) g."""
     start = step(folder / "none", optim__lr=0.0)
@@ -206,6 +207,7 @@ def test_scorer(folder: Path) -> None:
     assert score["value"] == pytest.approx(2 * xy - xx - yy, rel=1e-6)
 
 
+@pytest.mark.slow
 def test_metric_in_the_space_of_an_extractor(folder: Path) -> None:
     """The energy distance of the very features, by the settings of both."""
     plugins = ",".join((copied("metric"), copied("extractor")))

@@ -41,6 +41,7 @@ def values(workdir: Path) -> dict[str, float]:
     return {name: number["value"] for name, number in numbers(workdir).items()}
 
 
+@pytest.mark.slow
 def test_a_toy_from_beginning_to_end(tmp_path: Path) -> None:
     """Its data are drawn from a density that lies on the device."""
     for command, workdir in both(tmp_path):

@@ -265,6 +265,7 @@ def test_parameter_counts_of_published_networks(name: str) -> None:
     assert sum(parameter.numel() for parameter in net.parameters()) == expected
 
 
+@pytest.mark.slow
 def test_one_graph_without_breaks() -> None:
     """No branch depends on a tensor's values, so the compiler sees the whole network at once."""
     net = small()

@@ -77,6 +77,7 @@ def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
         models.DDMP  # noqa: B018
 
 
+@pytest.mark.slow
 def test_importing_the_package_reads_no_network_and_no_checkpoint(printed: dict[str, str]) -> None:
     """The samplers import it; networks, and Triton behind the counter of operations, are read where they are used."""
     late = ("models.networks", "models.exact", "models.checkpoints", "torch.utils.flop_counter", "scipy")
@@ -84,11 +85,13 @@ def test_importing_the_package_reads_no_network_and_no_checkpoint(printed: dict[
     assert not [name for name in late if f"'{name}" in printed["package"]]
 
 
+@pytest.mark.slow
 def test_scipy_is_imported_where_it_is_used(printed: dict[str, str]) -> None:
     """It takes a third of a second; by no package that samples or evaluates."""
     assert printed["scipy"] == "False"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("origin", ["models", "models.base"])
 def test_registered_networks_are_found_without_further_imports(origin: str, printed: dict[str, str]) -> None:
     assert printed[origin] == (
@@ -97,6 +100,7 @@ def test_registered_networks_are_found_without_further_imports(origin: str, prin
     )
 
 
+@pytest.mark.slow
 def test_a_network_of_ones_own_may_not_take_a_name_of_ours(printed: dict[str, str]) -> None:
     """The message names the class that comes too late, though ours is not yet imported."""
     assert printed["own"] == (

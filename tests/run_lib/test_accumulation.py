@@ -92,6 +92,7 @@ def test_rows_of_a_step() -> None:
     assert [(rows.start, rows.stop) for rows in settings.microbatches()] == [(0, 3), (3, 5), (5, 8), (8, 10)]
 
 
+@pytest.mark.slow
 def test_training_goes_on_with_as_many_samples_a_step(tmp_path: Path) -> None:
     """Eight samples at once or two batches of four: one training. Another number is refused."""
     run(TINY, "train", tmp_path, training__n_iters=2)

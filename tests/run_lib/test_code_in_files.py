@@ -64,6 +64,7 @@ def test_a_file_of_flags_is_not_taken(spy: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "ran").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("named", ["plugins", "component", "field"])
 def test_a_checkpoint_of_plugins_asks_for_them(named: str, spy: Path, tmp_path: Path) -> None:
     """A classifier's checkpoint whose configuration has plugins, chooses a component or sets a field of theirs."""

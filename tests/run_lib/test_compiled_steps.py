@@ -157,6 +157,7 @@ def test_what_branches_on_values_is_taken_as_it_is(monkeypatch: pytest.MonkeyPat
     sampled(DDIM(), by, COMPILED, y=torch.ones(SIZE, dtype=torch.int64))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("divergence", [Hutchinson(), ExactTrace()], ids=str)
 def test_value_and_divergence_are_one_graph(graphs: Graphs, divergence: Any) -> None:
     """Both samples arrive together: their steps are one sample's."""

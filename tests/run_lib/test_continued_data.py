@@ -139,6 +139,7 @@ def test_arrays_on_disk_are_known_by_some_of_their_rows(
     assert 1_024 * 64 <= sum(read) - 6_000 <= 1_026 * 64, "their pixels, and the labels"
 
 
+@pytest.mark.slow
 def test_samples_that_may_be_corrupt(tmp_path: Path) -> None:
     """``data.max_corrupt`` holds for the hash, too; and one that can be read again is another content."""
     root = images(tmp_path / "data")
@@ -158,6 +159,7 @@ def hashed(rows: torch.Tensor) -> str:
     return of_rows(InMemory(rows))
 
 
+@pytest.mark.slow
 def test_hash_hashed() -> None:
     """The first and the last row, the shape, the type and the order count; and every row where there are few."""
     rows = torch.arange(5_000 * 3).reshape(5_000, 3)

@@ -81,6 +81,7 @@ def adams_steps(before: Path, count: int, clip: float, **adam: Any) -> list[Tens
     return plain
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("fields", "settings"),
     [

@@ -131,6 +131,7 @@ def test_safetensors_hold_the_averaged_weights_and_say_what_they_are(tmp_path: P
         assert torch.equal(dict(state.network.named_parameters())[name], average)
 
 
+@pytest.mark.slow
 def test_own_checkpoint_as_published_weights(tmp_path: Path) -> None:
     """``init_from`` a training checkpoint of ours: averages by default, raw on request, step 0."""
     run = trained(ncsnpp(), tmp_path)
@@ -170,6 +171,7 @@ def test_to_diffusers_and_back(tmp_path: Path) -> None:
         new_state(other, tmp_path / "c")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("config", "to", "message"),
     [

@@ -105,6 +105,7 @@ def test_a_device_has_a_rate() -> None:
     assert 1e7 < rate < 1e14
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "config", ["ncsnpp/cifar10_ve_continuous", "adm/imagenet_512", "adm/digits_guided", "auto/64", "toy/moons_mlp",
                "adm/digits_classifier", "toy/mixture_2d", "edm2/digits"]

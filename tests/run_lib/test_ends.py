@@ -68,6 +68,7 @@ def signalled(number: int, call: int, whole: Callable[..., Any]) -> Callable[...
     return function
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "step"), [(signal.SIGTERM, 3), (signal.SIGINT, 5)])
 def test_training_saves_the_step_that_a_signal_meets(
     number: signal.Signals, step: int, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

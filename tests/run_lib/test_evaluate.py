@@ -162,6 +162,7 @@ def test_hash_is_of_what_was_configured(trained: Path) -> None:
     assert report[0]["value"] == pytest.approx(report[1]["value"], rel=1e-5), "batches do not matter"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("task", "module", "work", "batches"),
     [("sampling", evaluate_samples, "draw", 18), ("bpd", evaluate_likelihood, "log_likelihood", 2)],

@@ -74,6 +74,7 @@ def test_a_training_in_two_parts_has_the_same_averages(trained: Path, tmp_path: 
         assert all(torch.equal(parts[width]["shadow"][k], value) for k, value in average["shadow"].items())
 
 
+@pytest.mark.slow
 def test_what_cannot_be_made_is_refused(trained: Path, tmp_path: Path) -> None:
     def refused(workdir: Path, **fields: object) -> str:
         return program("--config", TINY, "--mode", "ema", "--workdir", workdir, **fields).error

@@ -165,6 +165,7 @@ def test_sigkill(tmp_path: Path) -> None:
     assert_equal(checkpoints / "step_00000060.pt", tmp_path / "whole/checkpoints/step_00000060.pt")
 
 
+@pytest.mark.slow
 def test_seed_is_used(uninterrupted: Path, tmp_path: Path) -> None:
     """The ancestor reads its seed and ignores it."""
     run(TINY, "train", tmp_path / "same", seed=42)

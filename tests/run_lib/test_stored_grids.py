@@ -20,6 +20,7 @@ def samples(workdir: Path) -> np.ndarray:
         return array
 
 
+@pytest.mark.slow
 def test_stored_grid_is_used_and_is_better(tmp_path: Path) -> None:
     """Samples of other seeds than the pilot's come at least twice as near to those of 200 fine steps from the same
     noise as on the grid that the search set out from; the file is plain numbers."""

@@ -209,6 +209,7 @@ def test_a_report_of_another_program(content: str, tmp_path: Path) -> None:
     assert "Move it away" in said
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("content", ["{", "[]", "{}", '{"grids": 3}', '{"grids": [{"purpose": 1}]}'])
 def test_times_of_another_program(content: str, tmp_path: Path) -> None:
     command = ("--config", GAUSSIAN, "--mode", "sample", "--workdir", tmp_path)

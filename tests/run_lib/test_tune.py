@@ -103,6 +103,7 @@ def test_every_value_has_the_same_noise(tmp_path: Path) -> None:
     assert len(found["as_good"]) == 2
 
 
+@pytest.mark.slow
 def test_tables_plot_and_picture(tmp_path: Path) -> None:
     """Two fields in every combination; the table says the same in both forms; the picture has a column each."""
     outcome = run(TINY, "train", tmp_path)
@@ -200,6 +201,7 @@ def test_scores_of_other_settings_are_refused(tmp_path: Path) -> None:
     assert program(*command, **{**FEW, "sampling__num_steps": 5}, tune__folder="another").status == 0
 
 
+@pytest.mark.slow
 def test_scores_of_other_weights_are_refused(tmp_path: Path) -> None:
     """A checkpoint of the same settings, trained on: its samples are others."""
     few = {**FEW, "tune__num_samples": 70, "sampling__num_steps": 2, "sampling__batch_size": 70}

@@ -129,6 +129,7 @@ def training_mean() -> float:
     return float(planned(tiny(), plans.sampling).data.load("train").images.double().mean())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("old", "new", "named"),
     [

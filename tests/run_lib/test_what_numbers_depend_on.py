@@ -76,6 +76,7 @@ def loss(workdir: Path) -> float:
 # Evaluations -------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_other_weights_under_the_same_name(runs: Path, tmp_path: Path) -> None:
     """The number is that of an evaluation of the new weights alone, and what was different is said."""
     shutil.copytree(runs / "42", tmp_path / "run")
@@ -333,6 +334,7 @@ def found_at_once(*args: Any) -> OptimisedGrid:
     return OptimisedGrid(Density((0.0, 1.0)), 0.1, 0.2, 5)
 
 
+@pytest.mark.slow
 def test_times_found_for_other_weights_are_refused(
     runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

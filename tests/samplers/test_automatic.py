@@ -120,6 +120,7 @@ LINE = torch.linspace(-2, 2, 65, dtype=torch.float64)[:, None]
 DRAWS = Noise(0, range(32), dtype=torch.float64).normal((32, 16))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["vp", "ve", "edm"])
 @pytest.mark.parametrize(
     ("modes", "unit", "budgets", "others"),

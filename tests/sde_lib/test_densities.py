@@ -124,6 +124,7 @@ def test_a_board_of_an_odd_number_is_refused(squares: int) -> None:
         Checkerboard(squares)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [two_moons, swiss_roll, rings])
 def test_draws_have_the_density(make: Any) -> None:
     """It integrates to one, and the mean of log p over draws is minus the entropy, within five standard errors."""

@@ -40,6 +40,7 @@ def theirs(weights: Path) -> Any:
     )
 
 
+@pytest.mark.slow
 def test_outputs_are_those_of_torch_fidelity(ours: Inception, theirs: Any) -> None:
     """The map of sFID is TensorFlow's ``mixed_6/conv``, the 1x1 branch of torch-fidelity's ``Mixed_6d`` after its ReLU:
     guided-diffusion takes 7 channels of (N, 17, 17, C) and flattens them."""
@@ -77,6 +78,7 @@ def test_grey_images_are_seen_in_three_channels_and_few_levels_in_8_bits(
     assert found.protocol["range"] != ours.protocol["range"]
 
 
+@pytest.mark.slow
 def test_its_protocol_is_of_weights_and_resize(weights: Path, ours: Inception) -> None:
     """Random weights are never taken for the published ones, by which alone a distance is FID."""
     assert sha256(weights)[:16] in ours.protocol["weights"]
