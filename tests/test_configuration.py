@@ -393,6 +393,7 @@ def test_a_flat_record_is_a_configuration() -> None:
     assert read(ConfigDict(FLAT)).choose("predictor").name == "euler_maruyama"
 
 
+@pytest.mark.slow
 def test_a_classifier_of_the_flat_form_guides(tmp_path: Path) -> None:
     """A checkpoint that the program before wrote: its configuration has every field, null where unset."""
     own = {

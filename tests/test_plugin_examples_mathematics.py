@@ -280,6 +280,7 @@ def test_times(folder: Path) -> None:
         assert value == pytest.approx(expected, abs=4 * stderr)
 
 
+@pytest.mark.slow
 def test_network(folder: Path) -> None:
     """The parameters of two layers on 64 pixels and a time, and a loss that training lowers."""
     own = {"plugins": copied("network", folder), "model__name": "perceptron"}

@@ -143,6 +143,7 @@ TUNED = {
 }
 
 
+@pytest.mark.slow
 def test_a_sweep_has_one_network_which_is_compiled_once(workdir: Path, compiled: Given) -> None:
     """For all settings; the steps of each are its own."""
     run(TINY, "tune", workdir, compile="on", tune__folder="compiled", **TUNED)

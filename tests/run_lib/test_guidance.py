@@ -106,6 +106,7 @@ def held(workdir: Path) -> tuple[np.ndarray, np.ndarray]:
         return samples["arr_0"], samples["arr_1"]
 
 
+@pytest.mark.slow
 def test_labels_are_asked_for_in_turn_whatever_the_batch(tmp_path: Path) -> None:
     """Of 6 samples, 4 and 2 in a batch or all; the same images, and twice the evaluations."""
     run(TINY, "train", tmp_path, **FREE)

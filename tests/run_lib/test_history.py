@@ -100,6 +100,7 @@ def test_best(tmp_path: Path) -> None:
     assert history.best([5, 6]) is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("keep_last", "left"), [(1, [8]), (3, [4, 6, 8])])
 def test_so_many_of_the_last_stay(keep_last: int, left: list[int], tmp_path: Path) -> None:
     run(TINY, "train", tmp_path, training__keep_last=keep_last, **SHORT)

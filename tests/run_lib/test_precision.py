@@ -40,6 +40,7 @@ def test_gradients_of_learned_variances(precision: str, variance: str) -> None:
     assert 0 < float((half - single).norm() / single.norm()) < off
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", HALF)
 def test_weights_averages_and_moments_stay_in_single_precision(precision: str, tmp_path: Path) -> None:
     fields = {**LEARNED, **HALF[precision], "model__variance": "learned", "model__ema_stds": "(0.05,0.10)"}

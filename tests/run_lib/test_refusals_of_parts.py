@@ -124,6 +124,7 @@ def test_distributions_of_times_and_who_takes_a_filter() -> None:
 # A classifier's weights with a configuration beside them ---------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_configuration_given_for_a_classifier_is_the_recorded_one(tmp_path: Path) -> None:
     """Heads of 8 channels for 4 are another function of the same weights: refused by the field, unless it is asked
     for. Of weights that record nothing, the configuration given is all there is."""

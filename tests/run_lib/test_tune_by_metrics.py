@@ -99,6 +99,7 @@ def fields(plugin: Path, **more: Any) -> dict[str, Any]:
     }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_sweep_is_ranked_by_metrics_of_sets(
     plugin: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -120,6 +120,7 @@ def conditional_sampler(sde: GaussianSDE, model: nn.Module) -> Tensor:
 ENTRIES = (likelihood_fn, pc_sampler, ode_sampler, inpainter, colorizer, conditional_sampler)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", BARE)
 @pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry.__name__)
 @pytest.mark.parametrize("name", SDES)

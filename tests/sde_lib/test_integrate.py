@@ -46,6 +46,7 @@ def test_fixed_steps_converge_at_the_declared_order(method: str, order: int, cou
     assert slope == pytest.approx(-order, abs=0.3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("method", "order", "loosest"), [("bosh3", 3, 1e-2), ("dopri5", 5, 1e-5), ("dop853", 8, 1e-5)]
 )

@@ -186,6 +186,7 @@ def test_a_run_is_what_steps_at_times_of_ones_own_are(process: GaussianProcess) 
         torch.testing.assert_close(last.x, x, rtol=1e-10, atol=1e-10, msg=name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("predictor", [DDIM(), UniPC()], ids=["ddim", "unipc"])
 def test_a_compiled_step_reads_rows_and_is_compiled_once(predictor: Predictor) -> None:
     # Rows are inputs of the graph: no graph break, and one graph for every step that is of one kind.
