@@ -59,7 +59,6 @@ class Data:
         judge: folder -> what scores samples.
         real: count -> other real images in levels than those that samples are scored against, or a new draw of them.
         samples: of a set; as many real images have a distance well below a model's.
-        dimensions: of an image.
     """
 
     models: Mapping[str, tuple[str, Settings]]
@@ -69,7 +68,6 @@ class Data:
     judge: Callable[[Path], Judge]
     real: Callable[[int], Tensor]
     samples: int
-    dimensions: int
 
 
 def _models(data: str) -> dict[str, tuple[str, Settings]]:
@@ -110,9 +108,9 @@ def data_sets(root: Path) -> dict[str, Data]:
         "eval.bpd_num_images": 256, "eval.bpd_rtol": 1e-3, "eval.bpd_atol": 1e-3, "eval.bpd_solver": "bosh3",
     }  # fmt: skip
     return {
-        "digits": Data(_models("digits"), "adm/digits_guided", fast, {}, _digits, _drawn_digits, 5000, 64),
+        "digits": Data(_models("digits"), "adm/digits_guided", fast, {}, _digits, _drawn_digits, 5000),
         "fashion_mnist": Data(
-            _models("fashion_mnist"), "adm/fashion_mnist", where, few, fashion, clothes, 1000, 784
+            _models("fashion_mnist"), "adm/fashion_mnist", where, few, fashion, clothes, 1000
         ),
     }
 
@@ -235,7 +233,7 @@ def table(name: str, data: Data, given: argparse.Namespace) -> list[str]:
         better, than = (
             bench.program(*data.models[one]).log_likelihoods(folder / one) for one in ("VDM", "ADM")
         )
-        less = t_interval((than - better) / (data.dimensions * math.log(2)), 0.95)
+        less = t_interval((than - better) / (data.real(1).numel() * math.log(2)), 0.95)
         lines += ["", f"VDM less ADM, the same images and noise: {less} bits/dim."]
     if GUIDANCE in asked:
         lines += [

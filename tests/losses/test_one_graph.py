@@ -96,7 +96,6 @@ OBJECTIVES = {
 }
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("case", quick_and_slow(OBJECTIVES, "denoising", "hybrid, learned"))
 def test_an_objective_is_one_graph(case: str) -> None:
     name, learned = OBJECTIVES[case]

@@ -90,7 +90,6 @@ def check(network: nn.Module, size: int = 8, axes: int = 2, **cond: Tensor) -> N
     assert traced.graphs == 1
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", quick_and_slow(NETWORKS, "ddpm", "gaussian"))
 def test_a_network_is_one_graph(name: str) -> None:
     check(made(name), SIZE.get(name, 8), AXES.get(name, 2), **CONDITIONING.get(name, {}))

@@ -131,9 +131,7 @@ def test_the_latents_of_known_blocks_are_projected(folder: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "method", ["pseudo_inverse", pytest.param("moment_matching", marks=pytest.mark.slow)]
-)
+@pytest.mark.parametrize("method", ["pseudo_inverse", "moment_matching"])
 def test_super_resolution_goes_through_the_decoder(method: str, folder: Path, tmp_path: Path) -> None:
     """Independent pixels given means of blocks: these are kept, and what is left of a pixel has 3/4 of the variance."""
     more = {"control__iterations": 2} if method == "moment_matching" else {}

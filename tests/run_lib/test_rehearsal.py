@@ -46,12 +46,13 @@ def tensors(path: Path) -> dict[str, Tensor]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "fields",
     [
         pytest.param({"training__snapshot_sampling": True}, id="samples"),
         pytest.param({"training__precision": "float16", "model__ema_rates": (0.9,)}, id="float16"),
-        pytest.param({"training__times": "importance", **CHAIN}, id="learnt times", marks=pytest.mark.slow),
+        pytest.param({"training__times": "importance", **CHAIN}, id="learnt times"),
         pytest.param(
             {
                 "optim__optimizer": "SGD",
@@ -60,11 +61,9 @@ def tensors(path: Path) -> dict[str, Tensor]:
                 "training__microbatch": 3,
             },
             id="momentum",
-            marks=pytest.mark.slow,
         ),
     ],
 )
-@pytest.mark.slow
 def test_nothing_is_changed(fields: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Weights, averages, moments and learnt times are equal bit for bit, of a training that went on, too."""
     for name in ("rehearsed", "not"):

@@ -226,7 +226,6 @@ def data(y: Tensor) -> Tensor:
     return F64(MEANS)[y] + F64(STDS)[y][:, None] * z
 
 
-@pytest.mark.slow
 @SLOW
 @pytest.mark.parametrize("guided", GUIDED)
 @pytest.mark.parametrize(

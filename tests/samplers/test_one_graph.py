@@ -93,7 +93,6 @@ def eight_steps(predictor: Predictor, advance: Any) -> Ran:
     return Ran(x, model.nfe, noise.bits(1), len(kinds))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", quick_and_slow(PREDICTORS, "ddim", "ancestral_sampling", "bespoke"))
 @torch.no_grad()
 def test_a_predictors_steps_are_one_graph_of_each_kind(name: str) -> None:
