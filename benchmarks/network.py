@@ -8,9 +8,9 @@ Each network has random weights; diffusers' ``UNet2DModel`` loads what we export
 The rows of a precision follow one another in rounds, so that a machine that slows down slows all alike, and the median
 is shown. The peak is that of the network's own convolutions, each alone, with inputs and weights in that precision and
 the channels last, in the same rounds: the sum of their operations over the sum of their seconds. Utilisation is the
-operations of the whole network over its seconds, divided by that. Autocast casts weights of float32 in every call;
-"weights cast" has them in the precision. Compiled is plain ``torch.compile``. Freed memory is kept, as in the
-program.
+operations of the whole network, as each takes them, over its seconds, divided by that. Autocast casts weights of
+float32 in every call; "weights cast" has them in the precision. Compiled is plain ``torch.compile``. Freed memory is
+kept, as in the program.
 """
 
 from __future__ import annotations
@@ -87,6 +87,10 @@ class Convolution:
         torch.ops.aten.convolution(*self.arguments)
 
 
+_TRANSPOSED = 3
+"""Its place among the settings of ``aten.convolution``, after stride, padding and dilation."""
+
+
 class Convolutions(TorchDispatchMode):
     """How often each convolution is called, by its shapes and settings."""
 
@@ -109,11 +113,13 @@ class Convolutions(TorchDispatchMode):
             return torch.randn(shape, device=device).to(dtype).contiguous(memory_format=torch.channels_last)
 
         for (shape, weight, biased, *settings), count in self.calls.items():
-            bias = torch.zeros(weight[0], dtype=dtype, device=device) if biased else None
+            transposed = settings[_TRANSPOSED]
+            bias = torch.zeros(weight[transposed], dtype=dtype, device=device) if biased else None
             arguments = (drawn(shape), drawn(weight), bias, *settings)
             with torch.no_grad():
                 out = torch.ops.aten.convolution(*arguments)
-            yield Convolution(arguments, 2.0 * out.numel() * prod(weight[1:])), count
+            met = prod(shape) if transposed else out.numel()
+            yield Convolution(arguments, 2.0 * met * prod(weight[1:])), count
 
 
 @dataclass
@@ -125,6 +131,7 @@ class Row:
         module: evaluated as ``module(inputs, labels)``.
         inputs, labels: of the batch.
         autocast: the precision of its products; that of its weights, if they are cast.
+        flop: of a call.
         seconds: of each call.
     """
 
@@ -133,6 +140,7 @@ class Row:
     inputs: Tensor
     labels: Tensor
     autocast: torch.dtype
+    flop: int = 0
     seconds: list[float] = field(default_factory=list)
 
     @torch.no_grad()
@@ -140,6 +148,11 @@ class Row:
         lower = self.autocast is not self.inputs.dtype
         with torch.autocast(self.inputs.device.type, self.autocast) if lower else contextlib.nullcontext():
             self.module(self.inputs, self.labels)
+
+    def counted(self) -> Row:
+        with FlopCounterMode(display=False) as counter:
+            self.call()
+        return replace(self, flop=counter.get_total_flops())
 
     def compiled(self) -> Row:
         return replace(self, name=f"{self.name}, compiled", module=torch.compile(self.module), seconds=[])
@@ -190,6 +203,7 @@ def rows_of(case: Case, x: Tensor, labels: Tensor, dtype: torch.dtype, compiled:
         rows.append(Row("ours, weights cast", deepcopy(network).to(dtype), x.to(dtype), labels, dtype))
     if theirs is not None:
         rows.append(Row("diffusers", theirs.to(x.device), x, labels, dtype))
+    rows = [row.counted() for row in rows]
     return rows + ([row.compiled() for row in rows] if compiled else [])
 
 
@@ -201,9 +215,8 @@ def table(
     images = batch or case.batch
     x = torch.randn(images, 3, case.size, case.size, device=place)
     rows = rows_of(case, x, torch.full((images,), 10.0, device=place), dtype, compiled)
-    with Convolutions() as seen, FlopCounterMode(display=False) as counter, torch.no_grad():
+    with Convolutions() as seen, torch.no_grad():
         rows[0].module(x, rows[0].labels)
-    flop = counter.get_total_flops()
     alone = list(seen.alone(dtype, place))
     for row in rows:  # compilation, and the first use of each kernel
         row.call()
@@ -219,7 +232,7 @@ def table(
     lines = [f"| {head} | {precision} | the convolutions alone | | {peak / 1e9:.0f} | 100 % | |"]
     for row in rows:
         seconds = median(row.seconds)
-        rate = flop / seconds
+        rate = row.flop / seconds
         lines.append(
             f"| {head} | {precision} | {row.name} | {seconds:.3f} | {rate / 1e9:.0f} | {100 * rate / peak:.0f} % | "
             f"{seconds / ours:.2f} |"

@@ -114,8 +114,14 @@ def convolve(
 
 
 def convolve_transposed(
-    x: Tensor, weight: Tensor, *, stride: int = 1, padding: int = 0, groups: int = 1
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    *,
+    stride: Sizes = 1,
+    padding: int = 0,
+    groups: int = 1,
 ) -> Tensor:
     """``F.conv_transpose1d`` and so on, by the rank of ``weight`` (in, out, ...)."""
     function = (F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d)[weight.ndim - 3]
-    return function(x, weight, stride=stride, padding=padding, groups=groups)
+    return function(x, weight, bias, stride=stride, padding=padding, groups=groups)

@@ -9,7 +9,9 @@ from typing import final
 from torch import Tensor, nn
 
 from models.blocks.block import Block
+from models.blocks.convolution import Convolution
 from models.blocks.dropout import Dropout
+from models.blocks.resample import Resampling
 
 
 @dataclass(frozen=True)
@@ -18,7 +20,7 @@ class ResLayers:
 
     Attributes:
         norm_in: of the input.
-        conv_in: from the input's channels to the output's.
+        conv_in: from the input's channels to the output's; 3-wide where the block resamples.
         embedding: from the embedding to a shift per channel, with FiLM to as many scales and shifts; None for
             a block that is told nothing.
         norm_out: between the convolutions.
@@ -27,7 +29,7 @@ class ResLayers:
     """
 
     norm_in: nn.Module
-    conv_in: nn.Module
+    conv_in: Convolution
     embedding: nn.Module | None
     norm_out: nn.Module
     conv_out: nn.Module
@@ -77,7 +79,7 @@ class ResBlock(Block):
         dropout: float = 0.0,
         film: bool = False,
         skip_rescale: bool = False,
-        resample: Block | None = None,
+        resample: Resampling | None = None,
         checkpointed: bool = False,
         names: ResNames | None = None,
     ) -> None:
@@ -101,9 +103,10 @@ class ResBlock(Block):
     def evaluate(self, h: Tensor, emb: Tensor | None) -> Tensor:
         layers, x = self.layers, h
         h = self.act(layers.norm_in(h))
-        if self.resample is not None:
-            h, x = self.resample(h), self.resample(x)
-        h = layers.conv_in(h)
+        if self.resample is None:
+            h = layers.conv_in(h)
+        else:
+            h, x = self.resample.into(h, layers.conv_in), self.resample(x)
         if layers.embedding is not None:
             e = layers.embedding(emb)
             e = e.reshape(*e.shape, *[1] * (h.ndim - 2))

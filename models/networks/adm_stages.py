@@ -15,7 +15,7 @@ from models.blocks.convolution import conv, linear
 from models.blocks.embeddings import TimeEmbedding, sinusoidal
 from models.blocks.initialisation import zeroed
 from models.blocks.normalization import group_norm
-from models.blocks.resample import Downsample, TransposedUpsample, Upsample, factors_of
+from models.blocks.resample import Downsample, Resampling, TransposedUpsample, Upsample, factors_of
 from models.blocks.residual import ResBlock, ResLayers, ResNames
 
 _NAMES = ResNames("norm1", "conv1", "emb", "norm2", "conv2", "skip")
@@ -49,7 +49,7 @@ class BlockFactory:
                 "resblock_updown=False; change these or use upsample='nearest'."
             )
 
-    def res(self, in_channels: int, out_channels: int, resample: Block | None = None) -> ResBlock:
+    def res(self, in_channels: int, out_channels: int, resample: Resampling | None = None) -> ResBlock:
         """A residual block."""
         layers = ResLayers(
             norm_in=group_norm(in_channels, self.norm_groups),

@@ -31,7 +31,7 @@ from models.blocks.embeddings import (
 from models.blocks.normalization import ncsnpp_norm
 from models.blocks.pyramid import Combine, Readout
 from models.blocks.ranges import Blocks, Channels, Multiple, Resolution, Share
-from models.blocks.resample import Downsample, Upsample
+from models.blocks.resample import Downsample, Resampling, Upsample
 from models.blocks.residual import ResBlock, ResLayers
 from models.blocks.sizes import check_divisible, resolutions, spatial_rank
 from sde_lib.timetable import tabulated
@@ -183,7 +183,7 @@ class NCSNpp(Network):
         resize = partial(_resize, rank, fir_kernel)
         biggan = resblock == "biggan"
 
-        def block(width_in: int, width_out: int, resample: Block | None = None) -> ResBlock:
+        def block(width_in: int, width_out: int, resample: Resampling | None = None) -> ResBlock:
             shortcut: nn.Module | None = None
             if width_in != width_out or resample is not None:
                 shortcut = (

@@ -7,7 +7,9 @@ import pytest
 import torch
 from scipy.signal import convolve, correlate
 from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
 
+from models.blocks.convolution import conv
 from models.blocks.fir import (
     fir_downsample,
     fir_downsample_conv,
@@ -15,7 +17,7 @@ from models.blocks.fir import (
     fir_upsample,
     fir_upsample_conv,
 )
-from models.blocks.resample import Downsample, Upsample
+from models.blocks.resample import Downsample, Factors, Upsample, convolve_repeated, repeated
 
 TAPS = [(1, 3, 3, 1), (1, 2, 1), (1, 1), (1, 4, 6, 4, 1), (1, 2, 5, 1)]
 
@@ -110,6 +112,40 @@ def test_downsampling_with_convolution(taps: tuple[int, ...]) -> None:
         for o in range(4):
             convolved = sum(correlate(filtered[c], weight[o, c].numpy(), mode="valid") for c in range(3))
             np.testing.assert_allclose(output[b, o], convolved[::2, ::2], atol=1e-6)
+
+
+FACTORS: list[Factors] = [(2,), (2, 2), (2, 2, 2), (1, 2, 2)]
+
+
+@pytest.mark.parametrize("factors", FACTORS)
+def test_a_convolution_of_repeated_values_is_one_of_the_values(factors: Factors) -> None:
+    """The same numbers, and derivatives by the weight, as of the convolution after the repetition."""
+    layer = conv(len(factors), 3, 4).double()
+    h = draw(2, 3, *(5, 4, 3)[: len(factors)])
+    found, plain = convolve_repeated(h, layer, factors), layer(repeated(h, factors))
+    torch.testing.assert_close(found, plain, rtol=0, atol=1e-13)
+    assert layer.bias is not None
+    towards = draw(*plain.shape)
+    wanted = torch.autograd.grad(plain, (layer.weight, layer.bias), towards)
+    for ours, theirs in zip(
+        torch.autograd.grad(found, (layer.weight, layer.bias), towards), wanted, strict=True
+    ):
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-12)
+
+
+def products(layer: Upsample, h: Tensor) -> int:
+    with FlopCounterMode(display=False) as counted:
+        layer(h)
+    return counted.get_total_flops() // 2
+
+
+@pytest.mark.parametrize("factors", FACTORS)
+def test_two_taps_that_meet_one_value_take_one_product(factors: Factors) -> None:
+    """Along a doubled axis 4 products for each value, in place of 3 for each of the two that it becomes."""
+    rank, doubled = len(factors), factors.count(2)
+    layer = Upsample(rank, in_channels=2, with_conv=True, keep_depth=1 in factors)
+    plain = 2 * 2 * 3**rank * 4**rank * 2**doubled
+    assert products(layer, torch.zeros(1, 2, *(4,) * rank)) * 3**doubled == plain * 2**doubled
 
 
 def test_a_constant_stays_constant() -> None:
