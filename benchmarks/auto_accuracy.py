@@ -57,7 +57,7 @@ class Together:
 
     @property
     def width(self) -> int:
-        return max(target.centres().shape[1] for target in self.targets)
+        return max(target.centres.shape[1] for target in self.targets)
 
     def prior(self) -> Tensor:
         found = [target.prior(self.count, SEED) for target in self.targets]
@@ -66,7 +66,7 @@ class Together:
     def parts(self, x: Tensor) -> list[Tensor]:
         """The rows and the coordinates of each target."""
         return [
-            rows[:, : target.centres().shape[1]]
+            rows[:, : target.centres.shape[1]]
             for target, rows in zip(self.targets, x.split(self.count), strict=True)
         ]
 

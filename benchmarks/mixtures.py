@@ -48,8 +48,9 @@ class Target:
         """An orthonormal basis of the means' span, (dim, modes); None where it is no smaller than the space."""
         return None if self.dim <= self.modes else torch.linalg.qr(self.means().T)[0]
 
+    @functools.cached_property
     def centres(self) -> Tensor:
-        """The means in the coordinates of ``prior``."""
+        """The means in the coordinates of ``prior``, (modes, coordinates)."""
         axes = self.axes()
         if axes is None:
             return self.means()
@@ -66,13 +67,9 @@ class Target:
         inside = z @ axes
         return torch.cat([inside, (z - inside @ axes.T).norm(dim=1, keepdim=True)], 1)
 
-    @functools.cached_property
-    def _coordinates(self) -> Tensor:
-        return self.centres()
-
     def denoise(self, scaled: Tensor, ratio: Tensor) -> Tensor:
         """E[x_0 | x / alpha] at sigma/alpha, 0-d or (B, 1)."""
-        y, ratio2, centres = scaled.double(), ratio.double() ** 2, self._coordinates
+        y, ratio2, centres = scaled.double(), ratio.double() ** 2, self.centres
         variance = self.std**2 + ratio2
         shares = torch.softmax((y @ centres.T - centres.square().sum(1) / 2) / variance, 1)
         return (shares @ centres) * (ratio2 / variance) + y * (self.std**2 / variance)
