@@ -6,7 +6,8 @@
 The targets are those of `benchmarks/mixtures.py`, scores exact: root mean square and median over the draws of a
 sample's error per dimension against a reference of order 5 in 1500 steps. A cell is the error of ``auto`` over that
 of the best of all settings of `benchmarks/peers.py`, chosen for this target, number of evaluations and measure on
-these very draws; a star marks those whose peer is below 1e-6, which do not count.
+these very draws; a star marks those whose peer is below 1e-6, which do not count. Like is compared with like in the
+last lines: of those settings, too, the one that serves the most targets at each number of evaluations.
 """
 
 from __future__ import annotations
@@ -46,6 +47,27 @@ class Error:
         squares = (result.double() - exact).square().sum(1) / dim
         squares = torch.where(squares.isnan(), torch.inf, squares)
         return cls(float(squares.mean().sqrt()), float(squares.sqrt().median()))
+
+
+@dataclass(frozen=True)
+class Cell:
+    """The errors of a target at a number of evaluations: ours, and theirs by setting."""
+
+    ours: Error
+    theirs: dict[str, Error]
+
+    def ratios(self, one: Error) -> list[float]:
+        """Root mean square and median over those of the best setting for each; none where that is below ``LEAST``."""
+        least = self.least
+        return [a / b for a, b in ((one.rms, least.rms), (one.median, least.median)) if b >= LEAST]
+
+    @property
+    def least(self) -> Error:
+        return Error(*(min(getattr(e, of) for e in self.theirs.values()) for of in ("rms", "median")))
+
+
+Cells = dict[int, Cell]
+"""By number of evaluations."""
 
 
 @dataclass(frozen=True)
@@ -91,40 +113,63 @@ def reference(target: Target, x: Tensor) -> Tensor:
     return end(PCSampler.of(target.model(), fine, num_steps=1500, grid=Blend(0.4)), x)
 
 
-def compared(targets: tuple[Target, ...], count: int) -> list[dict[int, tuple[Error, Error]]]:
-    """Of each target by number of evaluations: ``auto``, and the best of the others in either measure."""
+def compared(targets: tuple[Target, ...], count: int) -> list[Cells]:
+    """Of each target: ``auto``, and the others in all their settings."""
     group = Together(targets, count)
     x = group.prior()
     exact = [reference(target, y) for target, y in zip(targets, group.parts(x), strict=True)]
-    found: list[dict[int, tuple[Error, Error]]] = [{} for _ in targets]
+    found: list[Cells] = [{} for _ in targets]
     others = peers.installed(targets[0].process)
     for n in BUDGETS:
-        theirs = [group.errors(peer.attempt(group.denoise, x, n), exact) for peer in others]
+        theirs = {peer.name: group.errors(peer.attempt(group.denoise, x, n), exact) for peer in others}
         for k, (target, y) in enumerate(zip(targets, group.parts(x), strict=True)):
             ours = Error.of(end(PCSampler.of(target.model(), num_steps=n), y), exact[k], target.dim)
-            least = Error(min(e[k].rms for e in theirs), min(e[k].median for e in theirs))
-            found[k][n] = ours, least
-            print(f"{target.name}, {n}: {ours} {least}", flush=True)
+            found[k][n] = Cell(ours, {name: errors[k] for name, errors in theirs.items()})
+            print(f"{target.name}, {n}: {ours} {found[k][n].least}", flush=True)
     return found
 
 
-def table(targets: tuple[Target, ...], found: dict[str, dict[int, tuple[Error, Error]]]) -> list[str]:
+def share(ratios: list[float], most: float) -> float:
+    return sum(ratio <= most for ratio in ratios) / len(ratios)
+
+
+def table(targets: tuple[Target, ...], found: dict[str, Cells]) -> list[str]:
     """A row for each target, and how many cells are at or below 1 and 1.25."""
     lines = [
         "| root mean square / median | " + " | ".join(map(str, BUDGETS)) + " |",
         "|---" * (len(BUDGETS) + 1) + "|",
     ]
-    counted: list[float] = []
     for target in targets:
         cells = []
-        for ours, least in found[target.name].values():
-            both = [(ours.rms, least.rms), (ours.median, least.median)]
-            counted += [a / b for a, b in both if b >= LEAST]
+        for cell in found[target.name].values():
+            least = cell.least
+            both = [(cell.ours.rms, least.rms), (cell.ours.median, least.median)]
             cells.append(" / ".join(f"{a / b:.2f}{'*' * (b < LEAST)}" for a, b in both))
         lines.append(f"| {target.name} | " + " | ".join(cells) + " |")
-    below, near = (sum(ratio <= most for ratio in counted) / len(counted) for most in (1, 1.25))
-    said = f"{below:.0%} of {len(counted)} cells at or below the best, {near:.0%} below 1.25 times"
-    return [*lines, "", f"{said}; the largest is {max(counted):.2f}.", ""]
+    counted = [
+        ratio
+        for target in targets
+        for cell in found[target.name].values()
+        for ratio in cell.ratios(cell.ours)
+    ]
+    said = f"{share(counted, 1):.0%} of {len(counted)} cells at or below the best, {share(counted, 1.25):.0%}"
+    return [*lines, "", f"{said} below 1.25 times; the largest is {max(counted):.2f}.", ""]
+
+
+def single(found: dict[str, Cells]) -> list[str]:
+    """``auto`` and the one setting of the others that comes within 1.25 most often, at each number of evaluations."""
+    lines = ["Shares of all targets' cells at or below 1.25 times the best:", ""]
+    lines += ["| evaluations | `auto` | one setting of theirs | which |", "|---|---|---|---|"]
+    for n in BUDGETS:
+        cells = [by_number[n] for by_number in found.values()]
+        ours = share([ratio for cell in cells for ratio in cell.ratios(cell.ours)], 1.25)
+        shares = {
+            name: share([ratio for cell in cells for ratio in cell.ratios(cell.theirs[name])], 1.25)
+            for name in set.intersection(*(set(cell.theirs) for cell in cells))
+        }
+        best = max(sorted(shares), key=shares.__getitem__)
+        lines.append(f"| {n} | {ours:.0%} | {shares[best]:.0%} | {best} |")
+    return [*lines, ""]
 
 
 @torch.no_grad()
@@ -135,13 +180,14 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=COUNT, help="draws from each prior")
     arguments = parser.parse_args()
     every = (*mixtures.FOUND, *mixtures.HELD_OUT)
-    found: dict[str, dict[int, tuple[Error, Error]]] = {}
+    found: dict[str, Cells] = {}
     for process in dict.fromkeys(target.process for target in every):
         group = tuple(target for target in every if target.process is process)
         found |= zip((target.name for target in group), compared(group, arguments.count), strict=True)
     lines = ["## Accuracy of the chosen sampler", "", *described(__doc__)]
     lines += ["Targets on which all rows were found:", "", *table(mixtures.FOUND, found)]
     lines += ["Others, which took no part from 18 evaluations on:", "", *table(mixtures.HELD_OUT, found)]
+    lines += single(found)
     whole = arguments.count == COUNT
     write_section("auto_accuracy" if whole else f"auto_accuracy_{arguments.count}", lines)
     print("\n".join(lines))
