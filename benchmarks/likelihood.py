@@ -116,7 +116,9 @@ CASES = {
         trained, (1, 8, 8), 17, held_out_digits, 16, "dop853:1e-4:float64",
         ("bosh3:1e-3", "bosh3:1.5e-3", "bosh3:2e-3", "dopri5:1e-3", "dopri5:3e-4", "dop853:1e-3"),
     ),
-    "cifar10": Case(scaled, (3, 32, 32), 256, random_pixels, 4, "dopri5:1e-5", ("bosh3:5e-4", "dopri5:1e-3", "dopri5:3e-4")),
+    "cifar10": Case(
+        scaled, (3, 32, 32), 256, random_pixels, 4, "dopri5:1e-5", ("bosh3:5e-4", "dopri5:1e-3", "dopri5:3e-4")
+    ),
 }  # fmt: skip
 
 
