@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
@@ -133,19 +135,29 @@ def test_a_convolution_of_repeated_values_is_one_of_the_values(factors: Factors)
         torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-12)
 
 
-def products(layer: Upsample, h: Tensor) -> int:
+def products(call: Callable[[], object]) -> int:
     with FlopCounterMode(display=False) as counted:
-        layer(h)
+        call()
     return counted.get_total_flops() // 2
 
 
 @pytest.mark.parametrize("factors", FACTORS)
 def test_two_taps_that_meet_one_value_take_one_product(factors: Factors) -> None:
-    """Along a doubled axis 4 products for each value, in place of 3 for each of the two that it becomes."""
-    rank, doubled = len(factors), factors.count(2)
-    layer = Upsample(rank, in_channels=2, with_conv=True, keep_depth=1 in factors)
-    plain = 2 * 2 * 3**rank * 4**rank * 2**doubled
-    assert products(layer, torch.zeros(1, 2, *(4,) * rank)) * 3**doubled == plain * 2**doubled
+    """Along a doubled axis 4 products for each value, in place of 3 for each of the two that it becomes; of the layer's
+    own convolution, and of a block's that follows."""
+    rank, doubled, h = len(factors), factors.count(2), torch.zeros(1, 2, *(4,) * len(factors))
+    convolving = Upsample(rank, in_channels=2, with_conv=True, keep_depth=1 in factors)
+    plainly, layer = Upsample(rank, keep_depth=1 in factors), conv(rank, 2, 2)
+    taken = 2 * 2 * 3**rank * 4**rank * 2**doubled * 2**doubled // 3**doubled
+    assert products(lambda: convolving(h)) == products(lambda: plainly.into(h, layer)) == taken
+
+
+def test_only_repetition_is_taken_into_a_convolution() -> None:
+    """A filter, or a convolution of the layer's own, comes before the next one as it did."""
+    h, layer = draw(1, 2, 4, 4).float(), conv(2, 2, 3)
+    filtered, convolving = Upsample(2, fir=(1, 3, 3, 1)), Upsample(2, in_channels=2, with_conv=True)
+    for first in (filtered, convolving, Downsample(2)):
+        assert torch.equal(first.into(h, layer), layer(first(h)))
 
 
 def test_a_constant_stays_constant() -> None:
