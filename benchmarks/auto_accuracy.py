@@ -56,14 +56,20 @@ class Cell:
     ours: Error
     theirs: dict[str, Error]
 
-    def ratios(self, one: Error) -> list[float]:
-        """Root mean square and median over those of the best setting for each; none where that is below ``LEAST``."""
-        least = self.least
-        return [a / b for a, b in ((one.rms, least.rms), (one.median, least.median)) if b >= LEAST]
-
     @property
     def least(self) -> Error:
-        return Error(*(min(getattr(e, of) for e in self.theirs.values()) for of in ("rms", "median")))
+        """Of the best setting for either measure."""
+        found = self.theirs.values()
+        return Error(min(error.rms for error in found), min(error.median for error in found))
+
+    def pairs(self, one: Error) -> list[tuple[float, float]]:
+        """Each measure of an error with the least of theirs."""
+        least = self.least
+        return [(one.rms, least.rms), (one.median, least.median)]
+
+    def ratios(self, one: Error) -> list[float]:
+        """Over the least; none where that is below ``LEAST``."""
+        return [a / b for a, b in self.pairs(one) if b >= LEAST]
 
 
 Cells = dict[int, Cell]
@@ -142,9 +148,7 @@ def table(targets: tuple[Target, ...], found: dict[str, Cells]) -> list[str]:
     for target in targets:
         cells = []
         for cell in found[target.name].values():
-            least = cell.least
-            both = [(cell.ours.rms, least.rms), (cell.ours.median, least.median)]
-            cells.append(" / ".join(f"{a / b:.2f}{'*' * (b < LEAST)}" for a, b in both))
+            cells.append(" / ".join(f"{a / b:.2f}{'*' * (b < LEAST)}" for a, b in cell.pairs(cell.ours)))
         lines.append(f"| {target.name} | " + " | ".join(cells) + " |")
     counted = [
         ratio
